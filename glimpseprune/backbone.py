@@ -1,0 +1,105 @@
+"""What differs between model families, behind one protocol; one file a family implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from glimpseprune.addon_config import BaseShape
+from glimpseprune.cache import DecodeCache, PrefillCache
+
+Rotary = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One item without its padding.
+
+    Attributes:
+        input_ids: ``[T]``.
+        position_ids: ``[axes, T]``, the rotary positions of every axis.
+        pixels: the patches of each image, ``[patches, patch_dim]``.
+        grids: rows and columns of each image in patches.
+        image_slots: for each image, the positions of its visual tokens in the prompt, ``[N_i]``.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    pixels: tuple[Tensor, ...]
+    grids: tuple[tuple[int, int], ...]
+    image_slots: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """One image after the vision tower.
+
+    Attributes:
+        tokens: ``[N, D]`` visual tokens in raster order.
+        features: for each selected visual layer, ``[N, vision_hidden_size]``.
+        grid: rows and columns of visual tokens.
+    """
+
+    tokens: Tensor
+    features: tuple[Tensor, ...]
+    grid: tuple[int, int]
+
+
+class Backbone(Protocol):
+    """A stock model seen as its parts; calling any of them leaves the model as it was."""
+
+    shape: BaseShape
+    num_layers: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
+        """Split what the processor made into items.
+
+        Raises:
+            InputError: a key is missing, or images and image tokens do not match.
+        """
+
+    def encode(self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int]) -> EncodedImage:
+        """Run the vision tower on one image and keep the features after the given vision layers."""
+
+    def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
+        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+
+    def rotary(self, position_ids: Tensor) -> Rotary:
+        """Cosines and sines of rotary positions ``[axes, B, T]``, for :meth:`run_layer`."""
+
+    def run_layer(
+        self,
+        layer: int,
+        hidden: Tensor,
+        rotary: Rotary,
+        cache: PrefillCache | DecodeCache,
+        filled: Tensor | None = None,
+    ) -> Tensor:
+        """One decoder layer, ``[B, T, D] -> [B, T, D]``.
+
+        Causal attention over a fresh cache, or one new token (T = 1) that sees the ``filled`` slots ``[B, S]``.
+        """
+
+    def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
+        """The last position's queries at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [H, d]``.
+
+        ``hidden`` is the layer's input.
+        """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""

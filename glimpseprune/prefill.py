@@ -1,0 +1,150 @@
+"""Prefill of one sequence: everything up to the first answer token's logits, with or without a glimpse.
+
+A sequence is prefilled alone and without padding: attention is plain causal (no mask tensor), no work goes into padding,
+and an item gets bit for bit what it gets in any other batch. Long prompts fill a device by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
+from glimpseprune.cache import PrefillCache
+from glimpseprune.glimpse import Glimpse
+from glimpseprune.rule import KeepRule
+from glimpseprune.select import select
+
+
+@dataclass(slots=True)
+class Prefilled:
+    """One sequence that is ready to decode.
+
+    Attributes:
+        cache: keys and values of the prompt tokens that were kept, in every layer.
+        logits: ``[vocab]`` of the first answer token, float32.
+        next_position: rotary position of the first answer token, counted from the unpruned prompt.
+        scores: ``[N]`` importance logits over all images of the prompt; ``None`` where nothing was scored.
+        keep: ``[N]`` bool.
+        floor_hit: the rule's floor decided in some image.
+        cap_hit: the rule's cap decided in some image.
+    """
+
+    cache: PrefillCache
+    logits: Tensor
+    next_position: int
+    scores: Tensor | None
+    keep: Tensor
+    floor_hit: bool = False
+    cap_hit: bool = False
+
+
+def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
+    """Prefill that keeps every token: what the stock model computes."""
+    cache = PrefillCache()
+    hidden = backbone.embed(prompt, images)  # [1, T, D]
+    rotary = backbone.rotary(prompt.position_ids[:, None])
+    for layer in range(backbone.num_layers):
+        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    visual = sum(slots.numel() for slots in prompt.image_slots)
+    keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
+    return Prefilled(cache, backbone.logits(hidden[:, -1])[0], _next_position(prompt), None, keep)
+
+
+def prefill_glimpse(
+    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule
+) -> Prefilled:
+    """Prefill that drops visual tokens after layer K = ``reduce_layer`` (arXiv 2508.01548).
+
+    Args:
+        backbone: the model.
+        glimpse: the add-on.
+        prompt: one item with at least one image.
+        images: its images after the vision tower, with the features of the add-on's ``selected_visual_layers``.
+        rule: which tokens stay, applied to each image by itself.
+    """
+    last = glimpse.config.reduce_layer
+    cache = PrefillCache()
+    hidden, attention = _run_with_glimpse(backbone, glimpse, prompt, images, cache)
+
+    scores = [
+        glimpse.attn_fuser(attention[slots], image.features, image.grid)
+        for slots, image in zip(prompt.image_slots, images, strict=True)
+    ]
+    selections = [select(score, rule) for score in scores]
+
+    keep = torch.cat([selection.keep for selection in selections])
+    survivors = surviving_tokens(prompt, keep)
+    cache.keep(survivors)
+    hidden = hidden.index_select(1, survivors)
+    rotary = backbone.rotary(prompt.position_ids[:, None].index_select(2, survivors))
+    for layer in range(last + 1, backbone.num_layers):
+        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    return Prefilled(
+        cache=cache,
+        logits=backbone.logits(hidden[:, -1])[0],
+        next_position=_next_position(prompt),
+        scores=torch.cat(scores).float(),
+        keep=keep,
+        floor_hit=any(selection.floor_hit for selection in selections),
+        cap_hit=any(selection.cap_hit for selection in selections),
+    )
+
+
+def surviving_tokens(prompt: Prompt, keep: Tensor) -> Tensor:
+    """Positions of the prompt that stay: all text and the kept visual tokens, ``[N] bool -> [T']``, increasing."""
+    stays = torch.ones(prompt.input_ids.numel(), dtype=torch.bool, device=keep.device)
+    stays[torch.cat(prompt.image_slots)] = keep
+    return stays.nonzero()[:, 0]
+
+
+def _next_position(prompt: Prompt) -> int:
+    return int(prompt.position_ids[:, -1].max()) + 1
+
+
+def _run_with_glimpse(
+    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
+) -> tuple[Tensor, Tensor]:
+    """Layers 0..K with the glimpse token at the end.
+
+    Returns:
+        Hidden states after layer K ``[1, T + le_length, D]``, and the glimpse attention over the prompt
+        ``[T, len(selected_layers) * H]``.
+    """
+    config = glimpse.config
+    hidden = backbone.embed(prompt, images)
+    length = hidden.shape[1]
+    positions = prompt.position_ids
+    token = glimpse.token_at(0)
+    if token is not None:
+        hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + le_length, D]
+        after = torch.arange(config.le_length, device=positions.device) + _next_position(prompt)
+        positions = torch.cat([positions, after.expand(positions.shape[0], -1)], dim=1)
+    rotary = backbone.rotary(positions[:, None])
+
+    attention: dict[int, Tensor] = {}
+    for layer in range(config.reduce_layer + 1):
+        token = glimpse.token_at(layer)
+        if layer and token is not None:
+            hidden[:, length:] += token
+        entering = hidden[:, -1:]
+        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+        if layer in config.selected_layers:
+            attention[layer] = _glimpse_row(backbone, glimpse, layer, entering, rotary, cache)[:length]
+    return hidden, torch.cat([attention[layer] for layer in config.selected_layers], dim=-1)
+
+
+def _glimpse_row(
+    backbone: Backbone, glimpse: Glimpse, layer: int, entering: Tensor, rotary: Rotary, cache: PrefillCache
+) -> Tensor:
+    """The last token's attention to every token at one layer, ``[T, H]``: raw scores, or log-softmax over the row."""
+    query = backbone.glimpse_query(layer, entering, rotary)  # [H, d]
+    keys = cache.keys[layer][0]  # [H_kv, T, d]
+    grouped = query.view(keys.shape[0], -1, query.shape[-1])  # [H_kv, H / H_kv, d]
+    row = torch.matmul(grouped, keys.transpose(1, 2)).flatten(0, 1)  # [H, T]
+    if not glimpse.config.use_attention_logits:
+        row = row.log_softmax(dim=-1)
+    return row.transpose(0, 1)

@@ -1,0 +1,234 @@
+"""Qwen2.5-VL as a :class:`~glimpseprune.backbone.Backbone`: the stock model's own modules, driven from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
+
+from glimpseprune.addon_config import BaseShape
+from glimpseprune.backbone import EncodedImage, Prompt, Rotary
+from glimpseprune.cache import DecodeCache, PrefillCache
+from glimpseprune.errors import InputError, UnsupportedModelError
+from glimpseprune.vip import grid_windows
+
+
+class Qwen25VL:
+    """Drives a ``Qwen2_5_VLForConditionalGeneration``.
+
+    Args:
+        model: the stock model; nothing in it is changed.
+
+    Raises:
+        UnsupportedModelError: the model uses sliding-window layers or an attention this package does not drive.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.text = model.model.language_model
+        self.vision = model.model.visual
+        self.config = model.config
+        text, vision = model.config.text_config, model.config.vision_config
+        if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+            raise UnsupportedModelError("sliding-window layers (use_sliding_window) are not supported by docpipe")
+        self.flash = text._attn_implementation == "flash_attention_2"
+        if not self.flash and text._attn_implementation != "sdpa":
+            raise UnsupportedModelError(
+                f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
+            )
+        self.merge = int(vision.spatial_merge_size)
+        self.shape = BaseShape(
+            hidden_size=text.hidden_size,
+            num_hidden_layers=text.num_hidden_layers,
+            num_attention_heads=text.num_attention_heads,
+            vision_hidden_size=vision.hidden_size,
+            vision_depth=vision.depth,
+        )
+        self.num_layers = int(text.num_hidden_layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.model.lm_head.weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        dtype: torch.dtype = self.model.lm_head.weight.dtype
+        return dtype
+
+    def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
+        """Split what the processor made into items; see :class:`~glimpseprune.backbone.Backbone`."""
+        if "input_ids" not in inputs:
+            raise InputError("inputs has no input_ids; pass what the processor returned")
+        ids = inputs["input_ids"].to(self.device)
+        mask = inputs.get("attention_mask")
+        mask = torch.ones_like(ids) if mask is None else mask.to(self.device)
+        if ids.ndim != 2 or mask.shape != ids.shape:
+            raise InputError(f"input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)} have to be [B, T]")
+        if bool((ids == self.config.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
+            raise InputError("videos are not supported; pass images")
+        pixels, grids = self._images(inputs)
+        prompts, used = [], 0
+        for row in range(ids.shape[0]):
+            tokens = ids[row, mask[row].bool()]
+            if not tokens.numel():
+                raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
+            slots = self._image_slots(tokens, grids[used:], row)
+            mine = slice(used, used + len(slots))
+            positions = rope_positions(tokens.numel(), slots, [self._token_grid(g) for g in grids[mine]])
+            prompts.append(
+                Prompt(tokens, positions.to(self.device), tuple(pixels[mine]), tuple(grids[mine]), tuple(slots))
+            )
+            used += len(slots)
+        if used != len(grids):
+            raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
+        return prompts
+
+    def _images(self, inputs: Mapping[str, Any]) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """Patches and patch grid (rows, columns) of every image of the batch."""
+        grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
+        if (grid is None) != (pixels is None):
+            raise InputError("pixel_values and image_grid_thw have to come together")
+        if grid is None or pixels is None:
+            return [], []
+        sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
+        if any(t != 1 for t, _, _ in sizes):
+            raise InputError("image_grid_thw has an entry with more than one frame; pass images, not videos")
+        patches = [h * w for _, h, w in sizes]
+        if sum(patches) != pixels.shape[0]:
+            raise InputError(f"image_grid_thw stands for {sum(patches)} patches, pixel_values has {pixels.shape[0]}")
+        return list(pixels.to(self.device).split(patches)), [(h, w) for _, h, w in sizes]
+
+    def _token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        return grid[0] // self.merge, grid[1] // self.merge
+
+    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
+        """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
+        positions = torch.eq(tokens, self.config.image_token_id).nonzero()[:, 0]
+        slots: list[Tensor] = []
+        for grid in grids:
+            if not positions.numel():
+                break
+            rows, columns = self._token_grid(grid)
+            mine, positions = positions[: rows * columns], positions[rows * columns :]
+            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
+                raise InputError(
+                    f"item {row}: image {len(slots)} has {rows} x {columns} = {rows * columns} visual tokens, "
+                    f"the prompt has another number of image tokens in a row for it"
+                )
+            slots.append(mine)
+        if positions.numel():
+            raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
+        return slots
+
+    def encode(self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int]) -> EncodedImage:
+        """Run the vision tower on one image; see :class:`~glimpseprune.backbone.Backbone`."""
+        grid_thw = torch.tensor([[1, *grid]], device=pixels.device)
+        with self._captured(layers) as captured:
+            tokens = self.vision(pixels.to(self.dtype), grid_thw=grid_thw).pooler_output
+        token_grid = self._token_grid(grid)
+        window = self.vision.window_size // self.merge // self.vision.patch_size
+        order = grid_windows(token_grid, window, pixels.device).flatten()
+        raster = order[order >= 0].argsort()  # the tower works in window order
+        groups = self.merge**2
+        features = tuple(captured[layer].view(len(raster), groups, -1).mean(1)[raster] for layer in layers)
+        return EncodedImage(tokens, features, token_grid)
+
+    @contextmanager
+    def _captured(self, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+        """Collect the outputs of some vision blocks for the length of one call."""
+        captured: dict[int, Tensor] = {}
+
+        def collect(layer: int) -> Any:
+            def hook(_module: nn.Module, _args: Any, output: Tensor) -> None:
+                captured[layer] = output
+
+            return hook
+
+        handles = [self.vision.blocks[layer].register_forward_hook(collect(layer)) for layer in set(layers)]
+        try:
+            yield captured
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
+        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+        hidden = self.embed_tokens(prompt.input_ids[None])
+        for slots, image in zip(prompt.image_slots, images, strict=True):
+            hidden[0, slots] = image.tokens.to(hidden.dtype)
+        return hidden
+
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+        hidden: Tensor = self.text.embed_tokens(input_ids)
+        return hidden
+
+    def rotary(self, position_ids: Tensor) -> Rotary:
+        """Cosines and sines of rotary positions ``[3, B, T]``."""
+        cos, sin = self.text.rotary_emb(torch.empty(0, dtype=self.dtype, device=self.device), position_ids)
+        return cos, sin
+
+    def run_layer(
+        self,
+        layer: int,
+        hidden: Tensor,
+        rotary: Rotary,
+        cache: PrefillCache | DecodeCache,
+        filled: Tensor | None = None,
+    ) -> Tensor:
+        """One decoder layer; see :class:`~glimpseprune.backbone.Backbone`."""
+        mask = (
+            filled if filled is None or self.flash else filled[:, None, None]
+        )  # flash takes [B, S], SDPA [B, 1, 1, S]
+        out: Tensor = self.text.layers[layer](
+            hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=cache
+        )
+        return out
+
+    def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
+        """The last position's queries ``[H, d]``, after rotary and scaled."""
+        block = self.text.layers[layer]
+        attention = block.self_attn
+        query = attention.q_proj(block.input_layernorm(hidden[:, -1:]))
+        query = query.view(1, 1, -1, attention.head_dim).transpose(1, 2)  # [1, H, 1, d]
+        cos, sin = (t[:, -1:] for t in rotary)
+        rotated: Tensor = apply_rotary_pos_emb(query, query, cos, sin)[0][0, :, 0] * attention.scaling
+        return rotated
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+        out: Tensor = self.model.lm_head(self.text.norm(hidden))
+        return out.float()
+
+
+def rope_positions(length: int, slots: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> Tensor:
+    """Rotary positions of one prompt on the axes time, row, column (arXiv 2409.12191, section 2.1): ``[3, T]``.
+
+    Text counts up on all axes. An image starts at the next position p: its tokens have time p, row p + i, column p + j,
+    and what follows it starts at p + max(rows, columns).
+
+    Args:
+        length: T.
+        slots: for each image, the positions of its tokens in the prompt, consecutive and increasing.
+        grids: for each image, rows and columns of visual tokens.
+    """
+    positions = torch.empty(3, length, dtype=torch.long)
+    start, following = 0, 0
+    for slot, (rows, columns) in zip(slots, grids, strict=True):
+        first = int(slot[0])
+        positions[:, start:first] = torch.arange(following, following + first - start)
+        following += first - start
+        end = first + rows * columns
+        positions[0, first:end] = following
+        positions[1, first:end] = following + torch.arange(rows).repeat_interleave(columns)
+        positions[2, first:end] = following + torch.arange(columns).repeat(rows)
+        start, following = end, following + max(rows, columns)
+    positions[:, start:] = torch.arange(following, following + length - start)
+    return positions

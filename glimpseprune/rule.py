@@ -1,0 +1,32 @@
+"""Which visual tokens stay: the rule, apart from the scores it is applied to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRule:
+    """Keep the visual tokens of an image whose importance is above a threshold, within two bounds.
+
+    Args:
+        threshold: keep where ``sigmoid(score) > threshold``; in ``[0, 1)``.
+        max_ratio: cap, as a share of the image's tokens in ``(0, 1]``; the ``int(max_ratio * N)`` best remain.
+            ``None`` sets no cap.
+        min_tokens: floor; where fewer pass, the best ``min_tokens`` are kept instead.
+
+    Raises:
+        ValueError: a value is outside its range.
+    """
+
+    threshold: float = 0.5
+    max_ratio: float | None = None
+    min_tokens: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold < 1.0:
+            raise ValueError(f"threshold must be in [0, 1), got {self.threshold}")
+        if self.max_ratio is not None and not 0.0 < self.max_ratio <= 1.0:
+            raise ValueError(f"max_ratio must be in (0, 1] or None, got {self.max_ratio}")
+        if self.min_tokens < 0:
+            raise ValueError(f"min_tokens must not be negative, got {self.min_tokens}")

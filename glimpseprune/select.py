@@ -1,0 +1,49 @@
+"""Select: from importance logits to a keep mask. Pure functions; no model is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimpseprune.rule import KeepRule
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """``keep`` is ``[N]`` bool in token order; the flags say whether a bound of the rule decided."""
+
+    keep: Tensor
+    floor_hit: bool
+    cap_hit: bool
+
+
+def select(scores: Tensor, rule: KeepRule) -> Selection:
+    """Apply a rule to the scores of one image.
+
+    Args:
+        scores: ``[N]`` importance logits, higher = keep.
+        rule: threshold, cap and floor.
+
+    Returns:
+        The mask over the N tokens. Where the cap or the floor decides, the best tokens by score are kept.
+    """
+    total = scores.numel()
+    keep = torch.sigmoid(scores.float()) > rule.threshold
+    kept = int(keep.sum())
+    cap_hit = rule.max_ratio is not None and kept > rule.max_ratio * total
+    if rule.max_ratio is not None and cap_hit:
+        kept = int(rule.max_ratio * total)
+        keep = _best(scores, kept)
+    floor_hit = kept < min(rule.min_tokens, total)
+    if floor_hit:
+        keep = _best(scores, min(rule.min_tokens, total))
+    return Selection(keep, floor_hit, cap_hit)
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    """Mask ``[N]`` of the ``count`` highest scores."""
+    keep = torch.zeros_like(scores, dtype=torch.bool)
+    keep[scores.topk(count).indices] = True
+    return keep

@@ -1,0 +1,49 @@
+"""What can go wrong, by who has to act: bad input, an engine or model fault, or one bad page.
+
+Every class keeps all of its arguments in ``args``, so each survives pickling across a process border.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Stage = Literal["open", "render", "infer", "write"]
+
+
+class DocpipeError(Exception):
+    """Base of every error that docpipe raises on purpose."""
+
+
+class UsageError(DocpipeError):
+    """The command, a flag, the input or the output folder is not what it has to be (exit code 2)."""
+
+
+class QuestionsError(UsageError):
+    """The questions file is invalid; the message names file, line and field."""
+
+
+class EngineError(DocpipeError):
+    """Ray or the machine failed; the run can be resumed (exit code 3)."""
+
+
+class ModelError(DocpipeError):
+    """The model or its add-on cannot be loaded or does not compute what it has to (exit code 3)."""
+
+
+class PageError(DocpipeError):
+    """One document or page cannot be read or answered: a row in ``failures``, never the end of a run.
+
+    Args:
+        stage: where it happened.
+        error_type: a stable name to group by, such as ``EncryptedDocument`` or ``RenderTimeout``.
+        message: what was expected, what was found and what to do.
+    """
+
+    def __init__(self, stage: Stage, error_type: str, message: str) -> None:
+        super().__init__(stage, error_type, message)
+        self.stage: Stage = stage
+        self.error_type = error_type
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.error_type} ({self.stage}): {self.message}"

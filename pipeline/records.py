@@ -1,0 +1,246 @@
+"""The plain data that moves between the stages; all of it pickles and none of it holds a tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from glimpseprune.rule import KeepRule
+from pipeline.errors import Stage
+
+Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
+STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed", "needs_review")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file to read, known from a listing alone.
+
+    ``document_id`` is a hash of ``path``, ``size_bytes`` and ``version``; the content is not opened for it.
+    """
+
+    document_id: str
+    path: str  # below its --input, "/" as separator
+    uri: str  # what fsspec opens; a plain path for local files
+    size_bytes: int
+    version: str  # etag, or modification time in ns
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a document, page or unit has no answer."""
+
+    stage: Stage
+    error_type: str
+    error_message: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PageCount:
+    """How many pages a document has, or why that cannot be told."""
+
+    document_id: str
+    pages: int | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBudget:
+    """What image sizes the model takes: multiples of ``factor`` pixels, within a number of pixels."""
+
+    factor: int  # patch size x merge size; one visual token covers factor x factor pixels
+    min_pixels: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Everything an answer depends on besides document and question; part of every unit's id.
+
+    ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
+    """
+
+    model: str
+    model_fingerprint: str
+    glimpse: str | None
+    glimpse_fingerprint: str | None
+    rule: KeepRule | None
+    dpi: int
+    budget: PixelBudget
+    dtype: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question as it is put to the model, all defaults applied."""
+
+    question_id: str
+    prompt: str
+    type: str
+    max_new_tokens: int
+    rule: KeepRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One question on a range of pages of one document: what is never computed twice.
+
+    ``pages`` are 1-based. An empty ``pages`` stands for a document that cannot be opened: one failed row, page null.
+    """
+
+    unit_id: str
+    document_id: str
+    question_id: str
+    pages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What one actor call works on and what is committed as one atomic file.
+
+    ``failures`` maps the id of a document that could not be opened to the reason.
+    """
+
+    bundle_id: str
+    documents: tuple[Document, ...]
+    asks: tuple[Ask, ...]
+    units: tuple[Unit, ...]
+    failures: dict[str, Failure]
+
+    def pages_of(self, document_id: str) -> list[int]:
+        """The 1-based pages of a document that any unit of this bundle needs, in order."""
+        return sorted({p for u in self.units if u.document_id == document_id for p in u.pages})
+
+    def asks_of(self, document_id: str, page: int) -> list[Ask]:
+        """The questions asked on one page, in the order of the questions file."""
+        wanted = {u.question_id for u in self.units if u.document_id == document_id and page in u.pages}
+        return [ask for ask in self.asks if ask.question_id in wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """A page at the size the model takes; ``data`` is raw RGB uint8 (``[height, width, 3]``) or a PNG of it."""
+
+    document_id: str
+    page: int
+    width_pt: float
+    height_pt: float
+    dpi: float  # used, after the budget
+    width_px: int
+    height_px: int
+    visual_tokens: int
+    render_ms: float
+    encoding: Literal["raw", "png"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PageFailure:
+    """A page that could not be rendered."""
+
+    document_id: str
+    page: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedBundle:
+    """A bundle with its pages rendered, in the order documents, pages; ``sha256`` maps document id to content hash."""
+
+    bundle: Bundle
+    images: tuple[PageImage, ...]
+    failures: tuple[PageFailure, ...]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A box in PDF points, origin at the top left, and the best importance logit inside it."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageAnswer:
+    """The answer to one question on one page, as the model gave it, or why there is none (``failure``)."""
+
+    document_id: str
+    page: int | None
+    question_id: str
+    unit_id: str
+    status: Status
+    answer: str | None = None
+    value: str | None = None
+    value_error: str | None = None
+    confidence: float | None = None
+    finish_reason: str | None = None  # "stop" | "length"
+    evidence: tuple[Evidence, ...] | None = None
+    visual_tokens: int | None = None
+    kept_tokens: int | None = None
+    retention: float | None = None
+    floor_hit: bool | None = None
+    cap_hit: bool | None = None
+    kv_tokens_full: int | None = None
+    kv_tokens_kept: int | None = None
+    kv_bytes_full: int | None = None
+    kv_bytes_kept: int | None = None
+    prefill_ms: float | None = None
+    decode_ms: float | None = None
+    new_tokens: int | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageReport:
+    """What one page cost."""
+
+    document_id: str
+    page: int
+    width_pt: float
+    height_pt: float
+    dpi: float
+    width_px: int
+    height_px: int
+    visual_tokens: int
+    render_ms: float | None = None
+    vision_ms: float | None = None
+    prefix_ms: float | None = None
+    retention_mean: float | None = None
+    retention_min: float | None = None
+    retention_max: float | None = None
+    peak_memory_bytes: int | None = None  # device
+    peak_rss_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleResult:
+    """What a bundle came to: exactly one answer for each page of each of its units."""
+
+    bundle: Bundle
+    answers: tuple[PageAnswer, ...]
+    pages: tuple[PageReport, ...]
+    sha256: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the driver hears of a committed bundle."""
+
+    bundle_id: str
+    pages: int
+    counts: dict[str, int]  # status -> rows
+    busy_ms: float
+    attempt: int = 1
+
+
+Image = npt.NDArray[np.uint8]  # [height, width, 3] RGB
