@@ -1,7 +1,7 @@
 """Prefill of one sequence: everything up to the first answer token's logits, with or without a glimpse.
 
-A sequence is prefilled alone and without padding: attention is plain causal (no mask tensor), no work goes into padding,
-and an item gets bit for bit what it gets in any other batch. Long prompts fill a device by themselves.
+A sequence is prefilled alone and without padding: attention is plain causal (no mask tensor), no work goes into
+padding, and an item gets bit for bit what it gets in any other batch. Long prompts fill a device by themselves.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def prefill_glimpse(
     survivors = surviving_tokens(prompt, keep)
     cache.keep(survivors)
     hidden = hidden.index_select(1, survivors)
-    rotary = backbone.rotary(prompt.position_ids[:, None].index_select(2, survivors))
+    rotary = backbone.rotary(kept_positions(prompt, survivors)[:, None])
     for layer in range(last + 1, backbone.num_layers):
         hidden = backbone.run_layer(layer, hidden, rotary, cache)
     return Prefilled(
@@ -99,6 +99,17 @@ def surviving_tokens(prompt: Prompt, keep: Tensor) -> Tensor:
     stays = torch.ones(prompt.input_ids.numel(), dtype=torch.bool, device=keep.device)
     stays[torch.cat(prompt.image_slots)] = keep
     return stays.nonzero()[:, 0]
+
+
+def kept_positions(prompt: Prompt, survivors: Tensor) -> Tensor:
+    """Rotary positions ``[axes, T']`` of the tokens that stay: those they had in the unpruned prompt."""
+    return prompt.position_ids.index_select(1, survivors)
+
+
+def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
+    """Rotary positions ``[axes, length]`` of the glimpse token: they follow the prompt, equal on all axes."""
+    after = torch.arange(length, device=prompt.position_ids.device) + _next_position(prompt)
+    return after.expand(prompt.position_ids.shape[0], -1)
 
 
 def _next_position(prompt: Prompt) -> int:
@@ -121,8 +132,7 @@ def _run_with_glimpse(
     token = glimpse.token_at(0)
     if token is not None:
         hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + le_length, D]
-        after = torch.arange(config.le_length, device=positions.device) + _next_position(prompt)
-        positions = torch.cat([positions, after.expand(positions.shape[0], -1)], dim=1)
+        positions = torch.cat([positions, glimpse_positions(prompt, config.le_length)], dim=1)
     rotary = backbone.rotary(positions[:, None])
 
     attention: dict[int, Tensor] = {}

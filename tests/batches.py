@@ -1,0 +1,45 @@
+"""Inputs for the tiny model, shaped as a processor makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+PAD, VISION_START, VISION_END, IMAGE = 256, 259, 260, 261
+
+
+def item(grids: Sequence[tuple[int, int]], text: int, seed: int) -> dict[str, Tensor]:
+    """One unpadded item: text, images of ``grids`` (rows and columns of visual tokens) and ``text`` more tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 256, (3,), generator=generator).tolist()
+    for rows, columns in grids:
+        ids += [VISION_START, *[IMAGE] * (rows * columns), VISION_END]
+    ids += torch.randint(0, 256, (text,), generator=generator).tolist()
+    patches = sum(rows * columns * 4 for rows, columns in grids)
+    return {
+        "input_ids": torch.tensor([ids]),
+        "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+        "pixel_values": torch.randn(patches, 1176, generator=generator),
+        "image_grid_thw": torch.tensor([[1, 2 * r, 2 * c] for r, c in grids]).reshape(-1, 3),
+    }
+
+
+def batch(items: Sequence[dict[str, Tensor]], side: str = "left") -> dict[str, Tensor]:
+    """Several items with padding on one side."""
+    longest = max(one["input_ids"].shape[1] for one in items)
+
+    def padded(name: str, value: int) -> Tensor:
+        rows = []
+        for one in items:
+            fill = torch.full((1, longest - one[name].shape[1]), value)
+            rows.append(torch.cat([fill, one[name]] if side == "left" else [one[name], fill], dim=1))
+        return torch.cat(rows)
+
+    return {
+        "input_ids": padded("input_ids", PAD),
+        "attention_mask": padded("attention_mask", 0),
+        "pixel_values": torch.cat([one["pixel_values"] for one in items]),
+        "image_grid_thw": torch.cat([one["image_grid_thw"] for one in items]),
+    }
