@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,19 @@ from glimpseprune.addon_config import (
 )
 from glimpseprune.errors import AddonError
 from glimpseprune.glimpse import Glimpse
+
+# torch's restricted unpickler meets damaged bytes with whatever its stack machine stumbles over.
+_UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 
 def load_addon(folder: Path, config: AddonConfig | None = None) -> Glimpse:
@@ -43,7 +57,7 @@ def load_addon(folder: Path, config: AddonConfig | None = None) -> Glimpse:
         raise AddonError(f"{path} is missing beside the add-on's configuration")
     try:
         state = load_file(path) if own else _flatten(torch.load(path, map_location="cpu", weights_only=True), path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
         raise AddonError(f"{path} cannot be read as weights: {error}") from error
     glimpse = Glimpse(config).requires_grad_(False).eval()
     _check_state(state, glimpse.state_dict(), path)

@@ -16,7 +16,9 @@ from torch import Tensor
 import glimpseprune as gp
 
 
-def vision_features(model: Any, pixels: Tensor, grid_thw: Tensor, layers: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+def vision_features(
+    model: Any, pixels: Tensor, grid_thw: Tensor, layers: tuple[int, ...]
+) -> tuple[Tensor, list[Tensor]]:
     """Visual tokens and mean-pooled features in raster order, from the stock tower's own list of hidden states."""
     out = model.model.visual(pixels, grid_thw=grid_thw, output_hidden_states=True)
     _, h, w = grid_thw[0].tolist()

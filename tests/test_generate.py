@@ -64,7 +64,9 @@ def test_keeping_everything_is_the_stock_model(
     kinds = (inputs["input_ids"] == base.config.image_token_id).int()
     with torch.no_grad():
         images = {k: inputs[k] for k in ("pixel_values", "image_grid_thw") if inputs[k].numel()}
-        logits = base(input_ids=inputs["input_ids"], mm_token_type_ids=kinds if images else None, **images).logits[:, -1]
+        logits = base(input_ids=inputs["input_ids"], mm_token_type_ids=kinds if images else None, **images).logits[
+            :, -1
+        ]
     torch.testing.assert_close(out.first_logits, logits, rtol=0, atol=1e-5)
     assert tokens_of(out) == stock_tokens(model, inputs, 12)
     assert out.keep[0].all()
@@ -81,7 +83,9 @@ def test_the_answers_of_the_tiny_model_differ(model: gp.GlimpseModel) -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("rule", [None, RULE, gp.KeepRule(max_ratio=0.2, min_tokens=5)], ids=["full", "cap", "tighter cap"])
+@pytest.mark.parametrize(
+    "rule", [None, RULE, gp.KeepRule(max_ratio=0.2, min_tokens=5)], ids=["full", "cap", "tighter cap"]
+)
 def test_a_batch_gives_each_item_what_it_gets_alone(
     model: gp.GlimpseModel, side: str, rule: gp.KeepRule | None
 ) -> None:
@@ -128,7 +132,11 @@ FORMATS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("changes", FORMATS.values(), ids=FORMATS.keys())
 def test_pruning_equals_the_long_way(model: gp.GlimpseModel, changes: dict[str, object]) -> None:
     variant = with_addon(model, **changes)
-    for one, rule in [(ITEMS[0], RULE), (ITEMS[2], gp.KeepRule(max_ratio=0.25)), (TWO_IMAGES, gp.KeepRule(0.95, None, 4))]:
+    for one, rule in [
+        (ITEMS[0], RULE),
+        (ITEMS[2], gp.KeepRule(max_ratio=0.25)),
+        (TWO_IMAGES, gp.KeepRule(0.95, None, 4)),
+    ]:
         out = gp.generate(variant, one, rule=rule, max_new_tokens=8)
         scores, keep, tokens, first = slow_path.answer(variant, one, rule, 8)
         assert out.scores[0] is not None

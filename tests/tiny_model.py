@@ -1,4 +1,4 @@
-"""Makes a tiny random Qwen2.5-VL with a complete processor, and an add-on for it: the real code paths, meaningless answers.
+"""A tiny random Qwen2.5-VL with a complete processor, and an add-on: the real code paths, meaningless answers.
 
 As a program, ``python -m tests.tiny_model FOLDER`` writes ``FOLDER/base`` and ``FOLDER/glimpse``.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Qwen2Tokenizer
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from glimpseprune.addon import save_addon

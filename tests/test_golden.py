@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as stock
+
+from glimpseprune import golden
+from glimpseprune.errors import StackError
+
+
+def test_this_stack_computes_the_known_numbers() -> None:
+    golden.check("cpu")
+
+
+def test_a_release_that_rotates_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interleaved(self: stock.Qwen2_5_VLRotaryEmbedding, freq: torch.Tensor) -> torch.Tensor:
+        mixed = torch.cat([m[(i + 1) % 3] for i, m in enumerate(freq.split(self.mrope_section, dim=-1))], dim=-1)
+        return torch.cat((mixed, mixed), dim=-1)
+
+    monkeypatch.setattr(stock.Qwen2_5_VLRotaryEmbedding, "recomposition_frequencies", interleaved)
+    with pytest.raises(StackError, match="importance scores, logits of the first token, generated tokens"):
+        golden.check("cpu")
+
+
+def test_a_release_that_turns_the_vision_tower_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = stock.apply_rotary_pos_emb_vision
+    monkeypatch.setattr(
+        stock, "apply_rotary_pos_emb_vision", lambda q, k, cos, sin: original(q, k, cos.flip(0), sin.flip(0))
+    )
+    with pytest.raises(StackError, match="importance scores"):
+        golden.check("cpu")

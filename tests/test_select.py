@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from glimpseprune.rule import KeepRule
+from glimpseprune.select import select
+
+SCORES = torch.tensor([-3.0, 2.0, 0.5, -0.1, 4.0, 0.0, 1.0, -2.0, 3.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "floor", "cap"),
+    [
+        (KeepRule(), [1, 2, 4, 6, 8], False, False),  # a score of exactly 0 is not above the threshold
+        (KeepRule(max_ratio=0.5), [1, 2, 4, 6, 8], False, False),
+        (KeepRule(max_ratio=0.29), [4, 8], False, True),
+        (KeepRule(max_ratio=0.05), [4], True, True),  # int(0.05 * 10) is 0, so the floor decides
+        (KeepRule(max_ratio=0.05, min_tokens=0), [], False, True),
+        (KeepRule(threshold=0.99), [4], True, False),
+        (KeepRule(threshold=0.99, min_tokens=3), [1, 4, 8], True, False),
+        (KeepRule(threshold=0.99, min_tokens=0), [], False, False),
+        (KeepRule(threshold=0.0), list(range(10)), False, False),
+        (KeepRule(min_tokens=99), list(range(10)), True, False),
+    ],
+)
+def test_select(rule: KeepRule, kept: list[int], floor: bool, cap: bool) -> None:
+    selection = select(SCORES, rule)
+    assert selection.keep.nonzero()[:, 0].tolist() == kept
+    assert (selection.floor_hit, selection.cap_hit) == (floor, cap)
+
+
+@pytest.mark.parametrize(
+    "values", [{"threshold": 1.0}, {"threshold": -0.1}, {"max_ratio": 0.0}, {"max_ratio": 1.5}, {"min_tokens": -1}]
+)
+def test_a_rule_out_of_range_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        KeepRule(**values)  # type: ignore[arg-type]
