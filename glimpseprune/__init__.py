@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glimpseprune.addon import save_addon
     from glimpseprune.errors import AddonError, GlimpseError, InputError, StackError, UnsupportedModelError
-    from glimpseprune.generation import Output, generate
+    from glimpseprune.generation import Output, generate, generate_page
     from glimpseprune.model import GlimpseModel, load
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
@@ -27,6 +27,7 @@ __all__ = [
     "StackError",
     "UnsupportedModelError",
     "generate",
+    "generate_page",
     "load",
     "save_addon",
 ]
@@ -42,6 +43,7 @@ _HOME = {
     "StackError": "errors",
     "UnsupportedModelError": "errors",
     "generate": "generation",
+    "generate_page": "generation",
     "load": "model",
     "save_addon": "addon",
 }

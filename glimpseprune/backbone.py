@@ -70,6 +70,13 @@ class Backbone(Protocol):
             InputError: a key is missing, or images and image tokens do not match.
         """
 
+    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
+        """Several prompts ``[T_b]`` about one image, sharing its pixels.
+
+        Raises:
+            InputError: a prompt's image tokens do not match the image.
+        """
+
     def encode(self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int]) -> EncodedImage:
         """Run the vision tower on one image and keep the features after the given vision layers."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Prompt
+from glimpseprune.backbone import EncodedImage, Prompt
 from glimpseprune.decode import decode
 from glimpseprune.errors import InputError
 from glimpseprune.model import GlimpseModel
@@ -60,7 +60,40 @@ def generate(
     Raises:
         InputError: the inputs do not fit together, or a rule is given and the model has no add-on.
     """
-    prompts = model.backbone.prompts(inputs)
+    return _generate(model, model.backbone.prompts(inputs), rule, max_new_tokens)
+
+
+@torch.inference_mode()
+def generate_page(
+    model: GlimpseModel,
+    input_ids: Sequence[Tensor],
+    pixels: Tensor,
+    grid: tuple[int, int],
+    rule: KeepRule | None | Sequence[KeepRule | None] = None,
+    max_new_tokens: int | Sequence[int] = 32,
+) -> Output:
+    """Answer several prompts about one image; the vision tower runs once. Otherwise as :func:`generate`.
+
+    Args:
+        model: from :func:`glimpseprune.load`.
+        input_ids: token ids ``[T_b]`` of each prompt, the image's tokens included.
+        pixels: patches of the image, ``[patches, patch_dim]``.
+        grid: rows and columns of patches.
+        rule: as in :func:`generate`.
+        max_new_tokens: as in :func:`generate`.
+
+    Raises:
+        InputError: as in :func:`generate`.
+    """
+    return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens)
+
+
+def _generate(
+    model: GlimpseModel,
+    prompts: Sequence[Prompt],
+    rule: KeepRule | None | Sequence[KeepRule | None],
+    max_new_tokens: int | Sequence[int],
+) -> Output:
     rules = _one_each(rule, len(prompts), "rule")
     limits = _one_each(max_new_tokens, len(prompts), "max_new_tokens")
     if any(limit < 1 for limit in limits):
@@ -69,8 +102,15 @@ def generate(
         raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
 
     sequences, stats = [], []
+    seen: tuple[Tensor, ...] = ()
+    images: list[EncodedImage] = []
     for prompt, one in zip(prompts, rules, strict=True):
-        sequence, figures = _prefill(model, prompt, one)
+        vision_ms = None
+        if len(seen) != len(prompt.pixels) or any(a is not b for a, b in zip(seen, prompt.pixels, strict=True)):
+            seen = prompt.pixels
+            images, vision_ms = _encode(model, prompt)
+        sequence, figures = _prefill(model, prompt, images, one)
+        figures.vision_ms = vision_ms
         sequences.append(sequence)
         stats.append(figures)
     first_logits = torch.stack([sequence.logits for sequence in sequences])
@@ -96,14 +136,20 @@ def _one_each(value: Any, count: int, name: str) -> list[Any]:
     return list(value)
 
 
-def _prefill(model: GlimpseModel, prompt: Prompt, rule: KeepRule | None) -> tuple[Prefilled, PruneStats]:
+def _encode(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], float | None]:
+    """The images of a prompt after the vision tower, and its wall time in milliseconds; ``None`` without images."""
+    layers = () if model.glimpse is None else model.glimpse.config.selected_visual_layers
+    start = now_ms(model.backbone.device)
+    images = [model.backbone.encode(p, g, layers) for p, g in zip(prompt.pixels, prompt.grids, strict=True)]
+    return images, now_ms(model.backbone.device) - start if images else None
+
+
+def _prefill(
+    model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | None
+) -> tuple[Prefilled, PruneStats]:
     backbone, glimpse = model.backbone, model.glimpse
     start = now_ms(backbone.device)
-    prune = rule is not None and glimpse is not None and bool(prompt.image_slots)
-    layers = glimpse.config.selected_visual_layers if prune and glimpse is not None else ()
-    images = [backbone.encode(p, g, layers) for p, g in zip(prompt.pixels, prompt.grids, strict=True)]
-    seen = now_ms(backbone.device)
-    if prune and glimpse is not None and rule is not None:
+    if rule is not None and glimpse is not None and images:
         sequence = prefill_glimpse(backbone, glimpse, prompt, images, rule)
     else:
         sequence = prefill_full(backbone, prompt, images)
@@ -119,6 +165,5 @@ def _prefill(model: GlimpseModel, prompt: Prompt, rule: KeepRule | None) -> tupl
         kv_tokens_kept=kept_tokens,
         kv_bytes_full=kept_bytes // kept_tokens * full_tokens,
         kv_bytes_kept=kept_bytes,
-        vision_ms=seen - start if images else None,
-        prefill_ms=done - seen,
+        prefill_ms=done - start,
     )

@@ -1,6 +1,6 @@
 """A check of the installed stack: a small model with weights from a formula has to give known numbers.
 
-Releases of transformers have changed rotary indices, key names and attention silently. The numbers below were written by
+Releases of transformers have changed rotary indices, key names and attention silently. The numbers below come from
 a stack that agrees with the published GlimpsePrune code; a stack that gives others must not answer questions.
 """
 

@@ -79,16 +79,27 @@ class Qwen25VL:
             tokens = ids[row, mask[row].bool()]
             if not tokens.numel():
                 raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
-            slots = self._image_slots(tokens, grids[used:], row)
-            mine = slice(used, used + len(slots))
-            positions = rope_positions(tokens.numel(), slots, [self._token_grid(g) for g in grids[mine]])
-            prompts.append(
-                Prompt(tokens, positions.to(self.device), tuple(pixels[mine]), tuple(grids[mine]), tuple(slots))
-            )
-            used += len(slots)
+            prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
+            used += len(prompts[-1].pixels)
         if used != len(grids):
             raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
         return prompts
+
+    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
+        """Several prompts about one image; see :class:`~glimpseprune.backbone.Backbone`."""
+        pixels = pixels.to(self.device)
+        prompts = [self._prompt(ids.to(self.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
+        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
+        if blind:
+            raise InputError(f"item {blind[0]} has no image tokens for the page")
+        return prompts
+
+    def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
+        """One item, whose images are the first of those given; the others are left for the items after it."""
+        slots = self._image_slots(tokens, grids, row)
+        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
+        positions = rope_positions(tokens.numel(), slots, [self._token_grid(grid) for grid in grids])
+        return Prompt(tokens, positions.to(self.device), tuple(pixels), tuple(grids), tuple(slots))
 
     def _images(self, inputs: Mapping[str, Any]) -> tuple[list[Tensor], list[tuple[int, int]]]:
         """Patches and patch grid (rows, columns) of every image of the batch."""

@@ -21,7 +21,7 @@ class PruneStats:
         kv_tokens_kept: tokens in the cache when decoding starts.
         kv_bytes_full: bytes of a cache of ``kv_tokens_full``.
         kv_bytes_kept: bytes of the cache as it is.
-        vision_ms: vision tower, wall time.
+        vision_ms: vision tower, wall time; ``None`` where the item before it has the same image, run only once.
         prefill_ms: language model up to the first token's logits, wall time.
         decode_ms: this item's share of the decode steps it took part in, wall time; shares add up to the total.
     """

@@ -298,3 +298,26 @@ def test_a_rule_needs_an_addon(tiny_base: Path) -> None:
         gp.generate(bare, ITEMS[0], rule=[None] * 3)
     with pytest.raises(gp.InputError, match="at least 1"):
         gp.generate(bare, ITEMS[0], max_new_tokens=0)
+
+
+def test_questions_about_one_image_run_the_vision_tower_once(model: gp.GlimpseModel) -> None:
+    base: Any = model.base
+    image = ITEMS[0]
+    grid = (int(image["image_grid_thw"][0, 1]), int(image["image_grid_thw"][0, 2]))
+    suffixes = [[5, 6], [7, 8, 9, 10, 11], [12]]
+    prompts = [torch.cat([image["input_ids"][0], torch.tensor(suffix)]) for suffix in suffixes]
+    rules = [RULE, None, gp.KeepRule(max_ratio=0.1)]
+    runs: list[int] = []
+    handle = base.model.visual.register_forward_hook(lambda *_: runs.append(1))
+    together = gp.generate_page(model, prompts, image["pixel_values"], grid, rules, 10)
+    handle.remove()
+    assert len(runs) == 1
+    assert [figures.vision_ms is not None for figures in together.stats] == [True, False, False]
+    for i, (ids, rule) in enumerate(zip(prompts, rules, strict=True)):
+        inputs = {**image, "input_ids": ids[None], "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        alone = gp.generate(model, inputs, rule=rule, max_new_tokens=10)
+        assert tokens_of(together)[i] == tokens_of(alone)[0]
+        assert torch.equal(together.keep[i], alone.keep[0])
+        assert torch.equal(together.first_logits[i], alone.first_logits[0])
+    with pytest.raises(gp.InputError, match="item 1 has no image tokens"):
+        gp.generate_page(model, [prompts[0], torch.tensor([1, 2])], image["pixel_values"], grid)

@@ -1,0 +1,104 @@
+"""Models and add-ons by name: where their files are, and a fingerprint that changes when they do. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from glimpseprune.addon_config import read_addon_config
+from glimpseprune.errors import AddonError
+from glimpseprune.rule import KeepRule
+from pipeline.errors import ModelError, UsageError
+
+NANO = "nano"
+_EMBEDDED = Path(__file__).parent / NANO
+_SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
+_WHOLE_BYTES = 64 << 20  # files up to this size go into the fingerprint whole, larger ones by samples
+_SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
+
+
+def resolve_model(name: str) -> Path:
+    """The local folder with a model's configuration and processor; of a hub id, only its small files are fetched.
+
+    Raises:
+        UsageError: neither ``nano``, nor a folder with a ``config.json``, nor a hub id that can be reached.
+    """
+    if name == NANO:
+        return _embedded("base")
+    return _folder_or_hub(name, "--model", _SMALL_FILES)
+
+
+def resolve_addon(name: str) -> Path:
+    """The local folder of a whole add-on.
+
+    Raises:
+        UsageError: neither ``nano``, nor a folder, nor a hub id that can be reached.
+    """
+    if name == NANO:
+        return _embedded("glimpse")
+    return _folder_or_hub(name, "--glimpse", [*_SMALL_FILES, "*.pt", "*.safetensors"])
+
+
+def default_addon(model: str) -> str | None:
+    """The add-on that comes with a model: the embedded one with the embedded model, none with any other."""
+    return NANO if model == NANO else None
+
+
+def addon_rule(folder: Path) -> KeepRule:
+    """The rule an add-on came with.
+
+    Raises:
+        ModelError: the add-on's configuration is unreadable; the field is named.
+    """
+    try:
+        return read_addon_config(folder).rule
+    except AddonError as error:
+        raise ModelError(str(error)) from error
+
+
+def fingerprint(folder: Path) -> str:
+    """Sixteen hex digits, or a hub commit, that change when the content of a checkpoint folder does.
+
+    A snapshot of the hub is named by its commit already. Of a weight file larger than 64 MiB, its size and evenly spaced
+    samples count: any retraining changes them, and a 15 GB model is not read twice.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.name
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_BYTES:
+                digest.update(file.read())
+                continue
+            for i in range(_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def _embedded(part: str) -> Path:
+    folder = _EMBEDDED / part
+    if not folder.is_dir():
+        raise UsageError(
+            "this build of docpipe has no embedded model 'nano'; name one, such as "
+            "--model Qwen/Qwen2.5-VL-7B-Instruct --glimpse ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct, or a local folder"
+        )
+    return folder
+
+
+def _folder_or_hub(name: str, flag: str, patterns: list[str]) -> Path:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise UsageError(
+            f"{flag} {name}: no such folder, and no hub repository of that name can be reached "
+            f"({type(error).__name__}); check the spelling and the network, or download it and name the folder"
+        ) from error
