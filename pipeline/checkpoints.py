@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from glimpseprune.addon_config import read_addon_config
 from glimpseprune.errors import AddonError
@@ -62,8 +62,8 @@ def addon_rule(folder: Path) -> KeepRule:
 def fingerprint(folder: Path) -> str:
     """Sixteen hex digits, or a hub commit, that change when the content of a checkpoint folder does.
 
-    A snapshot of the hub is named by its commit already. Of a weight file larger than 64 MiB, its size and evenly spaced
-    samples count: any retraining changes them, and a 15 GB model is not read twice.
+    A snapshot of the hub is named by its commit already. Of a weight file larger than 64 MiB, its size and evenly
+    spaced samples count: any retraining changes them, and a 15 GB model is not read twice.
     """
     if folder.parent.name == "snapshots":
         return folder.name
@@ -86,7 +86,8 @@ def _embedded(part: str) -> Path:
     if not folder.is_dir():
         raise UsageError(
             "this build of docpipe has no embedded model 'nano'; name one, such as "
-            "--model Qwen/Qwen2.5-VL-7B-Instruct --glimpse ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct, or a local folder"
+            "--model Qwen/Qwen2.5-VL-7B-Instruct --glimpse ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct, "
+            "or a local folder"
         )
     return folder
 

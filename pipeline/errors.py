@@ -22,6 +22,10 @@ class QuestionsError(UsageError):
     """The questions file is invalid; the message names file, line and field."""
 
 
+class SettingsChangedError(UsageError):
+    """The output folder holds answers made with other settings; the message names the one that differs."""
+
+
 class EngineError(DocpipeError):
     """Ray or the machine failed; the run can be resumed (exit code 3)."""
 

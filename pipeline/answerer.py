@@ -1,0 +1,193 @@
+"""Bundles in, committed rows out: the object a loop or an actor calls. It knows no engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+
+from glimpseprune.errors import InputError
+from pipeline.errors import PageError
+from pipeline.evidence import evidence_boxes
+from pipeline.markers import Attempt, Markers
+from pipeline.reader import ModelAnswer, Reader
+from pipeline.records import (
+    STATUSES,
+    Bundle,
+    BundleResult,
+    Failure,
+    PageAnswer,
+    PageImage,
+    PageReport,
+    Receipt,
+    RenderedBundle,
+    Status,
+    Unit,
+)
+from pipeline.render import decode_image
+from pipeline.store import OutputStore
+
+NOT_ANSWERABLE = frozenset({"n/a", "na", "not answerable", "unanswerable", "not available"})
+
+
+class BundleAnswerer:
+    """Answers every question of a bundle, commits the bundle as one file and gives a receipt.
+
+    A page that cannot be answered is a failed row. An exception that is not a :class:`PageError` is not caught: the
+    marker it leaves behind makes the next attempt look closer.
+
+    Args:
+        reader: the loaded model.
+        store: where bundles are committed.
+        markers: evidence of bundles in flight, for attempts after a crash.
+
+    Attributes:
+        page_started_at: ``time.monotonic()`` when the current page was begun, ``None`` between pages; for a watchdog.
+    """
+
+    def __init__(self, reader: Reader, store: OutputStore, markers: Markers) -> None:
+        self.reader = reader
+        self.store = store
+        self.markers = markers
+        self.page_started_at: float | None = None
+
+    def run(self, rendered: RenderedBundle) -> Receipt:
+        """Answer and commit one bundle."""
+        started = time.perf_counter()
+        bundle = rendered.bundle
+        attempt = self.markers.begin(bundle.bundle_id)
+        answers: list[PageAnswer] = []
+        pages: list[PageReport] = []
+        for image in rendered.images:
+            mine, report = self._page(bundle, image, attempt)
+            answers.extend(mine)
+            pages.append(report)
+        for failed in rendered.failures:
+            answers.extend(_failed(bundle, failed.document_id, failed.page, failed.failure))
+        for document_id, failure in bundle.failures.items():
+            answers.extend(_failed(bundle, document_id, None, failure))
+        self.store.commit(BundleResult(bundle, tuple(answers), tuple(pages), rendered.sha256))
+        self.markers.done(bundle.bundle_id)
+        return Receipt(
+            bundle_id=bundle.bundle_id,
+            pages=len(rendered.images) + len(rendered.failures),
+            counts={status: sum(a.status == status for a in answers) for status in STATUSES},
+            busy_ms=(time.perf_counter() - started) * 1e3,
+            attempt=attempt.number,
+        )
+
+    def _page(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
+        report = _report(image)
+        if (image.document_id, image.page) in attempt.crashed:
+            failure = Failure(
+                "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
+            )
+            return list(_failed(bundle, image.document_id, image.page, failure)), report
+        if attempt.number > 1:
+            self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
+        asks = bundle.asks_of(image.document_id, image.page)
+        self.page_started_at = time.monotonic()
+        _reset_peak_memory()
+        try:
+            found = self.reader.answer_page(decode_image(image), asks)
+        except PageError as error:
+            failure = Failure(error.stage, error.error_type, error.message, attempt.number)
+            return list(_failed(bundle, image.document_id, image.page, failure)), report
+        except InputError as error:
+            failure = Failure("infer", "InputError", str(error), attempt.number)
+            return list(_failed(bundle, image.document_id, image.page, failure)), report
+        finally:
+            self.page_started_at = None
+        units = _units_by_question(bundle, image.document_id, image.page)
+        rows = [_row(image, units[ask.question_id], answer) for ask, answer in zip(asks, found, strict=True)]
+        return rows, _measured(report, found)
+
+
+def _units_by_question(bundle: Bundle, document_id: str, page: int) -> dict[str, Unit]:
+    return {u.question_id: u for u in bundle.units if u.document_id == document_id and page in u.pages}
+
+
+def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure) -> Iterator[PageAnswer]:
+    """A failed row for every question that was asked of a page, or of a document that cannot be opened (``None``)."""
+    for unit in bundle.units:
+        if unit.document_id == document_id and (page in unit.pages if page is not None else not unit.pages):
+            yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
+
+
+def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
+    stats = answer.stats
+    evidence = None
+    if answer.keep is not None and answer.scores is not None:
+        rows, columns = answer.grid
+        evidence = evidence_boxes(answer.keep, answer.scores, rows, columns, image.width_pt, image.height_pt)
+    return PageAnswer(
+        document_id=image.document_id,
+        page=image.page,
+        question_id=unit.question_id,
+        unit_id=unit.unit_id,
+        status=status_of(answer),
+        answer=answer.text,
+        confidence=answer.confidence,
+        finish_reason=answer.finish_reason,
+        evidence=evidence,
+        visual_tokens=stats.visual_tokens,
+        kept_tokens=stats.kept_tokens,
+        retention=stats.retention,
+        floor_hit=stats.floor_hit,
+        cap_hit=stats.cap_hit,
+        kv_tokens_full=stats.kv_tokens_full,
+        kv_tokens_kept=stats.kv_tokens_kept,
+        kv_bytes_full=stats.kv_bytes_full,
+        kv_bytes_kept=stats.kv_bytes_kept,
+        prefill_ms=stats.prefill_ms,
+        decode_ms=stats.decode_ms,
+        new_tokens=answer.new_tokens,
+    )
+
+
+def status_of(answer: ModelAnswer) -> Status:
+    """Whether an answer can be used as it is.
+
+    ``needs_review``: it was cut off or is empty, or nothing on the page scored above the threshold, so that the
+    model answered from tokens it had not asked for.
+    """
+    if answer.text.lower().rstrip(".") in NOT_ANSWERABLE:
+        return "not_answerable"
+    if answer.finish_reason == "length" or answer.stats.floor_hit or not answer.text:
+        return "needs_review"
+    return "answered"
+
+
+def _report(image: PageImage) -> PageReport:
+    names = {field.name for field in dataclasses.fields(PageReport)}
+    return PageReport(**{f.name: getattr(image, f.name) for f in dataclasses.fields(PageImage) if f.name in names})
+
+
+def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
+    retentions = [a.stats.retention for a in answers if a.stats.retention is not None]
+    vision = [a.stats.vision_ms for a in answers if a.stats.vision_ms is not None]
+    return dataclasses.replace(
+        report,
+        vision_ms=sum(vision) if vision else None,
+        retention_mean=statistics.fmean(retentions) if retentions else None,
+        retention_min=min(retentions, default=None),
+        retention_max=max(retentions, default=None),
+        peak_memory_bytes=_peak_memory_bytes(),
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _reset_peak_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_memory_bytes() -> int | None:
+    """Most device memory allocated since the page began; ``None`` without a device."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

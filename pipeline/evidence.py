@@ -1,0 +1,48 @@
+"""Where on the page an answer comes from: the regions of kept visual tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from pipeline.records import Evidence
+
+
+def evidence_boxes(
+    keep: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float32],
+    rows: int,
+    columns: int,
+    width_pt: float,
+    height_pt: float,
+    limit: int = 5,
+) -> tuple[Evidence, ...]:
+    """Boxes around connected kept tokens, best score first.
+
+    Args:
+        keep: ``[N]`` in raster order, N = rows * columns.
+        scores: ``[N]`` importance logits.
+        rows: of the grid of visual tokens.
+        columns: of the grid of visual tokens.
+        width_pt: of the page, in PDF points.
+        height_pt: of the page, in PDF points.
+        limit: at most this many boxes.
+    """
+    grid = keep.reshape(rows, columns)
+    labels, _ = ndimage.label(grid, structure=np.ones((3, 3)))  # tokens that touch at a corner belong together
+    boxes = []
+    for label, (down, across) in enumerate(ndimage.find_objects(labels), start=1):
+        inside = labels[down, across] == label
+        best = float(scores.reshape(rows, columns)[down, across][inside].max())
+        boxes.append(
+            Evidence(
+                x0=across.start * width_pt / columns,
+                y0=down.start * height_pt / rows,
+                x1=across.stop * width_pt / columns,
+                y1=down.stop * height_pt / rows,
+                score=best,
+            )
+        )
+    boxes.sort(key=lambda box: -box.score)
+    return tuple(boxes[:limit])

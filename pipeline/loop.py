@@ -1,0 +1,17 @@
+"""The whole job in a plain loop: what the engine does, one bundle after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.answerer import BundleAnswerer
+from pipeline.records import AnswerSettings, Bundle, Receipt
+from pipeline.render import RenderChild, render_bundle
+
+
+def run_loop(
+    bundles: Iterable[Bundle], child: RenderChild, answerer: BundleAnswerer, settings: AnswerSettings
+) -> Iterator[Receipt]:
+    """Render, answer and commit every bundle."""
+    for bundle in bundles:
+        yield answerer.run(render_bundle(bundle, child, settings))

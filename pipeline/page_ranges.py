@@ -1,0 +1,50 @@
+"""The grammar of page ranges: ``all``, ``3``, ``1-3,-1``; 1-based, inclusive, negative from the end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PART = re.compile(r"(?P<first>-?[1-9]\d*)(?:-(?P<last>-?[1-9]\d*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class PageRanges:
+    """Pages of a document, before its number of pages is known.
+
+    Attributes:
+        parts: first and last page of each range; empty stands for all pages.
+    """
+
+    parts: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> PageRanges:
+        """Read ``all`` or a comma-separated list of pages and ranges.
+
+        Raises:
+            ValueError: saying which part is wrong and what is expected.
+        """
+        if text.strip() == "all":
+            return cls(())
+        parts = []
+        for part in text.split(","):
+            match = _PART.fullmatch(part.strip())
+            if match is None:
+                raise ValueError(f"{part.strip()!r} is no page range; expected 'all' or a list such as '1-3,-1'")
+            first = int(match["first"])
+            last = first if match["last"] is None else int(match["last"])
+            if (first > 0) == (last > 0) and first > last:
+                raise ValueError(f"{part.strip()!r} ends before it begins")
+            parts.append((first, last))
+        return cls(tuple(parts))
+
+    def resolve(self, page_count: int) -> tuple[int, ...]:
+        """The pages of a document of ``page_count`` pages, increasing; pages it does not have are left out."""
+        if not self.parts:
+            return tuple(range(1, page_count + 1))
+        pages: set[int] = set()
+        for first, last in self.parts:
+            start, end = (page if page > 0 else page_count + 1 + page for page in (first, last))
+            pages.update(range(max(start, 1), min(end, page_count) + 1))
+        return tuple(sorted(pages))

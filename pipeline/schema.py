@@ -1,0 +1,106 @@
+"""The columns of every table, with units in their names. A change of any is a new ``SCHEMA_VERSION``."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
+
+ANSWERS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("document_sha256", pa.string()),
+        pa.field("page", pa.int32()),
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("unit_id", pa.string(), nullable=False),
+        pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("value", pa.string()),
+        pa.field("value_error", pa.string()),
+        pa.field("confidence", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("evidence", _EVIDENCE),
+        pa.field("visual_tokens", pa.int32()),
+        pa.field("kept_tokens", pa.int32()),
+        pa.field("retention", pa.float64()),
+        pa.field("floor_hit", pa.bool_()),
+        pa.field("cap_hit", pa.bool_()),
+        pa.field("kv_tokens_full", pa.int32()),
+        pa.field("kv_tokens_kept", pa.int32()),
+        pa.field("kv_bytes_full", pa.int64()),
+        pa.field("kv_bytes_kept", pa.int64()),
+        pa.field("prefill_ms", pa.float64()),
+        pa.field("decode_ms", pa.float64()),
+        pa.field("new_tokens", pa.int32()),
+    ]
+)
+
+PAGES = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("document_sha256", pa.string()),
+        pa.field("page", pa.int32(), nullable=False),
+        pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("width_pt", pa.float64()),
+        pa.field("height_pt", pa.float64()),
+        pa.field("dpi", pa.float64()),
+        pa.field("width_px", pa.int32()),
+        pa.field("height_px", pa.int32()),
+        pa.field("visual_tokens", pa.int32()),
+        pa.field("render_ms", pa.float64()),
+        pa.field("vision_ms", pa.float64()),
+        pa.field("prefix_ms", pa.float64()),
+        pa.field("retention_mean", pa.float64()),
+        pa.field("retention_min", pa.float64()),
+        pa.field("retention_max", pa.float64()),
+        pa.field("peak_memory_bytes", pa.int64()),
+        pa.field("peak_rss_bytes", pa.int64()),
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        pa.field("unit_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("page", pa.int32()),
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error_type", pa.string(), nullable=False),
+        pa.field("error_message", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("command", pa.string(), nullable=False),
+    ]
+)
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("value", pa.string()),
+        pa.field("confidence", pa.float64()),
+        pa.field("page", pa.int32()),
+        pa.field("pages_asked", pa.int32(), nullable=False),
+        pa.field("chosen_by", pa.string(), nullable=False),
+    ]
+)
+
+TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
+"""The tables that are published row by row from the parts; ``documents`` is computed from ``answers``."""
+
+PART = pa.schema([pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in TABLES.items()])
+"""A part: one row that holds the rows of one bundle for every table, so that they appear together or not at all."""
+
+
+def with_metadata(schema: pa.Schema, **values: str) -> pa.Schema:
+    """A schema that carries ``schema_version`` and further values in the file's metadata."""
+    return schema.with_metadata({"schema_version": str(SCHEMA_VERSION), **values})
