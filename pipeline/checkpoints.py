@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from glimpseprune.addon_config import read_addon_config
+from glimpseprune.addon_config import BaseShape, read_addon_config
 from glimpseprune.errors import AddonError
 from glimpseprune.rule import KeepRule
 from pipeline.errors import ModelError, UsageError
@@ -103,3 +104,26 @@ def _folder_or_hub(name: str, flag: str, patterns: list[str]) -> Path:
             f"{flag} {name}: no such folder, and no hub repository of that name can be reached "
             f"({type(error).__name__}); check the spelling and the network, or download it and name the folder"
         ) from error
+
+
+def check_fit(model: Path, addon: Path) -> None:
+    """Refuse an add-on of another base, from the two configurations alone.
+
+    Raises:
+        ModelError: naming the field that differs, or that cannot be read.
+    """
+    raw = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    text, vision = raw.get("text_config", raw), raw.get("vision_config", {})
+    try:
+        shape = BaseShape(
+            hidden_size=text["hidden_size"],
+            num_hidden_layers=text["num_hidden_layers"],
+            num_attention_heads=text["num_attention_heads"],
+            vision_hidden_size=vision["hidden_size"],
+            vision_depth=vision["depth"],
+        )
+        read_addon_config(addon).check_base(shape)
+    except KeyError as error:
+        raise ModelError(f"{model}/config.json has no field {error}") from error
+    except AddonError as error:
+        raise ModelError(str(error)) from error

@@ -89,17 +89,24 @@ class RenderChild:
         header, _ = self._ask({"do": "sha256", "dpi": _OPEN_DPI}, document, self.limits.open_seconds, "open")
         return str(header["sha256"])
 
+    def measure(
+        self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
+    ) -> tuple[int | None, ...]:
+        """Visual tokens of each page (1-based) without rendering it; ``None`` for a page that will fail.
+
+        Raises:
+            PageError: the document cannot be opened.
+        """
+        request = {"do": "measure", "indexes": [page - 1 for page in pages], **_size(dpi, budget)}
+        header, _ = self._ask(request, document, self.limits.open_seconds, "open")
+        return tuple(header["visual_tokens"])
+
     def render(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
     ) -> Iterator[PageImage | PageFailure]:
         """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only."""
         for page in pages:
-            request = {
-                "do": "render",
-                "index": page - 1,
-                "dpi": dpi,
-                "budget": [budget.factor, budget.min_pixels, budget.max_pixels],
-            }
+            request = {"do": "render", "index": page - 1, **_size(dpi, budget)}
             seconds = self.limits.page_seconds + (self.limits.open_seconds if self._process is None else 0.0)
             try:
                 header, data = self._ask(request, document, seconds, "render")
@@ -186,6 +193,10 @@ class RenderChild:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
         self._local, self._scratch = None, None
+
+
+def _size(dpi: int, budget: PixelBudget) -> dict[str, Any]:
+    return {"dpi": dpi, "budget": [budget.factor, budget.min_pixels, budget.max_pixels]}
 
 
 class _Pipe:

@@ -23,6 +23,8 @@ from typing import Any, Protocol
 _PR_SET_PDEATHSIG = 1
 _RAW_LIMIT_BYTES = 4_000_000
 _PNG_LEVEL = 1
+_DEFAULT_DPI = 72.0
+_EXIF_ORIENTATION, _EXIF_FIRST_SIDEWAYS = 0x0112, 5
 _IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -48,6 +50,9 @@ class _Open(Protocol):
 
     pages: int
 
+    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
+        """Width and height of a page (0-based) in points, and the resolution it is rendered at for ``dpi``."""
+
     def render(self, index: int, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Render one page, 0-based."""
 
@@ -70,6 +75,8 @@ class _Server:
                 self.path = request["path"]
             if request["do"] == "open":
                 return {"pages": self.document.pages}, b""
+            if request["do"] == "measure":
+                return {"visual_tokens": [_measure(self.document, i, request) for i in request["indexes"]]}, b""
             if not 0 <= request["index"] < self.document.pages:
                 raise PageError("render", "NoSuchPage", f"the document has {self.document.pages} pages")
             return self.document.render(request["index"], request)
@@ -97,6 +104,17 @@ def _open(path: str, dpi: int) -> _Open:
     raise PageError("open", "UnsupportedDocument", f"neither PDF, PNG, JPEG nor TIFF; it begins with {head[:8]!r}")
 
 
+def _measure(document: _Open, index: int, request: dict[str, Any]) -> int | None:
+    """Visual tokens of a page; ``None`` where it cannot be rendered anyway."""
+    from pipeline.errors import PageError
+
+    try:
+        width_pt, height_pt, dpi = document.size(index, request["dpi"])
+        return int(_fit(width_pt, height_pt, {**request, "dpi": dpi}).visual_tokens)
+    except PageError:
+        return None
+
+
 class _Pdf:
     def __init__(self, path: str) -> None:
         import pymupdf
@@ -114,6 +132,16 @@ class _Pdf:
         if pages < 1:
             raise PageError("open", "EmptyDocument", "it has no pages, or none that can be found")
         self.pages = pages
+
+    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
+        """Width and height in points of the page as it is shown."""
+        from pipeline.errors import PageError
+
+        try:
+            rect = self.document.load_page(index).rect
+        except self.failures as error:
+            raise PageError("render", "CorruptPage", f"MuPDF cannot read it: {error}") from error
+        return rect.width, rect.height, dpi
 
     def render(self, index: int, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         import pymupdf
@@ -154,6 +182,22 @@ class _Picture:
         except self.failures as error:
             raise PageError("open", "CorruptDocument", f"Pillow cannot open it: {error}") from error
 
+    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
+        """Width and height in points as the file is shown; enlarging it beyond its own pixels would tell nothing."""
+        from pipeline.errors import PageError
+
+        try:
+            self.image.seek(index)
+            sideways = self.image.getexif().get(_EXIF_ORIENTATION, 1) >= _EXIF_FIRST_SIDEWAYS
+        except self.failures as error:
+            raise PageError("render", "CorruptPage", f"Pillow cannot read it: {error}") from error
+        stated = self.image.info.get("dpi", (_DEFAULT_DPI, _DEFAULT_DPI))
+        across, down = (float(value) if float(value) > 1 else _DEFAULT_DPI for value in stated)
+        width_pt, height_pt = self.image.width * 72.0 / across, self.image.height * 72.0 / down
+        if sideways:
+            width_pt, height_pt = height_pt, width_pt
+        return width_pt, height_pt, min(dpi, round(max(across, down)))
+
     def render(self, index: int, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         import numpy as np
         from PIL import Image, ImageOps
@@ -161,20 +205,15 @@ class _Picture:
         from pipeline.errors import PageError
 
         started = time.perf_counter()
+        width_pt, height_pt, dpi = self.size(index, request["dpi"])
+        size = _fit(width_pt, height_pt, {**request, "dpi": dpi})
         try:
-            self.image.seek(index)
             upright = ImageOps.exif_transpose(self.image)
             picture = (upright if upright is not None else self.image).convert("RGB")
         except self.bombs as error:
             raise PageError("render", "PageTooLarge", f"the image has too many pixels: {error}") from error
         except self.failures as error:
             raise PageError("render", "CorruptPage", f"Pillow cannot decode it: {error}") from error
-        stated = self.image.info.get("dpi", (72.0, 72.0))
-        across, down = (float(value) if float(value) > 1 else 72.0 for value in stated)
-        width_pt, height_pt = picture.width * 72.0 / across, picture.height * 72.0 / down
-        # Enlarging a picture beyond its own pixels would cost tokens and tell nothing.
-        native = {**request, "dpi": min(request["dpi"], round(max(across, down)))}
-        size = _fit(width_pt, height_pt, native)
         resized = picture.resize((size.width_px, size.height_px), Image.Resampling.BICUBIC)
         return _encode(np.asarray(resized), width_pt, height_pt, size, started)
 

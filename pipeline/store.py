@@ -35,7 +35,12 @@ class OutputStore:
         self.command = command
 
     def commit(self, result: BundleResult) -> None:
-        """Write one bundle as one part; its rows appear together or not at all. Doing it twice changes nothing."""
+        """Write one bundle as one part; its rows appear together or not at all. Doing it twice changes nothing.
+
+        Raises:
+            RuntimeError: the result has not exactly one answer for each page of each unit; nothing is written.
+        """
+        _check_complete(result)
         rows = {name: list(table) for name, table in self._rows(result).items()}
         metadata = {
             "bundle_id": result.bundle.bundle_id,
@@ -140,6 +145,18 @@ class OutputStore:
         """What the last run wrote about itself; ``None`` before the first."""
         raw = self.folder.read("run.json")
         return None if raw is None else dict(json.loads(raw))
+
+
+def _check_complete(result: BundleResult) -> None:
+    """A row lost or doubled here would be lost or doubled for ever, so the count is taken before it is committed."""
+    wanted = Counter((unit.unit_id, page) for unit in result.bundle.units for page in unit.pages or (None,))
+    found = Counter((answer.unit_id, answer.page) for answer in result.answers)
+    if wanted != found:
+        wrong = sorted({key for key in wanted | found if wanted[key] != found[key]}, key=str)
+        raise RuntimeError(
+            f"bundle {result.bundle.bundle_id}: expected one answer for each unit and page, found "
+            f"{found[wrong[0]]} for unit {wrong[0][0]} page {wrong[0][1]} and {len(wrong) - 1} more such; please report it"
+        )
 
 
 def to_parquet(table: pa.Table) -> bytes:

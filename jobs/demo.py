@@ -1,0 +1,82 @@
+"""``docpipe demo``: the main job on a few documents drawn here, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from jobs.run import run_job
+from jobs.settings import RunSettings
+from jobs.summary import summary
+from pipeline.questions import load_questions
+from pipeline.samples import write_samples
+
+
+def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: int, say: Callable[[str], Any]) -> int:
+    """Draw documents into ``out``, answer the questions about them and show the tables.
+
+    Args:
+        out: gets ``pdfs/``, ``questions.yaml`` and ``answers/``.
+        model: name of the model.
+        glimpse: name of the add-on.
+        documents: how many PDFs to draw.
+        seed: of the documents.
+        say: prints a line.
+
+    Returns:
+        The exit code of the run.
+    """
+    pdfs, questions = write_samples(out, documents, seed)
+    settings = RunSettings(
+        input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), model=model, glimpse=glimpse
+    )
+    addon = "" if glimpse is None else f" --glimpse {glimpse}"
+    say(f"$ docpipe run --input {pdfs} --questions {questions} --output {settings.output} --model {model}{addon}\n")
+    report = run_job(settings, load_questions(str(questions)))
+    say(summary(report))
+    answers = pq.read_table(out / "answers" / "answers").to_pylist()
+    answers.sort(key=lambda row: (row["document"], row["page"], row["question_id"]))
+    _table(say, "answers/", answers, _ANSWER_COLUMNS)
+    _table(say, "retention and memory of each question", answers, _MEMORY_COLUMNS)
+    return int(report["exit_code"])
+
+
+def _table(say: Callable[[str], Any], title: str, rows: list[dict[str, Any]], columns: tuple[_Column, ...]) -> None:
+    say(f"\n{title}")
+    say("".join(f"{column.title:<{column.width}}" for column in columns))
+    for row in rows:
+        say("".join(f"{column.text(row):<{column.width}}" for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    title: str
+    width: int
+    form: str = "{}"
+
+    def text(self, row: dict[str, Any]) -> str:
+        value = row[self.name]
+        raw = "-" if value is None else self.form.format(value)
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in raw)[: self.width - 1]
+
+
+_WHERE = (_Column("document", "document", 19), _Column("page", "page", 6), _Column("question_id", "question", 17))
+_ANSWER_COLUMNS = (
+    *_WHERE,
+    _Column("answer", "answer", 30),
+    _Column("status", "status", 16),
+    _Column("confidence", "confidence", 10, "{:.3f}"),
+)
+_MEMORY_COLUMNS = (
+    *_WHERE,
+    _Column("visual_tokens", "visual tokens", 15),
+    _Column("kept_tokens", "kept", 6),
+    _Column("retention", "retention", 11, "{:.1%}"),
+    _Column("kv_bytes_full", "KV bytes", 10),
+    _Column("kv_bytes_kept", "after pruning", 14),
+)

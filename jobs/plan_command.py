@@ -1,0 +1,83 @@
+"""``docpipe plan``: what a run would do, from listings and page sizes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.run import Work, plan_work
+from jobs.settings import RunSettings
+from pipeline.checkpoints import resolve_model
+from pipeline.errors import PageError
+from pipeline.folder import Folder
+from pipeline.plan import planned_rows
+from pipeline.questions import QuestionSet
+from pipeline.records import Unit
+from pipeline.render import RenderChild
+from pipeline.store import OutputStore
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def plan_report(run: RunSettings, questions: QuestionSet) -> str:
+    """The lines of ``docpipe plan``; nothing is written, no model is loaded."""
+    store = OutputStore(Folder(run.output))
+    work = plan_work(run, questions, store.page_counts())
+    pending = work.pending(store.completed_units())
+    tokens = _visual_tokens(work, pending)
+    known = [count for count in tokens.values() if count is not None]
+    unreadable = sum(count.pages is None for count in work.counts.values())
+    lines = [
+        f"documents        {len(work.documents)}" + (f" ({unreadable} cannot be opened)" if unreadable else ""),
+        f"pages            {sum(count.pages or 0 for count in work.counts.values())}",
+        f"questions        {len(questions.questions)}",
+        f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
+        f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
+        f"visual tokens    {sum(known)} on {len(known)} pages to do"
+        + (f", {sum(known) / len(known):.0f} a page" if known else ""),
+        f"memory a model   {_memory(run, resolve_model(run.model), max(known, default=0))}",
+        f"time             {_time(store.read_run(), len(tokens))}",
+    ]
+    return "\n".join(lines)
+
+
+def _visual_tokens(work: Work, pending: Sequence[Unit]) -> dict[tuple[str, int], int | None]:
+    """Visual tokens of every page that is still to do."""
+    wanted: dict[str, set[int]] = {}
+    for unit in pending:
+        wanted.setdefault(unit.document_id, set()).update(unit.pages)
+    found: dict[tuple[str, int], int | None] = {}
+    with RenderChild() as child:
+        for document in work.documents:
+            pages = sorted(wanted.get(document.document_id, ()))
+            if not pages:
+                continue
+            try:
+                sizes = child.measure(document, pages, work.settings.dpi, work.settings.budget)
+            except PageError:
+                sizes = (None,) * len(pages)
+            found.update({(document.document_id, page): size for page, size in zip(pages, sizes, strict=True)})
+    return found
+
+
+def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
+    """Weights, and the KV cache of one question on the largest page before it is pruned."""
+    raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = raw.get("text_config", raw)
+    stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
+    size = _BYTES.get(stored if run.dtype == "auto" else run.dtype, 4)
+    head_dim = text["hidden_size"] // text["num_attention_heads"]
+    kv = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * size * largest_page
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    known = f"{weights / 1e9:.2f} GB of weights + " if weights else "weights (not here yet) + "
+    return known + f"{kv / 1e9:.3f} GB of KV cache a question on the largest page, before pruning"
+
+
+def _time(last: dict[str, Any] | None, pages: int) -> str:
+    """From the rate of the last run in the same output folder; never a guess."""
+    rate = None if last is None else last["this_run"]["pages_per_s"]
+    if not rate:
+        return "unknown until a run into this output folder has measured it (try --limit)"
+    return f"about {pages / rate / 60:.0f} min at the {rate:.2f} pages/s of the last run"

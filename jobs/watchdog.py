@@ -1,0 +1,58 @@
+"""Ends a process whose model hangs; Ray starts another, and the in-flight marker tells it why."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections import deque
+from typing import Protocol
+
+EXIT_HUNG = 86
+_FIRST_PAGE_SECONDS = 1800.0  # nothing is known yet: weights may still be read, kernels compiled
+_BASE_SECONDS = 60.0
+_TIMES_MEDIAN = 20.0
+
+
+class Watched(Protocol):
+    """Something that works on pages, one after the other."""
+
+    page_started_at: float | None
+
+
+class Watchdog:
+    """Calls ``os._exit`` when a page takes too long: a hung thread cannot be interrupted, ``sys.exit`` would wait.
+
+    Args:
+        watched: what works on the pages.
+        deadline_s: seconds a page may take; ``None`` allows 60 s and 20 times the median of the last pages.
+        interval_s: seconds between looks.
+    """
+
+    def __init__(self, watched: Watched, deadline_s: float | None, interval_s: float = 1.0) -> None:
+        self.watched = watched
+        self.deadline_s = deadline_s
+        self.interval_s = interval_s
+        self.seen: deque[float] = deque(maxlen=64)
+        threading.Thread(target=self._watch, name="docpipe-watchdog", daemon=True).start()
+
+    def allowed_s(self) -> float:
+        """Seconds that a page may take now."""
+        if self.deadline_s is not None:
+            return self.deadline_s
+        if not self.seen:
+            return _FIRST_PAGE_SECONDS
+        return _BASE_SECONDS + _TIMES_MEDIAN * statistics.median(self.seen)
+
+    def _watch(self) -> None:
+        last: float | None = None
+        while True:
+            started = self.watched.page_started_at
+            now = time.monotonic()
+            if last is not None and started != last:
+                self.seen.append(now - last)  # to the length of an interval
+            if started is not None and now - started > self.allowed_s():
+                os._exit(EXIT_HUNG)
+            last = started
+            time.sleep(self.interval_s)
