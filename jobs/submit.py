@@ -119,6 +119,6 @@ def _refuse_local_paths(run: RunSettings) -> None:
     for flag, place in places:
         if flag in ("--model", "--glimpse") or "file" in fsspec.url_to_fs(place)[0].protocol:
             raise UsageError(
-                f"{flag} {place} is a local path, and the run goes to {run.address}; use a URI that the cluster can read, "
-                "or --shared-fs if the path means the same there"
+                f"{flag} {place} is a local path, and the run goes to {run.address}; use a URI that the cluster can "
+                "read, or --shared-fs if the path means the same there"
             )

@@ -86,10 +86,12 @@ def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -
             f"the limit is {MAX_PAGE_PIXELS / 1e6:,.0f}; lower --dpi",
         )
     factor = budget.factor
-    rows, columns = max(1, round(height / factor)), max(1, round(width / factor))
+    rows, columns = round(height / factor), round(width / factor)
     if rows * columns * factor**2 > budget.max_pixels:
         shrink = math.sqrt(width * height / budget.max_pixels)
         rows, columns = (max(1, math.floor(side / shrink / factor)) for side in (height, width))
+        most = budget.max_pixels // factor**2  # a strip of one row or column can still be too long
+        rows, columns = min(rows, most // columns), min(columns, most // rows)
     elif rows * columns * factor**2 < budget.min_pixels:
         grow = math.sqrt(budget.min_pixels / (width * height))
         rows, columns = (math.ceil(side * grow / factor) for side in (height, width))

@@ -160,7 +160,13 @@ def parse_questions(text: str, source: str) -> QuestionSet:
     try:
         file = _File.model_validate(_with_defaults(raw))
     except ValidationError as error:
-        problems = [f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}" for e in error.errors()]
+        places = [e["loc"] for e in error.errors()]
+        # A list whose items are refused is reported as too short as well.
+        problems = [
+            f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}"
+            for e in error.errors()
+            if not any(place != e["loc"] and place[: len(e["loc"])] == e["loc"] for place in places)
+        ]
         raise QuestionsError("\n".join(problems)) from error
     seen: set[str] = set()
     for position, question in enumerate(file.questions):

@@ -155,7 +155,8 @@ def _check_complete(result: BundleResult) -> None:
         wrong = sorted({key for key in wanted | found if wanted[key] != found[key]}, key=str)
         raise RuntimeError(
             f"bundle {result.bundle.bundle_id}: expected one answer for each unit and page, found "
-            f"{found[wrong[0]]} for unit {wrong[0][0]} page {wrong[0][1]} and {len(wrong) - 1} more such; please report it"
+            f"{found[wrong[0]]} for unit {wrong[0][0]} page {wrong[0][1]} and {len(wrong) - 1} more; please report "
+            "it"
         )
 
 
