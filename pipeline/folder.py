@@ -37,8 +37,9 @@ class Folder:
     def write(self, name: str, data: bytes) -> None:
         """Replace a file at once: a reader sees the old content or the new, never a part.
 
-        Local files are written beside their place, flushed to the disk and renamed. The leading dot of the temporary
-        name keeps readers of the folder from taking it for data. Object stores get one put under the final key.
+        Local files are written in the root of this folder, flushed to the disk and renamed into their place. So readers
+        of a table never meet a temporary file, and its leading dot hides it from readers of the root. Object stores get
+        one put under the final key.
         """
         path = self.path(name)
         if not self.local:
@@ -46,7 +47,7 @@ class Folder:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}.tmp-{os.getpid()}-{time.time_ns()}")
+        scratch = Path(self.path(f".{target.name}.tmp-{os.getpid()}-{time.time_ns()}"))
         try:
             with scratch.open("wb") as file:
                 file.write(data)

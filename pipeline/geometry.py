@@ -91,7 +91,8 @@ def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -
         shrink = math.sqrt(width * height / budget.max_pixels)
         rows, columns = (max(1, math.floor(side / shrink / factor)) for side in (height, width))
         most = budget.max_pixels // factor**2  # a strip of one row or column can still be too long
-        rows, columns = min(rows, most // columns), min(columns, most // rows)
+        rows = min(rows, max(1, most // columns))
+        columns = min(columns, most // rows)
     elif rows * columns * factor**2 < budget.min_pixels:
         grow = math.sqrt(budget.min_pixels / (width * height))
         rows, columns = (math.ceil(side * grow / factor) for side in (height, width))
