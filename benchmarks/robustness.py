@@ -22,9 +22,9 @@ QUESTIONS = """\
 version: 1
 defaults: {pages: "1-3,-1", max_new_tokens: 8}
 questions:
-  - {id: title, text: What is the title?}
-  - {id: version, text: Which version is described?, aggregate: first}
-  - {id: date, text: What is the date?, type: date, aggregate: vote}
+  - {id: title, text: "What is the title?"}
+  - {id: version, text: "Which version is described?", aggregate: first}
+  - {id: date, text: "What is the date?", type: date, aggregate: vote}
 """
 SKIPPED = ("proc", "sys", "dev", "tmp")
 

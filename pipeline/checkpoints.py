@@ -77,7 +77,7 @@ def fingerprint(folder: Path) -> str:
                 digest.update(file.read())
                 continue
             for i in range(_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:16]
 
