@@ -19,6 +19,7 @@ from pipeline.render import RenderLimits
 
 _WINDOW = 50_000  # rows at a time; each costs the driver 2 ms before the first one runs
 _NO_PROGRESS_SECONDS = 1800.0
+_MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__name__}: "  # how a traceback ends when an actor cannot load
 
 
 @contextmanager
@@ -72,17 +73,17 @@ def run_bundles(bundles: Sequence[Bundle], config: ActorConfig, resources: Resou
         EngineError: Ray gives up.
     """
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError
 
     for start in range(0, len(bundles), _WINDOW):
         try:
             for row in _dataset(bundles[start : start + _WINDOW], config, resources).iter_rows():
                 yield Receipt(**{**row, "counts": json.loads(row["counts"])})
         except (RayError, ray.data.exceptions.SystemException, TimeoutError) as error:
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            if isinstance(cause, ModelError):
-                raise ModelError(*cause.args) from error
-            raise EngineError(f"Ray gave up: {error}; run the same command again to resume") from error
+            reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray puts into one text
+            if reason.startswith(_MODEL_ERROR):
+                raise ModelError(reason.removeprefix(_MODEL_ERROR)) from error
+            raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
 
 
 def _dataset(bundles: Sequence[Bundle], config: ActorConfig, resources: Resources) -> Any:

@@ -60,12 +60,20 @@ def result(bundle: Bundle, status: str = "answered") -> BundleResult:
         failure = bundle.failures.get(unit.document_id)
         for page in unit.pages or (None,):
             if failure is not None:
-                answers.append(PageAnswer(unit.document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure))
+                answers.append(
+                    PageAnswer(unit.document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
+                )
                 continue
             text = f"{unit.document_id} {unit.question_id} {page}"
             answers.append(
                 PageAnswer(
-                    unit.document_id, page, unit.question_id, unit.unit_id, status, text, confidence=1 / ((page or 0) + 1)
+                    unit.document_id,
+                    page,
+                    unit.question_id,
+                    unit.unit_id,
+                    status,
+                    text,
+                    confidence=1 / ((page or 0) + 1),
                 )
             )
     for document in bundle.documents:

@@ -10,7 +10,9 @@ from pipeline.evidence import evidence_boxes
 from pipeline.records import Evidence
 
 
-def row(page: int, answer: str | None, confidence: float | None, status: str = "answered", value: object = None) -> dict:
+def row(
+    page: int, answer: str | None, confidence: float | None, status: str = "answered", value: object = None
+) -> dict:
     typed = None if value is None else json.dumps(value)
     return {"page": page, "answer": answer, "confidence": confidence, "status": status, "value": typed}
 
@@ -43,9 +45,18 @@ def test_aggregation(rule: str, answer: str, page: int | None, chosen_by: str) -
 def test_sums_need_a_number_on_every_page_that_answered() -> None:
     typed = [row(1, "3", 0.5, value=3), row(2, "n/a", 0.9, "not_answerable"), row(3, "4.5", 0.5, value=4.5)]
     out = aggregate("sum", typed)
-    assert (out["answer"], out["value"], out["status"], out["chosen_by"]) == ("7.5", "7.5", "answered", "sum of 2 answers")
+    assert (out["answer"], out["value"], out["status"], out["chosen_by"]) == (
+        "7.5",
+        "7.5",
+        "answered",
+        "sum of 2 answers",
+    )
     out = aggregate("sum", [*typed, row(4, "many", 0.5)])
-    assert (out["answer"], out["status"], out["chosen_by"]) == (None, "needs_review", "sum: 1 of 3 answers have no number")
+    assert (out["answer"], out["status"], out["chosen_by"]) == (
+        None,
+        "needs_review",
+        "sum: 1 of 3 answers have no number",
+    )
 
 
 def test_without_an_answer() -> None:

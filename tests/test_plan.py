@@ -12,7 +12,9 @@ from tests.helpers import SETTINGS, documents, questions
 
 def test_a_long_document_is_cut_into_fixed_chunks() -> None:
     found, counts = documents(70)
-    units = make_units(found, counts, questions("id: a, text: What a", "id: b, text: What b, pages: '1-40,-1'"), SETTINGS)
+    units = make_units(
+        found, counts, questions("id: a, text: What a", "id: b, text: What b, pages: '1-40,-1'"), SETTINGS
+    )
     assert [(u.question_id, u.pages[0], u.pages[-1], len(u.pages)) for u in units] == [
         ("a", 1, 32, 32),
         ("b", 1, 32, 32),
@@ -26,7 +28,9 @@ def test_a_long_document_is_cut_into_fixed_chunks() -> None:
 
 def test_documents_that_cannot_be_opened_are_planned_too() -> None:
     found, counts = documents(2, None)
-    units = make_units(found, counts, questions("id: a, text: What a", "id: b, text: What b, documents: d0.pdf"), SETTINGS)
+    units = make_units(
+        found, counts, questions("id: a, text: What a", "id: b, text: What b, documents: d0.pdf"), SETTINGS
+    )
     assert [(u.document_id, u.question_id, u.pages) for u in units] == [
         ("id0", "a", (1, 2)),
         ("id0", "b", (1, 2)),

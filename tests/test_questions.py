@@ -37,7 +37,9 @@ def test_a_file_with_everything_in_it() -> None:
     assert (paid.pages, paid.max_new_tokens, paid.aggregate, paid.choices) == ("1", 16, "best", ("yes", "no"))
     ask = total.to_ask(KeepRule(0.4, 0.5, 7))
     assert ask.prompt == "What is the {amount}?\nAnswer with a number."
-    assert ask.rule == KeepRule(0.4, 0.2, 7)  # a question's keep replaces the default's keep, not the run's other fields
+    assert ask.rule == KeepRule(
+        0.4, 0.2, 7
+    )  # a question's keep replaces the default's keep, not the run's other fields
     assert paid.to_ask(KeepRule()).rule == KeepRule(min_tokens=3)
     assert paid.to_ask(None).rule is None
     assert paid.to_ask(None).prompt == "Is it paid? One of: yes, no"
@@ -81,20 +83,29 @@ def test_identity_is_what_an_answer_depends_on() -> None:
         ("version: 2\nquestions: [{id: a, text: b}]", "q.yaml:1: version: "),
         ("version: 1", "questions: is required"),
         ("version: 1\nquestions: []", "q.yaml:2: questions: "),
-        ("version: 1\nquestions:\n  - id: a\n    text: b\n    colour: red", "q.yaml:5: questions.0.colour: unknown key"),
+        (
+            "version: 1\nquestions:\n  - id: a\n    text: b\n    colour: red",
+            "q.yaml:5: questions.0.colour: unknown key",
+        ),
         ("version: 1\nextra: 1\nquestions: [{id: a, text: b}]", "q.yaml:2: extra: unknown key"),
         ("version: 1\ndefaults: {size: 3}\nquestions: [{id: a, text: b}]", "q.yaml:2: defaults.size: unknown key"),
         ("version: 1\nquestions:\n  - id: A b\n    text: b", "q.yaml:3: questions.0.id: "),
         ("version: 1\nquestions:\n  - id: a\n  - id: b\n    text: c", "q.yaml:3: questions.0.text: is required"),
         ("version: 1\nquestions:\n  - {id: a, text: b}\n  - {id: a, text: c}", "q.yaml:4: questions.1.id: 'a' is used"),
-        ("version: 1\nquestions:\n  - id: a\n    text: b\n    pages: 0-3", "q.yaml:5: questions.0.pages: '0-3' is no page"),
+        (
+            "version: 1\nquestions:\n  - id: a\n    text: b\n    pages: 0-3",
+            "q.yaml:5: questions.0.pages: '0-3' is no page",
+        ),
         ("version: 1\nquestions:\n  - id: a\n    text: b\n    pages: 3", "q.yaml:5: questions.0.pages: "),
         ("version: 1\nquestions:\n  - id: a\n    text: b\n    type: colour", "q.yaml:5: questions.0.type: "),
         ("version: 1\nquestions:\n  - {id: a, text: b, type: choice}", "choices and type: choice belong together"),
         ("version: 1\nquestions:\n  - {id: a, text: b, choices: [x, y]}", "choices and type: choice belong together"),
         ("version: 1\nquestions:\n  - {id: a, text: b, type: choice, choices: [x]}", "at least two"),
         ("version: 1\nquestions:\n  - {id: a, text: b, aggregate: sum}", "aggregate: sum needs type integer"),
-        ("version: 1\nquestions:\n  - id: a\n    text: b\n    max_new_tokens: 0", "q.yaml:5: questions.0.max_new_tokens: "),
+        (
+            "version: 1\nquestions:\n  - id: a\n    text: b\n    max_new_tokens: 0",
+            "q.yaml:5: questions.0.max_new_tokens: ",
+        ),
         ("version: 1\nquestions:\n  - id: a\n    text: b\n    prompt: hello", "expected {text} in it"),
         ("version: 1\nquestions:\n  - id: a\n    text: b\n    prompt: '{text} {name}'", "no other placeholder"),
         ("version: 1\nquestions:\n  - id: a\n    text: b\n    keep: {ratio: 1}", "questions.0.keep.ratio: unknown key"),

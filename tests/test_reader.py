@@ -40,7 +40,9 @@ def test_the_prompt_is_the_chat_template_with_the_image_first(tiny_base: Path) -
     ids = processor.prompt("What?", (4, 6))
     text = processor.tokenizer.decode(ids)
     assert text == (
-        "<|im_start|>user\n<|vision_start|>" + "<|image_pad|>" * 6 + "<|vision_end|>What?<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>user\n<|vision_start|>"
+        + "<|image_pad|>" * 6
+        + "<|vision_end|>What?<|im_end|>\n<|im_start|>assistant\n"
     )
 
 

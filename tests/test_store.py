@@ -74,7 +74,9 @@ def test_what_is_committed_is_completed_and_published(folder: Folder) -> None:
     ]
     assert failures[0]["command"] == "docpipe run --input /in/d2.pdf --output x"
     assert len(rows(store, "pages")) == 63
-    chosen = {(r["document"], r["question_id"]): (r["answer"], r["page"], r["status"]) for r in rows(store, "documents")}
+    chosen = {
+        (r["document"], r["question_id"]): (r["answer"], r["page"], r["status"]) for r in rows(store, "documents")
+    }
     assert chosen["d0.pdf", "a"] == ("id0 a 1", 1, "answered")  # page 1 is the most confident
     assert chosen["d2.pdf", "b"] == (None, None, "failed")
     assert len(chosen) == 8
