@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.utils import get_protocol
 
 from jobs import exit_codes
 from jobs.settings import RunSettings
@@ -19,6 +20,8 @@ from pipeline.errors import EngineError, UsageError
 
 JOB_VARIABLE = "DOCPIPE_JOB"
 _POLL_SECONDS = 2.0
+_AGENT_SECONDS = 60.0
+_NO_AGENT = "No available agent"
 
 
 def submit_and_follow(run: RunSettings) -> int:
@@ -42,17 +45,29 @@ def submit_and_follow(run: RunSettings) -> int:
     inner = run.model_copy(update={"address": None, "detach": False})
     with fsspec.open(run.questions, "rt", encoding="utf-8") as file:
         payload = {"settings": inner.model_dump(mode="json"), "questions": file.read()}
-    try:
-        job = client.submit_job(
-            entrypoint="python -m jobs.submitted",
-            submission_id=f"docpipe-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}",
-            runtime_env={"env_vars": {JOB_VARIABLE: json.dumps(payload)}},
-        )
-    except RuntimeError as error:
-        raise EngineError(f"{run.address} refuses the job: {error}") from error
+    job = _submit(client, run.address, json.dumps(payload))
     hint = f"docpipe logs|status|stop {job} --address {run.address}"
     sys.stderr.write(f"submitted as {job}; {hint}\n")
     return exit_codes.DONE if run.detach else follow(job, run.address)
+
+
+def _submit(client: Any, address: str, payload: str) -> str:
+    """Submit the job; a cluster whose agents are still starting is waited for."""
+    name = f"docpipe-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    deadline = time.monotonic() + _AGENT_SECONDS
+    while True:
+        try:
+            job: str = client.submit_job(
+                entrypoint="python -m jobs.submitted",
+                submission_id=name,
+                runtime_env={"env_vars": {JOB_VARIABLE: payload}},
+            )
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise EngineError(f"{address} refuses the job: {error}") from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return job
 
 
 def follow(job: str, address: str) -> int:
@@ -117,7 +132,7 @@ def _refuse_local_paths(run: RunSettings) -> None:
         if name is not None and name != NANO and Path(name).expanduser().exists()
     ]
     for flag, place in places:
-        if flag in ("--model", "--glimpse") or "file" in fsspec.url_to_fs(place)[0].protocol:
+        if flag in ("--model", "--glimpse") or get_protocol(place) in ("file", "local"):
             raise UsageError(
                 f"{flag} {place} is a local path, and the run goes to {run.address}; use a URI that the cluster can "
                 "read, or --shared-fs if the path means the same there"

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from jobs.doctor import examine
+from jobs.plan_command import plan_report
+from jobs.settings import RunSettings
+from jobs.submit import submit_and_follow
+from jobs.summary import summary
+from pipeline.errors import UsageError
+from pipeline.questions import load_questions
+from pipeline.samples import write_samples
+
+
+@pytest.fixture
+def settings(tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
+    pdfs, questions = write_samples(tmp_path / "samples", 4, 0)
+    (pdfs / "broken.pdf").write_bytes(b"text")
+    return RunSettings(
+        input=(str(pdfs),),
+        questions=str(questions),
+        output=str(tmp_path / "out"),
+        model=str(tiny_base),
+        glimpse=str(tiny_addon),
+    )
+
+
+def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings, tmp_path: Path) -> None:
+    report = plan_report(settings, load_questions(settings.questions))
+    assert dict(line.split(None, 1) for line in report.splitlines()[:5]) == {
+        "documents": "5 (1 cannot be opened)",
+        "pages": "7",
+        "questions": "4",
+        "units": "17, of which 0 are done",
+        "answers": "22, of which 22 are to do",
+    }
+    assert "visual tokens    1729 on 7 pages to do, 247 a page" in report
+    assert "memory a model   0.00 GB of weights + 0.000 GB of KV cache" in report
+    assert "time             unknown until a run" in report
+    assert not (tmp_path / "out").exists()
+
+
+def test_plan_estimates_from_the_last_run_only(settings: RunSettings, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"this_run": {"pages_per_s": 0.05}}))
+    report = plan_report(settings, load_questions(settings.questions))
+    assert "time             about 2 min at the 0.05 pages/s of the last run" in report
+
+
+def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_samples(tmp_path / name, 3, seed)
+    a, b, c = ([p.read_bytes() for p in sorted((tmp_path / name / "pdfs").iterdir())] for name in "abc")
+    assert a == b != c
+
+
+def test_doctor() -> None:
+    lines, healthy = examine("cpu")
+    assert healthy
+    text = "\n".join(lines)
+    assert "golden numbers   ok on cpu" in text
+    assert "transformers     5." in text
+    assert "GiB free" in text
+
+
+def test_doctor_refuses_a_stack_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glimpseprune.golden._TOKENS", [1])
+    outcome = CliRunner().invoke(app, ["doctor"])
+    assert outcome.exit_code == 3
+    assert "golden numbers   WRONG: " in outcome.output
+    assert "generated tokens" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({}, "--input"),
+        ({"input": ("s3://bucket/in",)}, "--output"),
+        ({"input": ("s3://bucket/in",), "output": "s3://bucket/out"}, "--model"),
+        ({"input": ("s3://bucket/in",), "output": "s3://bucket/out", "model": "Qwen/x"}, "--glimpse"),
+    ],
+)
+def test_local_paths_are_not_sent_to_a_cluster(settings: RunSettings, changes: dict[str, Any], flag: str) -> None:
+    sent = settings.model_copy(update={"address": "http://head:8265", **changes})
+    with pytest.raises(UsageError, match=f"{flag} .* is a local path, and the run goes to http://head:8265"):
+        submit_and_follow(sent)
+
+
+def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://other:8265")
+    with pytest.raises(UsageError, match="RAY_ADDRESS is http://other:8265, --address is auto"):
+        submit_and_follow(settings.model_copy(update={"address": "auto", "shared_fs": True}))
+
+
+def test_the_summary_names_what_there_is() -> None:
+    counts = {"planned": 9, "answered": 4, "not_answerable": 0, "skipped": 2, "failed": 1, "needs_review": 2}
+    report = {
+        "counts": counts,
+        "documents": 3,
+        "pages": 5,
+        "this_run": {"pages": 4, "pages_per_s": 2.0},
+        "interrupted": True,
+        "settings": {"output": "out"},
+    }
+    assert summary(report).splitlines() == [
+        "3 documents, 5 pages, 9 answers: 4 answered, 2 skipped, 1 failed, 2 needs review",
+        "4 pages in this run, 2.00 pages/s",
+        "interrupted; the same command resumes",
+        "tables: out/answers pages documents failures",
+    ]
