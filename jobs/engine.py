@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -32,14 +33,23 @@ def ray_session(address: str | None) -> Iterator[None]:
         EngineError: Ray does not start.
     """
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # under `uv run`, every worker would run uv
+    # What Ray says goes to its session's log folder; on the terminal it would drown the progress.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     if ray.is_initialized():
         yield
         return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
-        ray.init(address=address or "local", **({} if address else {"include_dashboard": False}), **quiet)
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else {"include_dashboard": False}),
+        )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(f"Ray does not start: {error}") from error
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}

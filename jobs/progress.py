@@ -25,6 +25,7 @@ class Progress:
         self.done = 0
         self.started = time.monotonic()
         self.last_line = self.started
+        self.told = 0
         terminal = sys.stderr.isatty()
         self.lines = not quiet and not terminal
         self.bar = tqdm(total=total, unit="page", disable=quiet or not terminal, dynamic_ncols=True)
@@ -36,7 +37,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.close()
-        if self.lines and self.done:
+        if self.lines and self.done != self.told:
             self._line()
 
     def add(self, pages: int) -> None:
@@ -47,7 +48,7 @@ class Progress:
             self._line()
 
     def _line(self) -> None:
-        self.last_line = time.monotonic()
+        self.last_line, self.told = time.monotonic(), self.done
         seconds = self.last_line - self.started
         rate = self.done / seconds if seconds else None
         line = {

@@ -24,6 +24,7 @@ from pipeline.errors import EngineError, PageError, UsageError
 from pipeline.folder import Folder
 from pipeline.geometry import read_pixel_budget
 from pipeline.lock import OutputLock
+from pipeline.markers import Markers
 from pipeline.plan import make_bundles, make_units, planned_rows
 from pipeline.publish import publish
 from pipeline.questions import QuestionSet
@@ -137,11 +138,14 @@ def run_job(run: RunSettings, questions: QuestionSet, address: str | None = None
     started, clock = time.time(), time.monotonic()
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run))
-    with OutputLock(folder):
+    with OutputLock(folder) as lock:
         work = plan_work(run, questions, store.page_counts())
         store.check_settings(frozen_settings(work.settings, questions))
         store.save_page_counts(work.counts.values())
         outcome = _work_through(run, work, store, address)
+        lock.check()
+        if outcome.interrupted:
+            Markers(folder).clear()  # its workers were stopped on purpose, which says nothing about their pages
         publish(store, {question.id: question.aggregate for question in questions.questions})
         report = _report(run, work, store, outcome)
         report |= {"started_at": _stamp(started), "finished_at": _stamp(time.time())}
@@ -218,7 +222,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
         "dtype": settings.dtype,
         "seed": settings.seed,
-        **{f"question.{question.id}": question.identity() for question in questions.questions},
+        **{f"question.{q.id}": [q.pages, q.identity()] for q in questions.questions},  # pages decide the units
     }
 
 

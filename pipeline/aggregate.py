@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 _FOUND = ("answered", "needs_review")
@@ -40,7 +41,7 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         merged = {**_chosen(best), "answer": json.dumps(different, ensure_ascii=False), "page": None, "value": None}
         return {**common, **merged, "chosen_by": f"all {len(different)} different answers"}
     if rule == "sum":
-        return {**common, **_sum(found, best)}
+        return {**common, **_sum(found, best, sum(row["status"] == "failed" for row in rows))}
     return {**common, **_chosen(best), "chosen_by": f"most confident of {len(found)} answers"}
 
 
@@ -57,12 +58,21 @@ def _vote(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**_chosen(winner), "chosen_by": f"{votes[key(winner)]} of {len(found)} votes"}
 
 
-def _sum(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
-    values = [json.loads(row["value"]) for row in found if row["value"] is not None]
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+def _sum(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> dict[str, Any]:
+    """Exact, and only where every page that could add to it has been read."""
+    values = [json.loads(row["value"], parse_float=Decimal, parse_int=Decimal) for row in found if row["value"]]
+    numbers = [value for value in values if isinstance(value, Decimal)]
     if len(numbers) != len(found):
         missing = {**_chosen(best), "answer": None, "value": None, "page": None, "status": "needs_review"}
         return {**missing, "chosen_by": f"sum: {len(found) - len(numbers)} of {len(found)} answers have no number"}
-    total = json.dumps(sum(numbers))
+    total = format(sum(numbers), "f")
     summed = {**_chosen(best), "answer": total, "value": total, "page": None}
+    if failed:
+        return {
+            **summed,
+            "status": "needs_review",
+            "chosen_by": f"sum of {len(numbers)} answers, {failed} pages failed",
+        }
+    if any(row["status"] == "needs_review" for row in found):
+        summed["status"] = "needs_review"
     return {**summed, "chosen_by": f"sum of {len(numbers)} answers"}

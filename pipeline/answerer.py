@@ -64,6 +64,8 @@ class BundleAnswerer:
             mine, report = self._page(bundle, image, attempt)
             answers.extend(mine)
             pages.append(report)
+        if attempt.number > 1:
+            self.markers.between_pages(bundle.bundle_id, attempt)
         for failed in rendered.failures:
             answers.extend(_failed(bundle, failed.document_id, failed.page, failed.failure))
         for document_id, failure in bundle.failures.items():

@@ -28,19 +28,27 @@ def evidence_boxes(
         width_pt: of the page, in PDF points.
         height_pt: of the page, in PDF points.
         limit: at most this many boxes.
+
+    Raises:
+        ValueError: the arrays do not have one entry for each token of the grid.
     """
+    if keep.shape != (rows * columns,) or scores.shape != keep.shape:
+        raise ValueError(
+            f"expected {rows} x {columns} = {rows * columns} tokens, found keep {keep.shape}, scores {scores.shape}"
+        )
     grid = keep.reshape(rows, columns)
     labels, _ = ndimage.label(grid, structure=np.ones((3, 3)))  # tokens that touch at a corner belong together
     boxes = []
+    # A side is a share of the page: the last column ends exactly at its edge, not a rounding error beyond it.
     for label, (down, across) in enumerate(ndimage.find_objects(labels), start=1):
         inside = labels[down, across] == label
         best = float(scores.reshape(rows, columns)[down, across][inside].max())
         boxes.append(
             Evidence(
-                x0=across.start * width_pt / columns,
-                y0=down.start * height_pt / rows,
-                x1=across.stop * width_pt / columns,
-                y1=down.stop * height_pt / rows,
+                x0=width_pt * (across.start / columns),
+                y0=height_pt * (down.start / rows),
+                x1=width_pt * (across.stop / columns),
+                y1=height_pt * (down.stop / rows),
                 score=best,
             )
         )

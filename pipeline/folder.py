@@ -1,96 +1,157 @@
-"""A folder on any file system whose files appear whole or not at all."""
+"""A folder on any file system: files appear in it whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, cast
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import UsageError
+from pipeline.errors import EngineError, UsageError
 
 
 class Folder:
-    """A folder by path or fsspec URI. Names are relative, with "/" between the parts.
+    """Named files below a local path or an fsspec URI; names are relative, with "/" as separator.
+
+    On a local disk a file is written under a hidden temporary name, synced and renamed. On an object store it is one
+    put under its final name: closing a stream after an error would publish half a file there.
 
     Args:
-        uri: a local path, or a URI such as ``s3://bucket/answers``.
+        uri: path or URI. It need not exist; folders are made when something is written.
 
     Raises:
-        UsageError: there is no file system for this URI.
+        UsageError: no installed file system takes the URI, or it is a file.
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
         try:
+            # Other processes write here too; a cached listing would hide what they finished.
             self.fs, root = fsspec.url_to_fs(uri, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"{uri}: {error}") from error
-        self.root = root.rstrip("/") or "/"
-        self.local = "file" in self.fs.protocol
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"{uri}: no file system for it: {error}") from error
+        self.uri = uri
+        self.root = root.rstrip("/")
+        self.local = isinstance(self.fs, LocalFileSystem)
+        with self._explained("look at", ""):
+            if self.fs.isfile(self.root):
+                raise UsageError(f"{uri}: expected a folder, found a file")
 
     def path(self, name: str) -> str:
         """The full path of a name, as the file system takes it."""
-        return f"{self.root.rstrip('/')}/{name}"
+        return f"{self.root}/{name}"
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file at once: a reader sees the old content or the new, never a part.
+        """Create or replace a file in one step.
 
-        Local files are written in the root of this folder, flushed to the disk and renamed into their place. So readers
-        of a table never meet a temporary file, and its leading dot hides it from readers of the root. Object stores get
-        one put under the final key.
+        Raises:
+            EngineError: the file system refuses; what was there before is still there.
         """
-        path = self.path(name)
-        if not self.local:
-            self.fs.pipe_file(path, data)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(self.path(f".{target.name}.tmp-{os.getpid()}-{time.time_ns()}"))
-        try:
-            with scratch.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
+        with self._explained("write", name):
+            if self.local:
+                self._replace(self.path(name), data)
+            else:
+                self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False where it does."""
-        path = self.path(name)
-        try:
-            if self.local:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                with Path(path).open("xb") as file:
-                    file.write(data)
-            else:
-                self.fs.pipe_file(path, data, mode="create")
-        except FileExistsError:
-            return False
-        return True
+        """Write a file only if there is none of that name; of several that try at once, one gets ``True``.
+
+        Raises:
+            EngineError: the file system refuses.
+        """
+        with self._explained("write", name):
+            path = self.path(name)
+            try:
+                if self.local:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "xb") as file:
+                        file.write(data)
+                elif self.fs.exists(path):
+                    return False
+                else:
+                    self.fs.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; ``None`` where there is none."""
-        try:
-            data: bytes = self.fs.cat_file(self.path(name))
-        except FileNotFoundError:
-            return None
-        return data
+        """The content of a file, ``None`` if there is none.
+
+        Raises:
+            EngineError: it is there but cannot be read.
+        """
+        with self._explained("read", name):
+            try:
+                return cast(bytes, self.fs.cat_file(self.path(name)))
+            except FileNotFoundError:
+                return None
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A file for reading at any position.
+
+        Raises:
+            EngineError: it cannot be read, or is not there.
+        """
+        with self._explained("read", name), self.fs.open(self.path(name), "rb") as file:
+            yield file
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        """The names (with ``folder/`` in front) of the files directly in a folder, sorted; hidden ones left out."""
-        try:
-            entries = self.fs.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
-            return []
-        names = sorted(PurePosixPath(entry).name for entry in entries)
+        """The names, ``folder/`` in front, of the files directly in a subfolder, sorted; hidden ones are left out.
+
+        Raises:
+            EngineError: the folder cannot be listed.
+        """
+        with self._explained("list", folder):
+            try:
+                paths = self.fs.ls(self.path(folder), detail=False)
+            except FileNotFoundError:
+                return []
+        names = sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
         return [f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")]
 
     def delete(self, name: str) -> None:
-        """Delete a file; nothing happens where there is none."""
+        """Remove a file; it is no error if there is none.
+
+        Raises:
+            EngineError: the file system refuses.
+        """
+        with self._explained("delete", name):
+            try:
+                self.fs.rm_file(self.path(name))
+            except FileNotFoundError:
+                return
+
+    def _replace(self, path: str, data: bytes) -> None:
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        # Not next to the file: some readers that open a folder as a table stumble over hidden files too.
+        temporary = f"{self.root}/.{name}.tmp-{os.getpid()}-{time.monotonic_ns()}"
         try:
-            self.fs.rm_file(self.path(name))
-        except FileNotFoundError:
-            return
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _explained(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = f"{self.uri.rstrip('/')}/{name}" if name else self.uri
+            raise EngineError(
+                f"cannot {verb} {where}: {error}; check access and free space, then run the same command again"
+            ) from error

@@ -1,62 +1,114 @@
-"""Evidence of bundles in flight: how often one was tried, and which page it died on.
+"""Evidence of bundles in flight: what a process that died leaves behind for the one that takes over.
 
-A process that dies takes its memory with it, and an engine restarts it for ever. So a marker file is written before
-a bundle is worked on and deleted after its commit; one that is found at the start tells that a predecessor died.
+Attempt 1 answers a bundle at full speed. A marker found at the start of an attempt means that its predecessor
+died; from attempt 2 on the page at work is noted, so that attempt 3 knows which page to leave out.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import EngineError
 from pipeline.folder import Folder
 
-PageKey = tuple[str, int]
+MAX_UNEXPLAINED = 5
+_FOLDER = "inflight"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Which attempt at a bundle this is, from 1, and the pages (document id, page) that earlier ones died on."""
+    """One try at a bundle.
+
+    Attributes:
+        number: 1 for the first; above 1 every page is to be noted before it is begun.
+        crashed: (document id, page) on which an earlier attempt died; to be left out.
+        unexplained: earlier attempts that died while no page was noted.
+    """
 
     number: int
-    crashed: frozenset[PageKey]
+    crashed: frozenset[tuple[str, int]]
+    unexplained: int = 0
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempt: int
+    unexplained: int
+    page: tuple[str, int] | None
+    crashed: list[tuple[str, int]]
 
 
 class Markers:
-    """In-flight markers of one output folder.
+    """One small file for each bundle in flight, in the output folder.
 
-    The first attempt works at full speed. From the second on, each page is noted before it is worked on; a later one
-    skips every page that an earlier one died on, so a bundle with n deadly pages is done after n + 2 attempts at most.
+    Args:
+        folder: the output folder.
     """
 
     def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+        self._folder = folder
 
     def begin(self, bundle_id: str) -> Attempt:
-        """Note that a bundle is being worked on."""
-        raw = self.folder.read(_name(bundle_id))
-        number, crashed = 1, set[PageKey]()
-        if raw is not None:
-            last = json.loads(raw)
-            number = last["attempt"] + 1
-            crashed = {(document, page) for document, page in last["crashed"]}
-            if last["page"] is not None:
-                crashed.add((last["page"][0], last["page"][1]))
-        self._write(bundle_id, number, crashed, None)
-        return Attempt(number, frozenset(crashed))
+        """Mark a bundle as in flight.
+
+        Raises:
+            EngineError: ``MAX_UNEXPLAINED`` attempts have died outside of any page, so leaving a page out would
+                not help. The marker is removed: the next call starts anew.
+        """
+        found = self._read(bundle_id)
+        attempt = Attempt(1, frozenset()) if found is None else _after(found)
+        if attempt.unexplained >= MAX_UNEXPLAINED:
+            self.done(bundle_id)
+            raise EngineError(
+                f"bundle {bundle_id}: the process died {attempt.unexplained} times outside of any page; look for the "
+                "cause in the worker logs (memory, driver, disk), then run the same command again"
+            )
+        self._write(bundle_id, attempt, None)
+        return attempt
 
     def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int) -> None:
-        """Note the page that is worked on from now."""
-        self._write(bundle_id, attempt.number, set(attempt.crashed), (document_id, page))
+        """Name the page that is begun now; the one before it is done."""
+        self._write(bundle_id, attempt, (document_id, page))
+
+    def between_pages(self, bundle_id: str, attempt: Attempt) -> None:
+        """No page is at work: what dies now is not to be blamed on one."""
+        self._write(bundle_id, attempt, None)
 
     def done(self, bundle_id: str) -> None:
-        """The bundle is committed; forget its attempts."""
-        self.folder.delete(_name(bundle_id))
+        """Forget a bundle, after its commit."""
+        self._folder.delete(_name(bundle_id))
 
-    def _write(self, bundle_id: str, number: int, crashed: set[PageKey], page: PageKey | None) -> None:
-        text = json.dumps({"attempt": number, "crashed": sorted(crashed), "page": page})
-        self.folder.write(_name(bundle_id), text.encode())
+    def clear(self) -> None:
+        """Forget all bundles: for a run that stops its workers on purpose, which says nothing about their pages."""
+        for name in self._folder.names(_FOLDER, ".json"):
+            self._folder.delete(name)
+
+    def _read(self, bundle_id: str) -> _Marker | None:
+        data = self._folder.read(_name(bundle_id))
+        if data is None:
+            return None
+        try:
+            return _Marker.model_validate_json(data)
+        except ValidationError as error:
+            raise EngineError(f"{self._folder.uri}/{_name(bundle_id)} is damaged; delete it: {error}") from error
+
+    def _write(self, bundle_id: str, attempt: Attempt, page: tuple[str, int] | None) -> None:
+        marker = _Marker(
+            attempt=attempt.number, unexplained=attempt.unexplained, page=page, crashed=sorted(attempt.crashed)
+        )
+        self._folder.write(_name(bundle_id), marker.model_dump_json().encode())
+
+
+def _after(marker: _Marker) -> Attempt:
+    """The attempt that follows one that died."""
+    crashed = frozenset(marker.crashed)
+    if marker.page is None:
+        return Attempt(marker.attempt + 1, crashed, marker.unexplained + 1)
+    return Attempt(marker.attempt + 1, crashed | {marker.page}, marker.unexplained)
 
 
 def _name(bundle_id: str) -> str:
-    return f"inflight/{bundle_id}.json"
+    return f"{_FOLDER}/{bundle_id}.json"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from glimpseprune.rule import KeepRule
-from pipeline.questions import Question, QuestionSet
+from pipeline.questions import QuestionSet
 from pipeline.records import (
     AnswerSettings,
     Ask,
@@ -42,19 +43,20 @@ def make_units(
         settings: what the answers depend on.
     """
     base = _settings_json(settings)
+    identities = {question.id: f"{question.identity()}\0{base}" for question in questions.questions}
     units = []
     for document in documents:
         asked = [question for question in questions.questions if question.applies_to(document.path)]
         count = counts[document.document_id]
         if count.pages is None:
-            units += [_unit(document, question, (), base) for question in asked]
+            units += [_unit(document, q.id, (), identities[q.id]) for q in asked]
             continue
-        pages = {question.id: question.page_ranges.resolve(count.pages) for question in asked}
-        for first in range(1, count.pages + 1, CHUNK_PAGES):
-            for question in asked:
-                chunk = tuple(page for page in pages[question.id] if first <= page < first + CHUNK_PAGES)
-                if chunk:
-                    units.append(_unit(document, question, chunk, base))
+        chunks: dict[int, dict[str, list[int]]] = {}
+        for question in asked:
+            for page in question.page_ranges.resolve(count.pages):
+                chunks.setdefault((page - 1) // CHUNK_PAGES, {}).setdefault(question.id, []).append(page)
+        for _, pages in sorted(chunks.items()):
+            units += [_unit(document, q.id, tuple(pages[q.id]), identities[q.id]) for q in asked if q.id in pages]
     return units
 
 
@@ -72,27 +74,51 @@ def make_bundles(
 ) -> list[Bundle]:
     """Pack units into bundles of about ``CHUNK_PAGES`` pages.
 
-    All questions on a chunk of a document stay together; short documents share a bundle.
+    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one follows
+    from documents, questions and counts, not from what is done already, so that a bundle that a crash left behind is
+    found again under its own id, with the markers of its attempts.
+
+    Args:
+        units: those that are to be done, in the order of :func:`make_units`.
+        documents: of the run.
+        questions: of the run.
+        settings: of the run.
+        counts: the page count of every document, by id.
     """
     by_id = {document.document_id: document for document in documents}
     asks = [question.to_ask(settings.rule) for question in questions.questions]
-    groups: dict[tuple[str, int], list[Unit]] = {}
+    left: dict[tuple[str, int], list[Unit]] = {}
     for unit in units:
-        chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else -1
-        groups.setdefault((unit.document_id, chunk), []).append(unit)
-    bundles: list[Bundle] = []
-    waiting: list[Unit] = []
-    pages = 0
-    for group in groups.values():
-        size = max(1, len({page for unit in group for page in unit.pages}))
-        if waiting and pages + size > CHUNK_PAGES:
-            bundles.append(_bundle(waiting, by_id, asks, counts))
-            waiting, pages = [], 0
-        waiting += group
-        pages += size
-    if waiting:
-        bundles.append(_bundle(waiting, by_id, asks, counts))
-    return bundles
+        chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0
+        left.setdefault((unit.document_id, chunk), []).append(unit)
+    packs = ([unit for chunk in pack for unit in left.get(chunk, ())] for pack in _packs(documents, questions, counts))
+    return [_bundle(pack, by_id, asks, counts) for pack in packs if pack]
+
+
+def _packs(
+    documents: Sequence[Document], questions: QuestionSet, counts: Mapping[str, PageCount]
+) -> Iterator[list[tuple[str, int]]]:
+    """Neighbouring chunks (document id, number from 0) of up to ``CHUNK_PAGES`` pages that are asked about."""
+    pack: list[tuple[str, int]] = []
+    size = 0
+    for document in documents:
+        for chunk, pages in _asked_pages(document, questions, counts[document.document_id].pages).items():
+            if pack and size + pages > CHUNK_PAGES:
+                yield pack
+                pack, size = [], 0
+            pack.append((document.document_id, chunk))
+            size += pages
+    if pack:
+        yield pack
+
+
+def _asked_pages(document: Document, questions: QuestionSet, count: int | None) -> dict[int, int]:
+    """Number of pages in each chunk of a document that any question asks about; one where it cannot be opened."""
+    asked = [question for question in questions.questions if question.applies_to(document.path)]
+    if count is None:
+        return {0: 1} if asked else {}
+    pages = {page for question in asked for page in question.page_ranges.resolve(count)}
+    return dict(sorted(Counter((page - 1) // CHUNK_PAGES for page in pages).items()))
 
 
 def bundle_to_json(bundle: Bundle) -> str:
@@ -120,9 +146,9 @@ def _settings_json(settings: AnswerSettings) -> str:
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 
-def _unit(document: Document, question: Question, pages: tuple[int, ...], base: str) -> Unit:
-    text = "\0".join([document.document_id, ",".join(map(str, pages)), question.identity(), base])
-    return Unit(hashlib.sha256(text.encode()).hexdigest()[:24], document.document_id, question.id, pages)
+def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity: str) -> Unit:
+    text = "\0".join([document.document_id, ",".join(map(str, pages)), identity])
+    return Unit(hashlib.sha256(text.encode()).hexdigest()[:24], document.document_id, question_id, pages)
 
 
 def _bundle(

@@ -14,14 +14,7 @@ from pipeline.reader import ModelAnswer
 from pipeline.records import (
     AnswerSettings,
     Ask,
-    Bundle,
-    BundleResult,
-    Document,
-    Failure,
     Image,
-    PageAnswer,
-    PageCount,
-    PageReport,
     PixelBudget,
 )
 
@@ -41,45 +34,6 @@ SETTINGS = AnswerSettings(
 def questions(*texts: str, extra: str = "") -> QuestionSet:
     body = "\n".join(f"  - {{{text}}}" for text in texts or ("id: a, text: What a", "id: b, text: What b"))
     return parse_questions(f"version: 1\n{extra}questions:\n{body}\n", "q.yaml")
-
-
-def documents(*pages: int | None) -> tuple[list[Document], dict[str, PageCount]]:
-    """Documents ``d0.pdf`` ... with that many pages; ``None`` for one that cannot be opened."""
-    found = [Document(f"id{i}", f"d{i}.pdf", f"/in/d{i}.pdf", 10, "1") for i in range(len(pages))]
-    counts = {}
-    for document, count in zip(found, pages, strict=True):
-        failure = Failure("open", "CorruptDocument", "damaged") if count is None else None
-        counts[document.document_id] = PageCount(document.document_id, count, failure)
-    return found, counts
-
-
-def result(bundle: Bundle, status: str = "answered") -> BundleResult:
-    """An answer for every row of a bundle; documents that cannot be opened fail."""
-    answers, pages = [], []
-    for unit in bundle.units:
-        failure = bundle.failures.get(unit.document_id)
-        for page in unit.pages or (None,):
-            if failure is not None:
-                answers.append(
-                    PageAnswer(unit.document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
-                )
-                continue
-            text = f"{unit.document_id} {unit.question_id} {page}"
-            answers.append(
-                PageAnswer(
-                    unit.document_id,
-                    page,
-                    unit.question_id,
-                    unit.unit_id,
-                    status,
-                    text,
-                    confidence=1 / ((page or 0) + 1),
-                )
-            )
-    for document in bundle.documents:
-        for page in bundle.pages_of(document.document_id):
-            pages.append(PageReport(document.document_id, page, 595, 842, 72, 364, 532, 247))
-    return BundleResult(bundle, tuple(answers), tuple(pages), {d.document_id: "00ff" for d in bundle.documents})
 
 
 class FakeReader:

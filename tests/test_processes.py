@@ -88,7 +88,8 @@ sys.stdin.read()
 
 
 def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path) -> None:
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the cluster's own python has docpipe installed
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": here}
     cluster = subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
         stdin=subprocess.PIPE,

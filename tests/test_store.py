@@ -1,219 +1,333 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import duckdb
-import pandas as pd
-import polars as pl
-import pyarrow.dataset as ds
+import fsspec
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline import publish as publish_module
-from pipeline.errors import SettingsChangedError, UsageError
+from pipeline.errors import EngineError, SettingsChangedError, UsageError
 from pipeline.folder import Folder
-from pipeline.plan import make_bundles, make_units
+from pipeline.plan import planned_rows
 from pipeline.publish import publish
-from pipeline.records import Bundle, PageCount, Unit
-from pipeline.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
+from pipeline.records import Failure, PageCount
+from pipeline.schema import PART
 from pipeline.store import OutputStore
-from tests.helpers import SETTINGS, documents, questions, result
-
-_numbers = itertools.count()
+from tests.bundles import plan, result_of, rows_of
 
 
 @pytest.fixture(params=["local", "file", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
-    uri = {"local": f"{tmp_path}/out", "file": f"file://{tmp_path}/out", "memory": f"memory://out{next(_numbers)}"}
-    return Folder(uri[request.param])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "memory":
+        name = f"memory://{uuid.uuid4().hex}/out"
+        yield name
+        fsspec.filesystem("memory").rm(name.rsplit("/", 1)[0], recursive=True)
+    else:
+        yield str(tmp_path / "a b" / "out") if request.param == "local" else f"file://{tmp_path}/out"
 
 
-def work(*pages: int | None) -> tuple[list[Unit], list[Bundle]]:
-    found, counts = documents(*pages)
-    units = make_units(found, counts, questions(), SETTINGS)
-    return units, make_bundles(units, found, questions(), SETTINGS, counts)
-
-
-def rows(store: OutputStore, table: str) -> list[dict[str, object]]:
-    return [
-        row
-        for name in store.folder.names(table, ".parquet")
-        for row in pq.read_table(store.folder.fs.open(store.folder.path(name), "rb")).to_pylist()
+def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: Path) -> None:
+    _, [bundle] = plan([None, 3])
+    result = result_of(bundle, {(bundle.documents[1].document_id, 2): Failure("infer", "OutOfMemory", "x", 2)})
+    OutputStore(Folder(str(tmp_path))).commit(result)
+    [path] = tmp_path.iterdir()
+    assert path == tmp_path / "parts"
+    [path] = path.iterdir()
+    assert path.name == f"{bundle.bundle_id}.parquet"
+    file = pq.ParquetFile(path)
+    assert file.metadata.metadata[b"schema_version"] == b"1"
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    table = file.read()
+    assert table.schema.remove_metadata() == PART
+    [row] = table.to_pylist()
+    assert [(a["document_id"], a["page"], a["question_id"], a["status"]) for a in row["answers"]] == [
+        (a.document_id, a.page, a.question_id, a.status) for a in result.answers
     ]
-
-
-def test_what_is_committed_is_completed_and_published(folder: Folder) -> None:
-    units, bundles = work(40, 3, None, 20)
-    store = OutputStore(folder, "docpipe run --input {input} --output x")
-    assert store.completed_units() == set()
-    for bundle in bundles:
-        store.commit(result(bundle))
-    assert store.completed_units() == {unit.unit_id for unit in units}
-    publish(store, {})
-    answers = rows(store, "answers")
-    assert sorted((r["unit_id"], r["page"]) for r in answers if r["page"]) == sorted(
-        (u.unit_id, p) for u in units for p in u.pages
-    )
-    assert {(r["document"], r["page"], r["answer"], r["status"]) for r in answers if r["document"] == "d2.pdf"} == {
-        ("d2.pdf", None, None, "failed")
-    }
-    assert store.status_counts({u.unit_id for u in units}) == {
-        "answered": 126,
-        "not_answerable": 0,
-        "skipped": 0,
-        "failed": 2,
-        "needs_review": 0,
-    }
-    assert store.status_counts({units[0].unit_id})["answered"] == 32
-    failures = rows(store, "failures")
-    assert [(r["document"], r["question_id"], r["stage"], r["error_type"], r["attempts"]) for r in failures] == [
-        ("d2.pdf", "a", "open", "CorruptDocument", 1),
-        ("d2.pdf", "b", "open", "CorruptDocument", 1),
+    shas = {d.document_id: result.sha256.get(d.document_id) for d in bundle.documents}
+    assert {a["document_id"]: a["document_sha256"] for a in row["answers"]} == shas
+    assert [(f["page"], f["stage"], f["error_type"], f["attempts"]) for f in row["failures"]] == [
+        (None, "open", "EncryptedDocument", 1),
+        (None, "open", "EncryptedDocument", 1),
+        (2, "infer", "OutOfMemory", 2),
     ]
-    assert failures[0]["command"] == "docpipe run --input /in/d2.pdf --output x"
-    assert len(rows(store, "pages")) == 63
-    chosen = {
-        (r["document"], r["question_id"]): (r["answer"], r["page"], r["status"]) for r in rows(store, "documents")
-    }
-    assert chosen["d0.pdf", "a"] == ("id0 a 1", 1, "answered")  # page 1 is the most confident
-    assert chosen["d2.pdf", "b"] == (None, None, "failed")
-    assert len(chosen) == 8
+    assert [p["page"] for p in row["pages"]] == [1, 3]
 
 
-def test_schemas_and_metadata(folder: Folder) -> None:
-    _, bundles = work(2, None)
-    store = OutputStore(folder)
-    store.commit(result(bundles[0]))
-    publish(store, {})
-    for name, schema in {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES, "documents": DOCUMENTS}.items():
-        (file,) = store.folder.names(name, ".parquet")
-        with store.folder.fs.open(store.folder.path(file), "rb") as opened:
-            parquet = pq.ParquetFile(opened)
-            assert parquet.schema_arrow.equals(schema)
-            assert parquet.schema_arrow.metadata[b"schema_version"] == b"1"
-            assert parquet.metadata.row_group(0).column(0).compression == "ZSTD"
-
-
-def test_any_reader_opens_a_table_as_a_folder(tmp_path: Path) -> None:
-    units, bundles = work(40, 3, None, 20)
-    store = OutputStore(Folder(str(tmp_path)))
-    for bundle in bundles:  # published one by one: several files
-        store.commit(result(bundle))
-        publish(store, {})
-    assert len(list((tmp_path / "answers").iterdir())) == len(bundles) > 1
-    want = {(u.unit_id, page) for u in units for page in u.pages or (None,)}
-    queried = duckdb.sql(f"select unit_id, page from '{tmp_path}/answers/*.parquet'").fetchall()
-    assert sorted(queried, key=str) == sorted(want, key=str)
-    frame = pd.read_parquet(tmp_path / "answers")
-    assert sorted(frame["unit_id"]) == sorted(unit for unit, _ in want)
-    assert str(frame["page"].dtype) in ("float64", "Int32", "int32")
-    assert set(pl.read_parquet(tmp_path / "answers").select("unit_id", "page").iter_rows()) == want
-    assert ds.dataset(tmp_path / "answers").count_rows() == len(want)
-
-
-def test_committing_twice_changes_nothing(folder: Folder) -> None:
-    units, bundles = work(3)
-    store = OutputStore(folder)
-    for _ in range(2):
-        store.commit(result(bundles[0]))
-        publish(store, {})
-    assert len(rows(store, "answers")) == 6
-    assert store.status_counts({u.unit_id for u in units})["answered"] == 6
-
-
-def test_a_result_with_a_row_lost_or_doubled_is_not_committed(folder: Folder) -> None:
-    _, bundles = work(3)
-    store = OutputStore(folder)
-    good = result(bundles[0])
-    for answers in (good.answers[1:], (*good.answers, good.answers[0])):
-        with pytest.raises(RuntimeError, match="expected one answer for each unit and page"):
-            store.commit(dataclasses.replace(good, answers=answers))
+def test_completed_units_are_those_of_the_commits(uri: str) -> None:
+    units, bundles = plan([20, 20, 40])
+    store = OutputStore(Folder(uri))
     assert store.completed_units() == set()
+    for bundle in bundles[:2]:
+        store.commit(result_of(bundle))
+    wanted = {unit.unit_id for bundle in bundles[:2] for unit in bundle.units}
+    assert store.completed_units() == wanted == OutputStore(Folder(uri)).completed_units()
+    OutputStore(Folder(uri)).commit(result_of(bundles[2]))
+    assert store.completed_units() == wanted | {unit.unit_id for unit in bundles[2].units}
+    assert len(store.completed_units()) < len(units)
 
 
-@pytest.mark.parametrize("dies_at", range(10))
-def test_publishing_again_after_a_crash_neither_loses_nor_doubles_a_row(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, dies_at: int
+def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
+    rng = random.Random(3)
+    pages = [rng.choice([None, 1, 2, 7, 33, 70]) for _ in range(25)]
+    committed = []
+    for _ in range(50):
+        store = OutputStore(Folder(uri))
+        units, bundles = plan(pages, done=store.completed_units())
+        if not bundles:
+            break
+        for bundle in rng.sample(bundles, k=min(len(bundles), rng.randint(1, 3))):
+            committed.append(result_of(bundle))
+            store.commit(committed[-1])
+        pages.extend(rng.choice([None, 4]) for _ in range(rng.randint(0, 1)) if len(pages) < 30)
+    assert plan(pages, done=OutputStore(Folder(uri)).completed_units())[1] == []
+    rows = rows_of(committed)
+    assert len(rows) == len({row[:3] for row in rows}) == planned_rows(units)
+    store = OutputStore(Folder(uri))
+    publish(store, {})
+    assert sum(store.status_counts({unit.unit_id for unit in units}).values()) == planned_rows(units)
+
+
+def test_committing_again_replaces(uri: str) -> None:
+    _, [bundle] = plan([2])
+    store = OutputStore(Folder(uri))
+    store.commit(result_of(bundle))
+    store.commit(result_of(bundle))
+    assert store.completed_units() == {unit.unit_id for unit in bundle.units}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda answers: answers[1:], "1 missing"),
+        (lambda answers: (*answers, answers[0]), "1 too many"),
+        (lambda answers: (dataclasses.replace(answers[0], page=9), *answers[1:]), "1 missing .* 1 too many"),
+        (lambda answers: (dataclasses.replace(answers[0], status="failed"), *answers[1:]), "belong together"),
+        (
+            lambda answers: (dataclasses.replace(answers[0], failure=Failure("infer", "X", "y")), *answers[1:]),
+            "belong together",
+        ),
+    ],
+)
+def test_a_result_that_loses_or_repeats_a_row_is_refused(
+    tmp_path: Path, spoil: Callable[[Any], Any], message: str
 ) -> None:
-    units, bundles = work(40, 3, None, 20, 31, 30)
-    assert len(bundles) == 4
-    store = OutputStore(folder)
-    store.commit(result(bundles[0]))
-    publish(store, {})
-    for bundle in bundles[1:]:
-        store.commit(result(bundle))
-    original, calls = Folder.write, itertools.count()
+    _, [bundle] = plan([2])
+    result = result_of(bundle)
+    with pytest.raises(EngineError, match=message):
+        OutputStore(Folder(str(tmp_path))).commit(dataclasses.replace(result, answers=spoil(result.answers)))
+    assert OutputStore(Folder(str(tmp_path))).completed_units() == set()
 
-    def dying(self: Folder, name: str, data: bytes) -> None:
-        if next(calls) == dies_at:
-            raise KeyboardInterrupt
-        original(self, name, data)
 
-    monkeypatch.setattr(publish_module, "_PARTS_A_FILE", 1)
-    monkeypatch.setattr(Folder, "write", dying)
+def test_a_crash_before_the_rename_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, [bundle] = plan([2])
+    seen: list[str] = []
+
+    def crash(source: str, target: str) -> None:
+        seen.extend(name for name in os.listdir(tmp_path) if name != "parts")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(KeyboardInterrupt):
-        publish(store, {})
-    monkeypatch.undo()
-    publish(store, {})
-    found = sorted((str(r["unit_id"]), str(r["page"])) for r in rows(store, "answers"))
-    assert found == sorted((u.unit_id, str(page)) for u in units for page in u.pages or (None,))
-    assert len(rows(store, "pages")) == 124
-    assert len(rows(store, "failures")) == 2
-    assert len(rows(store, "documents")) == 12
+        OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))
+    assert len(seen) == 1
+    assert seen[0].startswith(f".{bundle.bundle_id}.parquet.tmp-{os.getpid()}-")
+    assert os.listdir(tmp_path) == ["parts"]
+    assert os.listdir(tmp_path / "parts") == []
 
 
-def test_a_write_that_fails_leaves_nothing_that_a_reader_takes_for_data(
+def test_the_content_is_synced_before_the_rename_and_the_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, bundles = work(3)
-    store = OutputStore(Folder(str(tmp_path)))
+    calls = []
+    fsync, replace = os.fsync, os.replace
 
-    def full(_descriptor: int) -> None:
+    def spy_fsync(descriptor: int) -> None:
+        calls.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def spy_replace(source: str, target: str) -> None:
+        calls.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    Folder(str(tmp_path)).write("parts/x", b"1")
+    assert [call.startswith(f"{tmp_path}/.x.tmp-") for call in calls] == [True, False, False]
+    assert calls[1:] == ["rename", f"{tmp_path}/parts"]
+
+
+def test_a_writer_that_is_killed_leaves_only_whole_files(tmp_path: Path) -> None:
+    code = (
+        "from pipeline.folder import Folder\n"
+        f"f = Folder({str(tmp_path)!r})\n"
+        "n = 0\n"
+        "while True:\n"
+        "    f.write(f'parts/{n % 7}', bytes([n % 256]) * 2_000_000)\n"
+        "    n += 1\n"
+        "    print(n, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        for _ in range(9):
+            writer.stdout.readline()
+        time.sleep(0.005)
+        writer.send_signal(signal.SIGKILL)
+    folder = Folder(str(tmp_path))
+    names = folder.names("parts", "")
+    assert names == [f"parts/{n}" for n in range(7)]
+    for name in names:
+        data = folder.read(name)
+        assert data is not None
+        assert data == data[:1] * 2_000_000
+
+
+def test_an_object_store_gets_one_put_under_the_final_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    puts = []
+    original = MemoryFileSystem.pipe_file
+
+    def spy(self: MemoryFileSystem, path: str, value: bytes, mode: str = "overwrite") -> None:
+        puts.append(path)
+        original(self, path, value, mode=mode)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", spy)
+    _, [bundle] = plan([2])
+    root = uuid.uuid4().hex
+    OutputStore(Folder(f"memory://{root}")).commit(result_of(bundle))
+    assert puts == [f"/{root}/parts/{bundle.bundle_id}.parquet"]
+    fs = fsspec.filesystem("memory")
+    assert fs.find(f"/{root}") == puts
+    fs.rm(f"/{root}", recursive=True)
+
+
+def test_create_lets_one_of_many_win(uri: str) -> None:
+    folder = Folder(uri)
+    assert folder.create("x/lock", b"first")
+    assert not folder.create("x/lock", b"second")
+    assert folder.read("x/lock") == b"first"
+
+
+def test_folder_names_reads_and_deletes(uri: str) -> None:
+    folder = Folder(uri)
+    assert folder.names("t", ".json") == []
+    assert folder.read("t/none.json") is None
+    for name in ("b.json", ".hidden.json", "a.json", "c.txt"):
+        folder.write(f"t/{name}", name.encode())
+    assert folder.names("t", ".json") == ["t/a.json", "t/b.json"]
+    folder.delete("t/a.json")
+    folder.delete("t/a.json")
+    assert folder.names("t", ".json") == ["t/b.json"]
+
+
+def test_files_that_others_wrote_are_seen(uri: str) -> None:
+    one, other = Folder(uri), Folder(uri)
+    assert one.names("t", "") == []
+    other.write("t/x", b"1")
+    assert one.names("t", "") == ["t/x"]
+
+
+def test_a_disk_that_refuses_is_an_engine_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.folder.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        store.commit(result(bundles[0]))
-    monkeypatch.undo()
-    assert store.completed_units() == set()
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    store.commit(result(bundles[0]))
-    assert len(store.completed_units()) == 2
+    folder = Folder(str(tmp_path))
+    folder.write("x", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EngineError, match=r"cannot write .*/x: .*No space left.*run the same command again"):
+        folder.write("x", b"new")
+    assert os.listdir(tmp_path) == ["x"]
+    assert folder.read("x") == b"old"
 
 
-def test_changed_settings_are_refused_by_name(folder: Folder) -> None:
-    store = OutputStore(folder)
-    settings: dict[str, object] = {"dpi": 200, "rule": {"threshold": 0.5}, "question.a": "x"}
-    store.check_settings(settings)
-    store.check_settings(settings)
-    store.check_settings({**settings, "question.b": "y"})  # a new question is welcome
-    store.check_settings(settings)  # and may be left out again
-    with pytest.raises(SettingsChangedError, match=r"dpi = 200; this run has 100"):
-        store.check_settings({**settings, "dpi": 100})
-    with pytest.raises(SettingsChangedError, match=r"question\.b = 'y'; this run has 'z'"):
-        store.check_settings({**settings, "question.b": "z"})
-    with pytest.raises(SettingsChangedError, match="rule"):
-        store.check_settings({**settings, "rule": None})
-
-
-def test_page_counts_are_remembered_and_failures_are_not(folder: Folder) -> None:
-    store = OutputStore(folder)
-    assert store.page_counts() == {}
-    _, counts = documents(3, None)
-    store.save_page_counts(counts.values())
-    store.save_page_counts([PageCount("other", 9)])
-    assert store.page_counts() == {"id0": PageCount("id0", 3), "other": PageCount("other", 9)}
-
-
-def test_run_json(folder: Folder) -> None:
-    store = OutputStore(folder)
-    assert store.read_run() is None
-    store.write_run({"counts": {"planned": 3}})
-    assert store.read_run() == {"counts": {"planned": 3}}
-
-
-def test_an_unknown_file_system_is_refused() -> None:
-    with pytest.raises(UsageError, match="nosuch"):
+def test_an_output_that_is_a_file_or_has_no_file_system_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="expected a folder"):
+        Folder(str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="no file system"):
         Folder("nosuch://bucket/out")
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "x.parquet").write_bytes(b"half a file")
+    with pytest.raises(UsageError, match=r"parts/x\.parquet .* delete it"):
+        OutputStore(Folder(str(tmp_path))).completed_units()
+
+
+def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, [bundle] = plan([2])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.schema.SCHEMA_VERSION", 2)
+        OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))
+    with pytest.raises(UsageError, match="another schema version"):
+        OutputStore(Folder(str(tmp_path))).completed_units()
+
+
+RECORD = {"dpi": 200, "rule": {"threshold": 0.5}, "question.a": {"text": "A"}}
+
+
+def test_the_same_settings_are_accepted_again(uri: str) -> None:
+    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": (1, 2)})
+    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": (1, 2)})
+    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({**RECORD, "dpi": 150}, "dpi = 200; this run has 150"),
+        ({**RECORD, "rule": None}, r"rule = \{'threshold': 0.5\}; this run has None"),
+        ({**RECORD, "question.a": {"text": "B"}}, r"question\.a = \{'text': 'A'\}; this run has \{'text': 'B'\}"),
+    ],
+)
+def test_a_changed_setting_is_refused_by_name(uri: str, changed: dict[str, object], message: str) -> None:
+    OutputStore(Folder(uri)).check_settings(RECORD)
+    with pytest.raises(SettingsChangedError, match=message) as caught:
+        OutputStore(Folder(uri)).check_settings(changed)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    OutputStore(Folder(uri)).check_settings(RECORD)
+
+
+def test_questions_may_come_and_go_and_come_back_unchanged(uri: str) -> None:
+    OutputStore(Folder(uri)).check_settings(RECORD)
+    other = {**{k: v for k, v in RECORD.items() if not k.endswith(".a")}, "question.b": 1}
+    OutputStore(Folder(uri)).check_settings(other)
+    OutputStore(Folder(uri)).check_settings(RECORD)
+    with pytest.raises(SettingsChangedError, match=r"question\.a"):
+        OutputStore(Folder(uri)).check_settings({**other, "question.a": {"text": "C"}})
+
+
+def test_damaged_settings_are_refused(tmp_path: Path) -> None:
+    store = OutputStore(Folder(str(tmp_path)))
+    for text, message in (("{", "not valid JSON"), ("[1]", "expected a JSON object, found list")):
+        (tmp_path / "settings.json").write_text(text)
+        with pytest.raises(UsageError, match=message):
+            store.check_settings(RECORD)
+
+
+def test_page_counts_are_kept_and_failures_are_tried_again(uri: str) -> None:
+    store = OutputStore(Folder(uri))
+    assert store.page_counts() == {}
+    store.save_page_counts([PageCount("a", 3), PageCount("b", None, Failure("open", "X", "y"))])
+    store.save_page_counts([PageCount("c", 70_000)])
+    store.save_page_counts([PageCount("d", None, Failure("open", "X", "y"))])
+    assert OutputStore(Folder(uri)).page_counts() == {"a": PageCount("a", 3), "c": PageCount("c", 70_000)}
+
+
+def test_run_json_round_trips_and_is_replaced(uri: str) -> None:
+    store = OutputStore(Folder(uri))
+    assert store.read_run() is None
+    store.write_run({"exit_code": 3})
+    store.write_run({"exit_code": 0, "retention": None})
+    assert OutputStore(Folder(uri)).read_run() == {"exit_code": 0, "retention": None}
