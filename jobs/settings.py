@@ -29,7 +29,7 @@ class RunSettings(BaseModel):
     dpi: int = Field(default=200, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)
     actors: int | None = Field(default=None, ge=1)
-    gpus_per_actor: float | None = Field(default=None, gt=0)
+    gpus_per_actor: float | None = Field(default=None, gt=0, le=1)
     address: str | None = None
     detach: bool = False
     shared_fs: bool = False

@@ -119,6 +119,7 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
         ("", [*NEEDED, "--prune", "auto"], "--prune: "),
         ("", [*NEEDED, "--limit", "0"], "--limit: "),
+        ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
     ],
 )
 def test_wrong_settings_end_with_code_2_and_a_reason(

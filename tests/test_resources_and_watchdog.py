@@ -22,7 +22,6 @@ GIB = 1 << 30
         ((16, 1, 100 * GIB), (None, None), Resources(1, 0.5, 1.0, 16, 3, 1.0, 4 * GIB)),
         ((16, 1, 100 * GIB), (None, 0.5), Resources(2, 0.5, 0.5, 8, 6, 1.0, 4 * GIB)),
         ((64, 8, 500 * GIB), (None, None), Resources(8, 0.5, 1.0, 8, 24, 1.0, 4 * GIB)),
-        ((64, 8, 500 * GIB), (None, 4), Resources(2, 0.5, 4, 32, 6, 1.0, 4 * GIB)),
         ((32, 0, 100 * GIB), (None, None), Resources(2, 0.5, 0.0, 16, 6, 1.0, 4 * GIB)),
     ],
 )
