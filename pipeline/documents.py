@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import UsageError
 from pipeline.records import Document
 
 SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file in a listing; ``path`` as its file system names it."""
+
+    path: str
+    size_bytes: int
+    version: str
 
 
 def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Document]:
     """Every document below the inputs, sorted by path.
 
-    A folder is read recursively; in folders and globs, files count by their suffix (``SUFFIXES``, any case) and
-    hidden files and folders do not. A file that is named explicitly counts whatever its name.
+    A folder is read recursively; in folders and globs, files count by their suffix (``SUFFIXES``, any case), and
+    hidden files and folders do not. A file that is named explicitly counts whatever its name. On a local disk links
+    to files are followed, links to folders below an input are not. A file that several inputs reach is read once,
+    under its path below the first of them.
 
     Args:
         inputs: folders, globs, files or URIs such as ``s3://bucket/folder``.
@@ -31,40 +46,90 @@ def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Docu
     Raises:
         UsageError: an input does not exist or cannot be listed, or no document was found in any.
     """
-    found = [document for given in inputs for document in _list(given)]
-    unique = {(document.document_id, document.uri): document for document in found}
-    twins = Counter(document.document_id for document in unique.values())
-    documents = [_told_apart(d) if twins[d.document_id] > 1 else d for d in unique.values()]
-    documents.sort(key=lambda document: (document.path, document.uri))
-    if not documents:
+    by_uri: dict[str, Document] = {}
+    for given in inputs:
+        for document in _list(given):
+            by_uri.setdefault(document.uri, document)
+    if not by_uri:
         raise UsageError(f"no document in {', '.join(inputs)}; expected files ending in {' '.join(SUFFIXES)}")
+    same_id = Counter(document.document_id for document in by_uri.values())
+    documents = [_told_apart(d) if same_id[d.document_id] > 1 else d for d in by_uri.values()]
+    documents.sort(key=lambda document: (document.path, document.uri))
     return documents if limit is None else documents[:limit]
 
 
 def _list(given: str) -> Iterator[Document]:
+    if "::" in given:
+        raise UsageError(f"--input {given}: chained addresses are not supported; unpack or copy the files first")
     try:
-        fs, root = fsspec.url_to_fs(given)
-        if any(char in root for char in "*?[") and not fs.exists(root):
-            base = _glob_base(root)
-            for path, info in sorted(fs.glob(root, detail=True).items()):
-                if info["type"] == "file" and _counts(_below(path, base)):
-                    yield _document(fs, path, _below(path, base), info)
+        fs, root = fsspec.url_to_fs(given, use_listings_cache=False)
+        root = root.rstrip("/") if root.strip("/") else root
+        if _WILDCARDS.intersection(root) and not fs.exists(root):
+            base = _before_wildcard(root)
+            below = [(found, _below(found.path, base)) for found in _glob(fs, root)]
         elif fs.isfile(root):
-            yield _document(fs, root, PurePosixPath(root).name, fs.info(root))
+            one = _local(root) if isinstance(fs, LocalFileSystem) else [_remote(root, fs.info(root))]
+            yield from (_document(fs, found, PurePosixPath(root).name) for found in one)
+            return
         elif fs.isdir(root):
-            for path, info in sorted(fs.find(root, detail=True).items()):
-                if _counts(_below(path, root)):
-                    yield _document(fs, path, _below(path, root), info)
+            below = [(found, _below(found.path, root)) for found in _find(fs, root)]
         else:
             raise UsageError(f"--input {given}: no such file or folder")
+        for found, path in below:
+            if _counts(path):
+                yield _document(fs, found, path)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"--input {given}: the name {error.object!r} is not valid UTF-8; rename it") from error
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"--input {given}: cannot be listed: {error}") from error
 
 
-def _glob_base(pattern: str) -> str:
+def _find(fs: Any, root: str) -> Iterator[_Found]:
+    """All files below a folder."""
+    if not isinstance(fs, LocalFileSystem):
+        for path, info in fs.find(root, detail=True).items():
+            yield _remote(path, info)
+        return
+
+    def refuse(error: OSError) -> None:
+        raise error  # os.walk, like fsspec, would leave out a folder that it may not read
+
+    for folder, _, names in os.walk(root, onerror=refuse):
+        for name in names:
+            yield from _local(f"{folder.rstrip('/')}/{name}")
+
+
+def _glob(fs: Any, pattern: str) -> Iterator[_Found]:
+    """All files that match."""
+    if not isinstance(fs, LocalFileSystem):
+        for path, info in fs.glob(pattern, detail=True).items():
+            if info["type"] == "file":
+                yield _remote(path, info)
+        return
+    for path in fs.glob(pattern):
+        yield from _local(path)
+
+
+def _local(path: str) -> Iterator[_Found]:
+    """A file of this machine; a dangling link is listed and fails when it is opened, a folder or pipe is no file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        yield _Found(path, 0, "")
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield _Found(path, status.st_size, str(status.st_mtime_ns))
+
+
+def _remote(path: str, info: Mapping[str, Any]) -> _Found:
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
+    return _Found(path, int(info.get("size") or 0), version)
+
+
+def _before_wildcard(pattern: str) -> str:
     """The folder in front of the first wildcard."""
     parts = PurePosixPath(pattern).parts
-    first = next(i for i, part in enumerate(parts) if any(char in part for char in "*?["))
+    first = next(i for i, part in enumerate(parts) if _WILDCARDS.intersection(part))
     return str(PurePosixPath(*parts[:first])) if first else ""
 
 
@@ -77,11 +142,10 @@ def _counts(path: str) -> bool:
     return not hidden and path.lower().endswith(SUFFIXES)
 
 
-def _document(fs: Any, path: str, below: str, info: Mapping[str, Any]) -> Document:
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
-    size = int(info.get("size") or 0)
-    uri = path if "file" in fs.protocol else fs.unstrip_protocol(path)
-    return Document(_id(below, size, version), below, uri, size, version)
+def _document(fs: Any, found: _Found, below: str) -> Document:
+    uri = found.path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(found.path)
+    uri.encode()  # Parquet and JSON hold no name that is not UTF-8
+    return Document(_id(below, found.size_bytes, found.version), below, uri, found.size_bytes, found.version)
 
 
 def _told_apart(document: Document) -> Document:
@@ -89,5 +153,5 @@ def _told_apart(document: Document) -> Document:
     return replace(document, document_id=_id(document.uri, document.size_bytes, document.version))
 
 
-def _id(path: str, size: int, version: str) -> str:
-    return hashlib.sha256(f"{path}\0{size}\0{version}".encode()).hexdigest()[:16]
+def _id(path: str, size_bytes: int, version: str) -> str:
+    return hashlib.sha256(f"{path}\0{size_bytes}\0{version}".encode()).hexdigest()[:16]

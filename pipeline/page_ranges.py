@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_PART = re.compile(r"(?P<first>-?[1-9]\d*)(?:-(?P<last>-?[1-9]\d*))?")
+_PART = re.compile(r"(?P<first>-?[1-9][0-9]*)(?:-(?P<last>-?[1-9][0-9]*))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,121 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import re
-import string
-from collections.abc import Mapping
-from functools import cached_property
+import reprlib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import fsspec
 import yaml
-from fsspec.utils import glob_translate
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from glimpseprune.rule import KeepRule
 from pipeline.errors import QuestionsError
-from pipeline.page_ranges import PageRanges
-from pipeline.records import Ask
+from pipeline.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict
 
-AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
-Aggregate = Literal["best", "first", "all", "vote", "sum"]
-DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
-_SUMMABLE = ("integer", "number", "money")
+__all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
+
+_Place = tuple[int | str, ...]  # keys and positions from the top of the file down
 
 
-def _valid_pages(text: str) -> str:
-    PageRanges.parse(text)
-    return text
-
-
-def _valid_prompt(text: str) -> str:
-    names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
-    if names.count("text") < 1 or set(names) - {"text", "choices"}:
-        raise ValueError("expected {text} in it, optionally {choices}, and no other placeholder")
-    return text
-
-
-Pages = Annotated[str, AfterValidator(_valid_pages)]
-Prompt = Annotated[str, AfterValidator(_valid_prompt)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Keep(_Strict):
-    """Fields of the keep rule that a question overrides."""
-
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    max_ratio: float | None = Field(default=None, gt=0, le=1)
-    min_tokens: int | None = Field(default=None, ge=0)
-
-
-class Question(_Strict):
-    """One question with all defaults applied."""
-
-    id: str = Field(pattern=r"^[a-z0-9_]+$")
-    text: str = Field(min_length=1)
-    type: AnswerType = "text"
-    choices: tuple[str, ...] | None = None
-    pages: Pages = "all"
-    documents: str | None = None
-    aggregate: Aggregate = "best"
-    max_new_tokens: int = Field(default=64, ge=1, le=4096)
-    prompt: Prompt = DEFAULT_PROMPT
-    keep: Keep | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Question:
-        if (self.type == "choice") != (self.choices is not None):
-            raise ValueError("choices and type: choice belong together")
-        if self.choices is not None and len(set(self.choices)) < 2:
-            raise ValueError("choices needs at least two different values")
-        if self.aggregate == "sum" and self.type not in _SUMMABLE:
-            raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
-        return self
-
-    @cached_property
-    def page_ranges(self) -> PageRanges:
-        """The pages this question is asked on."""
-        return PageRanges.parse(self.pages)
-
-    def applies_to(self, path: str) -> bool:
-        """Whether a document, by its path below ``--input``, is asked this question."""
-        return self.documents is None or re.fullmatch(glob_translate(self.documents), path) is not None
-
-    def to_ask(self, default: KeepRule | None) -> Ask:
-        """The question as it is put to the model; ``keep`` overrides fields of the run's rule, where it prunes."""
-        rule = default
-        if default is not None and self.keep is not None:
-            given = self.keep.model_dump(exclude_none=True)
-            fields = {"threshold": default.threshold, "max_ratio": default.max_ratio, "min_tokens": default.min_tokens}
-            rule = KeepRule(**{**fields, **given})
-        prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
-        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule)
-
-    def identity(self) -> str:
-        """Canonical JSON of everything an answer depends on; where and how it is aggregated are not part of it."""
-        fields = self.model_dump(exclude={"pages", "documents", "aggregate"})
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
-
-
-class Defaults(_Strict):
+class Defaults(Strict):
     """What questions take that do not say otherwise."""
 
     pages: Pages | None = None
-    documents: str | None = None
+    documents: Glob | None = None
     aggregate: Aggregate | None = None
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
     prompt: Prompt | None = None
     keep: Keep | None = None
 
 
-class _File(_Strict):
+def _not_empty(questions: tuple[Question, ...]) -> tuple[Question, ...]:
+    if not questions:
+        raise ValueError("expected at least one question")
+    return questions
+
+
+class _File(Strict):
     version: Literal[1]
     defaults: Defaults = Defaults()
-    questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+    questions: Annotated[tuple[Question, ...], AfterValidator(_not_empty)]
 
 
 class QuestionSet(BaseModel):
@@ -137,13 +59,17 @@ def load_questions(uri: str) -> QuestionSet:
     try:
         with fsspec.open(uri, "rt", encoding="utf-8") as file:
             text = file.read()
-    except (OSError, UnicodeDecodeError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise QuestionsError(f"{uri}: cannot be read: {error}") from error
     return parse_questions(text, uri)
 
 
 def parse_questions(text: str, source: str) -> QuestionSet:
     """Read the text of a questions file.
+
+    Args:
+        text: the YAML.
+        source: name of the file, for messages.
 
     Raises:
         QuestionsError: one line for each thing that is wrong, as ``source:line: field: reason``.
@@ -154,19 +80,24 @@ def parse_questions(text: str, source: str) -> QuestionSet:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
-        raise QuestionsError(f"{source}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        raise QuestionsError(f"{source}:{line}: file: not valid YAML: {getattr(error, 'problem', error)}") from error
+    except ValueError as error:
+        raise QuestionsError(f"{source}:1: file: a date or number in it is none: {error}; put it in quotes") from error
+    twice = list(_keys_given_twice(node, (), set()))
+    if twice:
+        raise QuestionsError("\n".join(f"{source}:{line}: {field}: is given twice" for line, field in twice))
     if not isinstance(raw, dict):
-        raise QuestionsError(f"{source}:1: expected a mapping with version and questions, found {type(raw).__name__}")
+        raise QuestionsError(
+            f"{source}:1: file: expected a mapping with version and questions, found {type(raw).__name__}"
+        )
     try:
         file = _File.model_validate(_with_defaults(raw))
     except ValidationError as error:
-        places = [e["loc"] for e in error.errors()]
-        # A list whose items are refused is reported as too short as well.
-        problems = [
-            f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}"
-            for e in error.errors()
-            if not any(place != e["loc"] and place[: len(e["loc"])] == e["loc"] for place in places)
-        ]
+        errors = error.errors()
+        # A wrong default fails again in each question that takes it; it is told once.
+        defaults = {e["loc"][1] for e in errors if e["loc"][0] == "defaults" and len(e["loc"]) > 1}
+        told = [e for e in errors if e["loc"][0] != "questions" or not defaults.intersection(e["loc"][2:3])]
+        problems = [f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}" for e in told]
         raise QuestionsError("\n".join(problems)) from error
     seen: set[str] = set()
     for position, question in enumerate(file.questions):
@@ -178,22 +109,24 @@ def parse_questions(text: str, source: str) -> QuestionSet:
 
 
 def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    """Defaults merged into each question, and YAML lists as the tuples the models hold."""
+    """Defaults merged into each question, ``keep`` field by field, and YAML lists as the tuples the models hold."""
     defaults, questions = raw.get("defaults"), raw.get("questions")
-    known = {k: v for k, v in defaults.items() if k in Defaults.model_fields} if isinstance(defaults, Mapping) else {}
     if not isinstance(questions, list):
         return raw
+    known = {k: v for k, v in defaults.items() if k in Defaults.model_fields} if isinstance(defaults, Mapping) else {}
     merged = []
     for question in questions:
         if isinstance(question, Mapping):
             question = {**known, **question}
+            if isinstance(known.get("keep"), Mapping) and isinstance(question["keep"], Mapping):
+                question["keep"] = {**known["keep"], **question["keep"]}
             if isinstance(question.get("choices"), list):
                 question["choices"] = tuple(question["choices"])
         merged.append(question)
     return {**raw, "questions": tuple(merged)}
 
 
-def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
+def _line(node: yaml.Node | None, loc: _Place) -> int:
     """The 1-based line of a place in the file; of its nearest parent where it is not there."""
     line = 1
     for key in loc:
@@ -211,7 +144,25 @@ def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
     return line
 
 
-def _field(loc: tuple[int | str, ...]) -> str:
+def _keys_given_twice(node: yaml.Node | None, loc: _Place, visited: set[int]) -> Iterator[tuple[int, str]]:
+    """Line and field of each key that its mapping has already: YAML would silently take the last."""
+    if id(node) in visited:  # an alias, possibly of something that contains it
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            here = (*loc, str(name.value))
+            if name.value in seen:
+                yield name.start_mark.line + 1, _field(here)
+            seen.add(name.value)
+            yield from _keys_given_twice(value, here, visited)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            yield from _keys_given_twice(value, (*loc, position), visited)
+
+
+def _field(loc: _Place) -> str:
     return ".".join(str(part) for part in loc) or "file"
 
 
@@ -220,4 +171,5 @@ def _reason(error: Any) -> str:
         return "unknown key"
     if error["type"] == "missing":
         return "is required"
-    return f"{error['msg'].removeprefix('Value error, ')} (found {error['input']!r})"
+    hint = "; put it in quotes" if error["type"] == "string_type" else ""
+    return f"{error['msg'].removeprefix('Value error, ')}{hint} (found {reprlib.repr(error['input'])})"

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import select
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +13,10 @@ from typing import Any
 
 import fsspec
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem
 from PIL import Image as PilImage
 
+from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.errors import PageError, Stage
 from pipeline.records import (
     AnswerSettings,
@@ -34,12 +30,15 @@ from pipeline.records import (
     RenderedBundle,
 )
 
-_OPEN_DPI = 72  # opening does not depend on it
+_MEASURED_AT_ONCE = 500  # pages in one request, which has to fit into a pipe
 
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    """What the child may use: seconds to open a document, seconds a page, bytes of address space."""
+    """What the child may use: seconds to open a document, seconds a page, bytes of address space.
+
+    Of the address space some 150 MiB go to the libraries.
+    """
 
     open_seconds: float = 60.0
     page_seconds: float = 60.0
@@ -49,14 +48,16 @@ class RenderLimits:
 class RenderChild:
     """A process that opens and renders documents; it is started when needed and replaced when it had to be killed.
 
-    Use it as a context manager, or call :meth:`close`.
+    Use it as a context manager, or call :meth:`close`. It serves one thread, and the kernel kills the process when the
+    thread that first used it ends.
     """
 
     def __init__(self, limits: RenderLimits | None = None) -> None:
         self.limits = limits or RenderLimits()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._local: tuple[str, Path] | None = None  # uri and local copy of the document last fetched
-        self._scratch: Path | None = None
+        self._process: ChildProcess | None = None
+        self._open: Document | None = None  # in the process
+        self._pages = 0  # of the open document
+        self._copy: tuple[Document, Path] | None = None  # of the remote document fetched last
 
     def __enter__(self) -> RenderChild:
         return self
@@ -67,26 +68,38 @@ class RenderChild:
         self.close()
 
     def close(self) -> None:
-        """Stop the process and delete local copies."""
-        self._kill()
-        self._forget()
+        """Stop the process and delete local copies; the next request starts anew."""
+        self._stop()
+        self._drop_copy()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child, ``None`` while there is none."""
+        return None if self._process is None else self._process.pid
 
     def count_pages(self, document: Document) -> int:
         """The number of pages, at least 1.
 
         Raises:
             PageError: the document cannot be opened.
+            EngineError: the child cannot be started.
         """
-        header, _ = self._ask({"do": "open", "dpi": _OPEN_DPI}, document, self.limits.open_seconds, "open")
-        return int(header["pages"])
+        if self._process is None or not self._process.alive() or self._open != document:
+            path = self._path(document)
+            self._open = None
+            header, _ = self._ask({"do": "open", "path": str(path)}, self.limits.open_seconds, "open")
+            self._open, self._pages = document, int(header["pages"])
+        return self._pages
 
     def sha256(self, document: Document) -> str:
         """SHA-256 of the document's bytes, in hex.
 
         Raises:
             PageError: the document cannot be read.
+            EngineError: the child cannot be started.
         """
-        header, _ = self._ask({"do": "sha256", "dpi": _OPEN_DPI}, document, self.limits.open_seconds, "open")
+        request = {"do": "sha256", "path": str(self._path(document))}
+        header, _ = self._ask(request, self.limits.open_seconds, "open")
         return str(header["sha256"])
 
     def measure(
@@ -95,144 +108,102 @@ class RenderChild:
         """Visual tokens of each page (1-based) without rendering it; ``None`` for a page that will fail.
 
         Raises:
-            PageError: the document cannot be opened.
+            PageError: the document cannot be opened, or measuring it takes too long.
+            EngineError: the child cannot be started.
         """
-        request = {"do": "measure", "indexes": [page - 1 for page in pages], **_size(dpi, budget)}
-        header, _ = self._ask(request, document, self.limits.open_seconds, "open")
-        return tuple(header["visual_tokens"])
+        found: list[int | None] = []
+        for start in range(0, len(pages), _MEASURED_AT_ONCE):
+            self.count_pages(document)
+            indexes = [page - 1 for page in pages[start : start + _MEASURED_AT_ONCE]]
+            request = {"do": "measure", "indexes": indexes, **_target(dpi, budget)}
+            header, _ = self._ask(request, self.limits.open_seconds, "open")
+            found.extend(header["visual_tokens"])
+        return tuple(found)
 
     def render(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
     ) -> Iterator[PageImage | PageFailure]:
-        """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only."""
+        """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only.
+
+        A document that cannot be opened costs all that are left, without another try for each.
+
+        Raises:
+            EngineError: the child cannot be started.
+        """
+        unopened: Failure | None = None
         for page in pages:
-            request = {"do": "render", "index": page - 1, **_size(dpi, budget)}
-            seconds = self.limits.page_seconds + (self.limits.open_seconds if self._process is None else 0.0)
+            if unopened is not None:
+                yield PageFailure(document.document_id, page, unopened)
+                continue
             try:
-                header, data = self._ask(request, document, seconds, "render")
+                self.count_pages(document)
+                request = {"do": "render", "index": page - 1, **_target(dpi, budget)}
+                header, data = self._ask(request, self.limits.page_seconds, "render")
             except PageError as error:
                 failure = Failure(error.stage, error.error_type, error.message)
+                unopened = failure if error.stage == "open" else None
                 yield PageFailure(document.document_id, page, failure)
-                continue
-            header.pop("bytes")
-            yield PageImage(document_id=document.document_id, page=page, data=data, **header)
+            else:
+                yield PageImage(document_id=document.document_id, page=page, data=data, **header)
 
-    def _ask(self, request: dict[str, Any], document: Document, seconds: float, stage: Stage) -> tuple[Any, bytes]:
-        """One request; the child is killed when it does not answer in time."""
-        path = self._fetch(document)
-        process = self._running()
-        deadline = time.monotonic() + seconds
+    def _ask(self, request: dict[str, Any], seconds: float, stage: Stage) -> tuple[dict[str, Any], bytes]:
+        if self._process is None or not self._process.alive():
+            self._stop()
+            self._process = ChildProcess(self.limits.memory_bytes)
         try:
-            if process.stdin is None or process.stdout is None:
-                raise BrokenPipeError
-            process.stdin.write(json.dumps({**request, "path": str(path)}).encode() + b"\n")
-            process.stdin.flush()
-            reader = _Pipe(process.stdout.fileno(), deadline)
-            header = json.loads(reader.line())
-            data = reader.take(header["bytes"])
+            header, data = self._process.ask(request, seconds)
         except TimeoutError as error:
-            self._kill()
             raise PageError(
                 stage, "RenderTimeout", f"not done within {seconds:g} s; the renderer was killed"
             ) from error
-        except (BrokenPipeError, EOFError) as error:
-            code = self._kill()
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise PageError(stage, "RenderCrash", f"the renderer died ({how})") from error
+        except ChildDied as error:
+            raise PageError(stage, "RenderCrash", f"the renderer died ({error})") from error
         if "error_type" in header:
+            if header["error_type"] == "RenderOutOfMemory":
+                self._stop()  # what a failed allocation leaves behind would burden the next page
             raise PageError(header["stage"], header["error_type"], header["message"])
         return header, data
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self._kill()
-            command = [sys.executable, "-m", "pipeline.render_child", str(self.limits.memory_bytes)]
-            # Every BLAS or OpenMP thread reserves address space that the limit would count.
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env=environment,
-            )
-        return self._process
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._process, self._open = None, None
 
-    def _kill(self) -> int:
-        """Kill the child, if there is one; its exit status."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.poll()
-        if process.returncode is None:
-            process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        return process.wait()
-
-    def _fetch(self, document: Document) -> Path:
+    def _path(self, document: Document) -> Path:
         """A local path of the document; remote ones are copied, one at a time."""
-        fs, path = fsspec.url_to_fs(document.uri)
-        if "file" in fs.protocol:
-            return Path(path)
-        if self._local is not None and self._local[0] == document.uri:
-            return self._local[1]
-        self._forget()
-        self._scratch = Path(tempfile.mkdtemp(prefix="docpipe-"))
-        target = self._scratch / "document"
         try:
-            fs.get_file(path, str(target))
-        except (OSError, ValueError) as error:
-            raise PageError("open", "DocumentNotFound", f"{document.uri} cannot be fetched: {error}") from error
-        self._local = (document.uri, target)
-        return target
+            fs, path = fsspec.url_to_fs(document.uri)
+            if isinstance(fs, LocalFileSystem):
+                return Path(path)
+            if self._copy is None or self._copy[0] != document:
+                self._drop_copy()
+                target = Path(tempfile.mkdtemp(prefix="docpipe-")) / "document"
+                self._copy = document, target
+                fs.get_file(path, str(target))
+        except FileNotFoundError as error:
+            self._drop_copy()
+            raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
+        except (OSError, ValueError, ImportError) as error:
+            self._drop_copy()
+            raise PageError("open", "DocumentUnreadable", f"{document.uri} cannot be fetched: {error}") from error
+        return self._copy[1]
 
-    def _forget(self) -> None:
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        self._local, self._scratch = None, None
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            shutil.rmtree(self._copy[1].parent, ignore_errors=True)
+        self._copy = None
 
 
-def _size(dpi: int, budget: PixelBudget) -> dict[str, Any]:
+def _target(dpi: int, budget: PixelBudget) -> dict[str, Any]:
     return {"dpi": dpi, "budget": [budget.factor, budget.min_pixels, budget.max_pixels]}
 
 
-class _Pipe:
-    """Reads from a file descriptor until a deadline (``time.monotonic()``)."""
-
-    def __init__(self, descriptor: int, deadline: float) -> None:
-        self.descriptor, self.deadline, self.buffer = descriptor, deadline, bytearray()
-
-    def line(self) -> bytes:
-        while b"\n" not in self.buffer:
-            self._more()
-        end = self.buffer.index(b"\n") + 1
-        return self._cut(end)
-
-    def take(self, count: int) -> bytes:
-        while len(self.buffer) < count:
-            self._more()
-        return self._cut(count)
-
-    def _cut(self, count: int) -> bytes:
-        out = bytes(self.buffer[:count])
-        del self.buffer[:count]
-        return out
-
-    def _more(self) -> None:
-        left = self.deadline - time.monotonic()
-        if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
-            raise TimeoutError
-        chunk = os.read(self.descriptor, 1 << 20)
-        if not chunk:
-            raise EOFError
-        self.buffer += chunk
-
-
 def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
-    """Render every page a bundle needs, and hash the documents it opens."""
+    """Render every page a bundle needs, and hash the documents it opens.
+
+    Raises:
+        EngineError: the child cannot be started.
+    """
     images: list[PageImage] = []
     failures: list[PageFailure] = []
     sha256: dict[str, str] = {}
@@ -253,7 +224,7 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
 
 
 def decode_image(image: PageImage) -> Image:
-    """The pixels ``[height, width, 3]`` of a rendered page."""
+    """The pixels ``[height, width, 3]`` of a rendered page, not to be written to."""
     if image.encoding == "png":
         with PilImage.open(io.BytesIO(image.data)) as picture:
             return np.asarray(picture.convert("RGB"))
