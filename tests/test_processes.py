@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,28 +80,30 @@ def test_a_run_that_is_stopped_resumes(command: list[str], tmp_path: Path, how: 
     assert "100 answers" in done.stdout
 
 
-CLUSTER = """
-import ray, sys
-context = ray.init(address="local", num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False)
-print("http://" + context.dashboard_url, flush=True)
-sys.stdin.read()
-"""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path) -> None:
-    here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the cluster's own python has docpipe installed
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": here}
+    bin_folder = Path(sys.executable).parent
+    # The cluster's own python has docpipe installed.
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    port = free_port()
+    # Ports of its own: the agent that takes jobs does not start where another Ray here has taken the default one.
+    start = [bin_folder / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"]
+    start += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}", "--disable-usage-stats"]
     cluster = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [str(word) for word in start],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
         env=environment,
+        start_new_session=True,
     )
+    address = f"http://127.0.0.1:{port}"
     try:
-        assert cluster.stdout is not None
-        address = cluster.stdout.readline().strip()
+        wait_until_it_listens(port)
         submit = [*command, "--limit", "1", "--address", address, "--shared-fs"]
         done = subprocess.run(submit, capture_output=True, text=True, check=False, env=environment, timeout=100)
         assert done.returncode == 0, done.stderr + done.stdout
@@ -115,5 +118,16 @@ def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path) -> 
         )
         assert "SUCCEEDED" in status.stdout
     finally:
-        cluster.communicate(timeout=30)
+        subprocess.run(["pkill", "-KILL", "-s", str(cluster.pid)], check=False)
+        cluster.wait(timeout=30)
     assert pq.read_table(tmp_path / "out" / "answers").num_rows == 20
+
+
+def wait_until_it_listens(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("the cluster does not start")
