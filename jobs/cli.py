@@ -171,6 +171,19 @@ def demo(
 
 
 @app.command()
+def samples(
+    out: Annotated[Path, typer.Option(help="Folder for pdfs/, questions.yaml and truth.jsonl.")],
+    documents: Annotated[int, typer.Option(help="PDFs to draw.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same documents.")] = 0,
+) -> None:
+    """Draw business documents to try things on, with questions and their true answers."""
+    from pipeline.samples.write import pick_seeds, write_samples
+
+    write_samples(out, pick_seeds(seed, documents))
+    typer.echo(f"{documents} documents in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl")
+
+
+@app.command()
 def status(
     job: Annotated[str, typer.Argument(help="What `docpipe run --detach` printed.")],
     address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",

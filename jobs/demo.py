@@ -13,14 +13,16 @@ from jobs.run import run_job
 from jobs.settings import RunSettings
 from jobs.summary import summary
 from pipeline.questions import load_questions
-from pipeline.samples import write_samples
+from pipeline.samples.write import pick_seeds, read_truth, write_samples
+
+_KEYS = ("total", "date", "customer", "invoice_no", "city")  # a few of the fields: the table has to fit on a screen
 
 
 def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: int, say: Callable[[str], Any]) -> int:
     """Draw documents into ``out``, answer the questions about them and show the tables.
 
     Args:
-        out: gets ``pdfs/``, ``questions.yaml`` and ``answers/``.
+        out: gets ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
         model: name of the model.
         glimpse: name of the add-on.
         documents: how many PDFs to draw.
@@ -30,7 +32,8 @@ def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: 
     Returns:
         The exit code of the run.
     """
-    pdfs, questions = write_samples(out, documents, seed)
+    write_samples(out, pick_seeds(seed, documents), keys=_KEYS)
+    pdfs, questions = out / "pdfs", out / "questions.yaml"
     settings = RunSettings(
         input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), model=model, glimpse=glimpse
     )
@@ -39,6 +42,9 @@ def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: 
     report = run_job(settings, load_questions(str(questions)))
     say(summary(report))
     answers = pq.read_table(out / "answers" / "answers").to_pylist()
+    truth = read_truth(out)
+    for row in answers:
+        row["truth"] = truth[row["document"]][row["question_id"]]
     answers.sort(key=lambda row: (row["document"], row["page"], row["question_id"]))
     _table(say, "answers/", answers, _ANSWER_COLUMNS)
     _table(say, "retention and memory of each question", answers, _MEMORY_COLUMNS)
@@ -68,7 +74,8 @@ class _Column:
 _WHERE = (_Column("document", "document", 19), _Column("page", "page", 6), _Column("question_id", "question", 17))
 _ANSWER_COLUMNS = (
     *_WHERE,
-    _Column("answer", "answer", 30),
+    _Column("truth", "truth", 24),
+    _Column("answer", "answer", 24),
     _Column("status", "status", 16),
     _Column("confidence", "confidence", 10, "{:.3f}"),
 )

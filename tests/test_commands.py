@@ -15,12 +15,13 @@ from jobs.submit import submit_and_follow
 from jobs.summary import summary
 from pipeline.errors import UsageError
 from pipeline.questions import load_questions
-from pipeline.samples import write_samples
+from pipeline.samples.write import pick_seeds, questions_file, write_samples
 
 
 @pytest.fixture
 def settings(tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
-    pdfs, questions = write_samples(tmp_path / "samples", 4, 0)
+    write_samples(tmp_path / "samples", pick_seeds(0, 4), keys=("total", "date", "city"))
+    pdfs, questions = tmp_path / "samples" / "pdfs", tmp_path / "samples" / "questions.yaml"
     (pdfs / "broken.pdf").write_bytes(b"text")
     return RunSettings(
         input=(str(pdfs),),
@@ -35,12 +36,12 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
     report = plan_report(settings, load_questions(settings.questions))
     assert dict(line.split(None, 1) for line in report.splitlines()[:5]) == {
         "documents": "5 (1 cannot be opened)",
-        "pages": "7",
-        "questions": "4",
-        "units": "17, of which 0 are done",
-        "answers": "22, of which 22 are to do",
+        "pages": "4",
+        "questions": "3",
+        "units": "15, of which 0 are done",
+        "answers": "15, of which 15 are to do",
     }
-    assert "visual tokens    1729 on 7 pages to do, 247 a page" in report
+    assert " on 4 pages to do, " in report
     assert "memory a model   0.00 GB of weights + 0.000 GB of KV cache" in report
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()
@@ -50,14 +51,21 @@ def test_plan_estimates_from_the_last_run_only(settings: RunSettings, tmp_path: 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text(json.dumps({"this_run": {"pages_per_s": 0.05}}))
     report = plan_report(settings, load_questions(settings.questions))
-    assert "time             about 2 min at the 0.05 pages/s of the last run" in report
+    assert "time             about 1 min at the 0.05 pages/s of the last run" in report
 
 
-def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        write_samples(tmp_path / name, 3, seed)
-    a, b, c = ([p.read_bytes() for p in sorted((tmp_path / name / "pdfs").iterdir())] for name in "abc")
-    assert a == b != c
+def test_samples_command(tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(app, ["samples", "--out", str(tmp_path / "a"), "--documents", "3", "--seed", "7"])
+    assert outcome.exit_code == 0, outcome.output
+    write_samples(tmp_path / "b", pick_seeds(7, 3))
+    files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert len(files) == 5
+    assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
+    assert len(load_questions(str(tmp_path / "a" / "questions.yaml")).questions) == 20
+    assert load_questions(str(tmp_path / "a" / "questions.yaml")).questions[0].to_ask(None).prompt == (
+        "What is the invoice number?"
+    )
+    assert "invoice_no" not in questions_file(("total",))
 
 
 def test_doctor() -> None:

@@ -1,0 +1,86 @@
+"""Placed text: where each run, and each character of it, stands on the page. All lengths in PDF points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import pymupdf
+
+FONTS = ("helv", "hebo", "tiro", "tibo", "cour", "cobo")
+BOLD = {"helv": "hebo", "tiro": "tibo", "cour": "cobo"}
+ASCENT, DESCENT, MIDDLE = 0.76, 0.22, 0.26  # of the font size: box above and below the baseline, middle of the letters
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in PDF points, origin at the top left."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Character:
+    """One printed character and its middle, in PDF points."""
+
+    char: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """Text on one baseline in one font.
+
+    Attributes:
+        text: what is printed.
+        x: left end.
+        y: baseline.
+        font: one of FONTS.
+        size: font size in points.
+        role: `label:<key>`, `value:<key>` or empty.
+    """
+
+    text: str
+    x: float
+    y: float
+    font: str
+    size: float
+    role: str = ""
+
+    @property
+    def width(self) -> float:
+        """Advance width in points."""
+        return text_width(self.text, self.font, self.size)
+
+    @property
+    def box(self) -> Box:
+        """The rectangle the run covers."""
+        return Box(self.x, self.y - ASCENT * self.size, self.x + self.width, self.y + DESCENT * self.size)
+
+    def characters(self) -> Iterator[Character]:
+        """Each character with its middle, in reading order."""
+        x = self.x
+        for char in self.text:
+            width = text_width(char, self.font, self.size)
+            yield Character(char, x + width / 2, self.y - MIDDLE * self.size)
+            x += width
+
+
+@cache
+def _font(name: str) -> pymupdf.Font:
+    return pymupdf.Font(name)
+
+
+@cache
+def _advance(char: str, font: str) -> float:
+    return float(_font(font).text_length(char, 1.0))
+
+
+def text_width(text: str, font: str, size: float) -> float:
+    """Advance width of the text in points (PDF standard fonts have no kerning)."""
+    return sum(_advance(char, font) for char in text) * size

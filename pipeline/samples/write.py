@@ -1,0 +1,86 @@
+"""Write drawn documents to a folder: PDF files, a questions file, and the truth.
+
+The folder holds `pdfs/<seed>.pdf`; `questions.yaml`, one question per field, for every document; and
+`truth.jsonl`, one JSON object per document: its name, page size in points, and for each field the value and its boxes
+(PDF points, origin at the top left), or the answer `n/a` without a box for a field that is not on the page.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from pipeline.samples.document import Family, Sample, make_sample
+from pipeline.samples.fields import FIELDS
+from pipeline.samples.questions import ABSENT
+
+
+def write_samples(
+    folder: Path, seeds: Iterable[int], family: Family | None = None, keys: Sequence[str] | None = None
+) -> list[Sample]:
+    """Draw the documents of the seeds into `folder` and return them; `keys` limits the questions to some fields.
+
+    Raises:
+        ValueError: no layout of this family fits on its page size.
+        OSError: the folder cannot be written.
+    """
+    documents = folder / "pdfs"
+    documents.mkdir(parents=True, exist_ok=True)
+    samples = [make_sample(seed, family) for seed in seeds]
+    with (folder / "truth.jsonl").open("w", encoding="utf-8") as truth:
+        for sample in samples:
+            name = f"{sample.seed:08d}.pdf"
+            (documents / name).write_bytes(sample.pdf())
+            truth.write(json.dumps(_truth_row(name, sample), sort_keys=True) + "\n")
+    (folder / "questions.yaml").write_text(questions_file(keys), encoding="utf-8")
+    return samples
+
+
+def questions_file(keys: Sequence[str] | None = None) -> str:
+    """The questions file: every field, or those of `keys`, asked for once, by its first name and nothing around it."""
+    entries = [
+        {"id": field.key, "text": f"What is the {field.asks[0]}?"}
+        for field in FIELDS
+        if keys is None or field.key in keys
+    ]
+    defaults = {"prompt": "{text}", "max_new_tokens": 24}
+    return str(yaml.safe_dump({"version": 1, "defaults": defaults, "questions": entries}, sort_keys=False))
+
+
+def read_truth(folder: Path) -> dict[str, dict[str, str]]:
+    """For each document of a folder of samples, the answer of every field."""
+    with (folder / "truth.jsonl").open(encoding="utf-8") as truth:
+        rows = [json.loads(line) for line in truth]
+    return {row["document"]: {key: field["answer"] for key, field in row["answers"].items()} for row in rows}
+
+
+def pick_seeds(seed: int, count: int) -> list[int]:
+    """`count` different document seeds drawn from one seed."""
+    return random.Random(seed).sample(range(10**8), count)
+
+
+def _truth_row(name: str, sample: Sample) -> dict[str, object]:
+    present = {field.key: field for field in sample.fields}
+    answers: dict[str, object] = {}
+    for field in FIELDS:
+        truth = present.get(field.key)
+        if truth is None:
+            answers[field.key] = {"answer": ABSENT, "box": None, "label_box": None}
+        else:
+            answers[field.key] = {
+                "answer": truth.value,
+                "box": asdict(truth.value_box),
+                "label_box": asdict(truth.label_box),
+            }
+    return {
+        "document": name,
+        "width_pt": sample.width_pt,
+        "height_pt": sample.height_pt,
+        "has_table": sample.has_table,
+        "answers": answers,
+    }
