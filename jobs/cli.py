@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from jobs.settings import RunSettings
+    from pipeline.questions import QuestionSet
 
 app = typer.Typer(
     name="docpipe",
@@ -40,7 +45,7 @@ Device = Annotated[str | None, typer.Option(help="auto (default), cpu or cuda.",
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Turn expected errors into a message and an exit code; a bug keeps its traceback."""
     from jobs import exit_codes
 
@@ -81,24 +86,45 @@ def run(
 ) -> None:
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
-    with _reported():
+    with reported():
         from jobs.settings import load_settings
         from pipeline.questions import load_questions
 
         settings = load_settings(config, flags)
         asked = load_questions(settings.questions)
         if settings.address is not None:
-            from jobs.submit import submit_and_follow
-
-            raise typer.Exit(submit_and_follow(settings))
+            raise typer.Exit(_submit(settings, asked, settings.address))
         from jobs.run import run_job
+        from jobs.summary import summary
 
         report = run_job(settings, asked)
         if not settings.quiet:
-            from jobs.summary import summary
-
             typer.echo(summary(report))
     raise typer.Exit(report["exit_code"])
+
+
+def _submit(settings: RunSettings, questions: QuestionSet, address: str) -> int:
+    """Submit a run and, unless told otherwise, follow it; Ctrl-C leaves it running."""
+    from jobs.exit_codes import DONE
+    from jobs.submit import submit
+
+    job = submit(settings, questions, address)
+    if settings.detach:
+        typer.echo(job)
+        return DONE
+    return _follow(job, address)
+
+
+def _follow(job: str, address: str) -> int:
+    from jobs.exit_codes import INTERRUPTED
+    from jobs.submit import follow
+
+    typer.echo(f"following {job}; Ctrl-C leaves it running", err=True)
+    try:
+        return follow(job, address, partial(typer.echo, nl=False))
+    except KeyboardInterrupt:
+        typer.echo(f"\nleft running; docpipe status|logs|stop {job} --address {address}", err=True)
+        return INTERRUPTED
 
 
 @app.command()
@@ -119,7 +145,7 @@ def plan(
 ) -> None:
     """Say what a run would do: documents, pages, units, visual tokens, memory, time. No model is loaded."""
     flags = {key: value for key, value in locals().items() if key != "config"}
-    with _reported():
+    with reported():
         from jobs.plan_command import plan_report
         from jobs.settings import load_settings
         from pipeline.questions import load_questions
@@ -131,7 +157,7 @@ def plan(
 @questions_app.command("check")
 def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> None:
     """Check a questions file."""
-    with _reported():
+    with reported():
         from pipeline.questions import load_questions
 
         found = load_questions(file)
@@ -140,10 +166,10 @@ def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> 
 
 @app.command()
 def doctor(
-    device: Annotated[str, typer.Option(help="Where to check the numbers.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to check the numbers: auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Look at this machine: versions, GPU, memory, and whether the stack computes what it has to."""
-    with _reported():
+    with reported():
         from jobs.doctor import examine
 
         lines, healthy = examine(device)
@@ -163,7 +189,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the documents.")] = 0,
 ) -> None:
     """Draw a few PDFs, run docpipe on them as a user would, and show the tables."""
-    with _reported():
+    with reported():
         from jobs.demo import show_demo
 
         code = show_demo(out, model, glimpse, documents, seed, typer.echo)
@@ -189,7 +215,7 @@ def status(
     address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
 ) -> None:
     """Say how a submitted run stands."""
-    with _reported():
+    with reported():
         from jobs.submit import job_status
 
         typer.echo(job_status(job, address))
@@ -201,10 +227,8 @@ def logs(
     address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
 ) -> None:
     """Follow the log of a submitted run; ends with its exit code."""
-    with _reported():
-        from jobs.submit import follow
-
-        code = follow(job, address)
+    with reported():
+        code = _follow(job, address)
     raise typer.Exit(code)
 
 
@@ -214,7 +238,7 @@ def stop(
     address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
 ) -> None:
     """Stop a submitted run; what is committed stays, and the same run resumes."""
-    with _reported():
+    with reported():
         from jobs.submit import stop_job
 
         typer.echo(stop_job(job, address))

@@ -20,7 +20,7 @@ def examine(device: str) -> tuple[list[str], bool]:
     """Look at the machine.
 
     Args:
-        device: where the golden numbers are computed.
+        device: where the golden numbers are computed; ``auto`` takes a GPU if there is one.
 
     Returns:
         Lines to print, and whether docpipe can be used.
@@ -37,11 +37,14 @@ def examine(device: str) -> tuple[list[str], bool]:
     memory = psutil.virtual_memory()
     lines.append(f"memory           {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
     lines.append(f"embedded model   {_nano()}")
-    try:
-        from glimpseprune import golden
+    import torch
 
-        golden.check(device)
-        lines.append(f"golden numbers   ok on {device}")
+    from glimpseprune import golden
+
+    place = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        golden.check(place)
+        lines.append(f"golden numbers   ok on {place}")
     except StackError as error:
         lines.append(f"golden numbers   WRONG: {error}")
         healthy = False

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.run import Work, plan_work
+from jobs.children import for_each_document
+from jobs.prepare import Work, plan_work
+from jobs.progress import Progress
 from jobs.settings import RunSettings
 from pipeline.checkpoints import resolve_model
 from pipeline.errors import PageError
 from pipeline.folder import Folder
 from pipeline.plan import planned_rows
 from pipeline.questions import QuestionSet
-from pipeline.records import Unit
+from pipeline.records import Document, Unit
 from pipeline.render import RenderChild
 from pipeline.store import OutputStore
 
@@ -22,15 +24,19 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def plan_report(run: RunSettings, questions: QuestionSet) -> str:
-    """The lines of ``docpipe plan``; nothing is written, no model is loaded."""
+    """The lines of ``docpipe plan``; nothing is written, no model is loaded.
+
+    Raises:
+        UsageError: as :func:`jobs.run.run_job` would.
+    """
     store = OutputStore(Folder(run.output))
-    work = plan_work(run, questions, store.page_counts())
+    work = plan_work(run, questions, store, remember=False)
     pending = work.pending(store.completed_units())
-    tokens = _visual_tokens(work, pending)
-    known = [count for count in tokens.values() if count is not None]
+    tokens = _visual_tokens(run, work, pending)
+    known = [count for count in tokens if count is not None]
     unreadable = sum(count.pages is None for count in work.counts.values())
     lines = [
-        f"documents        {len(work.documents)}" + (f" ({unreadable} cannot be opened)" if unreadable else ""),
+        f"documents        {len(work.documents)}" + (f", of which {unreadable} cannot be opened" if unreadable else ""),
         f"pages            {sum(count.pages or 0 for count in work.counts.values())}",
         f"questions        {len(questions.questions)}",
         f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
@@ -43,23 +49,24 @@ def plan_report(run: RunSettings, questions: QuestionSet) -> str:
     return "\n".join(lines)
 
 
-def _visual_tokens(work: Work, pending: Sequence[Unit]) -> dict[tuple[str, int], int | None]:
-    """Visual tokens of every page that is still to do."""
+def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> list[int | None]:
+    """Visual tokens of every page that is still to do; ``None`` for pages that cannot be rendered."""
     wanted: dict[str, set[int]] = {}
     for unit in pending:
         wanted.setdefault(unit.document_id, set()).update(unit.pages)
-    found: dict[tuple[str, int], int | None] = {}
-    with RenderChild() as child:
-        for document in work.documents:
-            pages = sorted(wanted.get(document.document_id, ()))
-            if not pages:
-                continue
-            try:
-                sizes = child.measure(document, pages, work.settings.dpi, work.settings.budget)
-            except PageError:
-                sizes = (None,) * len(pages)
-            found.update({(document.document_id, page): size for page, size in zip(pages, sizes, strict=True)})
-    return found
+
+    def measure(child: RenderChild, document: Document) -> tuple[int | None, ...]:
+        pages = sorted(wanted[document.document_id])
+        try:
+            return child.measure(document, pages, work.settings.dpi, work.settings.budget)
+        except PageError:
+            return (None,) * len(pages)
+
+    found: dict[str, tuple[int | None, ...]] = {}
+    documents = [document for document in work.documents if wanted.get(document.document_id)]
+    with Progress(len(documents), "document", run.quiet) as progress:
+        for_each_document(documents, measure, found, progress.add)
+    return [count for counts in found.values() for count in counts]
 
 
 def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
@@ -71,8 +78,8 @@ def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
     head_dim = text["hidden_size"] // text["num_attention_heads"]
     kv = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * size * largest_page
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    known = f"{weights / 1e9:.2f} GB of weights + " if weights else "weights (not here yet) + "
-    return known + f"{kv / 1e9:.3f} GB of KV cache a question on the largest page, before pruning"
+    known = f"{weights / 1e9:.3f} GB of weights" if weights else "weights (not on this machine yet)"
+    return f"{known} + {kv / 1e9:.3f} GB of KV cache for one question on the largest page, before pruning"
 
 
 def _time(last: dict[str, Any] | None, pages: int) -> str:
@@ -80,4 +87,4 @@ def _time(last: dict[str, Any] | None, pages: int) -> str:
     rate = None if last is None else last["this_run"]["pages_per_s"]
     if not rate:
         return "unknown until a run into this output folder has measured it (try --limit)"
-    return f"about {pages / rate / 60:.0f} min at the {rate:.2f} pages/s of the last run"
+    return f"about {pages / rate / 60:.1f} min at the {rate:.2f} pages/s of the last run"

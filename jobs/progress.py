@@ -1,4 +1,4 @@
-"""Progress in pages: a bar on a terminal, JSON lines elsewhere, nothing when quiet."""
+"""Progress towards a total: a bar on a terminal, JSON lines elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
@@ -13,49 +14,49 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts pages up to a total; a context manager.
+    """Counts things up to a total; a context manager.
 
     Args:
-        total: pages to do.
+        total: how many there are to do.
+        unit: what is counted, in the singular.
         quiet: say nothing.
     """
 
-    def __init__(self, total: int, quiet: bool) -> None:
+    def __init__(self, total: int, unit: str, quiet: bool) -> None:
         self.total = total
+        self.unit = unit
         self.done = 0
         self.started = time.monotonic()
         self.last_line = self.started
-        self.told = 0
         terminal = sys.stderr.isatty()
         self.lines = not quiet and not terminal
-        self.bar = tqdm(total=total, unit="page", disable=quiet or not terminal, dynamic_ncols=True)
+        self.bar = tqdm(total=total, unit=f" {unit}s", disable=quiet or not terminal, dynamic_ncols=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.close()
-        if self.lines and self.done != self.told:
+        if self.lines and self.done:
             self._line()
 
-    def add(self, pages: int) -> None:
-        """So many pages more are done."""
-        self.done += pages
-        self.bar.update(pages)
+    def add(self, count: int = 1) -> None:
+        """So many more are done."""
+        self.done += count
+        self.bar.update(count)
         if self.lines and time.monotonic() - self.last_line >= _SECONDS_BETWEEN_LINES:
             self._line()
 
     def _line(self) -> None:
-        self.last_line, self.told = time.monotonic(), self.done
-        seconds = self.last_line - self.started
-        rate = self.done / seconds if seconds else None
+        self.last_line = time.monotonic()
+        rate = self.done / max(self.last_line - self.started, 1e-9)
         line = {
-            "pages": self.done,
+            f"{self.unit}s": self.done,
             "of": self.total,
-            "pages_per_s": rate,
-            "left_s": (self.total - self.done) / rate if rate else None,
+            f"{self.unit}s_per_s": round(rate, 3),
+            "left_s": round((self.total - self.done) / rate, 1) if rate else None,
         }
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()

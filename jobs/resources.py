@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pipeline.errors import UsageError
 
 _GIB = 1 << 30
-_ACTOR_CPUS = 0.5  # differs from _RENDER_CPUS, or Ray Data fuses rendering into the actor that holds the model
 _RENDER_CPUS = 1.0
+_ACTOR_SHARE = 0.5  # of what a renderer takes; never 1, or Ray Data fuses rendering into the actor with the model
 _RENDERS_PER_ACTOR = 3
 _CPUS_PER_CPU_ACTOR = 16  # one CPU actor feeds about this many cores through torch's own threads
 
@@ -38,7 +38,7 @@ class Resources:
 
 
 def plan_resources(
-    cpus: float, gpus: float, memory_bytes: int, actors: int | None, gpus_per_actor: float | None, use_gpu: bool
+    cpus: float, gpus: float, memory_bytes: int, actors: int | None, gpus_per_actor: float | None, device: str
 ) -> Resources:
     """Share a machine or cluster between models and renderers.
 
@@ -48,31 +48,40 @@ def plan_resources(
         memory_bytes: that Ray may give to tasks.
         actors: asked for; ``None`` picks as many as there are GPUs for, or one for 16 cores.
         gpus_per_actor: asked for; ``None`` takes one where there are GPUs.
-        use_gpu: whether the model may run on a GPU at all.
+        device: where the model is to run: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
-        UsageError: the actors would not fit, or would leave no CPU to render with.
+        UsageError: there is no GPU where one was asked for, the actors would not fit, or would leave no CPU or memory
+            to render with.
     """
-    if gpus_per_actor is not None and (not use_gpu or gpus < gpus_per_actor):
+    if memory_bytes < _GIB:
+        raise UsageError(f"Ray has {memory_bytes / _GIB:.1f} GiB of memory for tasks, and rendering needs 1 GiB")
+    if device.startswith("cuda") and not gpus:
+        raise UsageError(f"--device {device} was asked for, and Ray sees no GPU; `docpipe doctor` says what is there")
+    if not (device == "auto" or device.startswith("cuda")):
+        gpus = 0.0
+    if gpus_per_actor is not None and gpus < gpus_per_actor:
         raise UsageError(f"--gpus-per-actor {gpus_per_actor:g} was asked for, and {gpus:g} GPUs can be used")
-    actor_gpus = gpus_per_actor if gpus_per_actor is not None else (1.0 if use_gpu and gpus >= 1 else 0.0)
+    actor_gpus = gpus_per_actor if gpus_per_actor is not None else min(1.0, gpus)
     if actors is None:
         actors = int(gpus // actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
-    if actor_gpus and actors * actor_gpus > gpus:
+    if actors * actor_gpus > gpus:
         raise UsageError(f"{actors} actors with {actor_gpus:g} GPUs each need more than the {gpus:g} there are")
-    left = cpus - actors * _ACTOR_CPUS
-    if left < _RENDER_CPUS:
+    render_cpus = min(_RENDER_CPUS, cpus / 2)  # a single core is shared as well
+    actor_cpus = _ACTOR_SHARE * render_cpus
+    left = cpus - actors * actor_cpus
+    if left < render_cpus:
         raise UsageError(
-            f"{actors} actors leave {max(left, 0):g} of {cpus:g} CPUs, and rendering needs {_RENDER_CPUS:g}; "
-            f"ask for {max(1, int((cpus - _RENDER_CPUS) / _ACTOR_CPUS))} --actors at most"
+            f"{actors} actors leave {max(left, 0):g} of {cpus:g} CPUs, and rendering needs {render_cpus:g}; "
+            f"ask for {int((cpus - render_cpus) / actor_cpus)} --actors at most"
         )
-    renders = min(_RENDERS_PER_ACTOR * actors, int(left // _RENDER_CPUS))
+    renders = min(_RENDERS_PER_ACTOR * actors, int(left // render_cpus), memory_bytes // _GIB)
     return Resources(
         actors=actors,
-        actor_cpus=_ACTOR_CPUS,
+        actor_cpus=actor_cpus,
         actor_gpus=actor_gpus,
         actor_threads=max(1, math.floor(cpus / actors)),
         renders=renders,
-        render_cpus=_RENDER_CPUS,
-        render_memory_bytes=int(min(4 * _GIB, max(_GIB, memory_bytes / (2 * renders)))),
+        render_cpus=render_cpus,
+        render_memory_bytes=min(4 * _GIB, max(_GIB, memory_bytes // (2 * renders))),
     )

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from pipeline.folder import Folder
-from pipeline.markers import Markers
 from pipeline.plan import bundle_from_json, bundle_to_json
-from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
 from pipeline.render import RenderChild, RenderLimits, render_bundle
-from pipeline.store import OutputStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.answerer import BundleAnswerer
+
 EXIT_DEVICE = 87
+_META = [field.name for field in fields(PageImage) if field.name != "data"]
 _child: RenderChild | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ActorConfig:
-    """What an actor needs to know; builtins only."""
+    """What an actor needs to know; builtins and plain data only.
+
+    Attributes:
+        settings: of the answers.
+        output: URI of the output folder.
+        command: what failed rows name as their reproduction.
+        device: torch device, already resolved.
+        attn: attention implementation, or ``auto``.
+        threads: torch CPU threads.
+        deadline_s: seconds a page may take; ``None`` lets the watchdog judge by the pages before.
+    """
 
     settings: AnswerSettings
     output: str
@@ -38,6 +49,8 @@ def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> p
     """Render the pages of one bundle, in a child process that outlives the task."""
     global _child
     if _child is None or _child.limits != limits:
+        if _child is not None:
+            _child.close()
         _child = RenderChild(limits)
     return to_table(render_bundle(bundle_from_json(batch["bundle"][0].as_py()), _child, settings))
 
@@ -47,7 +60,7 @@ def to_table(rendered: RenderedBundle) -> pa.Table:
     import pyarrow as pa
 
     meta = {
-        "images": [{k: v for k, v in _fields(image).items() if k != "data"} for image in rendered.images],
+        "images": [{name: getattr(image, name) for name in _META} for image in rendered.images],
         "failures": [asdict(failure) for failure in rendered.failures],
         "sha256": rendered.sha256,
     }
@@ -72,27 +85,49 @@ def from_table(table: pa.Table) -> RenderedBundle:
     )
 
 
-def _fields(image: PageImage) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in PageImage.__slots__}
+def receipt_row(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as a row of plain columns."""
+    return {**asdict(receipt), "counts": json.dumps(receipt.counts)}
+
+
+def receipt_of(row: dict[str, Any]) -> Receipt:
+    """What :func:`receipt_row` made."""
+    return Receipt(**{**row, "counts": json.loads(row["counts"])})
+
+
+def load_answerer(config: ActorConfig) -> BundleAnswerer:
+    """Load the model and open the output folder.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    import torch
+
+    from pipeline.answerer import BundleAnswerer
+    from pipeline.folder import Folder
+    from pipeline.markers import Markers
+    from pipeline.reader import Reader
+    from pipeline.store import OutputStore
+
+    torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
+    settings = config.settings
+    reader = Reader.load(settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed)
+    folder = Folder(config.output)
+    return BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))
 
 
 class AnswerActor:
-    """Holds a model, answers bundles and commits them; its output is one receipt a bundle."""
+    """Answers bundles and commits them; its output is one receipt a bundle.
 
-    def __init__(self, config: ActorConfig) -> None:
-        import torch
+    Args:
+        config: of this run.
+        load: makes the object that does the work.
+    """
 
+    def __init__(self, config: ActorConfig, load: Callable[[ActorConfig], BundleAnswerer]) -> None:
         from jobs.watchdog import Watchdog
-        from pipeline.answerer import BundleAnswerer
-        from pipeline.reader import Reader
 
-        torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
-        settings = config.settings
-        reader = Reader.load(
-            settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed
-        )
-        folder = Folder(config.output)
-        self.answerer = BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))
+        self.answerer = load(config)
         self.watchdog = Watchdog(self.answerer, config.deadline_s)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -103,5 +138,5 @@ class AnswerActor:
         try:
             receipt = self.answerer.run(from_table(batch))
         except torch.AcceleratorError:
-            os._exit(EXIT_DEVICE)  # a CUDA context that failed once fails for ever; the marker bounds the attempts
-        return pa.Table.from_pylist([{**asdict(receipt), "counts": json.dumps(receipt.counts)}])
+            os._exit(EXIT_DEVICE)  # a device that failed once fails for ever; the marker bounds the attempts
+        return pa.Table.from_pylist([receipt_row(receipt)])

@@ -1,139 +1,173 @@
-"""Runs on a cluster: submitted through Ray's Jobs API, followed, looked at and stopped."""
+"""Runs on a cluster: submitted through the Ray Jobs API, followed, asked about and stopped by their job id."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.utils import get_protocol
-
 from jobs import exit_codes
 from jobs.settings import RunSettings
-from pipeline.checkpoints import NANO
+from jobs.submission import ENVIRONMENT_VARIABLE, pack
 from pipeline.errors import EngineError, UsageError
+from pipeline.questions import QuestionSet
 
-JOB_VARIABLE = "DOCPIPE_JOB"
-_POLL_SECONDS = 2.0
+Say = Callable[[str], Any]
+_POLL_SECONDS = 1.0
 _AGENT_SECONDS = 60.0
 _NO_AGENT = "No available agent"
+_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
-def submit_and_follow(run: RunSettings) -> int:
-    """Submit a run to the cluster at ``run.address``; follow its log unless ``run.detach``.
+def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
+    """Submit a run to a cluster; settings and questions travel inside the submission.
 
-    Settings and questions travel inside the submission; the cluster's machines need docpipe and access to input and
-    output.
+    Args:
+        run: the settings.
+        questions: what to ask; their file need not exist on the cluster.
+        address: ``auto`` or ``http://head:8265``.
 
     Returns:
-        The exit code of the run; 0 when detached.
+        The job id.
 
     Raises:
-        UsageError: a local path would not mean the same there.
+        UsageError: a local path would mean something else on the cluster, or the submission is too large.
         EngineError: the cluster cannot be reached or refuses.
     """
-    if run.address is None:
-        raise UsageError("--address is required to submit a run")
-    if not run.shared_fs:
-        _refuse_local_paths(run)
-    client = _client(run.address)
-    inner = run.model_copy(update={"address": None, "detach": False})
-    with fsspec.open(run.questions, "rt", encoding="utf-8") as file:
-        payload = {"settings": inner.model_dump(mode="json"), "questions": file.read()}
-    job = _submit(client, run.address, json.dumps(payload))
-    hint = f"docpipe logs|status|stop {job} --address {run.address}"
-    sys.stderr.write(f"submitted as {job}; {hint}\n")
-    return exit_codes.DONE if run.detach else follow(job, run.address)
+    travelling = _travelling(run)
+    with _explained(address):
+        return _submit(_client(address), pack(travelling, questions))
 
 
-def _submit(client: Any, address: str, payload: str) -> str:
+def _submit(client: Any, payload: str) -> str:
     """Submit the job; a cluster whose agents are still starting is waited for."""
-    name = f"docpipe-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     deadline = time.monotonic() + _AGENT_SECONDS
     while True:
         try:
+            # No entrypoint_num_cpus and the like: with any of them the driver may leave the head node.
             job: str = client.submit_job(
-                entrypoint="python -m jobs.submitted",
-                submission_id=name,
-                runtime_env={"env_vars": {JOB_VARIABLE: payload}},
+                entrypoint="python -m jobs.submission",
+                runtime_env={"env_vars": {ENVIRONMENT_VARIABLE: payload}},
             )
         except RuntimeError as error:
             if _NO_AGENT not in str(error) or time.monotonic() > deadline:
-                raise EngineError(f"{address} refuses the job: {error}") from error
+                raise
             time.sleep(_POLL_SECONDS)
         else:
             return job
 
 
-def follow(job: str, address: str) -> int:
-    """Copy the log of a job to standard output until it ends; its exit code. Ctrl-C leaves the job running."""
-    client = _client(address)
+def follow(job: str, address: str, say: Say) -> int:
+    """Pass on the log of a job until it ends.
 
-    async def copy() -> None:
-        async for text in client.tail_job_logs(job):
-            sys.stdout.write(text)
-            sys.stdout.flush()
+    Args:
+        job: from :func:`submit`.
+        address: of the cluster.
+        say: gets pieces of the log, line ends included.
 
-    try:
-        asyncio.run(copy())
-        while not _info(client, job).status.is_terminal():  # the log can end before the job does
+    Returns:
+        The exit code of the run.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+        KeyboardInterrupt: the job goes on.
+    """
+    with _explained(address):
+        client = _client(address)
+
+        async def tail() -> None:
+            async for piece in client.tail_job_logs(job):
+                say(piece)
+
+        client.get_job_info(job)
+        asyncio.run(tail())
+        while not client.get_job_status(job).is_terminal():  # the log ends a little before the job does
             time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"detached; the run goes on: docpipe logs {job} --address {address}\n")
-        return exit_codes.DONE
-    info = _info(client, job)
-    code = info.driver_exit_code
-    return int(code) if code is not None else exit_codes.ENGINE
+        return _exit_code(client.get_job_info(job))
 
 
 def job_status(job: str, address: str) -> str:
-    """One line about a job."""
-    info = _info(_client(address), job)
-    return f"{job}: {info.status}" + (f", {info.message}" if info.message else "")
+    """One line on how a job stands.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+    """
+    with _explained(address):
+        info = _client(address).get_job_info(job)
+        code = "" if info.driver_exit_code is None else f", exit code {info.driver_exit_code}"
+        return f"{job}: {info.status.value.lower()}{code}"
 
 
 def stop_job(job: str, address: str) -> str:
-    """Ask a job to stop; what it committed stays."""
-    client = _client(address)
-    _info(client, job)
-    asked = client.stop_job(job)
-    return f"{job}: asked to stop" if asked else f"{job}: has ended already"
+    """Ask a job to stop, as Ctrl-C would; one line on what came of it.
 
-
-def _info(client: Any, job: str) -> Any:
-    try:
-        return client.get_job_info(job)
-    except RuntimeError as error:
-        raise UsageError(f"no job {job} there: {error}") from error
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+    """
+    with _explained(address):
+        running = _client(address).stop_job(job)
+    return f"{job}: stopping; the same run resumes" if running else f"{job}: has ended before"
 
 
 def _client(address: str) -> Any:
-    elsewhere = os.environ.get("RAY_ADDRESS")
-    if elsewhere and elsewhere != address:  # Ray would follow the variable without a word
-        raise UsageError(f"RAY_ADDRESS is {elsewhere}, --address is {address}; unset one")
+    override = next((name for name in _OVERRIDES if os.environ.get(name)), None)
+    if address != "auto" and override is not None and os.environ[override] != address:
+        raise UsageError(
+            f"Ray would use {override}={os.environ[override]} from the environment instead of --address {address}; "
+            "unset one of them"
+        )
     from ray.job_submission import JobSubmissionClient
 
+    return JobSubmissionClient(address)
+
+
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """The client raises plain RuntimeError and ConnectionError, with messages of its own."""
     try:
-        return JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise EngineError(f"no cluster answers at {address}: {error}") from error
+        yield
+    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        raise EngineError(f"Ray at {address}: {error}") from error
 
 
-def _refuse_local_paths(run: RunSettings) -> None:
-    places = [("--input", given) for given in run.input] + [("--output", run.output)]
-    places += [
-        (flag, name)
-        for flag, name in (("--model", run.model), ("--glimpse", run.glimpse))
-        if name is not None and name != NANO and Path(name).expanduser().exists()
-    ]
-    for flag, place in places:
-        if flag in ("--model", "--glimpse") or get_protocol(place) in ("file", "local"):
+def _exit_code(info: Any) -> int:
+    if info.status.value == "STOPPED":
+        return exit_codes.INTERRUPTED
+    if info.status.value == "SUCCEEDED":
+        return exit_codes.DONE
+    code = info.driver_exit_code
+    return int(code) if code is not None and code > 0 else exit_codes.ENGINE
+
+
+def _travelling(run: RunSettings) -> RunSettings:
+    """The settings as the cluster is to see them: local paths are absolute, and refused unless they are shared."""
+    paths = {
+        "input": run.input,
+        "output": (run.output,),
+        "model": (run.model,) if _is_folder(run.model) else (),
+        "glimpse": (run.glimpse,) if run.glimpse is not None and _is_folder(run.glimpse) else (),
+    }
+    changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
+    for flag, given in paths.items():
+        local = [path for path in given if _is_local(path)]
+        if local and not run.shared_fs:
             raise UsageError(
-                f"{flag} {place} is a local path, and the run goes to {run.address}; use a URI that the cluster can "
-                "read, or --shared-fs if the path means the same there"
+                f"--{flag} {local[0]} is a path of this machine, which the cluster may not have; use a URI such as "
+                "s3://, or say --shared-fs if the path means the same on every node"
             )
+        if given:
+            whole = tuple(str(Path(path).expanduser().absolute()) if path in local else path for path in given)
+            changed[flag] = whole if flag == "input" else whole[0]
+    return run.model_copy(update=changed)
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).expanduser().is_dir()

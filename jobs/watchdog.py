@@ -10,7 +10,8 @@ from collections import deque
 from typing import Protocol
 
 EXIT_HUNG = 86
-_FIRST_PAGE_SECONDS = 1800.0  # nothing is known yet: weights may still be read, kernels compiled
+_UNKNOWN_SECONDS = 1800.0  # before any page is done, nothing tells what is normal
+_WARM_UP_SECONDS = 60.0  # on the first page of a process kernels are compiled and memory is claimed
 _BASE_SECONDS = 60.0
 _TIMES_MEDIAN = 20.0
 
@@ -28,21 +29,29 @@ class Watchdog:
         watched: what works on the pages.
         deadline_s: seconds a page may take; ``None`` allows 60 s and 20 times the median of the last pages.
         interval_s: seconds between looks.
+        warm_up_s: seconds that the first page may take on top of ``deadline_s``.
     """
 
-    def __init__(self, watched: Watched, deadline_s: float | None, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        deadline_s: float | None,
+        interval_s: float = 1.0,
+        warm_up_s: float = _WARM_UP_SECONDS,
+    ) -> None:
         self.watched = watched
         self.deadline_s = deadline_s
         self.interval_s = interval_s
+        self.warm_up_s = warm_up_s
         self.seen: deque[float] = deque(maxlen=64)
         threading.Thread(target=self._watch, name="docpipe-watchdog", daemon=True).start()
 
     def allowed_s(self) -> float:
         """Seconds that a page may take now."""
         if self.deadline_s is not None:
-            return self.deadline_s
+            return self.deadline_s if self.seen else self.deadline_s + self.warm_up_s
         if not self.seen:
-            return _FIRST_PAGE_SECONDS
+            return _UNKNOWN_SECONDS
         return _BASE_SECONDS + _TIMES_MEDIAN * statistics.median(self.seen)
 
     def _watch(self) -> None:

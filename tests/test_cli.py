@@ -14,7 +14,7 @@ from glimpseprune.errors import AddonError
 from glimpseprune.rule import KeepRule
 from jobs import exit_codes
 from jobs.cli import app
-from jobs.run import answer_settings, reproduce_command
+from jobs.prepare import answer_settings, reproduce_command
 from jobs.settings import RunSettings, load_settings
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
 
@@ -62,7 +62,8 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         return {"exit_code": 0, **EMPTY_REPORT}
 
     monkeypatch.setattr("jobs.run.run_job", run_job)
-    monkeypatch.setattr("jobs.submit.submit_and_follow", lambda settings: seen.append(settings) or 0)
+    monkeypatch.setattr("jobs.submit.submit", lambda settings, *_: seen.append(settings) or "job")
+    monkeypatch.setattr("jobs.submit.follow", lambda *_: 0)
 
     def call(*arguments: str) -> RunSettings:
         outcome = CLI.invoke(app, ["run", *NEEDED, *arguments])
@@ -75,6 +76,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 EMPTY_REPORT: dict[str, Any] = {
     "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review"), 0),
     "this_run": {"pages_per_s": None, "pages": 0},
+    "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None},
     "documents": 0,
     "pages": 0,
     "interrupted": False,
@@ -201,10 +203,11 @@ def test_which_rule_a_run_uses(tiny_base: Path, tiny_addon: Path) -> None:
 
 
 def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
-    command = reproduce_command(make(tiny_base, dpi=100, max_ratio=0.5, device="cpu")).format(input="'a b.pdf'")
+    run = make(tiny_base, dpi=100, max_ratio=0.5, device="cpu", seed=3, actors=7)
+    command = reproduce_command(run).format(input="'a b.pdf'")
     assert command == (
-        f"docpipe run --input 'a b.pdf' --questions q --model {tiny_base} --max-ratio 0.5 --device cpu --dpi 100 "
-        "--output reproduced"
+        f"docpipe run --input 'a b.pdf' --questions q --model {tiny_base} --max-ratio 0.5 --dpi 100 --device cpu "
+        "--seed 3 --output reproduced"
     )
 
 

@@ -11,7 +11,7 @@ from jobs.cli import app
 from jobs.doctor import examine
 from jobs.plan_command import plan_report
 from jobs.settings import RunSettings
-from jobs.submit import submit_and_follow
+from jobs.submit import submit
 from jobs.summary import summary
 from pipeline.errors import UsageError
 from pipeline.questions import load_questions
@@ -35,14 +35,14 @@ def settings(tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
 def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings, tmp_path: Path) -> None:
     report = plan_report(settings, load_questions(settings.questions))
     assert dict(line.split(None, 1) for line in report.splitlines()[:5]) == {
-        "documents": "5 (1 cannot be opened)",
+        "documents": "5, of which 1 cannot be opened",
         "pages": "4",
         "questions": "3",
         "units": "15, of which 0 are done",
         "answers": "15, of which 15 are to do",
     }
     assert " on 4 pages to do, " in report
-    assert "memory a model   0.00 GB of weights + 0.000 GB of KV cache" in report
+    assert "memory a model   0.002 GB of weights + 0.000 GB of KV cache" in report
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()
 
@@ -51,7 +51,7 @@ def test_plan_estimates_from_the_last_run_only(settings: RunSettings, tmp_path: 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text(json.dumps({"this_run": {"pages_per_s": 0.05}}))
     report = plan_report(settings, load_questions(settings.questions))
-    assert "time             about 1 min at the 0.05 pages/s of the last run" in report
+    assert "time             about 1.3 min at the 0.05 pages/s of the last run" in report
 
 
 def test_samples_command(tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_doctor_refuses_a_stack_that_computes_something_else(monkeypatch: pytest
 )
 def test_local_paths_are_not_sent_to_a_cluster(settings: RunSettings, changes: dict[str, Any], flag: str) -> None:
     sent = settings.model_copy(update={"address": "http://head:8265", **changes})
-    with pytest.raises(UsageError, match=f"{flag} .* is a local path, and the run goes to http://head:8265"):
-        submit_and_follow(sent)
+    with pytest.raises(UsageError, match=f"{flag} .* is a path of this machine"):
+        submit(sent, load_questions(settings.questions), "http://head:8265")
 
 
 def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://other:8265")
-    with pytest.raises(UsageError, match="RAY_ADDRESS is http://other:8265, --address is auto"):
-        submit_and_follow(settings.model_copy(update={"address": "auto", "shared_fs": True}))
+    with pytest.raises(UsageError, match="RAY_ADDRESS=http://other:8265"):
+        submit(settings.model_copy(update={"shared_fs": True}), load_questions(settings.questions), "http://head:8265")
 
 
 def test_the_summary_names_what_there_is() -> None:
@@ -113,12 +113,14 @@ def test_the_summary_names_what_there_is() -> None:
         "documents": 3,
         "pages": 5,
         "this_run": {"pages": 4, "pages_per_s": 2.0},
+        "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,
         "settings": {"output": "out"},
     }
     assert summary(report).splitlines() == [
         "3 documents, 5 pages, 9 answers: 4 answered, 2 skipped, 1 failed, 2 needs review",
+        "7.3% of the visual tokens kept; KV cache 5.0 MB without pruning, 0.4 MB with",
         "4 pages in this run, 2.00 pages/s",
         "interrupted; the same command resumes",
-        "tables: out/answers pages documents failures",
+        "tables: out/{answers,pages,documents,failures}",
     ]

@@ -2,264 +2,209 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pymupdf
 import pytest
+import torch
 
-from jobs import engine
-from jobs.resources import plan_resources
-from jobs.run import count_pages, plan_work, run_job
-from jobs.settings import RunSettings
-from jobs.stages import ActorConfig, from_table, to_table
+from jobs.engine import _patience_s, run_bundles
+from jobs.resources import Resources
+from jobs.stages import ActorConfig, from_table, load_answerer, receipt_of, receipt_row, to_table
 from pipeline.answerer import BundleAnswerer
+from pipeline.checkpoints import addon_rule, fingerprint
 from pipeline.documents import list_documents
 from pipeline.errors import ModelError
 from pipeline.folder import Folder
+from pipeline.geometry import read_pixel_budget
 from pipeline.loop import run_loop
-from pipeline.markers import Markers
-from pipeline.plan import make_bundles
+from pipeline.plan import make_bundles, make_units
 from pipeline.publish import publish
-from pipeline.questions import QuestionSet, parse_questions
-from pipeline.reader import Reader
+from pipeline.questions import parse_questions
+from pipeline.records import AnswerSettings, Bundle, Failure, PageCount, PixelBudget, Receipt, Unit
 from pipeline.render import RenderChild, render_bundle
 from pipeline.store import OutputStore
+from tests.colours import (
+    GREEN,
+    RED,
+    WHITE,
+    load_and_note_pids,
+    load_colours,
+    load_nothing,
+    load_slowly_answering,
+    make_pdf,
+)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
-
-TIMINGS = ("prefill_ms", "decode_ms", "render_ms", "vision_ms", "peak_rss_bytes", "bundle_id")
-QUESTIONS = """\
-version: 1
-defaults: {max_new_tokens: 6}
-questions:
-  - {id: total, text: "What is the total?", pages: "1,-1"}
-  - {id: name, text: "Whose is it?", keep: {max_ratio: 0.3}}
-"""
-
-
-def questions(extra: str = "") -> QuestionSet:
-    return parse_questions(QUESTIONS + extra, "q.yaml")
-
-
-@pytest.fixture(scope="module")
-def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pdfs")
-    for number, pages in enumerate((1, 2, 34, 3)):
-        with pymupdf.open() as pdf:
-            for page in range(pages):
-                pdf.new_page(width=200, height=300).insert_text((20, 50), f"document {number} page {page}", fontsize=20)
-            pdf.save(folder / f"d{number}.pdf")
-    (folder / "broken.pdf").write_bytes(b"no pdf at all")
-    return folder
+QUESTIONS = parse_questions(
+    'version: 1\nquestions:\n  - {id: a, text: "A?", max_new_tokens: 3}\n'
+    '  - {id: b, text: "B and more?", pages: "1", max_new_tokens: 2}\n',
+    "questions.yaml",
+)
+SETTINGS = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784), "float32", 0)
+RESOURCES = Resources(
+    actors=1, actor_cpus=0.5, actor_gpus=0.0, actor_threads=1, renders=1, render_cpus=1.0, render_memory_bytes=2**30
+)
 
 
-@pytest.fixture
-def settings(pdfs: Path, tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
-    return RunSettings(
-        input=(str(pdfs),),
-        questions="q.yaml",
-        output=str(tmp_path / "out"),
-        model=str(tiny_base),
-        glimpse=str(tiny_addon),
-        dpi=72,
-        quiet=True,
-    )
+def config(output: Path, settings: AnswerSettings = SETTINGS) -> ActorConfig:
+    return ActorConfig(settings, str(output), "docpipe run --input {input}", "cpu", "auto", 1, None)
 
 
-def rows(output: str | Path, table: str = "answers", drop: Sequence[str] = TIMINGS) -> list[dict[str, Any]]:
-    found = pq.read_table(Path(output) / table).to_pylist()
-    kept = [{key: value for key, value in row.items() if key not in drop} for row in found]
-    return sorted(kept, key=lambda r: (r["document"], r.get("page") or 0, r.get("question_id", "")))
-
-
-def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: Path) -> None:
-    report = run_job(settings, questions())
-    assert report["exit_code"] == 0
-    assert report["counts"]["planned"] == 47 + 2 == sum(v for k, v in report["counts"].items() if k != "planned")
-    assert report["counts"]["failed"] == 2
-
-    work = plan_work(settings, questions(), {})
-    folder = Folder(str(tmp_path / "loop"))
-    store = OutputStore(folder)
-    reader = Reader.load(settings.model, settings.glimpse, "cpu", "auto", "auto", 0)
-    bundles = make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
-    assert len(bundles) > 1
+def planned(folder: Path, settings: AnswerSettings = SETTINGS) -> tuple[list[Unit], list[Bundle]]:
+    documents = list_documents([str(folder)])
     with RenderChild() as child:
-        receipts = list(run_loop(bundles, child, BundleAnswerer(reader, store, Markers(folder)), work.settings))
-    publish(store, {})
-    assert len(receipts) == len(bundles) == report["this_run"]["bundles"]
-    for table in ("answers", "pages", "documents"):
-        by_loop, by_ray = rows(tmp_path / "loop", table), rows(settings.output, table)
-        assert by_loop == by_ray
-        assert len(by_loop) > 5
-    skipped = (*TIMINGS, "command")
-    assert rows(tmp_path / "loop", "failures", skipped) == rows(settings.output, "failures", skipped)
+        counts = {d.document_id: PageCount(d.document_id, child.count_pages(d)) for d in documents}
+    broken = [d for d in documents if d.path == "broken.pdf"]
+    for d in broken:
+        counts[d.document_id] = PageCount(d.document_id, None, Failure("open", "CorruptDocument", "no"))
+    units = make_units(documents, counts, QUESTIONS, settings)
+    return units, make_bundles(units, documents, QUESTIONS, settings, counts)
 
 
-def test_a_run_resumes_from_what_is_committed(settings: RunSettings) -> None:
-    first = run_job(settings, questions())
-    before = rows(settings.output, drop=())
-    again = run_job(settings, questions())
-    assert again["this_run"]["bundles"] == 0
-    assert again["counts"] == first["counts"]
-    assert rows(settings.output, drop=()) == before
-
-    parts = sorted(Path(settings.output, "parts").iterdir())
-    lost = set(OutputStore(Folder(settings.output)).parts()[parts[0].stem])
-    parts[0].unlink()
-    for table in ("answers", "pages", "failures"):
-        for file in Path(settings.output, table).iterdir():
-            file.unlink()
-    healed = run_job(settings, questions())
-    assert healed["this_run"]["bundles"] == 1
-    assert healed["counts"] == first["counts"]
-    after = rows(settings.output, drop=())
-    assert [r["unit_id"] for r in after] == [r["unit_id"] for r in before]
-    same = [r for r in after if r["unit_id"] not in lost]
-    assert same == [r for r in before if r["unit_id"] not in lost]
-    assert rows(settings.output) == [{k: v for k, v in r.items() if k not in TIMINGS} for r in before]
+def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
+    """Everything published, without what differs from one execution to the next by nature."""
+    publish(store, {"a": "best", "b": "first"})
+    found = {}
+    for name in ("answers", "pages", "failures", "documents"):
+        table = pa.concat_tables(pq.read_table(file) for file in Path(store.folder.uri, name).glob("*.parquet"))
+        volatile = [c for c in table.column_names if c.endswith("_ms") or c.startswith("peak_")]
+        found[name] = sorted(table.drop_columns(volatile).to_pylist(), key=lambda row: json.dumps(row, default=str))
+    return found
 
 
-def test_a_new_question_is_answered_without_asking_the_others_again(settings: RunSettings) -> None:
-    first = run_job(settings, questions())
-    before = {r["unit_id"]: r for r in rows(settings.output, drop=())}
-    more = questions('  - {id: date, text: "When?", pages: "1"}\n')
-    second = run_job(settings, more)
-    assert second["counts"]["planned"] == first["counts"]["planned"] + 5
-    assert second["this_run"]["rows"] == 5
-    after = {r["unit_id"]: r for r in rows(settings.output, drop=())}
-    assert before.items() <= after.items()
-
-
-def test_too_many_failures_are_exit_code_1(settings: RunSettings) -> None:
-    report = run_job(settings.model_copy(update={"max_failed_share": 0.01}), questions())
-    assert report["exit_code"] == 1
-    run = json.loads(Path(settings.output, "run.json").read_text())
-    assert run["exit_code"] == 1
-    assert run["failed_share"] == pytest.approx(2 / 49)
-    (failure, _) = rows(settings.output, "failures", drop=())
-    assert failure["command"].startswith(
-        f"docpipe run --input {settings.input[0]}/broken.pdf --questions q.yaml --model "
-    )
-
-
-def plan_bundles(settings: RunSettings) -> tuple[Any, list[Any]]:
-    work = plan_work(settings, questions(), {})
-    return work, make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
-
-
-def config_of(settings: RunSettings, work: Any) -> ActorConfig:
-    return ActorConfig(work.settings, settings.output, "docpipe run --input {input}", "cpu", "auto", 1, None)
-
-
-RESOURCES = plan_resources(2, 0, 8 << 30, None, None, use_gpu=False)
-
-
-def test_rendering_does_not_run_in_the_process_that_holds_the_model(
-    settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_ray_gives_the_rows_of_the_plain_loop(
+    ray_session: None, tmp_path: Path, tiny_base: Path, tiny_addon: Path
 ) -> None:
-    def render(batch: pa.Table, settings: Any, limits: Any) -> pa.Table:
-        return pa.table({"render": [os.getpid()]})
-
-    class Actor:
-        def __init__(self, config: ActorConfig) -> None:
-            self.pid = os.getpid()
-
-        def __call__(self, batch: pa.Table) -> pa.Table:
-            return pa.table({"render": batch["render"], "actor": [os.getpid()], "born": [self.pid]})
-
-    monkeypatch.setattr(engine, "render", render)
-    monkeypatch.setattr(engine, "AnswerActor", Actor)
-    work, bundles = plan_bundles(settings)
-    found = engine._dataset(bundles, config_of(settings, work), RESOURCES).take_all()
-    assert len(found) == len(bundles)
-    assert len({row["actor"] for row in found}) == 1
-    assert {row["actor"] for row in found} == {row["born"] for row in found}
-    assert {row["actor"] for row in found}.isdisjoint(row["render"] for row in found)
-
-
-def test_a_model_that_kills_its_process_costs_one_page(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Actor:
-        """The real answerer over a reader that dies for good on one page."""
-
-        def __init__(self, config: ActorConfig) -> None:
-            from pipeline.folder import Folder
-            from pipeline.markers import Markers
-            from pipeline.store import OutputStore
-            from tests.helpers import FakeReader
-
-            class Deadly(FakeReader):
-                def answer_page(self, page: Any, asks: Any) -> Any:
-                    if asks[0].question_id == "name" and page[::4, ::4].sum() == deadly:
-                        import ctypes
-
-                        ctypes.string_at(0)
-                    return super().answer_page(page, asks)
-
-            folder = Folder(config.output)
-            self.answerer = BundleAnswerer(Deadly(), OutputStore(folder), Markers(folder))
-
-        def __call__(self, batch: pa.Table) -> pa.Table:
-            receipt = self.answerer.run(from_table(batch))
-            return pa.table({"pages": [receipt.pages], "attempt": [receipt.attempt], "bundle_id": [receipt.bundle_id]})
-
-    work, bundles = plan_bundles(settings)
-    long = next(b for b in bundles if any(d.path == "d2.pdf" for d in b.documents))
-    with RenderChild() as child:
-        from pipeline.render import decode_image
-
-        images = render_bundle(long, child, work.settings).images
-    victim = next(image for image in images if image.page == 7)
-    deadly = int(decode_image(victim)[::4, ::4].sum())
-    assert sum(int(decode_image(image)[::4, ::4].sum()) == deadly for image in images) == 1
-    monkeypatch.setattr(engine, "AnswerActor", Actor)
-    (receipt,) = engine._dataset([long], config_of(settings, work), RESOURCES).take_all()
-    assert receipt["attempt"] == 3
-    publish(OutputStore(Folder(settings.output)), {})
-    by_page = {r["page"]: r["status"] for r in rows(settings.output) if r["question_id"] == "name" and r["page"]}
-    assert by_page.pop(7) == "failed"
-    assert set(by_page.values()) == {"answered"}
-    assert len(by_page) >= 31
-
-
-def test_a_model_that_cannot_be_loaded_ends_the_run(settings: RunSettings, tmp_path: Path) -> None:
-    work, bundles = plan_bundles(settings)
-    config = ActorConfig(
-        work.settings.__class__(**{**_fields(work.settings), "dtype": "float99"}),
-        settings.output,
-        "x",
-        "cpu",
-        "auto",
-        1,
-        None,
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    for i in range(3):
+        make_pdf(pdfs / f"{i}.pdf", [WHITE, (200, 20 * i, 90)], size_pt=60 + 20 * i)
+    make_pdf(pdfs / "broken.pdf", [WHITE])
+    make_pdf(pdfs / "long.pdf", [(5 * i, 250 - 5 * i, 100) for i in range(33)])
+    settings = AnswerSettings(
+        model=str(tiny_base),
+        model_fingerprint=fingerprint(tiny_base),
+        glimpse=str(tiny_addon),
+        glimpse_fingerprint=fingerprint(tiny_addon),
+        rule=addon_rule(tiny_addon),
+        dpi=72,
+        budget=read_pixel_budget(tiny_base, 16),
+        dtype="float32",
+        seed=0,
     )
-    with pytest.raises(ModelError, match="float99"):
-        list(engine.run_bundles(bundles[:1], config, RESOURCES))
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
-
-
-def test_a_bundle_survives_the_border(settings: RunSettings) -> None:
-    work, bundles = plan_bundles(settings)
+    units, bundles = planned(pdfs, settings)
+    assert [len(bundle.documents) for bundle in bundles] == [4, 1, 1]
+    threads = torch.get_num_threads()
+    looped = OutputStore(Folder(str(tmp_path / "loop")), "docpipe run --input {input}")
     with RenderChild() as child:
-        for bundle in bundles:
-            rendered = render_bundle(bundle, child, work.settings)
-            assert from_table(to_table(rendered)) == rendered
+        answerer = load_answerer(config(tmp_path / "loop", settings))
+        by_loop = list(run_loop(bundles, child, answerer, settings))
+    torch.set_num_threads(threads)
+    by_ray = list(run_bundles(bundles, config(tmp_path / "ray", settings), RESOURCES))
+
+    rayed = OutputStore(Folder(str(tmp_path / "ray")), "docpipe run --input {input}")
+    assert rayed.completed_units() == looped.completed_units() == {unit.unit_id for unit in units}
+    expected = tables(looped)
+    assert tables(rayed) == expected
+    assert [len(rows) for rows in expected.values()] == [39 + 4 + 2, 39, 2, 10]
+    assert Counter(row["status"] for row in expected["answers"])["failed"] == 2
+    counts = {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_loop}
+    assert {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_ray} == counts
 
 
-def test_pages_are_counted_in_parallel_and_in_full(pdfs: Path) -> None:
-    found = list_documents([str(pdfs)])
-    counts = count_pages(found)
-    assert {d.path: counts[d.document_id].pages for d in found} == {
-        "broken.pdf": None,
-        "d0.pdf": 1,
-        "d1.pdf": 2,
-        "d2.pdf": 34,
-        "d3.pdf": 3,
+def test_rendering_stays_out_of_the_process_that_holds_the_model(ray_session: None, tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE])
+    receipts = list(run_bundles(planned(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
+    assert [receipt.counts["answered"] for receipt in receipts] == [2]
+    (seen,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert seen["pid"] != os.getpid()
+    assert not seen["renders"]
+
+
+def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path: Path) -> None:
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    make_pdf(pdfs / "a.pdf", [WHITE, RED, (9, 9, 9)])
+    units, bundles = planned(pdfs)
+    (receipt,) = run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours)
+    assert receipt.attempt == 3
+    store = OutputStore(Folder(str(tmp_path / "out")))
+    assert store.completed_units() == {unit.unit_id for unit in units}
+    found = tables(store)
+    assert {(row["page"], row["question_id"], row["status"], row["answer"]) for row in found["answers"]} == {
+        (1, "a", "answered", "a (255, 255, 255)"),
+        (1, "b", "answered", "b (255, 255, 255)"),
+        (2, "a", "failed", None),
+        (3, "a", "answered", "a (9, 9, 9)"),
     }
+    assert [(row["page"], row["error_type"], row["attempts"]) for row in found["failures"]] == [(2, "ModelCrash", 3)]
+    assert not list((tmp_path / "out" / "inflight").iterdir())
+
+
+def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) -> None:
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    make_pdf(pdfs / "bug.pdf", [WHITE] * 17 + [GREEN])
+    make_pdf(pdfs / "fine.pdf", [WHITE] * 17)
+    units, bundles = planned(pdfs)
+    assert len(bundles) == 2
+    receipts = list(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours))
+    assert [receipt.bundle_id for receipt in receipts] == [bundles[1].bundle_id]
+    done = OutputStore(Folder(str(tmp_path / "out"))).completed_units()
+    assert done == {unit.unit_id for unit in bundles[1].units} < {unit.unit_id for unit in units}
+
+
+def test_a_model_that_does_not_load_ends_the_run_with_its_reason(ray_session: None, tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE])
+    with pytest.raises(ModelError, match="^no model on cpu$"):
+        list(run_bundles(planned(tmp_path)[1], config(tmp_path / "out"), RESOURCES, load_nothing))
+
+
+@pytest.mark.slow
+def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: None, tmp_path: Path) -> None:
+    """Twice as many pixels as Ray's object store holds pass through it, and none of them is spilled to disk."""
+    import ray
+
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    for i in range(12):
+        make_pdf(pdfs / f"{i:02}.pdf", [WHITE] * 17, size_pt=700)
+    settings = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784), "float32", 0)
+    bundles = planned(pdfs, settings)[1]
+    assert len(bundles) == 12
+    with RenderChild() as child:
+        rendered = render_bundle(bundles[0], child, settings)
+    assert 12 * sum(len(image.data) for image in rendered.images) > 1.7 * 150 * 2**20
+    receipts = list(run_bundles(bundles, config(tmp_path / "out", settings), RESOURCES, load_slowly_answering))
+    assert len(receipts) == 12
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert not [path for path in session.glob("ray_spilled_objects*/**/*") if path.is_file()]
+
+
+def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE, RED])
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    documents = list_documents([str(tmp_path)])
+    counts = {d.document_id: PageCount(d.document_id, 3) for d in documents}
+    units = make_units(documents, counts, QUESTIONS, SETTINGS)
+    (bundle,) = make_bundles(units, documents, QUESTIONS, SETTINGS, counts)
+    with RenderChild() as child:
+        rendered = render_bundle(bundle, child, SETTINGS)
+    assert (len(rendered.images), len(rendered.failures)) == (2, 4)
+    assert from_table(to_table(rendered)) == rendered
+    receipt = Receipt("b", 3, {"answered": 2, "failed": 1}, 12.5, 2)
+    assert receipt_of(pa.Table.from_pylist([receipt_row(receipt)]).to_pylist()[0]) == receipt
+
+
+@pytest.mark.parametrize(("deadline_s", "seconds"), [(None, 32 * 600), (10.0, 1800), (1000.0, 32_000)])
+def test_ray_is_patient_with_a_bundle_of_slow_pages(deadline_s: float | None, seconds: float) -> None:
+    assert _patience_s(deadline_s) == seconds
+
+
+def test_the_loader_is_what_the_engine_takes() -> None:
+    loader: Callable[[ActorConfig], BundleAnswerer] = load_answerer
+    assert loader is run_bundles.__defaults__[0]  # type: ignore[index]

@@ -108,7 +108,7 @@ def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path) -> 
         done = subprocess.run(submit, capture_output=True, text=True, check=False, env=environment, timeout=100)
         assert done.returncode == 0, done.stderr + done.stdout
         assert "1 documents, 20 pages, 20 answers" in done.stdout
-        job = done.stderr.split("submitted as ")[1].split(";")[0]
+        job = done.stderr.split("following ")[1].split(";")[0]
         status = subprocess.run(
             [sys.executable, "-m", "jobs", "status", job, "--address", address],
             capture_output=True,
@@ -116,7 +116,7 @@ def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path) -> 
             check=False,
             env=environment,
         )
-        assert "SUCCEEDED" in status.stdout
+        assert "succeeded" in status.stdout
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(cluster.pid)], check=False)
         cluster.wait(timeout=30)

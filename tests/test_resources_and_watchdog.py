@@ -17,6 +17,7 @@ GIB = 1 << 30
     ("cluster", "asked", "want"),
     [
         ((2, 0, 16 * GIB), (None, None), Resources(1, 0.5, 0.0, 2, 1, 1.0, 4 * GIB)),
+        ((1, 0, 16 * GIB), (None, None), Resources(1, 0.25, 0.0, 1, 1, 0.5, 4 * GIB)),
         ((2, 0, 3 * GIB), (None, None), Resources(1, 0.5, 0.0, 2, 1, 1.0, 3 * GIB // 2)),
         ((2, 0, 16 * GIB), (2, None), Resources(2, 0.5, 0.0, 1, 1, 1.0, 4 * GIB)),
         ((16, 1, 100 * GIB), (None, None), Resources(1, 0.5, 1.0, 16, 3, 1.0, 4 * GIB)),
@@ -28,30 +29,31 @@ GIB = 1 << 30
 def test_how_a_cluster_is_shared(
     cluster: tuple[float, float, int], asked: tuple[int | None, float | None], want: Resources
 ) -> None:
-    plan = plan_resources(*cluster, *asked, use_gpu=True)
+    plan = plan_resources(*cluster, *asked, "auto")
     assert plan == want
     assert plan.actor_cpus != plan.render_cpus  # equal ones fuse
 
 
 def test_no_gpu_is_taken_that_may_not_be_used() -> None:
-    assert plan_resources(16, 4, GIB * 64, None, None, use_gpu=False).actor_gpus == 0
+    assert plan_resources(16, 4, GIB * 64, None, None, "cpu").actor_gpus == 0
 
 
 @pytest.mark.parametrize(
-    ("cluster", "asked", "use_gpu", "message"),
+    ("cluster", "asked", "device", "message"),
     [
-        ((1, 0, GIB), (None, None), True, "rendering needs 1"),
-        ((2, 0, GIB), (4, None), True, "ask for 2 --actors at most"),
-        ((8, 1, GIB), (2, None), True, "more than the 1 there are"),
-        ((8, 0, GIB), (None, 1), True, "0 GPUs can be used"),
-        ((8, 2, GIB), (None, 1), False, "--gpus-per-actor 1 was asked for"),
+        ((2, 0, GIB // 2), (None, None), "auto", "rendering needs 1 GiB"),
+        ((8, 0, GIB), (None, None), "cuda", "Ray sees no GPU"),
+        ((2, 0, GIB), (4, None), "auto", "ask for 2 --actors at most"),
+        ((8, 1, GIB), (2, None), "auto", "more than the 1 there are"),
+        ((8, 0, GIB), (None, 1), "auto", "0 GPUs can be used"),
+        ((8, 2, GIB), (None, 1), "cpu", "--gpus-per-actor 1 was asked for"),
     ],
 )
 def test_what_cannot_run_is_refused(
-    cluster: tuple[float, float, int], asked: tuple[int | None, float | None], use_gpu: bool, message: str
+    cluster: tuple[float, float, int], asked: tuple[int | None, float | None], device: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        plan_resources(*cluster, *asked, use_gpu=use_gpu)
+        plan_resources(*cluster, *asked, device)
 
 
 WATCHED = """

@@ -1,0 +1,76 @@
+"""A Ray to work on: started for this run, or the cluster this process runs in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jobs.interrupts import interruptible
+from pipeline.errors import EngineError
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """A local Ray of this process's own (``None``), or the cluster this process runs in (``auto``).
+
+    A Ray that is running in this process already is used and left as it is.
+
+    Raises:
+        EngineError: Ray does not start.
+    """
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # under `uv run`, every worker would run uv
+    # The way Ray Data starts actors makes Ray's core print an "error" on every run; Python's messages are not affected.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    try:
+        with _no_stderr():  # the core announces there that it heeds the variable above
+            ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise EngineError(f"Ray does not start: {error}") from error
+    _errors_only_on_the_console()
+    try:
+        with interruptible():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def cluster() -> tuple[float, float, int]:
+    """CPUs, GPUs and task memory in bytes of the running Ray."""
+    import ray
+
+    total: dict[str, Any] = ray.cluster_resources()
+    return float(total.get("CPU", 0)), float(total.get("GPU", 0)), int(total.get("memory", 0))
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Discard what native code writes to standard error."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _errors_only_on_the_console() -> None:
+    """Ray Data tells its plan and its progress; its file in Ray's session folder keeps all of that."""
+    import ray.data  # sets its logging up
+    from ray._private.log import PlainRayHandler
+
+    for handler in logging.getLogger(ray.data.__name__).handlers:
+        if isinstance(handler, PlainRayHandler):
+            handler.setLevel(logging.ERROR)
