@@ -42,7 +42,7 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
         "answers": "15, of which 15 are to do",
     }
     assert " on 4 pages to do, " in report
-    assert "memory a model   0.002 GB of weights + 0.000 GB of KV cache" in report
+    assert "GB of weights + 0.000 GB of KV cache for one question" in report
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()
 
