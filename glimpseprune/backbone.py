@@ -54,6 +54,7 @@ class Backbone(Protocol):
 
     shape: BaseShape
     num_layers: int
+    rotary_axes: int
 
     @property
     def device(self) -> torch.device:

@@ -103,7 +103,7 @@ def decode(
 def _step(backbone: Backbone, tokens: Tensor, positions: Tensor, cache: DecodeCache) -> Tensor:
     """One token for every sequence: ``[B]`` tokens at rotary positions ``[B]`` -> ``[B, vocab]``."""
     hidden = backbone.embed_tokens(tokens[:, None])  # [B, 1, D]
-    rotary = backbone.rotary(positions[None, :, None].expand(3, -1, -1))
+    rotary = backbone.rotary(positions[None, :, None].expand(backbone.rotary_axes, -1, -1))
     filled = cache.filled()
     for layer in range(backbone.num_layers):
         hidden = backbone.run_layer(layer, hidden, rotary, cache, filled)

@@ -27,6 +27,8 @@ class Qwen25VL:
         UnsupportedModelError: the model uses sliding-window layers or an attention this package does not drive.
     """
 
+    rotary_axes = 3  # time, row, column
+
     def __init__(self, model: Any) -> None:
         self.model = model
         self.text = model.model.language_model

@@ -12,10 +12,7 @@ from typing import Any
 
 import duckdb
 import fsspec
-import pandas as pd
-import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -352,28 +349,6 @@ def test_nothing_committed_still_gives_tables_that_open(tmp_path: Path) -> None:
     assert sql(f"select count(*) from '{tmp_path}/failures/*.parquet'") == [(0,)]
     store_at(str(tmp_path)).commit(results_for([3])[0])
     assert published(store_at(str(tmp_path))) == 4
-
-
-def test_any_reader_opens_a_table_as_a_folder(tmp_path: Path) -> None:
-    store = store_at(str(tmp_path))
-    results = results_for([40, None, 3])
-    for result in results:
-        store.commit(result)
-        published(store)
-    want = len(rows_of(results))
-    assert sql(f"select count(*), count(distinct unit_id) from '{tmp_path}/answers/*.parquet'") == [
-        (want, len({unit.unit_id for result in results for unit in result.bundle.units}))
-    ]
-    box = sql(f"select evidence[1].x1 from '{tmp_path}/answers/*.parquet' where page = 1")
-    assert box == [(20.25,)] * 4
-    frame = pd.read_parquet(tmp_path / "answers")
-    assert len(frame) == want
-    assert sorted(frame.columns) == sorted(ANSWERS.names)
-    assert frame["decode_ms"].isna().all()
-    assert pl.read_parquet(tmp_path / "answers").height == want
-    assert ds.dataset(tmp_path / "answers").to_table().num_rows == want
-    for name, schema in SCHEMAS.items():
-        assert list(pd.read_parquet(tmp_path / name).columns) == schema.names
 
 
 def test_many_documents_are_aggregated_in_portions(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
