@@ -50,10 +50,11 @@ def run_bundles(
                 yield receipt_of(row)
         except (RayError, SystemException, ExecutionTimeoutError) as error:
             # Of an exception in an actor's __init__, Ray keeps the text only.
-            _, is_model_error, reason = str(error).rpartition(_MODEL_ERROR)
+            _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
             if is_model_error:
-                raise ModelError(reason.strip()) from error
-            raise EngineError(f"Ray gave up: {error}; run the same command again to resume") from error
+                raise ModelError(message.strip()) from error
+            reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray puts into one text
+            raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
 
 
 def _dataset(

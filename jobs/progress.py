@@ -28,6 +28,7 @@ class Progress:
         self.done = 0
         self.started = time.monotonic()
         self.last_line = self.started
+        self.told = 0
         terminal = sys.stderr.isatty()
         self.lines = not quiet and not terminal
         self.bar = tqdm(total=total, unit=f" {unit}s", disable=quiet or not terminal, dynamic_ncols=True)
@@ -39,7 +40,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.close()
-        if self.lines and self.done:
+        if self.lines and self.done != self.told:
             self._line()
 
     def add(self, count: int = 1) -> None:
@@ -50,13 +51,13 @@ class Progress:
             self._line()
 
     def _line(self) -> None:
-        self.last_line = time.monotonic()
+        self.last_line, self.told = time.monotonic(), self.done
         rate = self.done / max(self.last_line - self.started, 1e-9)
         line = {
             f"{self.unit}s": self.done,
             "of": self.total,
             f"{self.unit}s_per_s": round(rate, 3),
-            "left_s": round((self.total - self.done) / rate, 1) if rate else None,
+            "left_s": round((self.total - self.done) / rate, 1),
         }
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()

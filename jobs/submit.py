@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fsspec.utils import get_protocol
+
 from jobs import exit_codes
 from jobs.settings import RunSettings
 from jobs.submission import ENVIRONMENT_VARIABLE, pack
@@ -160,13 +162,17 @@ def _travelling(run: RunSettings) -> RunSettings:
                 "s3://, or say --shared-fs if the path means the same on every node"
             )
         if given:
-            whole = tuple(str(Path(path).expanduser().absolute()) if path in local else path for path in given)
+            whole = tuple(_absolute(path) if path in local else path for path in given)
             changed[flag] = whole if flag == "input" else whole[0]
     return run.model_copy(update=changed)
 
 
 def _is_local(path: str) -> bool:
-    return "://" not in path
+    return get_protocol(path) in ("file", "local")
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _is_folder(name: str) -> bool:

@@ -23,6 +23,8 @@ def tiny_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need one."""
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    os.environ["RAY_worker_niceness"] = "0"  # workers give way to everything else, and tests have a time limit
     import ray
 
     ray.init(

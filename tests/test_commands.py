@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from jobs.cli import app
 from jobs.doctor import examine
 from jobs.plan_command import plan_report
 from jobs.settings import RunSettings
-from jobs.submit import submit
+from jobs.submission import pack, unpack
+from jobs.submit import _exit_code, _travelling, submit
 from jobs.summary import summary
 from pipeline.errors import UsageError
 from pipeline.questions import load_questions
@@ -104,6 +107,44 @@ def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeyp
     monkeypatch.setenv("RAY_ADDRESS", "http://other:8265")
     with pytest.raises(UsageError, match="RAY_ADDRESS=http://other:8265"):
         submit(settings.model_copy(update={"shared_fs": True}), load_questions(settings.questions), "http://head:8265")
+
+
+def test_a_submission_holds_settings_and_questions(settings: RunSettings) -> None:
+    questions = load_questions(settings.questions)
+    assert unpack(pack(settings, questions)) == (settings, questions)
+    noise = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200_000))
+    with pytest.raises(UsageError, match="a submission takes 96,000"):
+        pack(settings.model_copy(update={"input": (noise,)}), questions)
+
+
+def test_relative_paths_are_made_absolute_for_the_cluster(
+    settings: RunSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    changes = {"input": ("in", "s3://bucket/x", "file:///data"), "output": "out", "model": "m", "glimpse": "who/knows"}
+    there = _travelling(settings.model_copy(update={**changes, "shared_fs": True, "address": "auto"}))
+    assert there.input == (f"{tmp_path}/in", "s3://bucket/x", "file:///data")
+    assert (there.output, there.model, there.glimpse) == (f"{tmp_path}/out", f"{tmp_path}/m", "who/knows")
+    assert (there.address, there.detach) == (None, False)
+    with pytest.raises(UsageError, match="--input file:///data is a path of this machine"):
+        _travelling(settings.model_copy(update={"input": ("file:///data",), "output": "s3://bucket/out"}))
+
+
+@pytest.mark.parametrize(
+    ("status", "driver", "code"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 1, 1),
+        ("FAILED", 3, 3),
+        ("FAILED", -9, 3),
+        ("FAILED", None, 3),
+        ("STOPPED", 0, 130),
+    ],
+)
+def test_the_exit_code_of_a_job_is_that_of_its_run(status: str, driver: int | None, code: int) -> None:
+    info = SimpleNamespace(status=SimpleNamespace(value=status), driver_exit_code=driver)
+    assert _exit_code(info) == code
 
 
 def test_the_summary_names_what_there_is() -> None:
