@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.addon_config import BaseShape
-from glimpseprune.cache import DecodeCache, PrefillCache
+from glimpseprune.cache import Continuation, DecodeCache, PrefillCache
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -95,12 +95,14 @@ class Backbone(Protocol):
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | DecodeCache,
+        cache: PrefillCache | DecodeCache | Continuation,
         filled: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """One decoder layer, ``[B, T, D] -> [B, T, D]``.
 
-        Causal attention over a fresh cache, or one new token (T = 1) that sees the ``filled`` slots ``[B, S]``.
+        Causal attention over a fresh cache; one new token (T = 1) that sees the ``filled`` slots ``[B, S]``; or any
+        attention, by what a ``bias`` ``[B, 1, T, S]`` adds to the scores (SDPA only).
         """
 
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:

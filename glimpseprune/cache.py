@@ -44,6 +44,31 @@ class PrefillCache:
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
 
+class Continuation:
+    """What is run after a shared prefix: its tokens see the prefix and themselves, and the prefix stays as it is.
+
+    Args:
+        prefix: keys and values before; ``None`` where there is nothing before.
+
+    Attributes:
+        keys: of each layer run so far, prefix and continuation together, ``[B, H_kv, S + T, d]``.
+        values: likewise.
+    """
+
+    def __init__(self, prefix: PrefillCache | None = None) -> None:
+        self.prefix = prefix
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Put the new tokens' keys and values ``[1, H_kv, T, d]`` behind the prefix's; return both."""
+        if self.prefix is not None:
+            keys = torch.cat([self.prefix.keys[layer_idx], keys], dim=2)
+            values = torch.cat([self.prefix.values[layer_idx], values], dim=2)
+        self.keys[layer_idx], self.values[layer_idx] = keys, values
+        return keys, values
+
+
 class DecodeCache:
     """Caches of several sequences side by side, aligned at the right: ``[B, H_kv, S + new, d]`` per layer.
 

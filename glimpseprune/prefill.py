@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt
 from glimpseprune.cache import PrefillCache
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.rule import KeepRule
@@ -143,18 +143,24 @@ def _run_with_glimpse(
         entering = hidden[:, -1:]
         hidden = backbone.run_layer(layer, hidden, rotary, cache)
         if layer in config.selected_layers:
-            attention[layer] = _glimpse_row(backbone, glimpse, layer, entering, rotary, cache)[:length]
+            query = backbone.glimpse_query(layer, entering, rotary)
+            attention[layer] = glimpse_row(query, cache.keys[layer][0], config.use_attention_logits)[:length]
     return hidden, torch.cat([attention[layer] for layer in config.selected_layers], dim=-1)
 
 
-def _glimpse_row(
-    backbone: Backbone, glimpse: Glimpse, layer: int, entering: Tensor, rotary: Rotary, cache: PrefillCache
-) -> Tensor:
-    """The last token's attention to every token at one layer, ``[T, H]``: raw scores, or log-softmax over the row."""
-    query = backbone.glimpse_query(layer, entering, rotary)  # [H, d]
-    keys = cache.keys[layer][0]  # [H_kv, T, d]
+def glimpse_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
+    """The glimpse token's attention to every token at one layer.
+
+    Args:
+        query: ``[H, d]``, after rotary, scaled.
+        keys: ``[H_kv, T, d]``; repeated to the H heads.
+        raw: scores as they are; otherwise the log-softmax over the row.
+
+    Returns:
+        ``[T, H]``.
+    """
     grouped = query.view(keys.shape[0], -1, query.shape[-1])  # [H_kv, H / H_kv, d]
     row = torch.matmul(grouped, keys.transpose(1, 2)).flatten(0, 1)  # [H, T]
-    if not glimpse.config.use_attention_logits:
+    if not raw:
         row = row.log_softmax(dim=-1)
     return row.transpose(0, 1)

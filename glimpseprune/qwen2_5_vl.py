@@ -12,7 +12,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from glimpseprune.addon_config import BaseShape
 from glimpseprune.backbone import EncodedImage, Prompt, Rotary
-from glimpseprune.cache import DecodeCache, PrefillCache
+from glimpseprune.cache import Continuation, DecodeCache, PrefillCache
 from glimpseprune.errors import InputError, UnsupportedModelError
 from glimpseprune.vip import grid_windows
 
@@ -193,13 +193,16 @@ class Qwen25VL:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | DecodeCache,
+        cache: PrefillCache | DecodeCache | Continuation,
         filled: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """One decoder layer; see :class:`~glimpseprune.backbone.Backbone`."""
-        mask = (
-            filled if filled is None or self.flash else filled[:, None, None]
-        )  # flash takes [B, S], SDPA [B, 1, 1, S]
+        mask = bias
+        if bias is not None and self.flash:
+            raise UnsupportedModelError("flash attention takes no bias; load with attn_implementation='sdpa'")
+        if filled is not None:
+            mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
         out: Tensor = self.text.layers[layer](
             hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=cache
         )

@@ -1,0 +1,109 @@
+"""What stage 1 differentiates: the scores of one question, and the answer's logits with and without pruning.
+
+Under a causal mask the prompt's states do not depend on what follows it. So the prompt runs once, without gradients;
+glimpse token and answer continue from its keys and values, and gradients pass through those few tokens only, and
+through the layers after K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.cache import Continuation, PrefillCache
+from glimpseprune.glimpse import Glimpse
+from glimpseprune.prefill import glimpse_positions, glimpse_row
+from glimpseprune.training.gate import gated_causal_bias
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The prompt after layers 0..K.
+
+    Attributes:
+        prompt: the prompt.
+        images: its images after the vision tower.
+        cache: keys and values of layers 0..K.
+        hidden: ``[1, T, D]`` after layer K.
+    """
+
+    prompt: Prompt
+    images: Sequence[EncodedImage]
+    cache: PrefillCache
+    hidden: Tensor
+
+
+@torch.no_grad()
+def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage], last_layer: int) -> Prefix:
+    """Run the prompt through layers 0..``last_layer``."""
+    cache = PrefillCache()
+    hidden = backbone.embed(prompt, images)
+    rotary = backbone.rotary(prompt.position_ids[:, None])
+    for layer in range(last_layer + 1):
+        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    return Prefix(prompt, images, cache, hidden)
+
+
+def glimpse_scores(backbone: Backbone, glimpse: Glimpse, prefix: Prefix) -> Tensor:
+    """Importance logits of all visual tokens of the prompt, ``[N]``; the same as inference computes."""
+    config, prompt = glimpse.config, prefix.prompt
+    length = prompt.input_ids.numel()
+    token = glimpse.token_at(0)
+    if token is None:
+        raise ValueError("training needs an add-on with a glimpse token (le_length of at least 1)")
+    hidden = token[None].to(prefix.hidden.dtype)  # [1, le_length, D]
+    rotary = backbone.rotary(glimpse_positions(prompt, config.le_length)[:, None])
+    bias = gated_causal_bias(config.le_length, length + config.le_length, None, None, hidden)
+    rows: dict[int, Tensor] = {}
+    for layer in range(config.reduce_layer + 1):
+        added = glimpse.token_at(layer)
+        if layer and added is not None:
+            hidden = hidden + added.to(hidden.dtype)
+        entering = hidden[:, -1:]
+        continuation = Continuation(prefix.cache)
+        hidden = backbone.run_layer(layer, hidden, rotary, continuation, bias=bias)
+        if layer in config.selected_layers:
+            query = backbone.glimpse_query(layer, entering, rotary)
+            rows[layer] = glimpse_row(query, continuation.keys[layer][0], config.use_attention_logits)[:length]
+    attention = torch.cat([rows[layer] for layer in config.selected_layers], dim=-1)
+    return torch.cat(
+        [
+            glimpse.attn_fuser(attention[slots].to(token.dtype), image.features, image.grid)
+            for slots, image in zip(prompt.image_slots, prefix.images, strict=True)
+        ]
+    )
+
+
+def answer_logits(backbone: Backbone, prefix: Prefix, answer: Tensor, last_layer: int, gate: Tensor | None) -> Tensor:
+    """Logits that predict each token of the answer, ``[A, vocab]`` float32.
+
+    Args:
+        backbone: the frozen model.
+        prefix: the prompt after layers 0..K.
+        answer: ``[A]`` tokens, the end of sequence included.
+        last_layer: K.
+        gate: ``[N]`` log gates of the visual tokens: on the cache of layers 0..K that the answer reads, and on the
+            attention of every token in the layers after K. ``None``: the unpruned model.
+    """
+    prompt = prefix.prompt
+    length, more = prompt.input_ids.numel(), answer.numel() - 1
+    columns = torch.cat(prompt.image_slots)
+    hidden = prefix.hidden
+    following = torch.arange(more, device=answer.device) + int(prompt.position_ids[:, -1].max()) + 1
+    positions = torch.cat([prompt.position_ids, following.expand(prompt.position_ids.shape[0], -1)], dim=1)
+    if more:
+        written = backbone.embed_tokens(answer[None, :-1])
+        rotary = backbone.rotary(positions[:, None, length:])
+        bias = gated_causal_bias(more, length + more, columns, gate, hidden)
+        for layer in range(last_layer + 1):
+            written = backbone.run_layer(layer, written, rotary, Continuation(prefix.cache), bias=bias)
+        hidden = torch.cat([hidden, written], dim=1)
+    rotary = backbone.rotary(positions[:, None])
+    bias = gated_causal_bias(length + more, length + more, columns, gate, hidden)
+    for layer in range(last_layer + 1, backbone.num_layers):
+        hidden = backbone.run_layer(layer, hidden, rotary, Continuation(), bias=bias)
+    return backbone.logits(hidden[0, length - 1 :])

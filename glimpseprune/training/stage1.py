@@ -1,0 +1,125 @@
+"""Stage 1 of GlimpsePrune: the base model is frozen, the glimpse token and the predictor learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.errors import InputError
+from glimpseprune.glimpse import Glimpse
+from glimpseprune.training import losses
+from glimpseprune.training.forward import answer_logits, glimpse_scores, run_prefix
+from glimpseprune.training.gate import log_gate, uniform_noise
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One question with its answer.
+
+    Attributes:
+        prompt: image and question, up to where the answer begins.
+        answer: ``[A]`` tokens, the end of sequence included.
+        evidence: ``[N]`` bool, the visual tokens under the boxes of the answer; ``None`` where there are no boxes.
+    """
+
+    prompt: Prompt
+    answer: Tensor
+    evidence: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each loss counts; a loss of weight 0 is not computed.
+
+    Args:
+        kl: KL divergence of the pruned answer from the unpruned one.
+        language: cross-entropy of the pruned answer.
+        localisation: Dice and binary cross-entropy against the boxes.
+        retention: expected share of tokens kept.
+    """
+
+    kl: float = 0.0
+    language: float = 1.0
+    localisation: float = 1.0
+    retention: float = 0.0
+
+
+def batch_loss(
+    backbone: Backbone, glimpse: Glimpse, lessons: Sequence[Lesson], weights: LossWeights, noise: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """Mean loss over some lessons, and its parts. The vision tower runs once for lessons that share an image.
+
+    Args:
+        backbone: the frozen model, without flash attention.
+        glimpse: what learns.
+        lessons: at least one.
+        weights: of the losses.
+        noise: source of the gates' noise.
+
+    Returns:
+        The loss to differentiate; and, as plain numbers, each part (`kl`, `language`, `localisation`), the share of
+        tokens the threshold would keep (`retention`), and the share of box tokens among them (`coverage`). A part that
+        no lesson has is left out.
+
+    Raises:
+        InputError: a lesson's prompt has no image.
+    """
+    totals: list[Tensor] = []
+    parts: dict[str, list[float]] = {}
+    seen: tuple[Tensor, ...] = ()
+    images: list[EncodedImage] = []
+    for lesson in lessons:
+        if not lesson.prompt.pixels:
+            raise InputError("a lesson has no image; there is nothing to prune")
+        if len(seen) != len(lesson.prompt.pixels) or any(
+            a is not b for a, b in zip(seen, lesson.prompt.pixels, strict=True)
+        ):
+            seen, images = lesson.prompt.pixels, _encode(backbone, glimpse, lesson.prompt)
+        loss, figures = _lesson_loss(backbone, glimpse, lesson, images, weights, noise)
+        totals.append(loss)
+        for name, value in figures.items():
+            parts.setdefault(name, []).append(value)
+    return torch.stack(totals).mean(), {name: sum(values) / len(values) for name, values in parts.items()}
+
+
+@torch.no_grad()
+def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt) -> list[EncodedImage]:
+    layers = glimpse.config.selected_visual_layers
+    return [backbone.encode(pixels, grid, layers) for pixels, grid in zip(prompt.pixels, prompt.grids, strict=True)]
+
+
+def _lesson_loss(
+    backbone: Backbone,
+    glimpse: Glimpse,
+    lesson: Lesson,
+    images: Sequence[EncodedImage],
+    weights: LossWeights,
+    noise: torch.Generator,
+) -> tuple[Tensor, dict[str, float]]:
+    last = glimpse.config.reduce_layer
+    prefix = run_prefix(backbone, lesson.prompt, images, last)
+    scores = glimpse_scores(backbone, glimpse, prefix).float()
+    loss = weights.retention * losses.expected_retention(scores)
+    kept = scores.detach().sigmoid() > glimpse.config.reduce_threshold
+    figures = {"retention": float(kept.float().mean())}
+    if weights.kl or weights.language:
+        gate = log_gate(scores, uniform_noise(scores.numel(), noise).to(scores.device))
+        student = answer_logits(backbone, prefix, lesson.answer, last, gate)
+        if weights.kl:
+            with torch.no_grad():
+                teacher = answer_logits(backbone, prefix, lesson.answer, last, None)
+            part = losses.kl_divergence(teacher, student)
+            loss, figures["kl"] = loss + weights.kl * part, float(part.detach())
+        if weights.language:
+            part = losses.language(student, lesson.answer)
+            loss, figures["language"] = loss + weights.language * part, float(part.detach())
+    if lesson.evidence is not None:
+        figures["coverage"] = float(kept[lesson.evidence].float().mean())
+        if weights.localisation:
+            part = losses.localisation(scores, lesson.evidence)
+            loss, figures["localisation"] = loss + weights.localisation * part, float(part.detach())
+    return loss, figures
