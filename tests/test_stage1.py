@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> gp.GlimpseModel:
     return gp.load(make_tiny_checkpoint(folder / "base"), glimpse=make_tiny_addon(folder / "glimpse"), device="cpu")
 
 
-@pytest.fixture()
+@pytest.fixture
 def glimpse() -> Glimpse:
     return make_glimpse(tiny_addon_config()).requires_grad_(True)
 

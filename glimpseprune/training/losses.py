@@ -34,7 +34,7 @@ def dice(scores: Tensor, evidence: Tensor) -> Tensor:
 
 
 def localisation(scores: Tensor, evidence: Tensor) -> Tensor:
-    """Dice and binary cross-entropy, 10 : 1, of the scores against the tokens under the boxes: ``[N]``, ``[N]`` bool."""
+    """Dice and binary cross-entropy, 10 : 1, of the scores against the tokens under boxes: ``[N]``, ``[N]`` bool."""
     entropy = F.binary_cross_entropy_with_logits(scores.float(), evidence.float())
     return _DICE_WEIGHT * dice(scores, evidence) + _BCE_WEIGHT * entropy
 

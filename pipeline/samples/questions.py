@@ -35,11 +35,16 @@ def ask(sample: Sample, seed: int, absent: int) -> list[QuestionTruth]:
     """One question for each field of the page, then up to `absent` for fields that are not on it."""
     rng = random.Random(seed)
     questions = [QuestionTruth(phrase(rng, f.key), f.key, f.value, f.value_box) for f in sample.fields]
+    missing = absent_keys(sample)
+    chosen = rng.sample(missing, min(absent, len(missing)))
+    return questions + [QuestionTruth(phrase(rng, key), key, ABSENT, None) for key in chosen]
+
+
+def absent_keys(sample: Sample) -> list[str]:
+    """Fields that may be asked for and are not on the page."""
     present = {f.key for f in sample.fields}
-    missing = [
+    return [
         field.key
         for field in FIELDS
         if field.key not in present and not (sample.has_table and field.key in _TABLE_HEADS)
     ]
-    chosen = rng.sample(missing, min(absent, len(missing)))
-    return questions + [QuestionTruth(phrase(rng, key), key, ABSENT, None) for key in chosen]

@@ -1,0 +1,65 @@
+"""How the embedded model is trained: the phases, in order, with what each shows it and how fast it learns.
+
+A phase is a share of the steps; the numbers are those the shipped weights were made with (``docs/nano.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.samples import Family
+
+FONTS = ("helv",)
+_SMALL = Family(
+    fonts=FONTS, min_fields=3, max_fields=6, two_columns=0.0, table=0.0, free_text=0.15, size_pt=(224.0, 224.0)
+)
+_PAGE = Family(fonts=FONTS, size_pt=(280.0, 392.0), two_columns=0.2)
+_SQUARE = Family(fonts=FONTS, size_pt=(392.0, 392.0), two_columns=0.7)
+_WIDE = Family(fonts=FONTS, size_pt=(448.0, 280.0), two_columns=0.9)
+_TALL = Family(fonts=FONTS, size_pt=(336.0, 504.0), two_columns=0.0, table=0.5, free_text=0.6)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Pages of one size: their family, how many a batch has, how many questions each is asked, and of those absent."""
+
+    family: Family
+    pages: int
+    asked: int
+    absent: int
+
+
+SOURCES = {
+    "small": Source(_SMALL, 16, 6, 1),
+    "page": Source(_PAGE, 6, 10, 1),
+    "square": Source(_SQUARE, 4, 10, 1),
+    "wide": Source(_WIDE, 5, 10, 1),
+    "tall": Source(_TALL, 4, 10, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Some steps of one kind.
+
+    Attributes:
+        steps: how many.
+        sources: shares of the sources a step is drawn from; ``text`` stands for crops full of text.
+    """
+
+    steps: int
+    sources: dict[str, float] = field(default_factory=dict)
+
+
+PHASES = (
+    Phase(2000, {"text": 1.0}),
+    Phase(600, {"text": 0.1, "small": 0.8, "page": 0.1}),
+    Phase(1500, {"text": 0.08, "small": 0.3, "page": 0.25, "square": 0.12, "wide": 0.15, "tall": 0.1}),
+)
+DECAY = 500  # the rates fall to zero over the last steps
+WARM_UP = 60
+MUON_RATE, ADAM_RATE = 0.02, 3e-3
+CLIP = 5.0
+TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 16, 224, 448
+MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
+WEIGHTS = {"reading": 0.3, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}
