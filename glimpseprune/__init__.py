@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from glimpseprune.addon import save_addon
     from glimpseprune.errors import AddonError, GlimpseError, InputError, StackError, UnsupportedModelError
     from glimpseprune.generation import Output, generate, generate_page
-    from glimpseprune.model import GlimpseModel, load
+    from glimpseprune.model import GlimpseModel, load, new_glimpse
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
 
@@ -29,6 +29,7 @@ __all__ = [
     "generate",
     "generate_page",
     "load",
+    "new_glimpse",
     "save_addon",
 ]
 
@@ -45,6 +46,7 @@ _HOME = {
     "generate": "generation",
     "generate_page": "generation",
     "load": "model",
+    "new_glimpse": "model",
     "save_addon": "addon",
 }
 

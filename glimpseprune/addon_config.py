@@ -83,6 +83,50 @@ class AddonConfig:
         return {"format": OWN_FORMAT, "version": OWN_VERSION, **dataclasses.asdict(self)}
 
 
+def new_addon_config(
+    shape: BaseShape, window: int, rms_norm_eps: float, reduce_layer: int | None = None
+) -> AddonConfig:
+    """The configuration of an add-on that is to be trained for a base, by the published ratios.
+
+    Qwen2.5-VL-3B and 7B get the published values (K = 23 and 18, E = 256, F = 512, visual layers 31, 23, 15, 7).
+
+    Args:
+        shape: of the base.
+        window: side of its vision tower's attention window in merged tokens.
+        rms_norm_eps: of its language model.
+        reduce_layer: K; two thirds of the depth, as published, by default.
+
+    Raises:
+        AddonError: K is not a layer of the base.
+    """
+    layers, depth = shape.num_hidden_layers, shape.vision_depth
+    last = int(0.65 * layers) if reduce_layer is None else reduce_layer
+    if not 0 <= last < layers:
+        raise AddonError(f"reduce_layer is {last}; the base has the layers 0 to {layers - 1}")
+    quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}, reverse=True)
+    return AddonConfig(
+        base=shape,
+        window=window,
+        rms_norm_eps=rms_norm_eps,
+        selected_layers=(last,),
+        use_attention_logits=True,
+        attn_fuse_size=min(256, shape.hidden_size // 4),
+        visual_cond_size=min(512, shape.hidden_size // 2),
+        attn_fuse_num_heads=4,
+        attn_fuse_hidden_act="silu",
+        attn_fuse_global=True,
+        selected_visual_layers=tuple(quarters),
+        deep_supervision=False,
+        le_layers=tuple(range(layers)),
+        le_length=1,
+        le_norm_type="rmsnorm",
+        reduce_layer=last,
+        reduce_threshold=0.5,
+        min_remain_num=1,
+        max_remain_ratio=None,
+    )
+
+
 def read_addon_config(folder: Path) -> AddonConfig:
     """Read and check the configuration of an add-on in a local folder, published or our own.
 

@@ -17,6 +17,9 @@ from glimpseprune.prefill import Prefilled, prefill_full, prefill_glimpse
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
 
+Keep = KeepRule | Tensor | None
+"""Which visual tokens of an item stay: by a rule, exactly those of a mask (bool ``[N]``), or all."""
+
 
 @dataclass(slots=True)
 class Output:
@@ -43,7 +46,7 @@ class Output:
 def generate(
     model: GlimpseModel,
     inputs: Mapping[str, Any],
-    rule: KeepRule | None | Sequence[KeepRule | None] = None,
+    rule: Keep | Sequence[Keep] = None,
     max_new_tokens: int | Sequence[int] = 32,
 ) -> Output:
     """Answer every item of a batch greedily.
@@ -54,7 +57,7 @@ def generate(
         model: from :func:`glimpseprune.load`.
         inputs: ``input_ids``, ``attention_mask`` (padding on any side), ``pixel_values``, ``image_grid_thw``, as the
             processor makes them. An item may have no image, or several.
-        rule: which visual tokens to keep, for all items or one for each; ``None`` keeps everything.
+        rule: which visual tokens to keep, for all items or one for each: a rule, a mask, or ``None`` for everything.
         max_new_tokens: limit for all items or one for each, at least 1.
 
     Raises:
@@ -69,7 +72,7 @@ def generate_page(
     input_ids: Sequence[Tensor],
     pixels: Tensor,
     grid: tuple[int, int],
-    rule: KeepRule | None | Sequence[KeepRule | None] = None,
+    rule: Keep | Sequence[Keep] = None,
     max_new_tokens: int | Sequence[int] = 32,
 ) -> Output:
     """Answer several prompts about one image; the vision tower runs once. Otherwise as :func:`generate`.
@@ -91,7 +94,7 @@ def generate_page(
 def _generate(
     model: GlimpseModel,
     prompts: Sequence[Prompt],
-    rule: KeepRule | None | Sequence[KeepRule | None],
+    rule: Keep | Sequence[Keep],
     max_new_tokens: int | Sequence[int],
 ) -> Output:
     rules = _one_each(rule, len(prompts), "rule")
@@ -145,7 +148,7 @@ def _encode(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], fl
 
 
 def _prefill(
-    model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | None
+    model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep
 ) -> tuple[Prefilled, PruneStats]:
     backbone, glimpse = model.backbone, model.glimpse
     start = now_ms(backbone.device)

@@ -20,6 +20,7 @@ from glimpseprune.addon_config import (
     PUBLISHED_WEIGHTS,
     AddonConfig,
     BaseShape,
+    new_addon_config,
     read_addon_config,
 )
 from glimpseprune.backbone import Backbone
@@ -103,6 +104,19 @@ def load(
         eos_token_ids=frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos),
         repetition_penalty=float(model.generation_config.repetition_penalty or 1.0),
     )
+
+
+def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse:
+    """A fresh add-on for a loaded base, float32 on its device, to be trained.
+
+    Raises:
+        AddonError: ``reduce_layer`` is not a layer of the base.
+    """
+    config: Any = model.base.config
+    vision = config.vision_config
+    window = vision.window_size // vision.spatial_merge_size // vision.patch_size
+    made = new_addon_config(_shape(config), window, config.text_config.rms_norm_eps, reduce_layer)
+    return Glimpse(made).to(model.backbone.device)
 
 
 def addon_folder(glimpse: str | Path) -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt
 from glimpseprune.cache import PrefillCache
+from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.rule import KeepRule
 from glimpseprune.select import select
@@ -55,7 +56,7 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
 
 
 def prefill_glimpse(
-    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule
+    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | Tensor
 ) -> Prefilled:
     """Prefill that drops visual tokens after layer K = ``reduce_layer`` (arXiv 2508.01548).
 
@@ -64,7 +65,10 @@ def prefill_glimpse(
         glimpse: the add-on.
         prompt: one item with at least one image.
         images: its images after the vision tower, with the features of the add-on's ``selected_visual_layers``.
-        rule: which tokens stay, applied to each image by itself.
+        rule: which tokens stay, applied to each image by itself; or the tokens themselves, bool ``[N]``.
+
+    Raises:
+        InputError: a mask of another length than the prompt has visual tokens.
     """
     last = glimpse.config.reduce_layer
     cache = PrefillCache()
@@ -74,9 +78,11 @@ def prefill_glimpse(
         glimpse.attn_fuser(attention[slots], image.features, image.grid)
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
-    selections = [select(score, rule) for score in scores]
-
-    keep = torch.cat([selection.keep for selection in selections])
+    if isinstance(rule, Tensor):
+        selections, keep = [], _given(rule, torch.cat(scores))
+    else:
+        selections = [select(score, rule) for score in scores]
+        keep = torch.cat([selection.keep for selection in selections])
     survivors = surviving_tokens(prompt, keep)
     cache.keep(survivors)
     hidden = hidden.index_select(1, survivors)
@@ -110,6 +116,12 @@ def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
     """Rotary positions ``[axes, length]`` of the glimpse token: they follow the prompt, equal on all axes."""
     after = torch.arange(length, device=prompt.position_ids.device) + _next_position(prompt)
     return after.expand(prompt.position_ids.shape[0], -1)
+
+
+def _given(keep: Tensor, scores: Tensor) -> Tensor:
+    if keep.dtype != torch.bool or keep.shape != scores.shape:
+        raise InputError(f"a mask has to be bool [{scores.numel()}], found {keep.dtype} {list(keep.shape)}")
+    return keep.to(scores.device)
 
 
 def _next_position(prompt: Prompt) -> int:

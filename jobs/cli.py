@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from jobs.reported import reported
+from jobs.train_cli import eval_command, train_app
 
 if TYPE_CHECKING:
     from jobs.settings import RunSettings
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=True)
 app.add_typer(questions_app, name="questions")
+app.add_typer(train_app, name="train")
+app.command("eval")(eval_command)
 
 Input = Annotated[
     list[str] | None,
@@ -37,23 +40,13 @@ Prune = Annotated[str | None, typer.Option(help="glimpse (default with an add-on
 Threshold = Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above; add-on's own by default.")]
 MaxRatio = Annotated[float | None, typer.Option(help="Keep this share of an image's tokens at most.")]
 MinTokens = Annotated[int | None, typer.Option(help="Keep this many tokens of an image at least.")]
-Dpi = Annotated[int | None, typer.Option(help="Resolution of the pages; 200 by default.", show_default=False)]
+Dpi = Annotated[
+    int | None, typer.Option(help="Resolution of the pages; 200 by default, 144 for nano.", show_default=False)
+]
 MaxVisualTokens = Annotated[int | None, typer.Option(help="Of a page; the model's own limit by default.")]
 Limit = Annotated[int | None, typer.Option(help="Read this many documents at most.", show_default=False)]
 Config = Annotated[Path | None, typer.Option(help="TOML file with any of these flags.", show_default=False)]
 Device = Annotated[str | None, typer.Option(help="auto (default), cpu or cuda.", show_default=False)]
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Turn expected errors into a message and an exit code; a bug keeps its traceback."""
-    from jobs import exit_codes
-
-    try:
-        yield
-    except exit_codes.REPORTED as error:
-        typer.echo("interrupted" if isinstance(error, KeyboardInterrupt) else f"docpipe: {error}", err=True)
-        raise typer.Exit(exit_codes.exit_code(error)) from error
 
 
 @app.command()

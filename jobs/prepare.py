@@ -10,7 +10,15 @@ from glimpseprune.rule import KeepRule
 from jobs.children import for_each_document
 from jobs.progress import Progress
 from jobs.settings import RunSettings
-from pipeline.checkpoints import addon_rule, check_fit, default_addon, fingerprint, resolve_addon, resolve_model
+from pipeline.checkpoints import (
+    addon_rule,
+    check_fit,
+    default_addon,
+    default_dpi,
+    fingerprint,
+    resolve_addon,
+    resolve_model,
+)
 from pipeline.documents import list_documents
 from pipeline.errors import PageError, UsageError
 from pipeline.geometry import read_pixel_budget
@@ -107,7 +115,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         glimpse=None if addon is None else name,
         glimpse_fingerprint=None if addon is None else fingerprint(addon),
         rule=rule,
-        dpi=run.dpi,
+        dpi=run.dpi or default_dpi(run.model),
         budget=read_pixel_budget(model, run.max_visual_tokens),
         dtype=run.dtype,
         seed=run.seed,

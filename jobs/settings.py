@@ -26,7 +26,7 @@ class RunSettings(BaseModel):
     threshold: float | None = Field(default=None, ge=0, lt=1)
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)
-    dpi: int = Field(default=200, ge=18, le=1200)
+    dpi: int | None = Field(default=None, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)
     actors: int | None = Field(default=None, ge=1)
     gpus_per_actor: float | None = Field(default=None, gt=0, le=1)
@@ -66,10 +66,11 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     try:
         return RunSettings.model_validate(merged)
     except ValidationError as error:
-        raise UsageError("\n".join(_problem(e) for e in error.errors())) from error
+        raise UsageError("\n".join(problem(e) for e in error.errors())) from error
 
 
-def _problem(error: Any) -> str:
+def problem(error: Any) -> str:
+    """One entry of a validation error, named by its flag."""
     flag = "--" + "-".join(str(error["loc"][0]).split("_"))
     if error["type"] == "missing":
         return f"{flag} is required"

@@ -43,7 +43,7 @@ def main() -> None:
     """Run what was submitted, on the cluster this process is on."""
     import typer
 
-    from jobs.cli import reported
+    from jobs.reported import reported
     from jobs.run import run_job
     from jobs.summary import summary
 

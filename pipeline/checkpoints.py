@@ -48,6 +48,11 @@ def default_addon(model: str) -> str | None:
     return NANO if model == NANO else None
 
 
+def default_dpi(model: str) -> int:
+    """The resolution pages are rendered at unless told otherwise; the embedded model was trained at 144."""
+    return 144 if model == NANO else 200
+
+
 def addon_rule(folder: Path) -> KeepRule:
     """The rule an add-on came with.
 

@@ -7,6 +7,7 @@ torchvision; what they make is the same.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ class Processor:
         at = ids.index(self.image_token_id)
         visual = grid[0] * grid[1] // self.images.merge_size**2
         return torch.tensor([*ids[:at], *[self.image_token_id] * visual, *ids[at + 1 :]])
+
+    def answer(self, text: str, ends: Collection[int]) -> Tensor:
+        """Token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
+        return torch.tensor([*ids, end])
 
     def text(self, tokens: Tensor) -> str:
         """The text of generated tokens, without special tokens and outer white space."""

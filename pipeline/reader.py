@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
+from glimpseprune.generation import Keep
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.processor import Processor
@@ -79,23 +80,35 @@ class Reader:
         except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 
-    def answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
+    def answer_page(
+        self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
+    ) -> list[ModelAnswer]:
         """Answer several questions about one page image ``[height, width, 3]``, in their order.
+
+        Args:
+            page: the pixels.
+            asks: the questions.
+            keep: for each question the visual tokens to keep, bool ``[N]``, instead of what its rule would choose.
 
         Raises:
             PageError: one question alone does not fit into the device's memory.
         """
         pixels, grid = self.processor.image(page)
         prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
-        return self._answer(asks, prompts, pixels.to(self.model.backbone.device), grid)
+        rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
+        return self._answer(asks, prompts, rules, pixels.to(self.model.backbone.device), grid)
+
+    def visual_grid(self, page: Image) -> tuple[int, int]:
+        """Rows and columns of visual tokens that a page image has."""
+        _, (rows, columns) = self.processor.image(page)
+        return rows // self.processor.merge_size, columns // self.processor.merge_size
 
     def _answer(
-        self, asks: Sequence[Ask], prompts: list[Tensor], pixels: Tensor, grid: tuple[int, int]
+        self, asks: Sequence[Ask], prompts: list[Tensor], rules: list[Keep], pixels: Tensor, grid: tuple[int, int]
     ) -> list[ModelAnswer]:
+        limits = [ask.max_new_tokens for ask in asks]
         try:
-            out = gp.generate_page(
-                self.model, prompts, pixels, grid, [ask.rule for ask in asks], [ask.max_new_tokens for ask in asks]
-            )
+            out = gp.generate_page(self.model, prompts, pixels, grid, rules, limits)
         except torch.OutOfMemoryError as error:
             if len(asks) == 1:
                 raise PageError(
@@ -111,8 +124,8 @@ class Reader:
         torch.cuda.empty_cache()
         half = len(asks) // 2
         return [
-            *self._answer(asks[:half], prompts[:half], pixels, grid),
-            *self._answer(asks[half:], prompts[half:], pixels, grid),
+            *self._answer(asks[:half], prompts[:half], rules[:half], pixels, grid),
+            *self._answer(asks[half:], prompts[half:], rules[half:], pixels, grid),
         ]
 
     def _one(self, out: gp.Output, i: int, grid: tuple[int, int]) -> ModelAnswer:

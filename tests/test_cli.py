@@ -98,7 +98,7 @@ def test_there_is_no_flag_without_a_test() -> None:
 
 def test_defaults() -> None:
     settings = load_settings(None, {"input": ["in"], "questions": "q", "output": "o"})
-    assert (settings.model, settings.dpi, settings.max_failed_share, settings.seed) == ("nano", 200, 0.05, 0)
+    assert (settings.model, settings.dpi, settings.max_failed_share, settings.seed) == ("nano", None, 0.05, 0)
 
 
 def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_path: Path) -> None:

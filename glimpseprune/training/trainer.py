@@ -19,21 +19,27 @@ Figures = dict[str, float]
 
 
 class Task(Protocol):
-    """What is trained.
+    """What is trained."""
 
-    Attributes:
-        module: holds everything that belongs into a checkpoint.
-        optimizers: over the parameters that learn; their learning rates are the highest of the schedule.
-        steps: how many there are.
-        parts: forward passes a step and worker; their gradients are averaged.
-        clip: gradients are scaled down to this norm.
-    """
+    @property
+    def module(self) -> nn.Module:
+        """Holds everything that belongs into a checkpoint."""
 
-    module: nn.Module
-    optimizers: Sequence[torch.optim.Optimizer]
-    steps: int
-    parts: int
-    clip: float
+    @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Over the parameters that learn; their learning rates are the highest of the schedule."""
+
+    @property
+    def steps(self) -> int:
+        """How many there are."""
+
+    @property
+    def parts(self) -> int:
+        """Forward passes a step and worker; their gradients are averaged."""
+
+    @property
+    def clip(self) -> float:
+        """Gradients are scaled down to this norm."""
 
     def rate(self, step: int) -> float:
         """Share of the learning rates at a step, in 0..1."""

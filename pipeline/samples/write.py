@@ -1,8 +1,9 @@
 """Write drawn documents to a folder: PDF files, a questions file, and the truth.
 
 The folder holds `pdfs/<seed>.pdf`; `questions.yaml`, one question per field, for every document; and
-`truth.jsonl`, one JSON object per document: its name, page size in points, and for each field the value and its boxes
-(PDF points, origin at the top left), or the answer `n/a` without a box for a field that is not on the page.
+`truth.jsonl`, one JSON object per document: its name, page size in points, for each field the value and its boxes
+(PDF points, origin at the top left), or the answer `n/a` without a box for a field that is not on the page; and
+`questions`, put in many ways: one for each field of the page and a few for absent ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import yaml
 
 from pipeline.samples.document import Family, Sample, make_sample
 from pipeline.samples.fields import FIELDS
-from pipeline.samples.questions import ABSENT
+from pipeline.samples.questions import ABSENT, ask
+
+_ABSENT_QUESTIONS = 2  # of a page
 
 
 def write_samples(
@@ -83,4 +86,8 @@ def _truth_row(name: str, sample: Sample) -> dict[str, object]:
         "height_pt": sample.height_pt,
         "has_table": sample.has_table,
         "answers": answers,
+        "questions": [
+            {"key": q.key, "text": q.text, "answer": q.answer, "box": None if q.box is None else asdict(q.box)}
+            for q in ask(sample, sample.seed, _ABSENT_QUESTIONS)
+        ],
     }

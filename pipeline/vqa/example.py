@@ -1,0 +1,81 @@
+"""One question on one page with its known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle on a page, its sides as shares of the page's width and height, origin at the top left."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question with everything known about its answer.
+
+    Attributes:
+        document: file of the page.
+        page: 1-based.
+        question_id: as in the data set.
+        question: its text.
+        answers: all that count as right, at least one.
+        regions: where the answer is printed; empty where that is not known or the page does not say.
+        answerable: whether the page holds the answer.
+    """
+
+    document: Path
+    page: int
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    regions: tuple[Region, ...]
+    answerable: bool = True
+
+
+def by_page(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Runs of consecutive examples on one page."""
+    for _, group in groupby(examples, key=lambda example: (example.document, example.page)):
+        yield list(group)
+
+
+def covered_cells(regions: Iterable[Region], rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    """Which cells of a ``rows`` x ``columns`` grid any region touches, bool ``[rows * columns]`` in raster order."""
+    shares = [_shares(region, rows, columns) for region in regions]
+    return np.any([share > 0 for share in shares], axis=0) if shares else np.zeros(rows * columns, bool)
+
+
+def coverage(region: Region, keep: npt.NDArray[np.bool_], rows: int, columns: int) -> float:
+    """Share of a region's area under kept cells, in 0..1; ``keep`` is ``[rows * columns]`` in raster order."""
+    return float(_shares(region, rows, columns)[keep].sum())
+
+
+def _shares(region: Region, rows: int, columns: int) -> npt.NDArray[np.float64]:
+    """Share of the region's area in each cell, ``[rows * columns]``; a region without area counts as a point."""
+    across = _overlap(region.x0, region.x1, columns)
+    down = _overlap(region.y0, region.y1, rows)
+    shares: npt.NDArray[np.float64] = np.outer(down, across).ravel()
+    return shares
+
+
+def _overlap(low: float, high: float, cells: int) -> npt.NDArray[np.float64]:
+    """Share of the interval ``low .. high`` in each of the equal cells of 0..1, ``[cells]``."""
+    low, high = (min(max(side, 0.0), 1.0) for side in (low, high))
+    if high <= low:
+        point: npt.NDArray[np.float64] = np.eye(cells)[min(int(low * cells), cells - 1)]
+        return point
+    edges = np.arange(cells + 1) / cells
+    inside: npt.NDArray[np.float64] = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0.0, None)
+    share: npt.NDArray[np.float64] = inside / (high - low)
+    return share

@@ -1,0 +1,106 @@
+"""Stage 1 of GlimpsePrune on examples: which questions a step sees, and what they are to the model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import glimpseprune as gp
+from glimpseprune.glimpse import Glimpse
+from glimpseprune.training.stage1 import Lesson, LossWeights, batch_loss
+from glimpseprune.training.trainer import Figures, cosine
+from pipeline.processor import Processor
+from pipeline.question import DEFAULT_PROMPT
+from pipeline.vqa.example import Example, by_page, covered_cells
+from pipeline.vqa.pages import PageImages
+
+
+class GlimpseTask:
+    """Trains an add-on for a frozen model, as a task of :mod:`glimpseprune.training.trainer`.
+
+    Args:
+        model: the base; its own add-on, if any, is not used.
+        glimpse: the add-on to train, float32 on the model's device.
+        processor: of the same checkpoint.
+        images: renders the pages.
+        examples: what to learn from.
+        steps: how many.
+        parts: batches a step and worker, whose gradients are averaged.
+        questions: of one batch.
+        weights: of the losses.
+        rate: highest learning rate.
+        warm_up: share of the steps in which it rises.
+        seed: of order and noise.
+        workers: how many share a step.
+    """
+
+    clip = 1.0
+
+    def __init__(
+        self,
+        model: gp.GlimpseModel,
+        glimpse: Glimpse,
+        processor: Processor,
+        images: PageImages,
+        examples: Sequence[Example],
+        *,
+        steps: int,
+        parts: int,
+        questions: int,
+        weights: LossWeights,
+        rate: float,
+        warm_up: float,
+        seed: int,
+        workers: int,
+    ) -> None:
+        self.model, self.processor, self.images, self.weights = model, processor, images, weights
+        self.module = glimpse.requires_grad_(True)
+        self.optimizers = [torch.optim.AdamW(glimpse.parameters(), lr=rate, weight_decay=0.0)]
+        self.steps, self.parts, self.questions = steps, parts, questions
+        self.warm_up, self.seed, self.workers = warm_up, seed, workers
+        self.pages = list(by_page(examples))
+        self._order: tuple[int, list[Example]] = (-1, [])
+        self._page: tuple[tuple[Path, int] | None, Tensor, tuple[int, int]] = (None, torch.empty(0), (0, 0))
+
+    def rate(self, step: int) -> float:
+        """Cosine with warm-up."""
+        return cosine(step, self.steps, self.warm_up)
+
+    def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
+        """Loss of the batch ``part`` of a step."""
+        first = (step * self.parts * self.workers + part) * self.questions
+        lessons = [self._lesson(self._example(first + i)) for i in range(self.questions)]
+        noise = torch.Generator().manual_seed(random.Random(f"{self.seed} {step} {part}").getrandbits(62))
+        device = self.model.backbone.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            return batch_loss(self.model.backbone, self.module, lessons, self.weights, noise)
+
+    def _example(self, number: int) -> Example:
+        """Example ``number`` of an endless sequence: every epoch has them all, page by page, in an order of its own."""
+        epoch, place = divmod(number, sum(len(page) for page in self.pages))
+        if self._order[0] != epoch:
+            rng = random.Random(f"{self.seed} epoch {epoch}")
+            pages = [rng.sample(page, len(page)) for page in rng.sample(self.pages, len(self.pages))]
+            self._order = epoch, [example for page in pages for example in page]
+        return self._order[1][place]
+
+    def _lesson(self, example: Example) -> Lesson:
+        backbone = self.model.backbone
+        key = (example.document, example.page)
+        if self._page[0] != key:
+            pixels, grid = self.processor.image(self.images.of(example))
+            self._page = key, pixels.to(backbone.device), grid
+        _, pixels, grid = self._page
+        ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), grid)
+        prompt = backbone.page_prompts([ids], pixels, grid)[0]
+        answer = self.processor.answer(example.answers[0], self.model.eos_token_ids)
+        evidence = None
+        if example.regions:
+            merge = self.processor.merge_size
+            evidence = torch.from_numpy(covered_cells(example.regions, grid[0] // merge, grid[1] // merge))
+            evidence = evidence.to(backbone.device)
+        return Lesson(prompt, answer.to(backbone.device), evidence)

@@ -1,0 +1,24 @@
+"""Scores of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+ANLS_THRESHOLD = 0.5
+
+
+def exact_match(answer: str, gold: Sequence[str]) -> bool:
+    """Whether the answer is one of the right ones, character for character, outer white space aside."""
+    return answer.strip() in {one.strip() for one in gold}
+
+
+def anls(answer: str, gold: Sequence[str]) -> float:
+    """Normalised Levenshtein similarity to the closest right answer, 0 below a half (Biten et al., 2019), in 0..1.
+
+    As in the DocVQA evaluation, case and outer white space do not count.
+    """
+    said = answer.strip().lower()
+    best = max(Levenshtein.normalized_similarity(said, one.strip().lower()) for one in gold)
+    return best if best > 1.0 - ANLS_THRESHOLD else 0.0
