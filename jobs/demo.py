@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jobs.prepare import answer_settings
 from jobs.run import run_job
 from jobs.settings import RunSettings
 from jobs.summary import summary
@@ -48,7 +49,34 @@ def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: 
     answers.sort(key=lambda row: (row["document"], row["page"], row["question_id"]))
     _table(say, "answers/", answers, _ANSWER_COLUMNS)
     _table(say, "retention and memory of each question", answers, _MEMORY_COLUMNS)
+    right = sum(row["answer"] == row["truth"] for row in answers)
+    say(f"\n{right} of {len(answers)} answers are right")
+    if any(row["retention"] is not None and row["retention"] < 1 for row in answers):
+        _picture(out, settings, answers[0], say)
     return int(report["exit_code"])
+
+
+def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[str], Any]) -> None:
+    """Ask one of the questions again, and draw which tokens of its page it kept."""
+    from pipeline.overlay import draw_kept
+    from pipeline.reader import Reader
+    from pipeline.render import RenderChild
+    from pipeline.vqa.example import Example
+    from pipeline.vqa.pages import PageImages
+
+    questions = load_questions(run.questions).questions
+    question = next(q for q in questions if q.id == row["question_id"])
+    fixed = answer_settings(run)
+    reader = Reader.load(run.model, fixed.glimpse, run.device, run.dtype, run.attn, run.seed)
+    document = out / "pdfs" / row["document"]
+    with RenderChild() as child:
+        pages = PageImages(child, fixed.dpi, fixed.budget)
+        page = pages.of(Example(document, row["page"], question.id, question.text, ("",), ()))
+    (answer,) = reader.answer_page(page, [question.to_ask(fixed.rule)])
+    if answer.keep is not None:
+        target = out / "kept.png"
+        draw_kept(page, answer.keep, answer.grid).save(target)
+        say(f"{target}: page 1 of {document.name} with the visual tokens kept for {question.text!r}")
 
 
 def _table(say: Callable[[str], Any], title: str, rows: list[dict[str, Any]], columns: tuple[_Column, ...]) -> None:

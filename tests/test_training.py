@@ -180,7 +180,7 @@ def test_train_glimpse_writes_an_addon_that_run_takes(base: Path, data: Path, tm
     command = ["eval", "--data", str(data), "--out", str(evaluated), "--model", str(base), "--glimpse", str(out)]
     result = CliRunner().invoke(app, [*command, "--dpi", "72", "--pages", "2", "--max-ratio", "0.5", "--quiet"])
     assert result.exit_code == 0, result.output
-    assert [line.split()[0] for line in result.output.splitlines()[-3:]] == ["off", "glimpse", "random"]
+    assert [line.split()[0] for line in result.stdout.splitlines() if line][-3:] == ["off", "glimpse", "random"]
 
 
 def test_a_missing_data_set_is_told_before_anything_starts(tmp_path: Path) -> None:
