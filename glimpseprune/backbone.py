@@ -64,6 +64,10 @@ class Backbone(Protocol):
     def dtype(self) -> torch.dtype:
         """Of the weights."""
 
+    @property
+    def takes_bias(self) -> bool:
+        """Whether :meth:`run_layer` takes a bias; flash attention does not."""
+
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split what the processor made into items.
 
@@ -106,7 +110,7 @@ class Backbone(Protocol):
         """
 
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The last position's queries at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [H, d]``.
+        """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.
 
         ``hidden`` is the layer's input.
         """

@@ -15,6 +15,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill import Prefilled, prefill_full, prefill_glimpse
 from glimpseprune.rule import KeepRule
+from glimpseprune.shared import ask, read_prefix, shared_prefix
 from glimpseprune.stats import PruneStats, now_ms
 
 Keep = KeepRule | Tensor | None
@@ -63,7 +64,7 @@ def generate(
     Raises:
         InputError: the inputs do not fit together, or a rule is given and the model has no add-on.
     """
-    return _generate(model, model.backbone.prompts(inputs), rule, max_new_tokens)
+    return _generate(model, model.backbone.prompts(inputs), rule, max_new_tokens, share=False)
 
 
 @torch.inference_mode()
@@ -74,6 +75,7 @@ def generate_page(
     grid: tuple[int, int],
     rule: Keep | Sequence[Keep] = None,
     max_new_tokens: int | Sequence[int] = 32,
+    share: bool = True,
 ) -> Output:
     """Answer several prompts about one image; the vision tower runs once. Otherwise as :func:`generate`.
 
@@ -84,11 +86,12 @@ def generate_page(
         grid: rows and columns of patches.
         rule: as in :func:`generate`.
         max_new_tokens: as in :func:`generate`.
+        share: also run layers 0..K once over what the pruned prompts have in common; the answers are the same.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens)
+    return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens, share)
 
 
 def _generate(
@@ -96,6 +99,7 @@ def _generate(
     prompts: Sequence[Prompt],
     rule: Keep | Sequence[Keep],
     max_new_tokens: int | Sequence[int],
+    share: bool,
 ) -> Output:
     rules = _one_each(rule, len(prompts), "rule")
     limits = _one_each(max_new_tokens, len(prompts), "max_new_tokens")
@@ -104,18 +108,16 @@ def _generate(
     if model.glimpse is None and any(one is not None for one in rules):
         raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
 
-    sequences, stats = [], []
-    seen: tuple[Tensor, ...] = ()
-    images: list[EncodedImage] = []
-    for prompt, one in zip(prompts, rules, strict=True):
-        vision_ms = None
-        if len(seen) != len(prompt.pixels) or any(a is not b for a, b in zip(seen, prompt.pixels, strict=True)):
-            seen = prompt.pixels
-            images, vision_ms = _encode(model, prompt)
-        sequence, figures = _prefill(model, prompt, images, one)
-        figures.vision_ms = vision_ms
-        sequences.append(sequence)
-        stats.append(figures)
+    sequences: list[Prefilled] = []
+    stats: list[PruneStats] = []
+    first = 0
+    while first < len(prompts):
+        count = _same_images(prompts[first:])
+        some = slice(first, first + count)
+        prefilled, measured = _prefill(model, prompts[some], rules[some], share)
+        sequences += prefilled
+        stats += measured
+        first += count
     first_logits = torch.stack([sequence.logits for sequence in sequences])
     ids = [prompt.input_ids for prompt in prompts]
     decoded = decode(model.backbone, sequences, ids, limits, model.eos_token_ids, model.repetition_penalty)
@@ -147,19 +149,55 @@ def _encode(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], fl
     return images, now_ms(model.backbone.device) - start if images else None
 
 
+def _same_images(prompts: Sequence[Prompt]) -> int:
+    """How many prompts, from the first on, are about the very same images."""
+    first = prompts[0].pixels
+    for count, prompt in enumerate(prompts):
+        if len(prompt.pixels) != len(first) or any(a is not b for a, b in zip(prompt.pixels, first, strict=True)):
+            return count
+    return len(prompts)
+
+
 def _prefill(
-    model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep
-) -> tuple[Prefilled, PruneStats]:
-    backbone, glimpse = model.backbone, model.glimpse
-    start = now_ms(backbone.device)
-    if rule is not None and glimpse is not None and images:
-        sequence = prefill_glimpse(backbone, glimpse, prompt, images, rule)
-    else:
-        sequence = prefill_full(backbone, prompt, images)
-    done = now_ms(backbone.device)
+    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], share: bool
+) -> tuple[list[Prefilled], list[PruneStats]]:
+    """Prefill prompts about the same images; those that are pruned share what does not depend on the question."""
+    images, vision_ms = _encode(model, prompts[0])
+    together = [i for i, rule in enumerate(rules) if rule is not None and images] if share else []
+    sequences: dict[int, Prefilled] = {}
+    prefill_ms: dict[int, float] = {}
+    prefix_ms: float | None = None
+    prefix = shared_prefix([prompts[i] for i in together]) if len(together) > 1 else None
+    if prefix is not None and model.glimpse is not None:
+        start = now_ms(model.backbone.device)
+        page = read_prefix(model.backbone, model.glimpse, prefix, images)
+        read = now_ms(model.backbone.device)
+        pruning = [rule for rule in rules if rule is not None]
+        found = ask(model.backbone, model.glimpse, page, [prompts[i] for i in together], pruning)
+        each = (now_ms(model.backbone.device) - read) / len(together)
+        prefix_ms = read - start
+        sequences |= dict(zip(together, found, strict=True))
+        prefill_ms |= dict.fromkeys(together, each)
+    for i, (prompt, rule) in enumerate(zip(prompts, rules, strict=True)):
+        if i not in sequences:
+            start = now_ms(model.backbone.device)
+            sequences[i] = _prefill_alone(model, prompt, images, rule)
+            prefill_ms[i] = now_ms(model.backbone.device) - start
+    stats = [_stats(prompts[i], sequences[i], prefill_ms[i]) for i in range(len(prompts))]
+    stats[0].vision_ms, stats[0].prefix_ms = vision_ms, prefix_ms
+    return [sequences[i] for i in range(len(prompts))], stats
+
+
+def _prefill_alone(model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep) -> Prefilled:
+    if rule is not None and model.glimpse is not None and images:
+        return prefill_glimpse(model.backbone, model.glimpse, prompt, images, rule)
+    return prefill_full(model.backbone, prompt, images)
+
+
+def _stats(prompt: Prompt, sequence: Prefilled, prefill_ms: float) -> PruneStats:
     kept_tokens, kept_bytes = sequence.cache.tokens, sequence.cache.nbytes
     full_tokens = prompt.input_ids.numel()
-    return sequence, PruneStats(
+    return PruneStats(
         visual_tokens=sequence.keep.numel(),
         kept_tokens=int(sequence.keep.sum()),
         floor_hit=sequence.floor_hit,
@@ -168,5 +206,5 @@ def _prefill(
         kv_tokens_kept=kept_tokens,
         kv_bytes_full=kept_bytes // kept_tokens * full_tokens,
         kv_bytes_kept=kept_bytes,
-        prefill_ms=done - start,
+        prefill_ms=prefill_ms,
     )

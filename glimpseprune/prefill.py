@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
 from glimpseprune.cache import PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
@@ -52,7 +52,7 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
         hidden = backbone.run_layer(layer, hidden, rotary, cache)
     visual = sum(slots.numel() for slots in prompt.image_slots)
     keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
-    return Prefilled(cache, backbone.logits(hidden[:, -1])[0], _next_position(prompt), None, keep)
+    return Prefilled(cache, backbone.logits(hidden[:, -1])[0], next_position(prompt), None, keep)
 
 
 def prefill_glimpse(
@@ -78,11 +78,7 @@ def prefill_glimpse(
         glimpse.attn_fuser(attention[slots], image.features, image.grid)
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
-    if isinstance(rule, Tensor):
-        selections, keep = [], _given(rule, torch.cat(scores))
-    else:
-        selections = [select(score, rule) for score in scores]
-        keep = torch.cat([selection.keep for selection in selections])
+    keep, floor_hit, cap_hit = select_tokens(scores, rule)
     survivors = surviving_tokens(prompt, keep)
     cache.keep(survivors)
     hidden = hidden.index_select(1, survivors)
@@ -92,11 +88,11 @@ def prefill_glimpse(
     return Prefilled(
         cache=cache,
         logits=backbone.logits(hidden[:, -1])[0],
-        next_position=_next_position(prompt),
+        next_position=next_position(prompt),
         scores=torch.cat(scores).float(),
         keep=keep,
-        floor_hit=any(selection.floor_hit for selection in selections),
-        cap_hit=any(selection.cap_hit for selection in selections),
+        floor_hit=floor_hit,
+        cap_hit=cap_hit,
     )
 
 
@@ -114,17 +110,35 @@ def kept_positions(prompt: Prompt, survivors: Tensor) -> Tensor:
 
 def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
     """Rotary positions ``[axes, length]`` of the glimpse token: they follow the prompt, equal on all axes."""
-    after = torch.arange(length, device=prompt.position_ids.device) + _next_position(prompt)
+    after = torch.arange(length, device=prompt.position_ids.device) + next_position(prompt)
     return after.expand(prompt.position_ids.shape[0], -1)
 
 
-def _given(keep: Tensor, scores: Tensor) -> Tensor:
-    if keep.dtype != torch.bool or keep.shape != scores.shape:
-        raise InputError(f"a mask has to be bool [{scores.numel()}], found {keep.dtype} {list(keep.shape)}")
-    return keep.to(scores.device)
+def select_tokens(scores: Sequence[Tensor], rule: KeepRule | Tensor) -> tuple[Tensor, bool, bool]:
+    """Apply a rule to each image of a prompt, or take a mask as it is.
+
+    Args:
+        scores: ``[N_i]`` of each image.
+        rule: the rule, or bool ``[N]`` over all images.
+
+    Returns:
+        ``[N]`` bool over all images, and whether the rule's floor or its cap decided in any of them.
+
+    Raises:
+        InputError: a mask of another length than the prompt has visual tokens.
+    """
+    if isinstance(rule, Tensor):
+        total = sum(score.numel() for score in scores)
+        if rule.dtype != torch.bool or rule.shape != (total,):
+            raise InputError(f"a mask has to be bool [{total}], found {rule.dtype} {list(rule.shape)}")
+        return rule.to(scores[0].device), False, False
+    chosen = [select(score, rule) for score in scores]
+    keep = torch.cat([selection.keep for selection in chosen])
+    return keep, any(selection.floor_hit for selection in chosen), any(selection.cap_hit for selection in chosen)
 
 
-def _next_position(prompt: Prompt) -> int:
+def next_position(prompt: Prompt) -> int:
+    """The rotary position that follows the prompt, on every axis."""
     return int(prompt.position_ids[:, -1].max()) + 1
 
 
@@ -155,9 +169,15 @@ def _run_with_glimpse(
         entering = hidden[:, -1:]
         hidden = backbone.run_layer(layer, hidden, rotary, cache)
         if layer in config.selected_layers:
-            query = backbone.glimpse_query(layer, entering, rotary)
+            query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
             attention[layer] = glimpse_row(query, cache.keys[layer][0], config.use_attention_logits)[:length]
     return hidden, torch.cat([attention[layer] for layer in config.selected_layers], dim=-1)
+
+
+def last_rotary(rotary: Rotary) -> Rotary:
+    """Cosines and sines of the last position alone."""
+    cos, sin = rotary
+    return cos[:, -1:], sin[:, -1:]
 
 
 def glimpse_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:

@@ -64,6 +64,11 @@ class Qwen25VL:
         dtype: torch.dtype = self.model.lm_head.weight.dtype
         return dtype
 
+    @property
+    def takes_bias(self) -> bool:
+        """Whether :meth:`run_layer` takes a bias; flash attention does not."""
+        return not self.flash
+
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split what the processor made into items; see :class:`~glimpseprune.backbone.Backbone`."""
         if "input_ids" not in inputs:
@@ -209,13 +214,12 @@ class Qwen25VL:
         return out
 
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The last position's queries ``[H, d]``, after rotary and scaled."""
+        """The queries ``[T, H, d]`` of every position, after rotary and scaled."""
         block = self.text.layers[layer]
         attention = block.self_attn
-        query = attention.q_proj(block.input_layernorm(hidden[:, -1:]))
-        query = query.view(1, 1, -1, attention.head_dim).transpose(1, 2)  # [1, H, 1, d]
-        cos, sin = (t[:, -1:] for t in rotary)
-        rotated: Tensor = apply_rotary_pos_emb(query, query, cos, sin)[0][0, :, 0] * attention.scaling
+        query = attention.q_proj(block.input_layernorm(hidden))
+        query = query.view(1, hidden.shape[1], -1, attention.head_dim).transpose(1, 2)  # [1, H, T, d]
+        rotated: Tensor = apply_rotary_pos_emb(query, query, *rotary)[0][0].transpose(0, 1) * attention.scaling
         return rotated
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -22,8 +22,11 @@ class PruneStats:
         kv_bytes_full: bytes of a cache of ``kv_tokens_full``.
         kv_bytes_kept: bytes of the cache as it is.
         vision_ms: vision tower, wall time; ``None`` where the item before it has the same image, run only once.
-        prefill_ms: language model up to the first token's logits, wall time.
+        prefill_ms: language model up to the first token's logits, wall time, without what is shared; of questions that
+            run together, each has an equal part.
         decode_ms: this item's share of the decode steps it took part in, wall time; shares add up to the total.
+        prefix_ms: layers 0..K over what the questions of a page share, wall time; ``None`` where nothing is shared, or
+            it ran for the item before.
     """
 
     visual_tokens: int
@@ -37,6 +40,7 @@ class PruneStats:
     vision_ms: float | None = None
     prefill_ms: float | None = None
     decode_ms: float | None = None
+    prefix_ms: float | None = None
 
     @property
     def retention(self) -> float | None:

@@ -6,6 +6,7 @@ Module and parameter names are those of the published checkpoint (``attn_fuser``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,21 @@ from glimpseprune.addon_config import AddonConfig
 
 _NORM_EPS = 1e-6
 _ROTARY_BASE = 10000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The image's part of the predictor.
+
+    Attributes:
+        conditions: for each layer, the visual features' part of queries and keys, ``[N, E + F]`` each.
+        rotary: cosines and sines of the grid.
+        windows: raster indices of each window; ``None`` where attention is over the whole image.
+    """
+
+    conditions: tuple[tuple[Tensor, Tensor], ...]
+    rotary: tuple[Tensor, Tensor]
+    windows: Tensor | None
 
 
 class Vip(nn.Module):
@@ -49,11 +65,23 @@ class Vip(nn.Module):
         Returns:
             ``[N]`` importance logits, higher = keep.
         """
-        rotary = grid_rotary(grid, self.head_dim, attention.device)
-        windows = None if self.window is None else grid_windows(grid, self.window, attention.device)
-        x = self.attn_in_proj(attention)  # [N, E]
+        return self.score(attention, self.look(features, grid))
+
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Looked:
+        """What scoring needs of an image whatever the question: computed once a page."""
+        device = features[0].device
+        conditions = []
         for layer, project, feature in zip(self.layers, self.cond_in_projs, features, strict=True):
-            x = layer(x, project(feature), rotary, windows)
+            attention: _ConditionedAttention = layer.attn  # type: ignore[assignment]
+            conditions.append(attention.condition(project(feature)))
+        windows = None if self.window is None else grid_windows(grid, self.window, device)
+        return Looked(tuple(conditions), grid_rotary(grid, self.head_dim, device), windows)
+
+    def score(self, attention: Tensor, looked: Looked) -> Tensor:
+        """Importance logits ``[N]`` of an image from one question's glimpse attention ``[N, layers * H]``."""
+        x = self.attn_in_proj(attention)  # [N, E]
+        for layer, condition in zip(self.layers, looked.conditions, strict=True):
+            x = layer(x, condition, looked.rotary, looked.windows)
         scores: Tensor = self.attn_out_projs[-1](x)[:, 0]
         return scores
 
@@ -90,7 +118,9 @@ class _Layer(nn.Module):
         self.attn = _ConditionedAttention(config.attn_fuse_size, config.visual_cond_size, config.attn_fuse_num_heads)
         self.mlp = _SwiGLU(config.attn_fuse_size, config.attn_fuse_hidden_act)
 
-    def forward(self, x: Tensor, condition: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
+    ) -> Tensor:
         x = x + self.attn(self.norm1(x), condition, rotary, windows)
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
@@ -102,15 +132,24 @@ class _ConditionedAttention(nn.Module):
     def __init__(self, width: int, condition: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.width = width
         self.q_proj = nn.Linear(width + condition, width + condition, bias=False)
         self.k_proj = nn.Linear(width + condition, width + condition, bias=False)
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, condition: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None) -> Tensor:
-        both = torch.cat([x, condition], dim=-1)
-        query = _rotate(self.q_proj(both).unflatten(-1, (self.heads, -1)), rotary)  # [N, heads, (E + F) / heads]
-        key = _rotate(self.k_proj(both).unflatten(-1, (self.heads, -1)), rotary)
+    def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The share of queries and keys that comes from the visual features ``[N, F]``, each ``[N, E + F]``."""
+        query, key = (F.linear(features, proj.weight[:, self.width :]) for proj in (self.q_proj, self.k_proj))
+        return query, key
+
+    def forward(
+        self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
+    ) -> Tensor:
+        query, key = (
+            _rotate((F.linear(x, proj.weight[:, : self.width]) + seen).view(x.shape[0], self.heads, -1), rotary)
+            for proj, seen in zip((self.q_proj, self.k_proj), condition, strict=True)
+        )  # [N, heads, (E + F) / heads]
         value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [N, heads, E / heads]
         if windows is None:
             query, key, value = (t.transpose(0, 1)[None] for t in (query, key, value))

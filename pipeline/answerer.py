@@ -170,9 +170,11 @@ def _report(image: PageImage) -> PageReport:
 def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
     retentions = [a.stats.retention for a in answers if a.stats.retention is not None]
     vision = [a.stats.vision_ms for a in answers if a.stats.vision_ms is not None]
+    prefix = [a.stats.prefix_ms for a in answers if a.stats.prefix_ms is not None]
     return dataclasses.replace(
         report,
         vision_ms=sum(vision) if vision else None,
+        prefix_ms=sum(prefix) if prefix else None,
         retention_mean=statistics.fmean(retentions) if retentions else None,
         retention_min=min(retentions, default=None),
         retention_max=max(retentions, default=None),

@@ -35,9 +35,12 @@ def draw_kept(page: Image, keep: npt.NDArray[np.bool_], grid: tuple[int, int]) -
     picture = PilImage.fromarray(np.where(visible, page, faded).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     for row, column in np.argwhere(kept):
-        corners = (column * width // columns, row * height // rows), (
-            (column + 1) * width // columns - 1,
-            (row + 1) * height // rows - 1,
+        corners = (
+            (column * width // columns, row * height // rows),
+            (
+                (column + 1) * width // columns - 1,
+                (row + 1) * height // rows - 1,
+            ),
         )
         draw.rectangle(corners, outline=_FRAME)
     return picture

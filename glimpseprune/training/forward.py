@@ -16,7 +16,7 @@ from torch import Tensor
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.glimpse import Glimpse
-from glimpseprune.prefill import glimpse_positions, glimpse_row
+from glimpseprune.prefill import glimpse_positions, glimpse_row, last_rotary
 from glimpseprune.training.gate import gated_causal_bias
 
 
@@ -67,7 +67,7 @@ def glimpse_scores(backbone: Backbone, glimpse: Glimpse, prefix: Prefix) -> Tens
         continuation = Continuation(prefix.cache)
         hidden = backbone.run_layer(layer, hidden, rotary, continuation, bias=bias)
         if layer in config.selected_layers:
-            query = backbone.glimpse_query(layer, entering, rotary)
+            query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
             rows[layer] = glimpse_row(query, continuation.keys[layer][0], config.use_attention_logits)[:length]
     attention = torch.cat([rows[layer] for layer in config.selected_layers], dim=-1)
     return torch.cat(
