@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.addon_config import BaseShape
-from glimpseprune.cache import Continuation, DecodeCache, PrefillCache
+from glimpseprune.cache import Continuation, PoolCache, PrefillCache
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -99,7 +99,7 @@ class Backbone(Protocol):
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | DecodeCache | Continuation,
+        cache: PrefillCache | PoolCache | Continuation,
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:

@@ -5,11 +5,12 @@ Both offer the one method that a decoder layer of transformers calls, ``update``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_SLOT_STEP = 64
 
 
 class PrefillCache:
@@ -32,6 +33,12 @@ class PrefillCache:
         for layer in range(len(self.keys)):
             self.keys[layer] = self.keys[layer].index_select(2, index)
             self.values[layer] = self.values[layer].index_select(2, index)
+
+    def copy(self) -> PrefillCache:
+        """Another cache with the same tensors."""
+        other = PrefillCache()
+        other.keys, other.values = list(self.keys), list(self.values)
+        return other
 
     @property
     def tokens(self) -> int:
@@ -69,52 +76,91 @@ class Continuation:
         return keys, values
 
 
-class DecodeCache:
-    """Caches of several sequences side by side, aligned at the right: ``[B, H_kv, S + new, d]`` per layer.
+class PoolCache:
+    """Caches of several sequences side by side, which come and go: ``[rows, H_kv, slots, d]`` per layer.
 
-    Sequence b occupies the slots ``start[b] .. end``; the next token of every sequence goes to slot ``end``.
-
-    Args:
-        caches: the sequences' caches, of any lengths. They are emptied layer by layer as they move here, so that at no
-            time two copies of everything exist.
-        new_tokens: how many tokens will be appended at most.
+    The first B rows are in use, without gaps. Row b holds the slots ``0 .. length[b]``; rows and slots beyond are room.
     """
 
-    def __init__(self, caches: Sequence[PrefillCache], new_tokens: int) -> None:
-        lengths = [cache.tokens for cache in caches]
-        self.end = max(lengths)
-        self.start = torch.tensor([self.end - length for length in lengths], device=caches[0].keys[0].device)
-        self.padded = min(lengths) != self.end
-        self.keys, self.values = [], []
-        for _ in range(len(caches[0].keys)):
-            self.keys.append(self._align([cache.keys.pop(0) for cache in caches], new_tokens))
-            self.values.append(self._align([cache.values.pop(0) for cache in caches], new_tokens))
+    def __init__(self) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.lengths: list[int] = []
+        self._ends = torch.empty(0, dtype=torch.long)  # the lengths, where the keys are
 
-    def _align(self, tensors: list[Tensor], new_tokens: int) -> Tensor:
-        _, heads, _, dim = tensors[0].shape
-        out = tensors[0].new_zeros(len(tensors), heads, self.end + new_tokens, dim)
-        for row, tensor in enumerate(tensors):
-            out[row, :, self.end - tensor.shape[2] : self.end] = tensor[0]
-        return out
+    def add(self, cache: PrefillCache, new_tokens: int) -> None:
+        """Copy a sequence into the next row, with room for ``new_tokens``; its own cache is emptied layer by layer."""
+        self._make_room(len(self.lengths) + 1, cache.tokens + new_tokens, cache)
+        row, length = len(self.lengths), cache.tokens
+        for layer in range(len(self.keys)):
+            self.keys[layer][row, :, :length] = cache.keys.pop(0)[0]
+            self.values[layer][row, :, :length] = cache.values.pop(0)[0]
+        self.lengths.append(length)
+        self._count()
+
+    def take(self, row: int) -> PrefillCache:
+        """A copy of what a row holds, as it was before it came here."""
+        taken = PrefillCache()
+        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            mine = slice(0, self.lengths[row])
+            taken.update(keys[row : row + 1, :, mine].clone(), values[row : row + 1, :, mine].clone(), layer)
+        return taken
+
+    def drop(self, row: int) -> None:
+        """Free a row; the last one in use moves there."""
+        last = len(self.lengths) - 1
+        if row != last:
+            length = self.lengths[last]
+            for tensor in (*self.keys, *self.values):
+                tensor[row, :, :length] = tensor[last, :, :length]
+            self.lengths[row] = length
+        self.lengths.pop()
+        self._count()
+
+    def trim(self) -> None:
+        """Give back the rows that are not in use."""
+        self.keys = [tensor[: len(self.lengths)].clone() for tensor in self.keys]
+        self.values = [tensor[: len(self.lengths)].clone() for tensor in self.values]
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write the new token's keys and values ``[B, H_kv, 1, d]``; return all slots ``[B, H_kv, end + 1, d]``."""
-        self.keys[layer_idx][:, :, self.end] = keys[:, :, 0]
-        self.values[layer_idx][:, :, self.end] = values[:, :, 0]
-        return self.keys[layer_idx][:, :, : self.end + 1], self.values[layer_idx][:, :, : self.end + 1]
+        """Write every sequence's new token ``[B, H_kv, 1, d]`` behind it; return ``[B, H_kv, longest + 1, d]``."""
+        count, slots = len(self.lengths), max(self.lengths) + 1
+        rows = torch.arange(count, device=keys.device)
+        self.keys[layer_idx][rows, :, self._ends] = keys[:, :, 0]
+        self.values[layer_idx][rows, :, self._ends] = values[:, :, 0]
+        return self.keys[layer_idx][:count, :, :slots], self.values[layer_idx][:count, :, :slots]
 
     def advance(self) -> None:
-        """The token written by every layer's ``update`` now belongs to the cache."""
-        self.end += 1
+        """The token written by every layer's ``update`` now belongs to its sequence."""
+        self.lengths = [length + 1 for length in self.lengths]
+        self._ends = self._ends + 1
 
     def filled(self) -> Tensor | None:
-        """Which of the slots ``0 .. end`` hold a token, ``[B, end + 1]`` bool; ``None`` where all do."""
-        if not self.padded:
+        """Which slots hold a token once ``update`` has run, ``[B, longest + 1]`` bool; ``None`` where all do."""
+        if min(self.lengths) == max(self.lengths):
             return None
-        return torch.arange(self.end + 1, device=self.start.device) >= self.start[:, None]
+        return torch.arange(max(self.lengths) + 1, device=self._ends.device) <= self._ends[:, None]
 
-    def drop(self, rows: Tensor) -> None:
-        """Keep only the sequences ``rows`` (``[B']``)."""
-        self.start = self.start[rows]
-        self.keys = [tensor[rows] for tensor in self.keys]
-        self.values = [tensor[rows] for tensor in self.values]
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values, room included."""
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+    def _make_room(self, rows: int, slots: int, like: PrefillCache) -> None:
+        """Grow to so many rows and slots: rows by doubling, slots in steps, so that it happens rarely."""
+        if not self.keys:
+            self.keys = [k.new_zeros(0, k.shape[1], 0, k.shape[3]) for k in like.keys]
+            self.values = [v.new_zeros(0, v.shape[1], 0, v.shape[3]) for v in like.values]
+        have_rows, _, have_slots, _ = self.keys[0].shape
+        if rows <= have_rows and slots <= have_slots:
+            return
+        rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
+        slots = have_slots if slots <= have_slots else -(-slots // _SLOT_STEP) * _SLOT_STEP
+        for tensors in (self.keys, self.values):
+            for layer, tensor in enumerate(tensors):
+                grown = tensor.new_zeros(rows, tensor.shape[1], slots, tensor.shape[3])
+                grown[:have_rows, :, :have_slots] = tensor
+                tensors[layer] = grown
+
+    def _count(self) -> None:
+        self._ends = torch.tensor(self.lengths, dtype=torch.long, device=self.keys[0].device)

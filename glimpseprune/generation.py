@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
-from glimpseprune.decode import decode
 from glimpseprune.errors import InputError
 from glimpseprune.model import GlimpseModel
+from glimpseprune.pool import DecodePool
 from glimpseprune.prefill import Prefilled, prefill_full, prefill_glimpse
 from glimpseprune.rule import KeepRule
 from glimpseprune.shared import ask, read_prefix, shared_prefix
@@ -119,8 +119,11 @@ def _generate(
         stats += measured
         first += count
     first_logits = torch.stack([sequence.logits for sequence in sequences])
-    ids = [prompt.input_ids for prompt in prompts]
-    decoded = decode(model.backbone, sequences, ids, limits, model.eos_token_ids, model.repetition_penalty)
+    pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
+    for row, (prompt, sequence, limit) in enumerate(zip(prompts, sequences, limits, strict=True)):
+        pool.add(row, sequence, prompt.input_ids, limit)
+    pool.run()
+    decoded = [pool.done[row] for row in range(len(prompts))]
     for figures, result in zip(stats, decoded, strict=True):
         figures.decode_ms = result.decode_ms
     return Output(

@@ -12,7 +12,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from glimpseprune.addon_config import BaseShape
 from glimpseprune.backbone import EncodedImage, Prompt, Rotary
-from glimpseprune.cache import Continuation, DecodeCache, PrefillCache
+from glimpseprune.cache import Continuation, PoolCache, PrefillCache
 from glimpseprune.errors import InputError, UnsupportedModelError
 from glimpseprune.vip import grid_windows
 
@@ -198,7 +198,7 @@ class Qwen25VL:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | DecodeCache | Continuation,
+        cache: PrefillCache | PoolCache | Continuation,
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
