@@ -176,6 +176,27 @@ class TestGradients:
         assert figures["retention"] == pytest.approx(kept.float().mean().item())
         assert figures["coverage"] == pytest.approx(kept[lesson.evidence].float().mean().item())
 
+    def test_lessons_of_one_page_share_its_beginning_and_lose_as_alone(
+        self, model: gp.GlimpseModel, glimpse: Glimpse
+    ) -> None:
+        image = item([(4, 6)], 0, 0)
+        ids = [torch.cat([image["input_ids"][0], torch.tensor(tail)]) for tail in ([11, 5, 6], [11, 7], [11, 5, 9, 9])]
+        grid = (int(image["image_grid_thw"][0, 1]), int(image["image_grid_thw"][0, 2]))
+        prompts = model.backbone.page_prompts(ids, image["pixel_values"], grid)
+        lessons = [Lesson(prompt, torch.tensor([40, 258]), None) for prompt in prompts]
+        weights = LossWeights(kl=1.0, language=1.0, retention=1.0)
+
+        def grads(*batches: list[Lesson]) -> list[Tensor]:
+            glimpse.zero_grad()
+            noise = torch.Generator().manual_seed(0)
+            losses = [batch_loss(model.backbone, glimpse, batch, weights, noise)[0] for batch in batches]
+            torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+            return [p.grad.clone() for p in glimpse.parameters() if p.grad is not None]
+
+        together, alone = grads(lessons), grads(*([lesson] for lesson in lessons))
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
     def test_a_lesson_without_boxes_has_no_localisation(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
         lesson = _lessons(model, 1)[0]
         blind = Lesson(lesson.prompt, lesson.answer, None)

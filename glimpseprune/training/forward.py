@@ -48,6 +48,21 @@ def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage
     return Prefix(prompt, images, cache, hidden)
 
 
+@torch.no_grad()
+def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
+    """What :func:`run_prefix` gives for a prompt, from what it gave for its beginning."""
+    shared, length = begun.prompt.input_ids.numel(), prompt.input_ids.numel()
+    tail = backbone.embed_tokens(prompt.input_ids[None, shared:])
+    rotary = backbone.rotary(prompt.position_ids[:, None, shared:])
+    bias = gated_causal_bias(length - shared, length, None, None, tail)
+    run = Continuation(begun.cache)
+    cache = PrefillCache()
+    for layer in range(len(begun.cache.keys)):
+        tail = backbone.run_layer(layer, tail, rotary, run, bias=bias)
+        cache.update(run.keys[layer], run.values[layer], layer)
+    return Prefix(prompt, begun.images, cache, torch.cat([begun.hidden, tail], dim=1))
+
+
 def glimpse_scores(backbone: Backbone, glimpse: Glimpse, prefix: Prefix) -> Tensor:
     """Importance logits of all visual tokens of the prompt, ``[N]``; the same as inference computes."""
     config, prompt = glimpse.config, prefix.prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
+from glimpseprune.shared import shared_prefix
 from glimpseprune.training import losses
-from glimpseprune.training.forward import answer_logits, glimpse_scores, run_prefix
+from glimpseprune.training.forward import Prefix, answer_logits, extend_prefix, glimpse_scores, run_prefix
 from glimpseprune.training.gate import log_gate, uniform_noise
 
 
@@ -68,22 +69,44 @@ def batch_loss(
     Raises:
         InputError: a lesson's prompt has no image.
     """
+    if any(not lesson.prompt.pixels for lesson in lessons):
+        raise InputError("a lesson has no image; there is nothing to prune")
     totals: list[Tensor] = []
     parts: dict[str, list[float]] = {}
-    seen: tuple[Tensor, ...] = ()
-    images: list[EncodedImage] = []
-    for lesson in lessons:
-        if not lesson.prompt.pixels:
-            raise InputError("a lesson has no image; there is nothing to prune")
-        if len(seen) != len(lesson.prompt.pixels) or any(
-            a is not b for a, b in zip(seen, lesson.prompt.pixels, strict=True)
-        ):
-            seen, images = lesson.prompt.pixels, _encode(backbone, glimpse, lesson.prompt)
-        loss, figures = _lesson_loss(backbone, glimpse, lesson, images, weights, noise)
-        totals.append(loss)
-        for name, value in figures.items():
-            parts.setdefault(name, []).append(value)
+    for group in _by_image(lessons):
+        for lesson, prefix in zip(group, _prefixes(backbone, glimpse, group), strict=True):
+            loss, figures = _lesson_loss(backbone, glimpse, lesson, prefix, weights, noise)
+            totals.append(loss)
+            for name, value in figures.items():
+                parts.setdefault(name, []).append(value)
     return torch.stack(totals).mean(), {name: sum(values) / len(values) for name, values in parts.items()}
+
+
+def _by_image(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    """Runs of consecutive lessons about the very same images."""
+    groups: list[list[Lesson]] = []
+    for lesson in lessons:
+        last = groups[-1][-1].prompt.pixels if groups else ()
+        pixels = lesson.prompt.pixels
+        if len(last) == len(pixels) and all(a is b for a, b in zip(last, pixels, strict=True)):
+            groups[-1].append(lesson)
+        else:
+            groups.append([lesson])
+    return groups
+
+
+def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[Lesson]) -> Iterator[Prefix]:
+    """Each lesson's prompt after layers 0..K; what the prompts have in common runs once."""
+    last = glimpse.config.reduce_layer
+    prompts = [lesson.prompt for lesson in group]
+    images = _encode(backbone, glimpse, prompts[0])
+    common = shared_prefix(prompts) if len(prompts) > 1 else None
+    begun = None if common is None else run_prefix(backbone, common, images, last)
+    for prompt in prompts:
+        if begun is None:
+            yield run_prefix(backbone, prompt, images, last)
+        else:
+            yield extend_prefix(backbone, begun, prompt)
 
 
 @torch.no_grad()
@@ -96,12 +119,11 @@ def _lesson_loss(
     backbone: Backbone,
     glimpse: Glimpse,
     lesson: Lesson,
-    images: Sequence[EncodedImage],
+    prefix: Prefix,
     weights: LossWeights,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
     last = glimpse.config.reduce_layer
-    prefix = run_prefix(backbone, lesson.prompt, images, last)
     scores = glimpse_scores(backbone, glimpse, prefix).float()
     loss = weights.retention * losses.expected_retention(scores)
     kept = scores.detach().sigmoid() > glimpse.config.reduce_threshold
