@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glimpseprune.addon import save_addon
     from glimpseprune.errors import AddonError, GlimpseError, InputError, StackError, UnsupportedModelError
-    from glimpseprune.generation import Output, generate, generate_page
+    from glimpseprune.generation import Output, generate, generate_page, prefill_page
     from glimpseprune.model import GlimpseModel, load, new_glimpse
+    from glimpseprune.pool import Decoded, DecodePool
+    from glimpseprune.prefill import Prefilled
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
 
 __all__ = [
     "AddonError",
+    "DecodePool",
+    "Decoded",
     "GlimpseError",
     "GlimpseModel",
     "InputError",
     "KeepRule",
     "Output",
+    "Prefilled",
     "PruneStats",
     "StackError",
     "UnsupportedModelError",
@@ -30,16 +35,20 @@ __all__ = [
     "generate_page",
     "load",
     "new_glimpse",
+    "prefill_page",
     "save_addon",
 ]
 
 _HOME = {
     "AddonError": "errors",
+    "DecodePool": "pool",
+    "Decoded": "pool",
     "GlimpseError": "errors",
     "GlimpseModel": "model",
     "InputError": "errors",
     "KeepRule": "rule",
     "Output": "generation",
+    "Prefilled": "prefill",
     "PruneStats": "stats",
     "StackError": "errors",
     "UnsupportedModelError": "errors",
@@ -47,6 +56,7 @@ _HOME = {
     "generate_page": "generation",
     "load": "model",
     "new_glimpse": "model",
+    "prefill_page": "generation",
     "save_addon": "addon",
 }
 

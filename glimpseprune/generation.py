@@ -94,6 +94,31 @@ def generate_page(
     return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens, share)
 
 
+@torch.inference_mode()
+def prefill_page(
+    model: GlimpseModel,
+    input_ids: Sequence[Tensor],
+    pixels: Tensor,
+    grid: tuple[int, int],
+    rules: Sequence[Keep],
+    share: bool = True,
+) -> tuple[list[Prefilled], list[PruneStats]]:
+    """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.pool.DecodePool`.
+
+    Args:
+        model: from :func:`glimpseprune.load`.
+        input_ids: as in :func:`generate_page`.
+        pixels: as in :func:`generate_page`.
+        grid: as in :func:`generate_page`.
+        rules: one for each prompt.
+        share: as in :func:`generate_page`.
+
+    Raises:
+        InputError: as in :func:`generate`.
+    """
+    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, share)
+
+
 def _generate(
     model: GlimpseModel,
     prompts: Sequence[Prompt],
@@ -105,19 +130,7 @@ def _generate(
     limits = _one_each(max_new_tokens, len(prompts), "max_new_tokens")
     if any(limit < 1 for limit in limits):
         raise InputError(f"max_new_tokens has to be at least 1, got {min(limits)}")
-    if model.glimpse is None and any(one is not None for one in rules):
-        raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
-
-    sequences: list[Prefilled] = []
-    stats: list[PruneStats] = []
-    first = 0
-    while first < len(prompts):
-        count = _same_images(prompts[first:])
-        some = slice(first, first + count)
-        prefilled, measured = _prefill(model, prompts[some], rules[some], share)
-        sequences += prefilled
-        stats += measured
-        first += count
+    sequences, stats = _prefill_all(model, prompts, rules, share)
     first_logits = torch.stack([sequence.logits for sequence in sequences])
     pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
     for row, (prompt, sequence, limit) in enumerate(zip(prompts, sequences, limits, strict=True)):
@@ -134,6 +147,24 @@ def _generate(
         first_logits=first_logits,
         stats=stats,
     )
+
+
+def _prefill_all(
+    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], share: bool
+) -> tuple[list[Prefilled], list[PruneStats]]:
+    if model.glimpse is None and any(one is not None for one in rules):
+        raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
+    sequences: list[Prefilled] = []
+    stats: list[PruneStats] = []
+    first = 0
+    while first < len(prompts):
+        count = _same_images(prompts[first:])
+        some = slice(first, first + count)
+        prefilled, measured = _prefill(model, prompts[some], rules[some], share)
+        sequences += prefilled
+        stats += measured
+        first += count
+    return sequences, stats
 
 
 def _one_each(value: Any, count: int, name: str) -> list[Any]:

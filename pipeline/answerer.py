@@ -8,16 +8,17 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 
-from glimpseprune.errors import InputError
 from pipeline.errors import PageError
 from pipeline.evidence import evidence_boxes
 from pipeline.markers import Attempt, Markers
 from pipeline.reader import ModelAnswer, Reader
 from pipeline.records import (
     STATUSES,
+    Ask,
     Bundle,
     BundleResult,
     Failure,
+    Image,
     PageAnswer,
     PageImage,
     PageReport,
@@ -60,8 +61,7 @@ class BundleAnswerer:
         attempt = self.markers.begin(bundle.bundle_id)
         answers: list[PageAnswer] = []
         pages: list[PageReport] = []
-        for image in rendered.images:
-            mine, report = self._page(bundle, image, attempt)
+        for mine, report in self._pages(rendered, attempt):
             answers.extend(mine)
             pages.append(report)
         if attempt.number > 1:
@@ -80,31 +80,59 @@ class BundleAnswerer:
             attempt=attempt.number,
         )
 
-    def _page(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
-        report = _report(image)
+    def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Iterator[tuple[list[PageAnswer], PageReport]]:
+        """The rows of each page, in the order of the pages.
+
+        The first time, questions of several pages decode together. After a crash the pages go one by one, so that the
+        one that does it is known.
+        """
+        if attempt.number > 1:
+            for image in rendered.images:
+                yield self._page_alone(rendered.bundle, image, attempt)
+            return
+        found: dict[int, tuple[list[PageAnswer], PageReport]] = {}
+        try:
+            for number, answers in self.reader.answer_pages(self._begun(rendered)):
+                found[number] = _rows(rendered.bundle, rendered.images[number], answers, attempt)
+                self.page_started_at = time.monotonic()  # of the next, or of what is left in the pool
+        finally:
+            self.page_started_at = None
+        yield from (found[number] for number in range(len(rendered.images)))
+
+    def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Image, list[Ask]]]:
+        for number, image in enumerate(rendered.images):
+            self.page_started_at = time.monotonic()
+            _reset_peak_memory()
+            yield number, decode_image(image), rendered.bundle.asks_of(image.document_id, image.page)
+
+    def _page_alone(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
         if (image.document_id, image.page) in attempt.crashed:
             failure = Failure(
                 "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
             )
-            return list(_failed(bundle, image.document_id, image.page, failure)), report
-        if attempt.number > 1:
-            self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
+            return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
+        self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
         asks = bundle.asks_of(image.document_id, image.page)
         self.page_started_at = time.monotonic()
         _reset_peak_memory()
         try:
-            found = self.reader.answer_page(decode_image(image), asks)
-        except PageError as error:
-            failure = Failure(error.stage, error.error_type, error.message, attempt.number)
-            return list(_failed(bundle, image.document_id, image.page, failure)), report
-        except InputError as error:
-            failure = Failure("infer", "InputError", str(error), attempt.number)
-            return list(_failed(bundle, image.document_id, image.page, failure)), report
+            ((_, found),) = self.reader.answer_pages(iter([(0, decode_image(image), asks)]))
         finally:
             self.page_started_at = None
-        units = _units_by_question(bundle, image.document_id, image.page)
-        rows = [_row(image, units[ask.question_id], answer) for ask, answer in zip(asks, found, strict=True)]
-        return rows, _measured(report, found)
+        return _rows(bundle, image, found, attempt)
+
+
+def _rows(
+    bundle: Bundle, image: PageImage, found: list[ModelAnswer] | PageError, attempt: Attempt
+) -> tuple[list[PageAnswer], PageReport]:
+    """A row for every question of a page, answered or failed."""
+    if isinstance(found, PageError):
+        failure = Failure(found.stage, found.error_type, found.message, attempt.number)
+        return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
+    units = _units_by_question(bundle, image.document_id, image.page)
+    asks = bundle.asks_of(image.document_id, image.page)
+    rows = [_row(image, units[ask.question_id], answer) for ask, answer in zip(asks, found, strict=True)]
+    return rows, _measured(_report(image), found)
 
 
 def _units_by_question(bundle: Bundle, document_id: str, page: int) -> dict[str, Unit]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
+from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.processor import Processor
 from pipeline.records import Ask, Image
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,17 @@ class Reader:
     Args:
         model: from :func:`glimpseprune.load`.
         processor: of the same checkpoint.
+        share: run what the questions of a page have in common once.
+
+    Attributes:
+        pool_bytes: what the caches of unfinished answers may take; beyond it no further page is begun.
     """
 
-    def __init__(self, model: gp.GlimpseModel, processor: Processor) -> None:
+    def __init__(self, model: gp.GlimpseModel, processor: Processor, share: bool = True) -> None:
         self.model = model
         self.processor = processor
+        self.share = share
+        self.pool_bytes = _pool_bytes(model.backbone.device)
 
     @classmethod
     def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> Reader:
@@ -93,50 +105,130 @@ class Reader:
         Raises:
             PageError: one question alone does not fit into the device's memory.
         """
-        pixels, grid = self.processor.image(page)
-        prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
-        rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
-        return self._answer(asks, prompts, rules, pixels.to(self.model.backbone.device), grid)
+        pool = self._pool()
+        opened = self._open(page, asks, keep)
+        opened.enter(pool, 0)
+        while len(pool):
+            self._step(pool)
+        return opened.answers(self, pool, 0)
+
+    def answer_pages(
+        self, pages: Iterable[tuple[Key, Image, Sequence[Ask]]]
+    ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
+        """Answer the questions of many pages, decoding those of several pages together.
+
+        Args:
+            pages: a key of its own for each page, its pixels and its questions; taken one by one, when there is room.
+
+        Yields:
+            Each key with the answers, or with why there are none; pages that are done early come early.
+        """
+        pool = self._pool()
+        waiting: dict[Key, _OpenPage] = {}
+        for key, page, asks in pages:
+            try:
+                opened = self._open(page, asks, None)
+            except (PageError, InputError) as error:
+                yield key, error if isinstance(error, PageError) else PageError("infer", "InputError", str(error))
+                continue
+            waiting[key] = opened
+            opened.enter(pool, key)
+            while pool.nbytes > self.pool_bytes and len(pool):
+                self._step(pool)
+            yield from self._done(waiting, pool)
+        while waiting:
+            self._step(pool)
+            yield from self._done(waiting, pool)
+
+    def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
+        """Take the pages out whose questions are all answered."""
+        for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
+            yield key, waiting.pop(key).answers(self, pool, key)
+
+    def _pool(self) -> gp.DecodePool:
+        return gp.DecodePool(self.model.backbone, self.model.eos_token_ids, self.model.repetition_penalty)
+
+    @torch.inference_mode()
+    def _step(self, pool: gp.DecodePool) -> None:
+        pool.step()
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
         """Rows and columns of visual tokens that a page image has."""
         _, (rows, columns) = self.processor.image(page)
         return rows // self.processor.merge_size, columns // self.processor.merge_size
 
-    def _answer(
-        self, asks: Sequence[Ask], prompts: list[Tensor], rules: list[Keep], pixels: Tensor, grid: tuple[int, int]
-    ) -> list[ModelAnswer]:
-        limits = [ask.max_new_tokens for ask in asks]
+    def _open(self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None) -> _OpenPage:
+        pixels, grid = self.processor.image(page)
+        prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
+        rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
+        sequences, stats = self._prefill(prompts, rules, pixels.to(self.model.backbone.device), grid)
+        merge = self.processor.merge_size
+        return _OpenPage(tuple(asks), prompts, sequences, stats, (grid[0] // merge, grid[1] // merge))
+
+    def _prefill(
+        self, prompts: list[Tensor], rules: list[Keep], pixels: Tensor, grid: tuple[int, int]
+    ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
+        """All questions of a page at once, or, when memory runs out, one half after the other."""
         try:
-            out = gp.generate_page(self.model, prompts, pixels, grid, rules, limits)
+            return gp.prefill_page(self.model, prompts, pixels, grid, rules, self.share)
         except torch.OutOfMemoryError as error:
-            if len(asks) == 1:
+            if len(prompts) == 1:
+                merge = self.processor.merge_size
                 raise PageError(
                     "infer",
                     "OutOfMemory",
-                    f"one question on {grid[0] // self.processor.merge_size * grid[1] // self.processor.merge_size} "
-                    "visual tokens does not fit into the device's memory; lower --dpi or --max-visual-tokens",
+                    f"one question on {grid[0] // merge * grid[1] // merge} visual tokens does not fit into the "
+                    "device's memory; lower --dpi or --max-visual-tokens",
                 ) from error
-        else:
-            merge = self.processor.merge_size
-            return [self._one(out, i, (grid[0] // merge, grid[1] // merge)) for i in range(len(asks))]
         # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
         torch.cuda.empty_cache()
-        half = len(asks) // 2
-        return [
-            *self._answer(asks[:half], prompts[:half], rules[:half], pixels, grid),
-            *self._answer(asks[half:], prompts[half:], rules[half:], pixels, grid),
-        ]
+        half = len(prompts) // 2
+        first = self._prefill(prompts[:half], rules[:half], pixels, grid)
+        second = self._prefill(prompts[half:], rules[half:], pixels, grid)
+        return first[0] + second[0], first[1] + second[1]
 
-    def _one(self, out: gp.Output, i: int, grid: tuple[int, int]) -> ModelAnswer:
-        tokens, scores = out.sequences[i], out.scores[i]
+
+@dataclass(slots=True)
+class _OpenPage:
+    """A page whose questions are prefilled and not all answered."""
+
+    asks: tuple[Ask, ...]
+    prompts: list[Tensor]
+    sequences: list[gp.Prefilled]
+    stats: list[gp.PruneStats]
+    grid: tuple[int, int]
+
+    def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
+        """Put every question into the pool."""
+        for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
+            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
+
+    def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
+        """Whether the pool has all answers."""
+        return all((key, i) in pool.done for i in range(len(self.asks)))
+
+    def answers(self, reader: Reader, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
+        """Take the answers out of the pool."""
+        return [self._answer(reader, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
+
+    def _answer(self, reader: Reader, decoded: gp.Decoded, i: int) -> ModelAnswer:
+        sequence, stats = self.sequences[i], self.stats[i]
+        stats.decode_ms = decoded.decode_ms
+        scored = sequence.scores is not None
         return ModelAnswer(
-            text=self.processor.text(tokens),
-            finish_reason="stop" if int(tokens[-1]) in self.model.eos_token_ids else "length",
-            confidence=math.exp(float(out.logprobs[i].mean())),
-            new_tokens=len(tokens),
-            stats=out.stats[i],
-            keep=None if scores is None else out.keep[i].cpu().numpy(),
-            scores=None if scores is None else scores.cpu().numpy(),
-            grid=grid,
+            text=reader.processor.text(torch.tensor(decoded.tokens)),
+            finish_reason="stop" if decoded.tokens[-1] in reader.model.eos_token_ids else "length",
+            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
+            new_tokens=len(decoded.tokens),
+            stats=stats,
+            keep=sequence.keep.cpu().numpy() if scored else None,
+            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
+            grid=self.grid,
         )
+
+
+def _pool_bytes(device: torch.device) -> int:
+    """What the caches of unfinished answers may take: half of what the weights left free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 2
+    return int(psutil.virtual_memory().available) // 2 // (os.cpu_count() or 1)  # each core may hold an actor

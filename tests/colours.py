@@ -6,15 +6,16 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pymupdf
 
 from glimpseprune.stats import PruneStats
 from jobs.stages import ActorConfig
 from pipeline.answerer import BundleAnswerer
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, PageError
 from pipeline.folder import Folder
 from pipeline.markers import Markers
 from pipeline.reader import ModelAnswer
@@ -40,7 +41,16 @@ class ColourReader:
         self.pids = pids
         self.seconds = seconds
 
-    def answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
+    def answer_pages(
+        self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
+    ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
+        for key, page, asks in pages:
+            try:
+                yield key, self._answer_page(page, asks)
+            except PageError as error:
+                yield key, error
+
+    def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
         colour = tuple(int(value) for value in page[page.shape[0] // 2, page.shape[1] // 2])
         if self.pids is not None:
             from jobs import stages

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from glimpseprune.errors import InputError
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
 from pipeline.errors import PageError
@@ -43,7 +45,18 @@ class FakeReader:
         self.raises = list(raises)
         self.pages = 0
 
-    def answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
+    def answer_pages(
+        self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
+    ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
+        for key, page, asks in pages:
+            try:
+                yield key, self._answer_page(page, asks)
+            except PageError as error:
+                yield key, error
+            except InputError as error:
+                yield key, PageError("infer", "InputError", str(error))
+
+    def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
         self.pages += 1
         error = self.raises.pop(0) if self.raises else None
         if error is not None:

@@ -96,10 +96,49 @@ def test_questions_about_a_page_equal_single_calls(reader: Reader) -> None:
             assert answer.keep.tolist() == out.keep[0].tolist()
 
 
+@pytest.mark.parametrize("room", [0, 1 << 30], ids=["no room", "much room"])
+@pytest.mark.parametrize("share", [True, False])
+def test_pages_together_are_pages_alone(reader: Reader, room: int, share: bool) -> None:
+    pages = {number: (page(number, 112 + 28 * number), ASKS[number % 2 :]) for number in range(5)}
+    alone = {number: reader.answer_page(*one) for number, one in pages.items()}
+    pooled = Reader(reader.model, reader.processor, share)
+    pooled.pool_bytes = room
+    together = dict(pooled.answer_pages((number, *one) for number, one in pages.items()))
+    assert sorted(together) == sorted(alone)
+    for number, want in alone.items():
+        found = together[number]
+        assert not isinstance(found, PageError)
+        for ours, theirs in zip(found, want, strict=True):
+            assert (ours.text, ours.new_tokens, ours.finish_reason) == (
+                theirs.text,
+                theirs.new_tokens,
+                theirs.finish_reason,
+            )
+            assert (ours.keep is None) == (theirs.keep is None)
+            if ours.keep is not None:
+                assert np.array_equal(ours.keep, theirs.keep)
+            assert ours.confidence == pytest.approx(theirs.confidence, rel=1e-4)
+
+
+def test_a_page_that_does_not_fit_costs_that_page(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = gp.prefill_page
+
+    def small(model: Any, prompts: list[Any], pixels: Any, *args: Any) -> Any:
+        if pixels.shape[0] > 400:
+            raise torch.OutOfMemoryError("full")
+        return original(model, prompts, pixels, *args)
+
+    monkeypatch.setattr(gp, "prefill_page", small, raising=False)
+    pages = [("small", page(0), ASKS), ("large", page(1, 308, 308), ASKS), ("other", page(2), ASKS)]
+    found = dict(reader.answer_pages(iter(pages)))
+    assert isinstance(found["large"], PageError)
+    assert [len(found[name]) for name in ("small", "other")] == [3, 3]  # type: ignore[arg-type]
+
+
 def test_out_of_memory_halves_the_questions(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     want = [answer.text for answer in reader.answer_page(page(), ASKS)]
     sizes: list[int] = []
-    original = gp.generate_page
+    original = gp.prefill_page
 
     def small(model: Any, prompts: list[Any], *args: Any) -> Any:
         sizes.append(len(prompts))
@@ -107,14 +146,14 @@ def test_out_of_memory_halves_the_questions(reader: Reader, monkeypatch: pytest.
             raise torch.OutOfMemoryError("full")
         return original(model, prompts, *args)
 
-    monkeypatch.setattr(gp, "generate_page", small, raising=False)
+    monkeypatch.setattr(gp, "prefill_page", small, raising=False)
     assert [answer.text for answer in reader.answer_page(page(), ASKS)] == want
     assert sizes == [3, 1, 2, 1, 1]
 
     def never(*_: Any) -> Any:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(gp, "generate_page", never, raising=False)
+    monkeypatch.setattr(gp, "prefill_page", never, raising=False)
     with pytest.raises(PageError, match="OutOfMemory.*88 visual tokens"):
         reader.answer_page(page(), ASKS)
 
