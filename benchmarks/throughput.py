@@ -191,7 +191,7 @@ def reused_prefix(model: GlimpseModel, work: Work) -> None:
             out = text(inputs_embeds=hidden, position_ids=positions, past_key_values=cache).last_hidden_state
             token = base.lm_head(out[:, -1:]).argmax(-1)
             hidden, positions = backbone.embed_tokens(token), positions[..., -1:] + 1
-        cache.crop(shared)
+        cache.crop(shared - cache.get_seq_length())
 
 
 def glimpse_alone(model: GlimpseModel, work: Work) -> None:
