@@ -14,12 +14,12 @@ from glimpseprune.qwen2_5_vl import rope_positions
 from glimpseprune.training.trainer import train
 from pipeline.nano import recipe, vocabulary
 from pipeline.nano.export import export
-from pipeline.nano.language import IGNORE, AnswerHeads, answer_losses, text_rotary
+from pipeline.nano.language import AnswerHeads, answer_losses, text_rotary
 from pipeline.nano.muon import orthogonalise
 from pipeline.nano.pages import LENGTH, page_batch
 from pipeline.nano.recipe import SOURCES, Phase
 from pipeline.nano.shape import make_model
-from pipeline.nano.targets import CHARSET, character_targets
+from pipeline.nano.targets import CHARSET, IGNORE, character_targets
 from pipeline.nano.task import NanoTask
 from pipeline.nano.text_pages import text_batch
 from pipeline.nano.tower import merge, raster_order, run_tower, vision_rotary
@@ -105,6 +105,15 @@ class TestTargets:
         assert found.where.tolist() == [0, 0, 0, 1, -1]
         assert found.slot.tolist() == [0, 1, 2, 0, -1]
 
+    def test_what_lies_on_a_border_is_not_insisted_on(self) -> None:
+        classes = np.array([5, 6, 7])
+        x, y = np.array([27.8, 10.0, 40.0], np.float32), np.array([14.0, 40.0, 27.3], np.float32)
+        found = character_targets(classes, x, y, 84, 84)
+        assert found.unsure.tolist() == [[True, True, False], [False, False, False], [False, False, False]]
+        assert found.blurred.tolist() == [True, False, True]
+        assert (found.cell[0, :2] == -100).all()
+        assert found.cell[1, 0].tolist() == [6, 0, 0, 0, 0, 0, 0, 0]
+
     def test_a_space_gives_way(self) -> None:
         found = character_targets(
             np.array([5, 1]), np.array([1.0, 2.0], np.float32), np.array([1.0, 1.0], np.float32), 28, 28
@@ -121,11 +130,11 @@ class TestTargets:
         for page, question, place in (asked.pointer >= 0).nonzero().tolist():
             cell = int(asked.pointer[page, question, place])
             slot = int(asked.slot[page, question, place])
-            if slot >= 0:
+            if slot >= 0 and int(cells[page, cell, slot]) >= 0:
                 spelled += 1
                 printed = CHARSET[int(cells[page, cell, slot]) - 1]
                 assert printed == chr(int(asked.targets[page, question, place]))
-        assert spelled > 100
+        assert spelled > 60
 
     def test_same_seed_same_batch(self) -> None:
         one, other = page_batch(9, 2, SMALL, 4, 1), page_batch(9, 2, SMALL, 4, 1)

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from pipeline.nano import vocabulary
 from pipeline.nano.shape import HEADS, ROPE_SECTIONS, ROPE_THETA, WIDTH
-from pipeline.nano.targets import SLOTS
+from pipeline.nano.targets import IGNORE, SLOTS
 from pipeline.nano.tower import Rotary, linear, rms_norm, rotate, swiglu
 from pipeline.samples.fields import FIELDS
 
-IGNORE = -100
 TAGS = 2 * len(FIELDS) + 1  # nothing, value of a field, label of a field
 OFFSETS = 24  # places in a value
 POINTER_LAYERS = (2, 3)  # their head 0 is taught to look at the cell of the character to write

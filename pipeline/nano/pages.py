@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.nano import vocabulary
-from pipeline.nano.language import IGNORE, OFFSETS, Questions
+from pipeline.nano.language import OFFSETS, Questions
 from pipeline.nano.shape import CELL
-from pipeline.nano.targets import CLASS_OF, CharacterTargets, character_targets
+from pipeline.nano.targets import CLASS_OF, IGNORE, CharacterTargets, character_targets
 from pipeline.nano.text_pages import PIXELS_PER_POINT
 from pipeline.nano.tower import cells_in_window_order, in_window_order
 from pipeline.samples import Family, Sample, make_sample
@@ -80,7 +80,7 @@ def page_batch(seed: int, count: int, family: Family, asked: int, absent: int) -
                 vocabulary.question_ids(phrase(rng, key)),
                 vocabulary.answer_ids(answer),
                 _NUMBER[key],
-                (place[mine], targets.where[mine], targets.slot[mine]) if answer != ABSENT else None,
+                _printed(place, targets, mine) if answer != ABSENT else None,
             )
     return PageBatch(
         torch.from_numpy(np.stack(pixels)),
@@ -125,6 +125,16 @@ def _tag(
     first = np.flatnonzero(values)[::-1]
     out["offsets"][targets.where[first]] = np.minimum(place[first], OFFSETS - 1)
     out["starts"][targets.where[first]] = np.where(targets.slot[first] >= 0, targets.slot[first], IGNORE)
+    for array in out.values():
+        array[targets.unsure.ravel()] = IGNORE
+
+
+def _printed(
+    place: npt.NDArray[np.int64], targets: CharacterTargets, mine: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Place in the value, cell and slot of a value's characters, of those for which it can be said."""
+    sure = mine & ~targets.blurred
+    return place[sure], targets.where[sure], targets.slot[sure]
 
 
 def _choose(rng: random.Random, sample: Sample, asked: int, absent: int) -> list[tuple[str, str]]:

@@ -18,7 +18,12 @@ NOTHING, BLANK = 0, 1  # classes: no character here, and a space
 CLASSES = len(CHARSET) + 1
 COLUMNS = 4  # a patch is told apart in so many columns
 SLOTS = 8  # characters of a cell, in reading order
+IGNORE = -100  # class of what is not to be learned
+# Of a character on the border of two cells, half a pixel decides whose it is. To insist on that teaches the tower to
+# call it "nothing" on both sides; left alone, the answers teach it to be seen from both.
+CELL_MARGIN, POINTER_MARGIN = 0.5, 1.0  # pixels
 
+Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
@@ -32,12 +37,17 @@ class CharacterTargets:
         cell: ``[rows, columns, SLOTS]``, the characters of each cell in reading order.
         where: for each character given, its cell in raster order, -1 outside the image.
         slot: for each character given, its place among its cell's characters, -1 where the cell has too many.
+        unsure: ``[rows, columns]`` bool, cells with a character on their border, on this side or the other; their
+            slots are ``IGNORE`` in ``cell``.
+        blurred: for each character given, whether its middle is too close to a border to say in which cell it is.
     """
 
     patch: Ints
     cell: Ints
     where: Ints
     slot: Ints
+    unsure: Bools
+    blurred: Bools
 
 
 def character_targets(classes: Ints, x: Floats, y: Floats, height: int, width: int) -> CharacterTargets:
@@ -62,4 +72,27 @@ def character_targets(classes: Ints, x: Floats, y: Floats, height: int, width: i
     fits = rank < SLOTS
     slot[order[fits]] = rank[fits]
     cell[where[order[fits]], rank[fits]] = classes[order[fits]]
-    return CharacterTargets(patch, cell.reshape(rows, columns, SLOTS), where, slot)
+    unsure = _border_cells(x, y, rows, columns)
+    cell[unsure.ravel()] = IGNORE
+    blurred = (_to_border(x) < POINTER_MARGIN) | (_to_border(y) < POINTER_MARGIN)
+    return CharacterTargets(patch, cell.reshape(rows, columns, SLOTS), where, slot, unsure, blurred)
+
+
+def _to_border(at: Floats) -> Floats:
+    """Distance of coordinates to the nearest border of a cell, in pixels."""
+    distance: Floats = np.minimum(at % CELL, CELL - at % CELL)
+    return distance
+
+
+def _border_cells(x: Floats, y: Floats, rows: int, columns: int) -> Bools:
+    """Cells on either side of a border that a character's middle lies on, ``[rows, columns]``."""
+    unsure = np.zeros((rows, columns), bool)
+    home = np.floor(y / CELL).astype(int), np.floor(x / CELL).astype(int)
+    for dy in (-CELL_MARGIN, 0.0, CELL_MARGIN):
+        for dx in (-CELL_MARGIN, 0.0, CELL_MARGIN):
+            moved = np.floor((y + dy) / CELL).astype(int), np.floor((x + dx) / CELL).astype(int)
+            crossed = (moved[0] != home[0]) | (moved[1] != home[1])
+            for row, column in (home, moved):
+                inside = crossed & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+                unsure[row[inside], column[inside]] = True
+    return unsure
