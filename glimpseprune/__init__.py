@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from glimpseprune.addon import save_addon
     from glimpseprune.errors import AddonError, GlimpseError, InputError, StackError, UnsupportedModelError
     from glimpseprune.generation import Output, generate, generate_page, prefill_page
+    from glimpseprune.greedy import Decoded
     from glimpseprune.model import GlimpseModel, load, new_glimpse
-    from glimpseprune.pool import Decoded, DecodePool
+    from glimpseprune.pool import DecodePool
     from glimpseprune.prefill import Prefilled
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
@@ -42,7 +43,7 @@ __all__ = [
 _HOME = {
     "AddonError": "errors",
     "DecodePool": "pool",
-    "Decoded": "pool",
+    "Decoded": "greedy",
     "GlimpseError": "errors",
     "GlimpseModel": "model",
     "InputError": "errors",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from glimpseprune.addon_config import BaseShape
-from glimpseprune.cache import Continuation, PoolCache, PrefillCache
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -47,6 +46,13 @@ class EncodedImage:
     tokens: Tensor
     features: tuple[Tensor, ...]
     grid: tuple[int, int]
+
+
+class Cache(Protocol):
+    """What a decoder layer writes its keys and values to."""
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Take the new tokens' keys and values ``[B, H_kv, T, d]``; return all that they attend to."""
 
 
 class Backbone(Protocol):
@@ -99,7 +105,7 @@ class Backbone(Protocol):
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | PoolCache | Continuation,
+        cache: Cache,
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:

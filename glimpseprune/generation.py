@@ -10,16 +10,21 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
+from glimpseprune.cache import PrefillCache
+from glimpseprune.dense import answer_together
 from glimpseprune.errors import InputError
+from glimpseprune.greedy import Greedy
 from glimpseprune.model import GlimpseModel
 from glimpseprune.pool import DecodePool
-from glimpseprune.prefill import Prefilled, prefill_full, prefill_glimpse
+from glimpseprune.prefill import Prefilled, next_position, prefill_full, prefill_glimpse
 from glimpseprune.rule import KeepRule
 from glimpseprune.shared import ask, read_prefix, shared_prefix
 from glimpseprune.stats import PruneStats, now_ms
 
 Keep = KeepRule | Tensor | None
 """Which visual tokens of an item stay: by a rule, exactly those of a mask (bool ``[N]``), or all."""
+
+_NO_ADDON = "a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None"
 
 
 @dataclass(slots=True)
@@ -86,7 +91,8 @@ def generate_page(
         grid: rows and columns of patches.
         rule: as in :func:`generate`.
         max_new_tokens: as in :func:`generate`.
-        share: also run layers 0..K once over what the pruned prompts have in common; the answers are the same.
+        share: also run what the prompts have in common once, through layers 0..K where they are pruned and through all
+            layers where they are not; the answers are the same.
 
     Raises:
         InputError: as in :func:`generate`.
@@ -101,6 +107,7 @@ def prefill_page(
     pixels: Tensor,
     grid: tuple[int, int],
     rules: Sequence[Keep],
+    limits: Sequence[int],
     share: bool = True,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.pool.DecodePool`.
@@ -111,12 +118,13 @@ def prefill_page(
         pixels: as in :func:`generate_page`.
         grid: as in :func:`generate_page`.
         rules: one for each prompt.
+        limits: new tokens at most, for each prompt.
         share: as in :func:`generate_page`.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, share)
+    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, limits, share)
 
 
 def _generate(
@@ -130,7 +138,7 @@ def _generate(
     limits = _one_each(max_new_tokens, len(prompts), "max_new_tokens")
     if any(limit < 1 for limit in limits):
         raise InputError(f"max_new_tokens has to be at least 1, got {min(limits)}")
-    sequences, stats = _prefill_all(model, prompts, rules, share)
+    sequences, stats = _prefill_all(model, prompts, rules, limits, share)
     first_logits = torch.stack([sequence.logits for sequence in sequences])
     pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
     for row, (prompt, sequence, limit) in enumerate(zip(prompts, sequences, limits, strict=True)):
@@ -150,17 +158,17 @@ def _generate(
 
 
 def _prefill_all(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], share: bool
+    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     if model.glimpse is None and any(one is not None for one in rules):
-        raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
+        raise InputError(_NO_ADDON)
     sequences: list[Prefilled] = []
     stats: list[PruneStats] = []
     first = 0
     while first < len(prompts):
         count = _same_images(prompts[first:])
         some = slice(first, first + count)
-        prefilled, measured = _prefill(model, prompts[some], rules[some], share)
+        prefilled, measured = _prefill(model, prompts[some], rules[some], limits[some], share)
         sequences += prefilled
         stats += measured
         first += count
@@ -193,33 +201,75 @@ def _same_images(prompts: Sequence[Prompt]) -> int:
 
 
 def _prefill(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], share: bool
+    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
 ) -> tuple[list[Prefilled], list[PruneStats]]:
-    """Prefill prompts about the same images; those that are pruned share what does not depend on the question."""
+    """Prefill prompts about the same images, what does not depend on the question once."""
     images, vision_ms = _encode(model, prompts[0])
-    together = [i for i, rule in enumerate(rules) if rule is not None and images] if share else []
-    sequences: dict[int, Prefilled] = {}
-    prefill_ms: dict[int, float] = {}
-    prefix_ms: float | None = None
-    prefix = shared_prefix([prompts[i] for i in together]) if len(together) > 1 else None
-    if prefix is not None and model.glimpse is not None:
-        start = now_ms(model.backbone.device)
-        page = read_prefix(model.backbone, model.glimpse, prefix, images)
-        read = now_ms(model.backbone.device)
-        pruning = [rule for rule in rules if rule is not None]
-        found = ask(model.backbone, model.glimpse, page, [prompts[i] for i in together], pruning)
-        each = (now_ms(model.backbone.device) - read) / len(together)
-        prefix_ms = read - start
-        sequences |= dict(zip(together, found, strict=True))
-        prefill_ms |= dict.fromkeys(together, each)
+    found: dict[int, tuple[Prefilled, PruneStats]] = {}
+    prefix_ms: list[float] = []
+    if share and images:
+        for pruned in (True, False):
+            rows = [i for i, rule in enumerate(rules) if (rule is not None) == pruned]
+            prefix = shared_prefix([prompts[i] for i in rows]) if len(rows) > 1 else None
+            if prefix is not None and (pruned or model.backbone.takes_bias):
+                mine = [prompts[i] for i in rows]
+                if pruned:
+                    pruning = [rule for rule in rules if rule is not None]
+                    together, ms = _pruned_together(model, prefix, images, mine, pruning)
+                else:
+                    together, ms = _unpruned_together(model, prefix, images, mine, [limits[i] for i in rows])
+                found |= dict(zip(rows, together, strict=True))
+                prefix_ms.append(ms)
     for i, (prompt, rule) in enumerate(zip(prompts, rules, strict=True)):
-        if i not in sequences:
+        if i not in found:
             start = now_ms(model.backbone.device)
-            sequences[i] = _prefill_alone(model, prompt, images, rule)
-            prefill_ms[i] = now_ms(model.backbone.device) - start
-    stats = [_stats(prompts[i], sequences[i], prefill_ms[i]) for i in range(len(prompts))]
-    stats[0].vision_ms, stats[0].prefix_ms = vision_ms, prefix_ms
-    return [sequences[i] for i in range(len(prompts))], stats
+            sequence = _prefill_alone(model, prompt, images, rule)
+            ms = now_ms(model.backbone.device) - start
+            found[i] = sequence, _stats(prompt, sequence, sequence.cache.nbytes // sequence.cache.tokens, ms)
+    sequences = [found[i][0] for i in range(len(prompts))]
+    stats = [found[i][1] for i in range(len(prompts))]
+    stats[0].vision_ms, stats[0].prefix_ms = vision_ms, sum(prefix_ms) if prefix_ms else None
+    return sequences, stats
+
+
+def _pruned_together(
+    model: GlimpseModel,
+    prefix: Prompt,
+    images: Sequence[EncodedImage],
+    prompts: Sequence[Prompt],
+    rules: Sequence[KeepRule | Tensor],
+) -> tuple[list[tuple[Prefilled, PruneStats]], float]:
+    """Each prompt pruned for itself, and the wall time of what they share in milliseconds."""
+    if model.glimpse is None:
+        raise InputError(_NO_ADDON)
+    start = now_ms(model.backbone.device)
+    page = read_prefix(model.backbone, model.glimpse, prefix, images)
+    read = now_ms(model.backbone.device)
+    sequences = ask(model.backbone, model.glimpse, page, prompts, rules)
+    each = (now_ms(model.backbone.device) - read) / len(prompts)
+    pairs = zip(prompts, sequences, strict=True)
+    return [(s, _stats(p, s, s.cache.nbytes // s.cache.tokens, each)) for p, s in pairs], read - start
+
+
+def _unpruned_together(
+    model: GlimpseModel,
+    prefix: Prompt,
+    images: Sequence[EncodedImage],
+    prompts: Sequence[Prompt],
+    limits: Sequence[int],
+) -> tuple[list[tuple[Prefilled, PruneStats]], float]:
+    """Each prompt answered with every token, and the wall time of what they share in milliseconds."""
+    greedy = Greedy(model.eos_token_ids, model.repetition_penalty)
+    decoded, logits, token_bytes, (prefix_ms, questions_ms) = answer_together(
+        model.backbone, prefix, images, prompts, limits, greedy
+    )
+    visual = sum(slots.numel() for slots in prefix.image_slots)
+    keep = torch.ones(visual, dtype=torch.bool, device=model.backbone.device)
+    found = []
+    for prompt, answer, row in zip(prompts, decoded, logits, strict=True):
+        sequence = Prefilled(PrefillCache(), row, next_position(prompt), None, keep, decoded=answer)
+        found.append((sequence, _stats(prompt, sequence, token_bytes, questions_ms / len(prompts))))
+    return found, prefix_ms
 
 
 def _prefill_alone(model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep) -> Prefilled:
@@ -228,17 +278,16 @@ def _prefill_alone(model: GlimpseModel, prompt: Prompt, images: Sequence[Encoded
     return prefill_full(model.backbone, prompt, images)
 
 
-def _stats(prompt: Prompt, sequence: Prefilled, prefill_ms: float) -> PruneStats:
-    kept_tokens, kept_bytes = sequence.cache.tokens, sequence.cache.nbytes
-    full_tokens = prompt.input_ids.numel()
+def _stats(prompt: Prompt, sequence: Prefilled, token_bytes: int, prefill_ms: float) -> PruneStats:
+    full, dropped = prompt.input_ids.numel(), int((~sequence.keep).sum())
     return PruneStats(
         visual_tokens=sequence.keep.numel(),
-        kept_tokens=int(sequence.keep.sum()),
+        kept_tokens=sequence.keep.numel() - dropped,
         floor_hit=sequence.floor_hit,
         cap_hit=sequence.cap_hit,
-        kv_tokens_full=full_tokens,
-        kv_tokens_kept=kept_tokens,
-        kv_bytes_full=kept_bytes // kept_tokens * full_tokens,
-        kv_bytes_kept=kept_bytes,
+        kv_tokens_full=full,
+        kv_tokens_kept=full - dropped,
+        kv_bytes_full=token_bytes * full,
+        kv_bytes_kept=token_bytes * (full - dropped),
         prefill_ms=prefill_ms,
     )

@@ -7,36 +7,15 @@ decoding step costs little more for many than for one.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import RepetitionPenaltyLogitsProcessor
 
 from glimpseprune.backbone import Backbone
 from glimpseprune.cache import PoolCache, PrefillCache
+from glimpseprune.greedy import Decoded, Greedy, Row
 from glimpseprune.prefill import Prefilled
 from glimpseprune.stats import now_ms
-
-
-@dataclass(slots=True)
-class Decoded:
-    """New tokens of one sequence, the log-probability of each, and its share of the wall time in milliseconds."""
-
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    decode_ms: float = 0.0
-
-
-@dataclass(slots=True)
-class _Sequence:
-    """A sequence in the pool; ``history`` is the unpruned prompt and what was generated, for the repetition penalty."""
-
-    key: Hashable
-    history: Tensor | None
-    limit: int
-    next_position: int
-    result: Decoded
 
 
 class DecodePool:
@@ -53,11 +32,10 @@ class DecodePool:
 
     def __init__(self, backbone: Backbone, eos_token_ids: frozenset[int], repetition_penalty: float = 1.0) -> None:
         self.backbone = backbone
-        self.eos_token_ids = eos_token_ids
-        self.penalty = RepetitionPenaltyLogitsProcessor(repetition_penalty) if repetition_penalty != 1.0 else None
+        self.greedy = Greedy(eos_token_ids, repetition_penalty)
         self.done: dict[Hashable, Decoded] = {}
-        self._rows: list[_Sequence] = []  # row i of the cache belongs to sequence i
-        self._waiting: list[tuple[_Sequence, PrefillCache]] = []  # put back when memory ran out
+        self._rows: list[tuple[Hashable, Row]] = []  # row i of the cache belongs to sequence i
+        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # put back when memory ran out
         self._cache = PoolCache()
 
     def __len__(self) -> int:
@@ -77,15 +55,17 @@ class DecodePool:
             prompt: its unpruned token ids ``[T]``.
             max_new_tokens: at least 1.
         """
-        start = now_ms(self.backbone.device)
-        history = prompt if self.penalty is not None else None
-        row = _Sequence(key, history, max_new_tokens, sequence.next_position, Decoded())
-        self._choose(sequence.logits[None], [row])
-        row.result.decode_ms = now_ms(self.backbone.device) - start
-        if self._over(row):
-            self.done[key] = row.result
+        if sequence.decoded is not None:
+            self.done[key] = sequence.decoded
             return
-        self._enter(row, sequence.cache)
+        start = now_ms(self.backbone.device)
+        row = Row(prompt, max_new_tokens, sequence.next_position)
+        self.greedy.choose(sequence.logits[None], [row])
+        row.result.decode_ms = now_ms(self.backbone.device) - start
+        if self.greedy.over(row):
+            self.done[key] = row.result
+        else:
+            self._enter(key, row, sequence.cache)
 
     def step(self) -> None:
         """One token for every sequence; the finished go to ``done``. With nothing to do, nothing happens.
@@ -110,13 +90,13 @@ class DecodePool:
             # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
             self._halve()
         self._cache.advance()
-        self._choose(logits, self._rows)
+        self.greedy.choose(logits, [row for _, row in self._rows])
         share = (now_ms(self.backbone.device) - start) / len(self._rows)
-        for row in self._rows:
-            row.result.decode_ms += share
         for place in reversed(range(len(self._rows))):
-            if self._over(self._rows[place]):
-                self.done[self._rows[place].key] = self._rows[place].result
+            key, row = self._rows[place]
+            row.result.decode_ms += share
+            if self.greedy.over(row):
+                self.done[key] = row.result
                 self._leave(place)
 
     def run(self) -> None:
@@ -127,8 +107,8 @@ class DecodePool:
     def _forward(self) -> Tensor:
         """The model on the last token of every sequence: ``[B, vocab]``."""
         device = self.backbone.device
-        tokens = torch.tensor([[row.result.tokens[-1]] for row in self._rows], device=device)
-        places = [row.next_position + len(row.result.tokens) - 1 for row in self._rows]
+        tokens = torch.tensor([[row.result.tokens[-1]] for _, row in self._rows], device=device)
+        places = [row.position for _, row in self._rows]
         hidden = self.backbone.embed_tokens(tokens)  # [B, 1, D]
         positions = torch.tensor(places, device=device)[None, :, None].expand(self.backbone.rotary_axes, -1, -1)
         rotary = self.backbone.rotary(positions)
@@ -137,26 +117,9 @@ class DecodePool:
             hidden = self.backbone.run_layer(layer, hidden, rotary, self._cache, filled)
         return self.backbone.logits(hidden[:, -1])
 
-    def _choose(self, logits: Tensor, rows: list[_Sequence]) -> None:
-        """Append to each sequence what the stock model's greedy search would, from logits ``[B, vocab]``."""
-        scores = logits
-        if self.penalty is not None:
-            pairs = zip(rows, logits, strict=True)
-            scores = torch.cat([self.penalty(row.history[None], one[None]) for row, one in pairs])  # type: ignore[index]
-        tokens = scores.argmax(dim=-1)
-        logprobs = logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            row.result.tokens.append(token)
-            row.result.logprobs.append(logprob)
-            if row.history is not None:
-                row.history = torch.cat([row.history, row.history.new_tensor([token])])
-
-    def _over(self, row: _Sequence) -> bool:
-        return row.result.tokens[-1] in self.eos_token_ids or len(row.result.tokens) >= row.limit
-
-    def _enter(self, row: _Sequence, cache: PrefillCache) -> None:
+    def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
         self._cache.add(cache, row.limit - len(row.result.tokens))
-        self._rows.append(row)
+        self._rows.append((key, row))
 
     def _leave(self, place: int) -> None:
         self._cache.drop(place)
@@ -165,7 +128,7 @@ class DecodePool:
 
     def _halve(self) -> None:
         for place in reversed(range(len(self._rows) // 2, len(self._rows))):
-            self._waiting.append((self._rows[place], self._cache.take(place)))
+            self._waiting.append((*self._rows[place], self._cache.take(place)))
             self._leave(place)
         self._cache.trim()
         torch.cuda.empty_cache()

@@ -16,6 +16,7 @@ from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
 from glimpseprune.cache import PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
+from glimpseprune.greedy import Decoded
 from glimpseprune.rule import KeepRule
 from glimpseprune.select import select
 
@@ -32,6 +33,7 @@ class Prefilled:
         keep: ``[N]`` bool.
         floor_hit: the rule's floor decided in some image.
         cap_hit: the rule's cap decided in some image.
+        decoded: the answer, where it was decoded together with others of its page; the cache is empty then.
     """
 
     cache: PrefillCache
@@ -41,6 +43,7 @@ class Prefilled:
     keep: Tensor
     floor_hit: bool = False
     cap_hit: bool = False
+    decoded: Decoded | None = None
 
 
 def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
 from glimpseprune.addon_config import BaseShape
-from glimpseprune.backbone import EncodedImage, Prompt, Rotary
-from glimpseprune.cache import Continuation, PoolCache, PrefillCache
+from glimpseprune.backbone import Cache, EncodedImage, Prompt, Rotary
 from glimpseprune.errors import InputError, UnsupportedModelError
 from glimpseprune.vip import grid_windows
 
@@ -198,7 +197,7 @@ class Qwen25VL:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: PrefillCache | PoolCache | Continuation,
+        cache: Cache,
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:

@@ -161,16 +161,17 @@ class Reader:
         pixels, grid = self.processor.image(page)
         prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
-        sequences, stats = self._prefill(prompts, rules, pixels.to(self.model.backbone.device), grid)
+        limits = [ask.max_new_tokens for ask in asks]
+        sequences, stats = self._prefill(prompts, rules, limits, pixels.to(self.model.backbone.device), grid)
         merge = self.processor.merge_size
         return _OpenPage(tuple(asks), prompts, sequences, stats, (grid[0] // merge, grid[1] // merge))
 
     def _prefill(
-        self, prompts: list[Tensor], rules: list[Keep], pixels: Tensor, grid: tuple[int, int]
+        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], pixels: Tensor, grid: tuple[int, int]
     ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
         """All questions of a page at once, or, when memory runs out, one half after the other."""
         try:
-            return gp.prefill_page(self.model, prompts, pixels, grid, rules, self.share)
+            return gp.prefill_page(self.model, prompts, pixels, grid, rules, limits, self.share)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1:
                 merge = self.processor.merge_size
@@ -183,8 +184,8 @@ class Reader:
         # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
         torch.cuda.empty_cache()
         half = len(prompts) // 2
-        first = self._prefill(prompts[:half], rules[:half], pixels, grid)
-        second = self._prefill(prompts[half:], rules[half:], pixels, grid)
+        first = self._prefill(prompts[:half], rules[:half], limits[:half], pixels, grid)
+        second = self._prefill(prompts[half:], rules[half:], limits[half:], pixels, grid)
         return first[0] + second[0], first[1] + second[1]
 
 

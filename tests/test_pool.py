@@ -11,7 +11,8 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune.cache import PoolCache, PrefillCache
-from glimpseprune.pool import Decoded, DecodePool
+from glimpseprune.greedy import Decoded
+from glimpseprune.pool import DecodePool
 from glimpseprune.prefill import Prefilled, prefill_glimpse
 from tests.batches import item
 from tests.tiny_model import make_tiny_addon, make_tiny_checkpoint

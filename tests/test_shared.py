@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune.backbone import Prompt
+from glimpseprune.dense import answer_together
+from glimpseprune.greedy import Greedy
 from glimpseprune.prefill import Prefilled, prefill_glimpse
 from glimpseprune.shared import ask, check_prefix, read_prefix, shared_prefix
 from tests.batches import item
@@ -73,6 +76,29 @@ def test_together_is_alone(base: Path, tmp_path: Path, changes: dict[str, Any], 
     together = ask(model.backbone, model.glimpse, page, prompts, rules)
     for prompt, rule, found in zip(prompts, rules, together, strict=True):
         _assert_same(found, prefill_glimpse(model.backbone, model.glimpse, prompt, images, rule))
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
+    model = replace(gp.load(base, device="cpu"), repetition_penalty=penalty)
+    prompts = _prompts(model, [1, 7, 3], [(4, 6), (2, 2)])
+    first = item([(4, 6), (2, 2)], 0, 0)
+    images = [model.backbone.encode(p, g, ()) for p, g in zip(prompts[0].pixels, prompts[0].grids, strict=True)]
+    prefix = shared_prefix(prompts)
+    assert prefix is not None
+    limits = [9, 1, 6]
+    with torch.inference_mode():
+        decoded, logits, token_bytes, _ = answer_together(
+            model.backbone, prefix, images, prompts, limits, Greedy(model.eos_token_ids, penalty)
+        )
+    for prompt, limit, answer, row in zip(prompts, limits, decoded, logits, strict=True):
+        ids = prompt.input_ids[None]
+        inputs = {**first, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        alone = gp.generate(model, inputs, rule=None, max_new_tokens=limit)
+        assert answer.tokens == alone.sequences[0].tolist()
+        assert answer.logprobs == pytest.approx(alone.logprobs[0].tolist(), abs=1e-4)
+        torch.testing.assert_close(row, alone.first_logits[0], rtol=1e-4, atol=1e-4)
+        assert token_bytes * ids.numel() == alone.stats[0].kv_bytes_full
 
 
 def test_a_page_can_be_asked_again(base: Path, tmp_path: Path) -> None:
