@@ -13,7 +13,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/docpipe demo --out demo
+	$(BIN)/python -m tests.tiny_model demo/model
+	@echo 'The model is tiny and random: it shows every step of a run, and its answers mean nothing.'
+	$(BIN)/docpipe demo --out demo --model demo/model/base --glimpse demo/model/glimpse
 
 test: setup
 	$(BIN)/python -m pytest
