@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import glimpseprune as gp
@@ -95,7 +96,8 @@ def prefill_flops(reader: Reader, page: Any, question: str, rule: gp.KeepRule | 
     layers = () if glimpse is None else glimpse.config.selected_visual_layers
     with torch.no_grad():
         image = reader.model.backbone.encode(pixels, grid, layers)
-        with FlopCounterMode(display=False) as counter:
+        # Fused attention is not counted on a CPU; written out, it is.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             if rule is None or glimpse is None:
                 prefill_full(reader.model.backbone, prompt, [image])
             else:
