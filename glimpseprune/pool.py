@@ -46,6 +46,7 @@ class DecodePool:
         """Bytes of the keys and values that are held, the room for what is to come included."""
         return self._cache.nbytes
 
+    @torch.inference_mode()
     def add(self, key: Hashable, sequence: Prefilled, prompt: Tensor, max_new_tokens: int) -> None:
         """Take a sequence in; its first token is known from its prefill.
 
@@ -67,6 +68,7 @@ class DecodePool:
         else:
             self._enter(key, row, sequence.cache)
 
+    @torch.inference_mode()
     def step(self) -> None:
         """One token for every sequence; the finished go to ``done``. With nothing to do, nothing happens.
 

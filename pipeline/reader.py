@@ -109,7 +109,7 @@ class Reader:
         opened = self._open(page, asks, keep)
         opened.enter(pool, 0)
         while len(pool):
-            self._step(pool)
+            pool.step()
         return opened.answers(self, pool, 0)
 
     def answer_pages(
@@ -134,10 +134,10 @@ class Reader:
             waiting[key] = opened
             opened.enter(pool, key)
             while pool.nbytes > self.pool_bytes and len(pool):
-                self._step(pool)
+                pool.step()
             yield from self._done(waiting, pool)
         while waiting:
-            self._step(pool)
+            pool.step()
             yield from self._done(waiting, pool)
 
     def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
@@ -147,10 +147,6 @@ class Reader:
 
     def _pool(self) -> gp.DecodePool:
         return gp.DecodePool(self.model.backbone, self.model.eos_token_ids, self.model.repetition_penalty)
-
-    @torch.inference_mode()
-    def _step(self, pool: gp.DecodePool) -> None:
-        pool.step()
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
         """Rows and columns of visual tokens that a page image has."""

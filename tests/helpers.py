@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from glimpseprune.errors import InputError
 from glimpseprune.rule import KeepRule
@@ -74,3 +75,19 @@ class FakeReader:
 
 def page_error() -> PageError:
     return PageError("infer", "OutOfMemory", "too large")
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """Equal in everything, floats to one in ten thousand: how a sum is split among threads changes its last digits."""
+    if isinstance(expected, float) and isinstance(found, float):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_alike(found[key], value)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    else:
+        assert found == expected
