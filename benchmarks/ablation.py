@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--pages", type=int, default=40, help="held out, to measure on")
+    parser.add_argument("--dpi", type=int, help="of the pages; the model's own by default")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     train_set, test_set = args.out / "train", args.out / "test"
@@ -212,7 +213,8 @@ def main() -> None:
     done = args.out / "rows.jsonl"
     rows = [json.loads(line) for line in done.read_text().splitlines()] if done.is_file() else []
     with RenderChild() as child:
-        images = PageImages(child, default_dpi(args.model), read_pixel_budget(resolve_model(args.model), None))
+        dpi = args.dpi or default_dpi(args.model)
+        images = PageImages(child, dpi, read_pixel_budget(resolve_model(args.model), None))
         for variant in [None, *variants(reader.model.backbone.num_layers)]:
             name = "unpruned" if variant is None else variant.name
             if any(row["variant"] == name for row in rows):
