@@ -26,7 +26,7 @@ from glimpseprune.glimpse import Glimpse
 from glimpseprune.prefill import prefill_full, prefill_glimpse
 from glimpseprune.training.stage1 import LossWeights
 from glimpseprune.training.trainer import Figures, train
-from glimpseprune.vip import Vip
+from glimpseprune.vip import Looked, Vip
 from pipeline.checkpoints import default_dpi, resolve_model
 from pipeline.geometry import read_pixel_budget
 from pipeline.question import DEFAULT_PROMPT
@@ -48,23 +48,25 @@ class MeanAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.shift = nn.Parameter(torch.zeros(()))
+        # A tenth of what they stand for, so that the common learning rate gets them somewhere.
+        self.scale = nn.Parameter(torch.tensor(0.1))
+        self.shift = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        return self.scale * attention.mean(-1) + self.shift
+        return self.score(attention, self.look(features, grid))
+
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> tuple[()]:
+        return ()
+
+    def score(self, attention: Tensor, looked: tuple[()]) -> Tensor:
+        return 10 * (self.scale * attention.mean(-1) + self.shift)
 
 
-class Unconditioned(nn.Module):
+class Unconditioned(Vip):
     """The predictor without the visual features."""
 
-    def __init__(self, vip: Vip) -> None:
-        super().__init__()
-        self.vip = vip
-
-    def forward(self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        scored: Tensor = self.vip(attention, [torch.zeros_like(feature) for feature in features], grid)
-        return scored
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Looked:
+        return super().look([torch.zeros_like(feature) for feature in features], grid)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def run(
     if variant.predictor == "mean":
         glimpse.attn_fuser = MeanAttention()  # type: ignore[assignment]
     elif variant.predictor == "blind":
-        glimpse.attn_fuser = Unconditioned(glimpse.attn_fuser)  # type: ignore[assignment]
+        glimpse.attn_fuser = Unconditioned(glimpse.config)
     fit(variant, reader, images, glimpse, train_set, args)
     glimpse.requires_grad_(False).eval()
     measured = Reader(replace(reader.model, glimpse=glimpse), reader.processor)

@@ -123,3 +123,18 @@ class Backbone(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+
+
+def run_layers(
+    backbone: Backbone,
+    layers: range,
+    hidden: Tensor,
+    rotary: Rotary,
+    cache: Cache,
+    filled: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Several decoder layers one after the other, as :meth:`Backbone.run_layer`."""
+    for layer in layers:
+        hidden = backbone.run_layer(layer, hidden, rotary, cache, filled, bias)
+    return hidden

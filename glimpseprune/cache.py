@@ -1,6 +1,6 @@
 """Key/value caches that really are as long as what they hold.
 
-Both offer the one method that a decoder layer of transformers calls, ``update``, and nothing else of its cache classes.
+All offer the one method that a decoder layer of transformers calls, ``update``, and nothing else of its cache classes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,6 @@ class PrefillCache:
         for layer in range(len(self.keys)):
             self.keys[layer] = self.keys[layer].index_select(2, index)
             self.values[layer] = self.values[layer].index_select(2, index)
-
-    def copy(self) -> PrefillCache:
-        """Another cache with the same tensors."""
-        other = PrefillCache()
-        other.keys, other.values = list(self.keys), list(self.values)
-        return other
 
     @property
     def tokens(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.greedy import Decoded, Greedy, Row
 from glimpseprune.prefill import next_position
 from glimpseprune.stats import now_ms
@@ -156,7 +156,6 @@ def _append(
             None, None
         ]
     rotary = backbone.rotary(positions[:, None])
-    for layer in range(backbone.num_layers):
-        hidden = backbone.run_layer(layer, hidden, rotary, log, bias=bias)
+    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, log, bias=bias)
     log.advance(count)
     return hidden

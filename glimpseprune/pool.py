@@ -11,7 +11,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone
+from glimpseprune.backbone import Backbone, run_layers
 from glimpseprune.cache import PoolCache, PrefillCache
 from glimpseprune.greedy import Decoded, Greedy, Row
 from glimpseprune.prefill import Prefilled
@@ -114,9 +114,8 @@ class DecodePool:
         hidden = self.backbone.embed_tokens(tokens)  # [B, 1, D]
         positions = torch.tensor(places, device=device)[None, :, None].expand(self.backbone.rotary_axes, -1, -1)
         rotary = self.backbone.rotary(positions)
-        filled = self._cache.filled()
-        for layer in range(self.backbone.num_layers):
-            hidden = self.backbone.run_layer(layer, hidden, rotary, self._cache, filled)
+        layers = range(self.backbone.num_layers)
+        hidden = run_layers(self.backbone, layers, hidden, rotary, self._cache, self._cache.filled())
         return self.backbone.logits(hidden[:, -1])
 
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:

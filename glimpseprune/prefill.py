@@ -1,7 +1,7 @@
 """Prefill of one sequence: everything up to the first answer token's logits, with or without a glimpse.
 
-A sequence is prefilled alone and without padding: attention is plain causal (no mask tensor), no work goes into
-padding, and an item gets bit for bit what it gets in any other batch. Long prompts fill a device by themselves.
+Alone and without padding: attention is plain causal (no mask tensor), no work goes into padding, and an item gets bit
+for bit what it gets in any other batch. What the questions of one page have in common is in ``shared.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary, run_layers
 from glimpseprune.cache import PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
@@ -51,8 +51,7 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)  # [1, T, D]
     rotary = backbone.rotary(prompt.position_ids[:, None])
-    for layer in range(backbone.num_layers):
-        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, cache)
     visual = sum(slots.numel() for slots in prompt.image_slots)
     keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
     return Prefilled(cache, backbone.logits(hidden[:, -1])[0], next_position(prompt), None, keep)
@@ -86,8 +85,7 @@ def prefill_glimpse(
     cache.keep(survivors)
     hidden = hidden.index_select(1, survivors)
     rotary = backbone.rotary(kept_positions(prompt, survivors)[:, None])
-    for layer in range(last + 1, backbone.num_layers):
-        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    hidden = run_layers(backbone, range(last + 1, backbone.num_layers), hidden, rotary, cache)
     return Prefilled(
         cache=cache,
         logits=backbone.logits(hidden[:, -1])[0],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
@@ -65,8 +65,7 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
-    for layer in range(glimpse.config.reduce_layer + 1):
-        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    hidden = run_layers(backbone, range(glimpse.config.reduce_layer + 1), hidden, rotary, cache)
     looked = tuple(glimpse.attn_fuser.look(image.features, image.grid) for image in images)
     return Page(prefix, cache, hidden, looked)
 
@@ -228,8 +227,7 @@ def _finish(
     hidden = pad_sequence(hiddens, batch_first=True)  # [Q, S, D]
     rotary = backbone.rotary(pad_sequence(positions, batch_first=True).permute(2, 0, 1))
     run = Continuation()
-    for layer in range(last_layer + 1, backbone.num_layers):
-        hidden = backbone.run_layer(layer, hidden, rotary, run)
+    hidden = run_layers(backbone, range(last_layer + 1, backbone.num_layers), hidden, rotary, run)
     caches = []
     for row, (at, tail, length) in enumerate(zip(kept, tails, lengths, strict=True)):
         cache = PrefillCache()

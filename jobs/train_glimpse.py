@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.training import CHECKPOINT, fit
-from pipeline.checkpoints import default_dpi, resolve_addon, resolve_model
+from pipeline.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
 from pipeline.geometry import read_pixel_budget
 from pipeline.vqa.load import load_examples
 
@@ -54,14 +54,25 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
     load_examples(settings.data, settings.images)  # a mistake there is told before anything is started
     resolve_model(settings.model)
     work = out / "training"
-    fit(make_task, settings.model_dump(), work, gpu, show)
+    told = _from_anywhere(settings)
+    fit(make_task, told, work, gpu, show)
 
     from glimpseprune import save_addon
     from glimpseprune.training.trainer import load_checkpoint
 
-    task = make_task(settings.model_dump(), 1, "cpu")
+    task = make_task(told, 1, "cpu")
     load_checkpoint(work / CHECKPOINT, task)
     save_addon(task.module, out)
+
+
+def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
+    """The settings with folders and files by their absolute paths: a worker of Ray Train runs in another folder."""
+    told = settings.model_dump()
+    for name in ("data", "images", "model", "glimpse"):
+        given = told[name]
+        if given not in (None, NANO) and Path(given).expanduser().exists():
+            told[name] = str(Path(given).expanduser().absolute())
+    return told
 
 
 def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTask:

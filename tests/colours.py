@@ -21,6 +21,7 @@ from pipeline.markers import Markers
 from pipeline.reader import ModelAnswer
 from pipeline.records import Ask, Image
 from pipeline.store import OutputStore
+from tests.helpers import one_by_one
 
 WHITE, RED, GREEN = (255, 255, 255), (255, 0, 0), (0, 255, 0)
 
@@ -44,11 +45,7 @@ class ColourReader:
     def answer_pages(
         self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
     ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
-        for key, page, asks in pages:
-            try:
-                yield key, self._answer_page(page, asks)
-            except PageError as error:
-                yield key, error
+        return one_by_one(self._answer_page, pages)
 
     def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
         colour = tuple(int(value) for value in page[page.shape[0] // 2, page.shape[1] // 2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,20 @@ def questions(*texts: str, extra: str = "") -> QuestionSet:
     return parse_questions(f"version: 1\n{extra}questions:\n{body}\n", "q.yaml")
 
 
+def one_by_one(
+    answer: Callable[[Image, Sequence[Ask]], list[ModelAnswer]],
+    pages: Iterable[tuple[Any, Image, Sequence[Ask]]],
+) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
+    """What a reader without a pool yields; its page errors are results, what else it raises gets out."""
+    for key, page, asks in pages:
+        try:
+            yield key, answer(page, asks)
+        except PageError as error:
+            yield key, error
+        except InputError as error:
+            yield key, PageError("infer", "InputError", str(error))
+
+
 class FakeReader:
     """Answers with the page's mean grey and the prompt; raises what it is told to for some pages."""
 
@@ -49,13 +63,7 @@ class FakeReader:
     def answer_pages(
         self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
     ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
-        for key, page, asks in pages:
-            try:
-                yield key, self._answer_page(page, asks)
-            except PageError as error:
-                yield key, error
-            except InputError as error:
-                yield key, PageError("infer", "InputError", str(error))
+        return one_by_one(self._answer_page, pages)
 
     def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
         self.pages += 1

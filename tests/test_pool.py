@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_rows_come_and_go() -> None:
     pool, kept = PoolCache(), {}
     for name, tokens in (("a", 3), ("b", 70), ("c", 5)):
         kept[name] = cache(tokens)
-        pool.add(kept[name].copy(), 4)
+        pool.add(copy.deepcopy(kept[name]), 4)
     pool.drop(0)  # c moves there
     assert pool.lengths == [5, 70]
     for row, name in enumerate(("c", "b")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,13 @@ class TestGlimpseTask:
         task.images.child.close()
 
 
-def test_train_glimpse_writes_an_addon_that_run_takes(base: Path, data: Path, tmp_path: Path) -> None:
+def test_train_glimpse_writes_an_addon_that_run_takes(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "addon"
-    command = ["train", "glimpse", "--data", str(data), "--out", str(out), "--model", str(base), "--dpi", "72"]
+    monkeypatch.chdir(base.parent)  # workers run in another folder than their user
+    command = ["train", "glimpse", "--data", os.path.relpath(data), "--out", str(out), "--model", base.name]
+    command += ["--dpi", "72"]
     result = CliRunner().invoke(app, [*command, "--questions", "12", "--batch", "3", "--cpu"])
     assert result.exit_code == 0, result.output
     assert "retention=" in result.output

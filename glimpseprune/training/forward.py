@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.prefill import glimpse_positions, glimpse_row, last_rotary
@@ -43,8 +43,7 @@ def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)
     rotary = backbone.rotary(prompt.position_ids[:, None])
-    for layer in range(last_layer + 1):
-        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+    hidden = run_layers(backbone, range(last_layer + 1), hidden, rotary, cache)
     return Prefix(prompt, images, cache, hidden)
 
 
@@ -57,9 +56,9 @@ def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
     bias = gated_causal_bias(length - shared, length, None, None, tail)
     run = Continuation(begun.cache)
     cache = PrefillCache()
-    for layer in range(len(begun.cache.keys)):
-        tail = backbone.run_layer(layer, tail, rotary, run, bias=bias)
-        cache.update(run.keys[layer], run.values[layer], layer)
+    tail = run_layers(backbone, range(len(begun.cache.keys)), tail, rotary, run, bias=bias)
+    for layer, keys in run.keys.items():
+        cache.update(keys, run.values[layer], layer)
     return Prefix(prompt, begun.images, cache, torch.cat([begun.hidden, tail], dim=1))
 
 
@@ -114,11 +113,10 @@ def answer_logits(backbone: Backbone, prefix: Prefix, answer: Tensor, last_layer
         written = backbone.embed_tokens(answer[None, :-1])
         rotary = backbone.rotary(positions[:, None, length:])
         bias = gated_causal_bias(more, length + more, columns, gate, hidden)
-        for layer in range(last_layer + 1):
-            written = backbone.run_layer(layer, written, rotary, Continuation(prefix.cache), bias=bias)
+        run = Continuation(prefix.cache)
+        written = run_layers(backbone, range(last_layer + 1), written, rotary, run, bias=bias)
         hidden = torch.cat([hidden, written], dim=1)
     rotary = backbone.rotary(positions[:, None])
     bias = gated_causal_bias(length + more, length + more, columns, gate, hidden)
-    for layer in range(last_layer + 1, backbone.num_layers):
-        hidden = backbone.run_layer(layer, hidden, rotary, Continuation(), bias=bias)
+    hidden = run_layers(backbone, range(last_layer + 1, backbone.num_layers), hidden, rotary, Continuation(), bias=bias)
     return backbone.logits(hidden[0, length - 1 :])
