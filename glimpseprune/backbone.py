@@ -115,6 +115,9 @@ class Backbone(Protocol):
         attention, by what a ``bias`` ``[B, 1, T, S]`` adds to the scores (SDPA only).
         """
 
+    def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """What :meth:`run_layer` would put into the cache: ``[1, T, D] -> [1, H_kv, T, d]`` each, keys after rotary."""
+
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.
 

@@ -19,6 +19,7 @@ from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
+from glimpseprune.half_layer import enter_layer, leave_layer
 from glimpseprune.prefill import Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.vip import Looked
@@ -31,7 +32,7 @@ class Page:
     Attributes:
         prompt: the tokens that all prompts begin with, the image among them; P in number.
         cache: keys and values of layers 0..K.
-        hidden: ``[1, P, D]`` after layer K.
+        hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.half_layer`).
         looked: the predictor's part for each image.
     """
 
@@ -65,7 +66,9 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
-    hidden = run_layers(backbone, range(glimpse.config.reduce_layer + 1), hidden, rotary, cache)
+    last = glimpse.config.reduce_layer
+    hidden = run_layers(backbone, range(last), hidden, rotary, cache)
+    hidden = enter_layer(backbone, last, hidden, rotary, cache)
     looked = tuple(glimpse.attn_fuser.look(image.features, image.grid) for image in images)
     return Page(prefix, cache, hidden, looked)
 
@@ -218,7 +221,12 @@ def _finish(
     stays = torch.ones(len(prompts), shared, dtype=torch.bool, device=device)
     stays[:, torch.cat(page.prompt.image_slots)] = torch.stack(list(keeps))
     kept = [row.nonzero()[:, 0] for row in stays]
-    hiddens = [torch.cat([page.hidden[0, at], tail.hidden]) for at, tail in zip(kept, tails, strict=True)]
+    # A token of the page leaves layer K the same for every question that keeps it.
+    some = stays.any(0).nonzero()[:, 0]
+    left = leave_layer(backbone, last_layer, page.hidden, page.prompt.position_ids, page.cache, some)[0]
+    hiddens = [
+        torch.cat([left[torch.searchsorted(some, at)], tail.hidden]) for at, tail in zip(kept, tails, strict=True)
+    ]
     positions = [
         torch.cat([prompt.position_ids[:, at], prompt.position_ids[:, shared:]], dim=1).T
         for at, prompt in zip(kept, prompts, strict=True)
