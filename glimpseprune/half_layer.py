@@ -1,7 +1,7 @@
 """Layer K in two halves: keys and values of every token before the selection, everything else for the survivors only.
 
-What the glimpse token sees at layer K are keys, and of a token that does not survive nothing is looked at beyond its key
-and value there. So its query, attention and MLP, most of the layer's work, need not be computed; what the survivors get
+What the glimpse token sees at layer K are keys, and of a token that does not survive nothing is looked at there but its
+key and value. So its query, attention and MLP, most of the layer's work, need not be computed; what the survivors get
 is the same.
 """
 

@@ -17,7 +17,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
-from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.half_layer import enter_layer, leave_layer
 from glimpseprune.prefill import Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
@@ -249,16 +248,3 @@ def _finish(
         caches.append(cache)
     ends = torch.tensor(lengths, device=device) - 1
     return caches, backbone.logits(hidden[torch.arange(len(prompts), device=device), ends])
-
-
-def check_prefix(page: Page, prompts: Sequence[Prompt]) -> None:
-    """Refuse prompts that are not about the page.
-
-    Raises:
-        InputError: a prompt does not begin with what the page was read with, or ends there.
-    """
-    shared = page.prompt.input_ids
-    for row, prompt in enumerate(prompts):
-        ids = prompt.input_ids
-        if ids.numel() <= shared.numel() or not torch.equal(ids[: shared.numel()], shared):
-            raise InputError(f"question {row} does not begin with the {shared.numel()} tokens the page was read with")
