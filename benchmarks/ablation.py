@@ -52,10 +52,10 @@ class MeanAttention(nn.Module):
         self.scale = nn.Parameter(torch.tensor(0.1))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
-    def forward(self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        return self.score(attention, self.look(features, grid))
+    def forward(self, attention: Tensor, *image: Any) -> Tensor:
+        return self.score(attention, self.look(*image))
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> tuple[()]:
+    def look(self, *image: Any) -> tuple[()]:
         return ()
 
     def score(self, attention: Tensor, looked: tuple[()]) -> Tensor:
@@ -65,8 +65,8 @@ class MeanAttention(nn.Module):
 class Unconditioned(Vip):
     """The predictor without the visual features."""
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Looked:
-        return super().look([torch.zeros_like(feature) for feature in features], grid)
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
+        return super().look([torch.zeros_like(feature) for feature in features], grid, cells)
 
 
 @dataclass(frozen=True)

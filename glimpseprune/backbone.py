@@ -41,11 +41,13 @@ class EncodedImage:
         tokens: ``[N, D]`` visual tokens in raster order.
         features: for each selected visual layer, ``[N, vision_hidden_size]``.
         grid: rows and columns of visual tokens.
+        cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
     """
 
     tokens: Tensor
     features: tuple[Tensor, ...]
     grid: tuple[int, int]
+    cells: Tensor | None = None
 
 
 class Cache(Protocol):

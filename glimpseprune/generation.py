@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
+from glimpseprune.blank import drop_from_image, drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.cache import PrefillCache
 from glimpseprune.dense import answer_together
 from glimpseprune.errors import InputError
@@ -81,6 +82,7 @@ def generate_page(
     rule: Keep | Sequence[Keep] = None,
     max_new_tokens: int | Sequence[int] = 32,
     share: bool = True,
+    visible: Tensor | None = None,
 ) -> Output:
     """Answer several prompts about one image; the vision tower runs once. Otherwise as :func:`generate`.
 
@@ -93,11 +95,13 @@ def generate_page(
         max_new_tokens: as in :func:`generate`.
         share: also run what the prompts have in common once, through layers 0..K where they are pruned and through all
             layers where they are not; the answers are the same.
+        visible: visual tokens that the language model is to see at all, bool ``[N]``; ``None``: all.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens, share)
+    prompts = model.backbone.page_prompts(input_ids, pixels, grid)
+    return _generate(model, prompts, rule, max_new_tokens, share, visible)
 
 
 @torch.inference_mode()
@@ -109,6 +113,7 @@ def prefill_page(
     rules: Sequence[Keep],
     limits: Sequence[int],
     share: bool = True,
+    visible: Tensor | None = None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.pool.DecodePool`.
 
@@ -120,11 +125,12 @@ def prefill_page(
         rules: one for each prompt.
         limits: new tokens at most, for each prompt.
         share: as in :func:`generate_page`.
+        visible: as in :func:`generate_page`.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, limits, share)
+    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, limits, share, visible)
 
 
 def _generate(
@@ -133,12 +139,13 @@ def _generate(
     rule: Keep | Sequence[Keep],
     max_new_tokens: int | Sequence[int],
     share: bool,
+    visible: Tensor | None = None,
 ) -> Output:
     rules = one_each(rule, len(prompts), "rule")
     limits = one_each(max_new_tokens, len(prompts), "max_new_tokens")
     if any(limit < 1 for limit in limits):
         raise InputError(f"max_new_tokens has to be at least 1, got {min(limits)}")
-    sequences, stats = _prefill_all(model, prompts, rules, limits, share)
+    sequences, stats = _prefill_all(model, prompts, rules, limits, share, visible)
     first_logits = torch.stack([sequence.logits for sequence in sequences])
     pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
     for row, (prompt, sequence, limit) in enumerate(zip(prompts, sequences, limits, strict=True)):
@@ -158,21 +165,30 @@ def _generate(
 
 
 def _prefill_all(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
+    model: GlimpseModel,
+    prompts: Sequence[Prompt],
+    rules: Sequence[Keep],
+    limits: Sequence[int],
+    share: bool,
+    visible: Tensor | None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     if model.glimpse is None and any(one is not None for one in rules):
         raise InputError(_NO_ADDON)
+    if visible is not None:
+        visible = visible.to(model.backbone.device)
+        prompts = [drop_from_prompt(prompt, visible) for prompt in prompts]
+        rules = [rule_for_visible(rule, visible) for rule in rules]
     sequences: list[Prefilled] = []
     stats: list[PruneStats] = []
     first = 0
     while first < len(prompts):
         count = _same_images(prompts[first:])
         some = slice(first, first + count)
-        prefilled, measured = _prefill(model, prompts[some], rules[some], limits[some], share)
+        prefilled, measured = _prefill(model, prompts[some], rules[some], limits[some], share, visible)
         sequences += prefilled
         stats += measured
         first += count
-    return sequences, stats
+    return (sequences, stats) if visible is None else over_all_tokens(sequences, stats, visible)
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
@@ -202,10 +218,17 @@ def _same_images(prompts: Sequence[Prompt]) -> int:
 
 
 def _prefill(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
+    model: GlimpseModel,
+    prompts: Sequence[Prompt],
+    rules: Sequence[Keep],
+    limits: Sequence[int],
+    share: bool,
+    visible: Tensor | None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """Prefill prompts about the same images, what does not depend on the question once."""
     images, vision_ms = encode_images(model, prompts[0])
+    if visible is not None:
+        images = [drop_from_image(image, visible) for image in images]
     found: dict[int, tuple[Prefilled, PruneStats]] = {}
     prefix_ms: list[float] = []
     if share and images:

@@ -78,7 +78,7 @@ def prefill_glimpse(
     hidden, attention = _run_with_glimpse(backbone, glimpse, prompt, images, cache)
 
     scores = [
-        glimpse.attn_fuser(attention[slots], image.features, image.grid)
+        glimpse.attn_fuser(attention[slots], image.features, image.grid, image.cells)
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
     keep, floor_hit, cap_hit = select_tokens(scores, rule)

@@ -68,7 +68,7 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     last = glimpse.config.reduce_layer
     hidden = run_layers(backbone, range(last), hidden, rotary, cache)
     hidden = enter_layer(backbone, last, hidden, rotary, cache)
-    looked = tuple(glimpse.attn_fuser.look(image.features, image.grid) for image in images)
+    looked = tuple(glimpse.attn_fuser.look(image.features, image.grid, image.cells) for image in images)
     return Page(prefix, cache, hidden, looked)
 
 
