@@ -63,7 +63,7 @@ def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRul
 def over_all_tokens(
     sequences: Sequence[Prefilled], stats: Sequence[PruneStats], visible: Tensor
 ) -> tuple[list[Prefilled], list[PruneStats]]:
-    """Results over the visible tokens as results over all N: what was left out is not kept, its score minus infinity."""
+    """Results over the visible tokens as results over all N: a token left out is not kept and scores minus infinity."""
     blank = visible.numel() - int(visible.sum())
     for sequence, figures in zip(sequences, stats, strict=True):
         keep = torch.zeros_like(visible)
