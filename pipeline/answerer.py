@@ -147,7 +147,7 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 
 def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
-    stats = answer.stats
+    stats, plan = answer.stats, answer.plan
     evidence = None
     if answer.keep is not None and answer.scores is not None:
         rows, columns = answer.grid
@@ -174,6 +174,9 @@ def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
         prefill_ms=stats.prefill_ms,
         decode_ms=stats.decode_ms,
         new_tokens=answer.new_tokens,
+        plan=None if plan is None else plan.choice,
+        plan_tflops_glimpse=None if plan is None else plan.tflops_glimpse,
+        plan_tflops_dense=None if plan is None else plan.tflops_dense,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
+from glimpseprune.planner import PagePlan, plan_questions
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.processor import Processor
@@ -41,6 +42,7 @@ class ModelAnswer:
         keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
         scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
         grid: rows and columns of visual tokens, N = rows * columns.
+        plan: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
     """
 
     text: str
@@ -51,6 +53,7 @@ class ModelAnswer:
     keep: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
     grid: tuple[int, int]
+    plan: PagePlan | None = None
 
 
 class Reader:
@@ -158,9 +161,20 @@ class Reader:
         prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
+        plan = self._plan(prompts, asks) if keep is None else None
+        if plan is not None and plan.choice == "dense":
+            rules = [None if ask.planned else ask.rule for ask in asks]
         sequences, stats = self._prefill(prompts, rules, limits, pixels.to(self.model.backbone.device), grid)
         merge = self.processor.merge_size
-        return _OpenPage(tuple(asks), prompts, sequences, stats, (grid[0] // merge, grid[1] // merge))
+        return _OpenPage(tuple(asks), prompts, sequences, stats, (grid[0] // merge, grid[1] // merge), plan)
+
+    def _plan(self, prompts: Sequence[Tensor], asks: Sequence[Ask]) -> PagePlan | None:
+        """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
+        left = [(i, ask.rule) for i, ask in enumerate(asks) if ask.planned and ask.rule is not None]
+        if not left:
+            return None
+        limits = [asks[i].max_new_tokens for i, _ in left]
+        return plan_questions(self.model, [prompts[i] for i, _ in left], [rule for _, rule in left], limits, self.share)
 
     def _prefill(
         self, prompts: list[Tensor], rules: list[Keep], limits: list[int], pixels: Tensor, grid: tuple[int, int]
@@ -194,6 +208,7 @@ class _OpenPage:
     sequences: list[gp.Prefilled]
     stats: list[gp.PruneStats]
     grid: tuple[int, int]
+    plan: PagePlan | None
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Put every question into the pool."""
@@ -221,6 +236,7 @@ class _OpenPage:
             keep=sequence.keep.cpu().numpy() if scored else None,
             scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
             grid=self.grid,
+            plan=self.plan if self.asks[i].planned else None,
         )
 
 

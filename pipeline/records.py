@@ -63,6 +63,7 @@ class AnswerSettings:
     """Everything an answer depends on besides document and question; part of every unit's id.
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
+    ``planned``: whether to prune is decided page by page (``--prune auto``).
     """
 
     model: str
@@ -74,17 +75,22 @@ class AnswerSettings:
     budget: PixelBudget
     dtype: str
     seed: int
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question as it is put to the model, all defaults applied."""
+    """One question as it is put to the model, all defaults applied.
+
+    ``planned``: on pages where that is cheaper, it is answered without pruning. Only with a rule.
+    """
 
     question_id: str
     prompt: str
     type: str
     max_new_tokens: int
     rule: KeepRule | None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,9 @@ class PageAnswer:
     prefill_ms: float | None = None
     decode_ms: float | None = None
     new_tokens: int | None = None
+    plan: Literal["glimpse", "dense"] | None = None
+    plan_tflops_glimpse: float | None = None
+    plan_tflops_dense: float | None = None
     failure: Failure | None = None
 
 
