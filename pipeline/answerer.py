@@ -56,7 +56,7 @@ class BundleAnswerer:
 
     def run(self, rendered: RenderedBundle) -> Receipt:
         """Answer and commit one bundle."""
-        started = time.perf_counter()
+        began_at_s, started, model_ms = time.time(), time.perf_counter(), self.reader.model_ms
         bundle = rendered.bundle
         attempt = self.markers.begin(bundle.bundle_id)
         answers: list[PageAnswer] = []
@@ -77,6 +77,9 @@ class BundleAnswerer:
             pages=len(rendered.images) + len(rendered.failures),
             counts={status: sum(a.status == status for a in answers) for status in STATUSES},
             busy_ms=(time.perf_counter() - started) * 1e3,
+            model_ms=self.reader.model_ms - model_ms,
+            began_at_s=began_at_s,
+            ended_at_s=time.time(),
             attempt=attempt.number,
         )
 

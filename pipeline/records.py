@@ -243,12 +243,26 @@ class BundleResult:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the driver hears of a committed bundle."""
+    """What the driver hears of a committed bundle.
+
+    Attributes:
+        bundle_id: of the bundle.
+        pages: in it, those that failed included.
+        counts: rows by status.
+        busy_ms: from the rendered pages to the commit.
+        model_ms: of these, while the model ran: vision tower, prefill and decoding.
+        began_at_s: wall clock when it was begun, in seconds since the epoch.
+        ended_at_s: wall clock when it was committed.
+        attempt: which this was, from 1.
+    """
 
     bundle_id: str
     pages: int
-    counts: dict[str, int]  # status -> rows
+    counts: dict[str, int]
     busy_ms: float
+    model_ms: float
+    began_at_s: float
+    ended_at_s: float
     attempt: int = 1
 
 

@@ -165,7 +165,9 @@ def test_the_rows_say_what_was_chosen(
     folder = Folder(str(tmp_path / "out"))
     store = OutputStore(folder)
     with RenderChild() as child:
-        list(run_loop(bundles, child, BundleAnswerer(reader, store, Markers(folder)), settings))
+        (receipt,) = run_loop(bundles, child, BundleAnswerer(reader, store, Markers(folder)), settings)
+    assert 0 < receipt.model_ms < receipt.busy_ms
+    assert receipt.began_at_s < receipt.ended_at_s
     publish(store, {})
     rows = pq.read_table(tmp_path / "out" / "answers").to_pylist()
     assert len(rows) == 4
