@@ -70,6 +70,12 @@ class PageWork:
     tails: Sequence[int]
     answers: Sequence[int]
 
+    def apart(self) -> list[PageWork]:
+        """Each question by itself, with nothing shared."""
+        pairs = zip(self.tails, self.answers, strict=True)
+        # Shared up to its last token: one run over nearly all of the prompt is what a prompt alone comes to.
+        return [PageWork(self.shared + tail - 1, self.visual, [1], [answer]) for tail, answer in pairs]
+
 
 def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
     """Every question with all visual tokens, behind a shared prefix (:mod:`glimpseprune.dense`)."""

@@ -41,14 +41,19 @@ class Page:
     looked: tuple[Looked, ...]
 
 
-def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
-    """The longest beginning that all prompts have in common, if it holds all of their images and is all of none."""
-    first = prompts[0]
-    ids = [prompt.input_ids for prompt in prompts]
+def shared_length(ids: Sequence[Tensor]) -> int:
+    """How many tokens all prompts ``[T_b]`` have in common from the first on; never all of one."""
     length = min(one.numel() for one in ids) - 1
     for other in ids[1:]:
         differs = (other[:length] != ids[0][:length]).nonzero()
         length = int(differs[0]) if differs.numel() else length
+    return length
+
+
+def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
+    """The longest beginning that all prompts have in common, if it holds all of their images and is all of none."""
+    first = prompts[0]
+    length = shared_length([prompt.input_ids for prompt in prompts])
     if not first.image_slots or int(first.image_slots[-1][-1]) >= length:
         return None
     return Prompt(
