@@ -58,11 +58,12 @@ class AddonConfig:
     reduce_threshold: float
     min_remain_num: int
     max_remain_ratio: float | None
+    reduce_margin: int = 0  # ours; a published add-on has none
 
     @property
     def rule(self) -> KeepRule:
         """The rule the add-on was published with."""
-        return KeepRule(self.reduce_threshold, self.max_remain_ratio, self.min_remain_num)
+        return KeepRule(self.reduce_threshold, self.max_remain_ratio, self.min_remain_num, self.reduce_margin)
 
     def check_base(self, shape: BaseShape) -> None:
         """Refuse a base model of another shape.
@@ -201,6 +202,7 @@ def _build(fields: _Fields, shape: BaseShape, *, rms_norm_eps: float, window: in
         reduce_threshold=fields.number("reduce_threshold"),
         min_remain_num=fields.integer("min_remain_num"),
         max_remain_ratio=None if fields.get("max_remain_ratio") is None else fields.number("max_remain_ratio"),
+        reduce_margin=fields.integer("reduce_margin") if "reduce_margin" in fields.raw else 0,
     )
 
 
@@ -277,4 +279,6 @@ def _check(config: AddonConfig, path: Path) -> None:
     try:
         _ = config.rule
     except ValueError as error:
-        raise AddonError(f"{path}: reduce_threshold, max_remain_ratio or min_remain_num: {error}") from error
+        raise AddonError(
+            f"{path}: reduce_threshold, max_remain_ratio, min_remain_num or reduce_margin: {error}"
+        ) from error

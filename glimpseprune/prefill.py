@@ -21,6 +21,9 @@ from glimpseprune.half_layer import enter_layer, leave_layer
 from glimpseprune.rule import KeepRule
 from glimpseprune.select import select
 
+Place = tuple[tuple[int, int], Tensor | None]
+"""Grid and cells of an image's visual tokens, as of :class:`~glimpseprune.backbone.EncodedImage`."""
+
 
 @dataclass(slots=True)
 class Prefilled:
@@ -81,7 +84,7 @@ def prefill_glimpse(
         glimpse.attn_fuser(attention[slots], image.features, image.grid, image.cells)
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
-    keep, floor_hit, cap_hit = select_tokens(scores, rule)
+    keep, floor_hit, cap_hit = select_tokens(scores, rule, [(image.grid, image.cells) for image in images])
     survivors = surviving_tokens(prompt, keep)
     hidden = leave_layer(backbone, last, hidden, prompt.position_ids, cache, survivors)
     cache.keep(survivors)
@@ -116,12 +119,15 @@ def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
     return after.expand(prompt.position_ids.shape[0], -1)
 
 
-def select_tokens(scores: Sequence[Tensor], rule: KeepRule | Tensor) -> tuple[Tensor, bool, bool]:
+def select_tokens(
+    scores: Sequence[Tensor], rule: KeepRule | Tensor, places: Sequence[Place]
+) -> tuple[Tensor, bool, bool]:
     """Apply a rule to each image of a prompt, or take a mask as it is.
 
     Args:
         scores: ``[N_i]`` of each image.
         rule: the rule, or bool ``[N]`` over all images.
+        places: where the tokens of each image are.
 
     Returns:
         ``[N]`` bool over all images, and whether the rule's floor or its cap decided in any of them.
@@ -134,7 +140,7 @@ def select_tokens(scores: Sequence[Tensor], rule: KeepRule | Tensor) -> tuple[Te
         if rule.dtype != torch.bool or rule.shape != (total,):
             raise InputError(f"a mask has to be bool [{total}], found {rule.dtype} {list(rule.shape)}")
         return rule.to(scores[0].device), False, False
-    chosen = [select(score, rule) for score in scores]
+    chosen = [select(score, rule, *place) for score, place in zip(scores, places, strict=True)]
     keep = torch.cat([selection.keep for selection in chosen])
     return keep, any(selection.floor_hit for selection in chosen), any(selection.cap_hit for selection in chosen)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KeepRule:
-    """Keep the visual tokens of an image whose importance is above a threshold, within two bounds.
+    """Keep the visual tokens of an image above a threshold of importance, and their neighbours, within two bounds.
 
     Args:
         threshold: keep where ``sigmoid(score) > threshold``; in ``[0, 1)``.
         max_ratio: cap, as a share of the image's tokens in ``(0, 1]``; the ``int(max_ratio * N)`` best remain.
             ``None`` sets no cap.
         min_tokens: floor; where fewer pass, the best ``min_tokens`` are kept instead.
+        margin: tokens next to one that passes, in rows and columns, pass as well: what is printed lies across tokens.
 
     Raises:
         ValueError: a value is outside its range.
@@ -22,6 +23,7 @@ class KeepRule:
     threshold: float = 0.5
     max_ratio: float | None = None
     min_tokens: int = 1
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold < 1.0:
@@ -30,3 +32,5 @@ class KeepRule:
             raise ValueError(f"max_ratio must be in (0, 1] or None, got {self.max_ratio}")
         if self.min_tokens < 0:
             raise ValueError(f"min_tokens must not be negative, got {self.min_tokens}")
+        if self.margin < 0:
+            raise ValueError(f"margin must not be negative, got {self.margin}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from glimpseprune.rule import KeepRule
@@ -19,18 +20,22 @@ class Selection:
     cap_hit: bool
 
 
-def select(scores: Tensor, rule: KeepRule) -> Selection:
+def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None = None) -> Selection:
     """Apply a rule to the scores of one image.
 
     Args:
         scores: ``[N]`` importance logits, higher = keep.
-        rule: threshold, cap and floor.
+        rule: threshold, margin, cap and floor.
+        grid: rows and columns of visual tokens.
+        cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
 
     Returns:
         The mask over the N tokens. Where the cap or the floor decides, the best tokens by score are kept.
     """
     total = scores.numel()
     keep = torch.sigmoid(scores.float()) > rule.threshold
+    if rule.margin:
+        keep = _with_neighbours(keep, rule.margin, grid, cells)
     kept = int(keep.sum())
     cap_hit = rule.max_ratio is not None and kept > rule.max_ratio * total
     if rule.max_ratio is not None and cap_hit:
@@ -40,6 +45,14 @@ def select(scores: Tensor, rule: KeepRule) -> Selection:
     if floor_hit:
         keep = _best(scores, min(rule.min_tokens, total))
     return Selection(keep, floor_hit, cap_hit)
+
+
+def _with_neighbours(keep: Tensor, margin: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
+    """The mask ``[N]`` grown by ``margin`` cells of the grid in every direction."""
+    area = keep.new_zeros(grid[0] * grid[1])
+    area[slice(None) if cells is None else cells] = keep
+    grown = F.max_pool2d(area.view(1, *grid).float(), 2 * margin + 1, stride=1, padding=margin).flatten() > 0
+    return grown if cells is None else grown[cells]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

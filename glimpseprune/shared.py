@@ -19,7 +19,7 @@ from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.half_layer import enter_layer, leave_layer
-from glimpseprune.prefill import Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
+from glimpseprune.prefill import Place, Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.vip import Looked
 
@@ -33,12 +33,14 @@ class Page:
         cache: keys and values of layers 0..K.
         hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.half_layer`).
         looked: the predictor's part for each image.
+        places: where the visual tokens of each image are.
     """
 
     prompt: Prompt
     cache: PrefillCache
     hidden: Tensor
     looked: tuple[Looked, ...]
+    places: tuple[Place, ...]
 
 
 def shared_length(ids: Sequence[Tensor]) -> int:
@@ -74,7 +76,7 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     hidden = run_layers(backbone, range(last), hidden, rotary, cache)
     hidden = enter_layer(backbone, last, hidden, rotary, cache)
     looked = tuple(glimpse.attn_fuser.look(image.features, image.grid, image.cells) for image in images)
-    return Page(prefix, cache, hidden, looked)
+    return Page(prefix, cache, hidden, looked, tuple((image.grid, image.cells) for image in images))
 
 
 def ask(
@@ -100,7 +102,7 @@ def ask(
             glimpse.attn_fuser.score(tail.attention[slots], looked)
             for slots, looked in zip(page.prompt.image_slots, page.looked, strict=True)
         ]
-        outcomes.append((scores, *select_tokens(scores, rule)))
+        outcomes.append((scores, *select_tokens(scores, rule, page.places)))
     keeps = [keep for _, keep, _, _ in outcomes]
     caches, logits = _finish(backbone, glimpse.config.reduce_layer, page, prompts, tails, keeps)
     return [

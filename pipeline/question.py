@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import string
@@ -114,8 +115,7 @@ class Question(Strict):
         """The question as it is put to the model; ``keep`` overrides fields of the run's rule, where it prunes."""
         rule = default_rule
         if default_rule is not None and self.keep is not None:
-            fields = {name: getattr(default_rule, name) for name in ("threshold", "max_ratio", "min_tokens")}
-            rule = KeepRule(**{**fields, **self.keep.model_dump(exclude_none=True)})
+            rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
         prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
         return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, planned and rule is not None)
 

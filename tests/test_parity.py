@@ -67,7 +67,7 @@ def swapped_rotary(monkeypatch: pytest.MonkeyPatch) -> None:
 def blind_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     original = vip.Vip.forward
     monkeypatch.setattr(
-        vip.Vip, "forward", lambda self, a, features, grid: original(self, a, [0 * f for f in features], grid)
+        vip.Vip, "forward", lambda self, a, features, *where: original(self, a, [0 * f for f in features], *where)
     )
 
 

@@ -25,13 +25,42 @@ SCORES = torch.tensor([-3.0, 2.0, 0.5, -0.1, 4.0, 0.0, 1.0, -2.0, 3.0, -1.0])
     ],
 )
 def test_select(rule: KeepRule, kept: list[int], floor: bool, cap: bool) -> None:
-    selection = select(SCORES, rule)
+    selection = select(SCORES, rule, (1, 10))
     assert selection.keep.nonzero()[:, 0].tolist() == kept
     assert (selection.floor_hit, selection.cap_hit) == (floor, cap)
 
 
+def test_neighbours_in_the_grid_stay_as_well() -> None:
+    scores = torch.full((4, 5), -4.0)
+    scores[0, 4] = scores[3, 0] = 2.0
+    scores[2, 3] = -1.0
+    grown = select(scores.flatten(), KeepRule(margin=1), (4, 5))
+    assert grown.keep.view(4, 5).nonzero().tolist() == [[0, 3], [0, 4], [1, 3], [1, 4], [2, 0], [2, 1], [3, 0], [3, 1]]
+    capped = select(scores.flatten(), KeepRule(margin=1, max_ratio=0.15), (4, 5))
+    assert capped.cap_hit
+    assert int(capped.keep.sum()) == 3
+    nothing = select(scores.flatten() - 9, KeepRule(margin=2), (4, 5))
+    assert nothing.floor_hit
+    assert int(nothing.keep.sum()) == 1
+
+
+def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
+    cells = torch.tensor([0, 1, 2, 9, 14, 18])  # of 4 x 5
+    scores = torch.tensor([-1.0, -1.0, -1.0, 3.0, -1.0, -1.0])
+    keep = select(scores, KeepRule(margin=1), (4, 5), cells).keep
+    assert cells[keep].tolist() == [9, 14]
+
+
 @pytest.mark.parametrize(
-    "values", [{"threshold": 1.0}, {"threshold": -0.1}, {"max_ratio": 0.0}, {"max_ratio": 1.5}, {"min_tokens": -1}]
+    "values",
+    [
+        {"threshold": 1.0},
+        {"threshold": -0.1},
+        {"max_ratio": 0.0},
+        {"max_ratio": 1.5},
+        {"min_tokens": -1},
+        {"margin": -1},
+    ],
 )
 def test_a_rule_out_of_range_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
