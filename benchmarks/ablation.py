@@ -52,10 +52,10 @@ class MeanAttention(nn.Module):
         self.scale = nn.Parameter(torch.tensor(0.1))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
-    def forward(self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        return self.score(attention, self.look(features, grid))
+    def forward(self, attention: Tensor, *image: Any) -> Tensor:
+        return self.score(attention, self.look(*image))
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> tuple[()]:
+    def look(self, *image: Any) -> tuple[()]:
         return ()
 
     def score(self, attention: Tensor, looked: tuple[()]) -> Tensor:
@@ -65,8 +65,8 @@ class MeanAttention(nn.Module):
 class Unconditioned(Vip):
     """The predictor without the visual features."""
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Looked:
-        return super().look([torch.zeros_like(feature) for feature in features], grid)
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
+        return super().look([torch.zeros_like(feature) for feature in features], grid, cells)
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def fit(variant: Variant, reader: Reader, images: PageImages, glimpse: Glimpse, 
         parts=1,
         questions=args.batch,
         weights=variant.weights,
+        margin=args.margin,
         rate=args.rate,
         warm_up=0.1,
         seed=0,
@@ -202,6 +203,7 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--questions", type=int, default=1600, help="to train each variant on")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--margin", type=float, default=0.5)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--pages", type=int, default=40, help="held out, to measure on")
     parser.add_argument("--dpi", type=int, help="of the pages; the model's own by default")

@@ -4,12 +4,13 @@
                                     [--rounds 5] [--device auto] [--keep 0.04] [--new-tokens 16]
 
 Weights are random, so the share of tokens kept is forced, with the same random masks for every contender that prunes,
-and every answer has exactly ``--new-tokens`` tokens. The contenders take turns within each round; figures are medians
-over rounds, and ratios are taken within one run. Writes DIR/throughput.json and DIR/throughput.md.
+and every answer has exactly ``--new-tokens`` tokens. A first round with one new token gives FLOPs (torch's counter),
+the time to the first token and the peak memory above the weights; in the rounds after it the contenders take turns;
+figures are medians over rounds, and ratios are taken within one run. Writes DIR/throughput.json and DIR/throughput.md.
 
 Contenders:
-    generate        transformers, ``generate`` once a question
-    batched         transformers, ``generate`` with all questions of the page as one padded batch
+    generate        transformers, ``generate`` once a question; of many questions the first two are timed
+    batched         transformers, ``generate`` with all questions of the page as one padded batch; timed once
     reused prefix   transformers' modules with the image prefix in a cache that every question continues from
     glimpse         docpipe, one question at a time
     docpipe         shared prefix, questions together, pooled decoding
@@ -18,95 +19,25 @@ Contenders:
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+from random_model import END, IMAGE, PAD, SHAPES, START, make_model
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from transformers import DynamicCache
 
 import glimpseprune as gp
 from glimpseprune.model import GlimpseModel
-from glimpseprune.qwen2_5_vl import Qwen25VL
-
-VOCAB = 4096
-START, END, IMAGE, VIDEO, PAD = 4090, 4091, 4092, 4093, 4094
-
-
-@dataclass(frozen=True)
-class Shape:
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    mlp: int
-    vision_depth: int
-    vision_hidden: int
-    vision_mlp: int
-    vision_heads: int
-    reduce_layer: int
-
-
-SHAPES = {
-    "small": Shape(768, 20, 12, 2, 3072, 8, 384, 1024, 6, 12),  # 0.15 B in the language model
-    "3b": Shape(2048, 36, 16, 2, 11008, 32, 1280, 3420, 16, 23),
-    "7b": Shape(3584, 28, 28, 4, 18944, 32, 1280, 3420, 16, 18),
-}
-
-
-def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> GlimpseModel:
-    """Random weights in a published shape, with a random add-on of the published ratios."""
-    head = shape.hidden // shape.heads // 2
-    rows = head * 3 // 8
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": VOCAB,
-            "hidden_size": shape.hidden,
-            "intermediate_size": shape.mlp,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.kv_heads,
-            "max_position_embeddings": 32768,
-            "bos_token_id": None,
-            "eos_token_id": None,
-            "pad_token_id": PAD,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 1e6,
-                "mrope_section": [head - 2 * rows, rows, rows],
-            },
-            "tie_word_embeddings": True,
-        },
-        vision_config={
-            "depth": shape.vision_depth,
-            "hidden_size": shape.vision_hidden,
-            "intermediate_size": shape.vision_mlp,
-            "num_heads": shape.vision_heads,
-            "out_hidden_size": shape.hidden,
-            "fullatt_block_indexes": list(
-                range(shape.vision_depth // 4 - 1, shape.vision_depth, shape.vision_depth // 4)
-            ),
-        },
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-        vision_start_token_id=START,
-        vision_end_token_id=END,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        base = Qwen2_5_VLForConditionalGeneration(config).to(dtype).eval().requires_grad_(False)
-    model = GlimpseModel(base, Qwen25VL(base), None, frozenset(), 1.0)
-    glimpse = gp.new_glimpse(model, shape.reduce_layer).to(dtype).eval().requires_grad_(False)
-    return GlimpseModel(base, model.backbone, glimpse, frozenset(), 1.0)
+from glimpseprune.stats import now_ms
 
 
 @dataclass
@@ -156,14 +87,17 @@ def make_work(
 
 
 @torch.inference_mode()
-def one_by_one(model: GlimpseModel, work: Work) -> None:
-    for row in range(len(work.prompts)):
+def one_by_one(model: GlimpseModel, work: Work) -> int:
+    rows = range(len(work.prompts))[:2]
+    for row in rows:
         _stock(model, work, [row])
+    return len(rows)
 
 
 @torch.inference_mode()
-def batched(model: GlimpseModel, work: Work) -> None:
+def batched(model: GlimpseModel, work: Work) -> int:
     _stock(model, work, range(len(work.prompts)))
+    return len(work.prompts)
 
 
 def _stock(model: GlimpseModel, work: Work, rows: Sequence[int]) -> None:
@@ -175,7 +109,7 @@ def _stock(model: GlimpseModel, work: Work, rows: Sequence[int]) -> None:
 
 
 @torch.inference_mode()
-def reused_prefix(model: GlimpseModel, work: Work) -> None:
+def reused_prefix(model: GlimpseModel, work: Work) -> int:
     """The image once into a cache; every question continues from there, and is cut off again after its answer."""
     base: Any = model.base
     text, backbone = base.model.language_model, model.backbone
@@ -193,18 +127,23 @@ def reused_prefix(model: GlimpseModel, work: Work) -> None:
             token = base.lm_head(out[:, -1:]).argmax(-1)
             hidden, positions = backbone.embed_tokens(token), positions[..., -1:] + 1
         cache.crop(shared - cache.get_seq_length())
+    return len(prompts)
 
 
-def glimpse_alone(model: GlimpseModel, work: Work) -> None:
-    for row, mask in enumerate(work.masks):
-        gp.generate(model, work.inputs([row]), rule=mask, max_new_tokens=work.new_tokens)
+def glimpse_alone(model: GlimpseModel, work: Work) -> int:
+    rows = range(len(work.prompts))[:2]
+    for row in rows:
+        gp.generate(model, work.inputs([row]), rule=work.masks[row], max_new_tokens=work.new_tokens)
+    return len(rows)
 
 
-def docpipe(model: GlimpseModel, work: Work) -> None:
+def docpipe(model: GlimpseModel, work: Work) -> int:
     gp.generate_page(model, work.prompts, work.pixels, work.grid, work.masks, work.new_tokens)
+    return len(work.prompts)
 
 
-CONTENDERS: dict[str, Callable[[GlimpseModel, Work], None]] = {
+# Each answers some or all questions of the page and says how many.
+CONTENDERS: dict[str, Callable[[GlimpseModel, Work], int]] = {
     "generate": one_by_one,
     "batched": batched,
     "reused prefix": reused_prefix,
@@ -215,69 +154,147 @@ CONTENDERS: dict[str, Callable[[GlimpseModel, Work], None]] = {
 
 @dataclass
 class Row:
+    """Figures of one contender; times and FLOPs are for one question, FLOPs up to the first token of its answer."""
+
     contender: str
     visual_tokens: int
     questions: int
     questions_per_s: float
     ratio_to_generate: float
     ratio_to_reused_prefix: float
-    peak_bytes_above_weights: int | None
-    tflops_per_question: float
+    first_token_ms: float
+    decode_ms: float
+    peak_bytes_above_weights: int
+    kv_bytes: int
+    language_tflops: float
+    vision_tflops: float
 
 
-def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device) -> list[Row]:
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    peaks: dict[str, int] = {}
-    for _ in range(rounds):
-        for name, contender in CONTENDERS.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-            start = time.perf_counter()
-            contender(model, work)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-                peaks[name] = max(peaks.get(name, 0), torch.cuda.max_memory_allocated() - before)
-            seconds[name].append(time.perf_counter() - start)
-    count = len(work.prompts)
+@dataclass
+class First:
+    """What the first round finds out about a contender."""
+
+    ms: float
+    peak_bytes: int
+    tflops: float
+
+
+def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, largest_batch: int) -> list[Row]:
+    names = [name for name in CONTENDERS if name != "batched" or len(work.prompts) <= largest_batch]
+    vision = _tflops(lambda: model.backbone.encode(work.pixels, work.grid, ()))
+    first = {name: first_round(CONTENDERS[name], model, replace(work, new_tokens=1), device) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}  # of a question
+    for number in range(rounds):
+        for name in names:
+            if name != "batched" or number == 0:
+                seconds[name].append(_seconds(CONTENDERS[name], model, work, device))
+    kept = gp.generate_page(model, work.prompts[:1], work.pixels, work.grid, work.masks[:1], 1).stats[0]
     rows = []
-    for name, contender in CONTENDERS.items():
-        # Fused attention is not counted on a CPU; written out, it is.
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            contender(model, work)
+    for name in names:
+        pruned = name in ("glimpse", "docpipe")
+        # A contender that runs the tower once a page has that much less of it a question.
+        tower = vision / (len(work.prompts) if name in ("reused prefix", "docpipe") else 1)
         rows.append(
             Row(
                 contender=name,
                 visual_tokens=work.masks[0].numel(),
-                questions=count,
-                questions_per_s=count / statistics.median(seconds[name]),
+                questions=len(work.prompts),
+                questions_per_s=1 / statistics.median(seconds[name]),
                 ratio_to_generate=_ratio(seconds["generate"], seconds[name]),
                 ratio_to_reused_prefix=_ratio(seconds["reused prefix"], seconds[name]),
-                peak_bytes_above_weights=peaks.get(name),
-                tflops_per_question=counter.get_total_flops() / count / 1e12,
+                first_token_ms=first[name].ms,
+                decode_ms=statistics.median(seconds[name]) * 1e3 - first[name].ms,
+                peak_bytes_above_weights=first[name].peak_bytes,
+                kv_bytes=kept.kv_bytes_kept if pruned else kept.kv_bytes_full,
+                language_tflops=first[name].tflops - tower,
+                vision_tflops=tower,
             )
         )
     return rows
 
 
+def first_round(
+    contender: Callable[[GlimpseModel, Work], int], model: GlimpseModel, work: Work, device: torch.device
+) -> First:
+    """One new token a question: FLOPs with the counter on, then time and memory with it off."""
+    answered = 0
+
+    def run() -> None:
+        nonlocal answered
+        answered = contender(model, work)
+
+    tflops = _tflops(run)
+    before = _reset_peak(device)
+    ms = _seconds(contender, model, work, device) * 1e3
+    return First(ms, _peak(device) - before, tflops / answered)
+
+
+def _seconds(
+    contender: Callable[[GlimpseModel, Work], int], model: GlimpseModel, work: Work, device: torch.device
+) -> float:
+    """Wall time of one question."""
+    start = now_ms(device)
+    answered = contender(model, work)
+    return (now_ms(device) - start) / 1e3 / answered
+
+
+def _tflops(run: Callable[[], Any]) -> float:
+    def attention(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return int(sdpa_flop_count(q, k, v))
+
+    # torch has no formula for the fused attention of a CPU.
+    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=fused) as counter:
+        run()
+    return float(counter.get_total_flops()) / 1e12
+
+
+def _reset_peak(device: torch.device) -> int:
+    """Bytes in use now, from which the next peak is counted."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    return int(psutil.Process().memory_info().rss)
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
 def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
     """Median over rounds of their time over our time in the same round."""
-    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+    return statistics.median(a / b for a, b in zip(theirs, ours, strict=False))
 
 
 def markdown(rows: Sequence[Row]) -> str:
     lines = [
-        "| visual tokens | questions | contender | questions/s | x generate | x prefix | TFLOPs/question | peak MB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| visual tokens | questions | contender | questions/s | x generate | x prefix | first token ms | decode ms | "
+        "LM TFLOPs | vision TFLOPs | peak MB | KV MB |",
+        "|" + " --- |" * 12,
     ]
     for row in rows:
-        peak = "" if row.peak_bytes_above_weights is None else f"{row.peak_bytes_above_weights / 1e6:.0f}"
         lines.append(
             f"| {row.visual_tokens} | {row.questions} | {row.contender} | {row.questions_per_s:.3f} | "
-            f"{row.ratio_to_generate:.2f} | {row.ratio_to_reused_prefix:.2f} | {row.tflops_per_question:.2f} | {peak} |"
+            f"{row.ratio_to_generate:.2f} | {row.ratio_to_reused_prefix:.2f} | {row.first_token_ms:.0f} | "
+            f"{row.decode_ms:.0f} | {row.language_tflops:.3f} | {row.vision_tflops:.3f} | "
+            f"{row.peak_bytes_above_weights / 1e6:.0f} | {row.kv_bytes / 1e6:.2f} |"
         )
     return "\n".join(lines)
+
+
+def write(args: argparse.Namespace, rows: Sequence[Row]) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    settings = {name: str(value) for name, value in vars(args).items()}
+    (args.out / "throughput.json").write_text(
+        json.dumps({"settings": settings, "rows": [asdict(r) for r in rows]}, indent=1)
+    )
+    (args.out / "throughput.md").write_text(markdown(rows) + "\n")
 
 
 def main() -> None:
@@ -290,6 +307,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=float, default=0.04)
     parser.add_argument("--new-tokens", type=int, default=16)
+    parser.add_argument("--largest-batch", type=int, default=10, help="questions the batched contender is run with")
     args = parser.parse_args()
     device = torch.device(args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -298,14 +316,10 @@ def main() -> None:
     for tokens in args.tokens:
         for questions in args.questions:
             work = make_work(tokens, questions, args.keep, args.new_tokens, device, dtype)
-            rows += measure(model, work, args.rounds, device)
-            print(markdown(rows[-len(CONTENDERS) :]), flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    settings = {name: str(value) for name, value in vars(args).items()}
-    (args.out / "throughput.json").write_text(
-        json.dumps({"settings": settings, "rows": [asdict(r) for r in rows]}, indent=1)
-    )
-    (args.out / "throughput.md").write_text(markdown(rows) + "\n")
+            found = measure(model, work, args.rounds, device, args.largest_batch)
+            print(markdown(found), flush=True)
+            rows += found
+            write(args, rows)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,13 @@ class EncodedImage:
         tokens: ``[N, D]`` visual tokens in raster order.
         features: for each selected visual layer, ``[N, vision_hidden_size]``.
         grid: rows and columns of visual tokens.
+        cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
     """
 
     tokens: Tensor
     features: tuple[Tensor, ...]
     grid: tuple[int, int]
+    cells: Tensor | None = None
 
 
 class Cache(Protocol):
@@ -114,6 +116,9 @@ class Backbone(Protocol):
         Causal attention over a fresh cache; one new token (T = 1) that sees the ``filled`` slots ``[B, S]``; or any
         attention, by what a ``bias`` ``[B, 1, T, S]`` adds to the scores (SDPA only).
         """
+
+    def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """What :meth:`run_layer` would put into the cache: ``[1, T, D] -> [1, H_kv, T, d]`` each, keys after rotary."""
 
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.

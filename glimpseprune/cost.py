@@ -45,6 +45,10 @@ class DecoderShape:
         linear = 2 * attention + 2 * self.kv_heads * self.head_dim + 3 * self.mlp
         return 2 * tokens * self.hidden * linear + 4 * tokens * seen * attention
 
+    def keys_values(self, tokens: int) -> int:
+        """The keys and values of ``tokens`` tokens in one layer."""
+        return 4 * tokens * self.hidden * self.kv_heads * self.head_dim
+
     def head(self, tokens: int) -> int:
         """The logits of ``tokens`` tokens."""
         return 2 * tokens * self.hidden * self.vocab
@@ -66,6 +70,12 @@ class PageWork:
     tails: Sequence[int]
     answers: Sequence[int]
 
+    def apart(self) -> list[PageWork]:
+        """Each question by itself, with nothing shared."""
+        pairs = zip(self.tails, self.answers, strict=True)
+        # Shared up to its last token: one run over nearly all of the prompt is what a prompt alone comes to.
+        return [PageWork(self.shared + tail - 1, self.visual, [1], [answer]) for tail, answer in pairs]
+
 
 def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
     """Every question with all visual tokens, behind a shared prefix (:mod:`glimpseprune.dense`)."""
@@ -83,7 +93,11 @@ def pruned_flops(shape: DecoderShape, addon: AddonConfig, work: PageWork, retent
     """Every question with the share ``retention`` of the visual tokens, behind a shared prefix up to layer K."""
     first = addon.reduce_layer + 1
     packed = sum(work.tails) + len(work.tails) * addon.le_length
-    total = first * (shape.layer(work.shared, work.shared) + shape.layer(packed, work.shared + packed))
+    total = addon.reduce_layer * shape.layer(work.shared, work.shared)
+    total += first * shape.layer(packed, work.shared + packed)
+    # Layer K in two halves: keys and values of all, the rest of those that some question keeps, each its own choice.
+    some = work.shared - round((1 - retention) ** len(work.tails) * work.visual)
+    total += shape.keys_values(work.shared) + shape.layer(some, work.shared)
     total += _look_flops(addon, work.visual) + len(work.tails) * _score_flops(addon, work.visual)
     text = work.shared - work.visual
     survivors = [text + round(retention * work.visual) + tail for tail in work.tails]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
+from glimpseprune.blank import drop_from_image, drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.cache import PrefillCache
 from glimpseprune.dense import answer_together
 from glimpseprune.errors import InputError
@@ -18,7 +19,7 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.pool import DecodePool
 from glimpseprune.prefill import Prefilled, next_position, prefill_full, prefill_glimpse
 from glimpseprune.rule import KeepRule
-from glimpseprune.shared import ask, read_prefix, shared_prefix
+from glimpseprune.shared import Page, ask, read_prefix, shared_prefix
 from glimpseprune.stats import PruneStats, now_ms
 
 Keep = KeepRule | Tensor | None
@@ -81,6 +82,7 @@ def generate_page(
     rule: Keep | Sequence[Keep] = None,
     max_new_tokens: int | Sequence[int] = 32,
     share: bool = True,
+    visible: Tensor | None = None,
 ) -> Output:
     """Answer several prompts about one image; the vision tower runs once. Otherwise as :func:`generate`.
 
@@ -93,11 +95,13 @@ def generate_page(
         max_new_tokens: as in :func:`generate`.
         share: also run what the prompts have in common once, through layers 0..K where they are pruned and through all
             layers where they are not; the answers are the same.
+        visible: visual tokens that the language model is to see at all, bool ``[N]``; ``None``: all.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _generate(model, model.backbone.page_prompts(input_ids, pixels, grid), rule, max_new_tokens, share)
+    prompts = model.backbone.page_prompts(input_ids, pixels, grid)
+    return _generate(model, prompts, rule, max_new_tokens, share, visible)
 
 
 @torch.inference_mode()
@@ -109,6 +113,7 @@ def prefill_page(
     rules: Sequence[Keep],
     limits: Sequence[int],
     share: bool = True,
+    visible: Tensor | None = None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.pool.DecodePool`.
 
@@ -120,11 +125,12 @@ def prefill_page(
         rules: one for each prompt.
         limits: new tokens at most, for each prompt.
         share: as in :func:`generate_page`.
+        visible: as in :func:`generate_page`.
 
     Raises:
         InputError: as in :func:`generate`.
     """
-    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, limits, share)
+    return _prefill_all(model, model.backbone.page_prompts(input_ids, pixels, grid), rules, limits, share, visible)
 
 
 def _generate(
@@ -133,12 +139,13 @@ def _generate(
     rule: Keep | Sequence[Keep],
     max_new_tokens: int | Sequence[int],
     share: bool,
+    visible: Tensor | None = None,
 ) -> Output:
-    rules = _one_each(rule, len(prompts), "rule")
-    limits = _one_each(max_new_tokens, len(prompts), "max_new_tokens")
+    rules = one_each(rule, len(prompts), "rule")
+    limits = one_each(max_new_tokens, len(prompts), "max_new_tokens")
     if any(limit < 1 for limit in limits):
         raise InputError(f"max_new_tokens has to be at least 1, got {min(limits)}")
-    sequences, stats = _prefill_all(model, prompts, rules, limits, share)
+    sequences, stats = _prefill_all(model, prompts, rules, limits, share, visible)
     first_logits = torch.stack([sequence.logits for sequence in sequences])
     pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
     for row, (prompt, sequence, limit) in enumerate(zip(prompts, sequences, limits, strict=True)):
@@ -158,24 +165,34 @@ def _generate(
 
 
 def _prefill_all(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
+    model: GlimpseModel,
+    prompts: Sequence[Prompt],
+    rules: Sequence[Keep],
+    limits: Sequence[int],
+    share: bool,
+    visible: Tensor | None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     if model.glimpse is None and any(one is not None for one in rules):
         raise InputError(_NO_ADDON)
+    if visible is not None:
+        visible = visible.to(model.backbone.device)
+        prompts = [drop_from_prompt(prompt, visible) for prompt in prompts]
+        rules = [rule_for_visible(rule, visible) for rule in rules]
     sequences: list[Prefilled] = []
     stats: list[PruneStats] = []
     first = 0
     while first < len(prompts):
         count = _same_images(prompts[first:])
         some = slice(first, first + count)
-        prefilled, measured = _prefill(model, prompts[some], rules[some], limits[some], share)
+        prefilled, measured = _prefill(model, prompts[some], rules[some], limits[some], share, visible)
         sequences += prefilled
         stats += measured
         first += count
-    return sequences, stats
+    return (sequences, stats) if visible is None else over_all_tokens(sequences, stats, visible)
 
 
-def _one_each(value: Any, count: int, name: str) -> list[Any]:
+def one_each(value: Any, count: int, name: str) -> list[Any]:
+    """A value for each of ``count`` items, from one for all or one for each."""
     if not isinstance(value, Sequence):
         return [value] * count
     if len(value) != count:
@@ -183,7 +200,7 @@ def _one_each(value: Any, count: int, name: str) -> list[Any]:
     return list(value)
 
 
-def _encode(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], float | None]:
+def encode_images(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], float | None]:
     """The images of a prompt after the vision tower, and its wall time in milliseconds; ``None`` without images."""
     layers = () if model.glimpse is None else model.glimpse.config.selected_visual_layers
     start = now_ms(model.backbone.device)
@@ -201,10 +218,17 @@ def _same_images(prompts: Sequence[Prompt]) -> int:
 
 
 def _prefill(
-    model: GlimpseModel, prompts: Sequence[Prompt], rules: Sequence[Keep], limits: Sequence[int], share: bool
+    model: GlimpseModel,
+    prompts: Sequence[Prompt],
+    rules: Sequence[Keep],
+    limits: Sequence[int],
+    share: bool,
+    visible: Tensor | None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """Prefill prompts about the same images, what does not depend on the question once."""
-    images, vision_ms = _encode(model, prompts[0])
+    images, vision_ms = encode_images(model, prompts[0])
+    if visible is not None:
+        images = [drop_from_image(image, visible) for image in images]
     found: dict[int, tuple[Prefilled, PruneStats]] = {}
     prefix_ms: list[float] = []
     if share and images:
@@ -215,43 +239,52 @@ def _prefill(
                 mine = [prompts[i] for i in rows]
                 if pruned:
                     pruning = [rule for rule in rules if rule is not None]
-                    together, ms = _pruned_together(model, prefix, images, mine, pruning)
+                    page, ms = read_page(model, prefix, images)
+                    together = ask_pruned(model, page, mine, pruning)
                 else:
-                    together, ms = _unpruned_together(model, prefix, images, mine, [limits[i] for i in rows])
+                    together, ms = ask_unpruned(model, prefix, images, mine, [limits[i] for i in rows])
                 found |= dict(zip(rows, together, strict=True))
                 prefix_ms.append(ms)
     for i, (prompt, rule) in enumerate(zip(prompts, rules, strict=True)):
         if i not in found:
-            start = now_ms(model.backbone.device)
-            sequence = _prefill_alone(model, prompt, images, rule)
-            ms = now_ms(model.backbone.device) - start
-            found[i] = sequence, _stats(prompt, sequence, sequence.cache.nbytes // sequence.cache.tokens, ms)
+            found[i] = prefill_alone(model, prompt, images, rule)
     sequences = [found[i][0] for i in range(len(prompts))]
     stats = [found[i][1] for i in range(len(prompts))]
     stats[0].vision_ms, stats[0].prefix_ms = vision_ms, sum(prefix_ms) if prefix_ms else None
     return sequences, stats
 
 
-def _pruned_together(
-    model: GlimpseModel,
-    prefix: Prompt,
-    images: Sequence[EncodedImage],
-    prompts: Sequence[Prompt],
-    rules: Sequence[KeepRule | Tensor],
-) -> tuple[list[tuple[Prefilled, PruneStats]], float]:
-    """Each prompt pruned for itself, and the wall time of what they share in milliseconds."""
+def read_page(model: GlimpseModel, prefix: Prompt, images: Sequence[EncodedImage]) -> tuple[Page, float]:
+    """What all questions of a page share, up to layer K, and its wall time in milliseconds.
+
+    Raises:
+        InputError: the model has no add-on.
+    """
     if model.glimpse is None:
         raise InputError(_NO_ADDON)
     start = now_ms(model.backbone.device)
     page = read_prefix(model.backbone, model.glimpse, prefix, images)
-    read = now_ms(model.backbone.device)
+    return page, now_ms(model.backbone.device) - start
+
+
+def ask_pruned(
+    model: GlimpseModel, page: Page, prompts: Sequence[Prompt], rules: Sequence[KeepRule | Tensor]
+) -> list[tuple[Prefilled, PruneStats]]:
+    """Each prompt about a page that has been read, pruned for itself.
+
+    Raises:
+        InputError: the model has no add-on, or a mask has another length than the page has visual tokens.
+    """
+    if model.glimpse is None:
+        raise InputError(_NO_ADDON)
+    start = now_ms(model.backbone.device)
     sequences = ask(model.backbone, model.glimpse, page, prompts, rules)
-    each = (now_ms(model.backbone.device) - read) / len(prompts)
+    each = (now_ms(model.backbone.device) - start) / len(prompts)
     pairs = zip(prompts, sequences, strict=True)
-    return [(s, _stats(p, s, s.cache.nbytes // s.cache.tokens, each)) for p, s in pairs], read - start
+    return [(s, _stats(p, s, s.cache.nbytes // s.cache.tokens, each)) for p, s in pairs]
 
 
-def _unpruned_together(
+def ask_unpruned(
     model: GlimpseModel,
     prefix: Prompt,
     images: Sequence[EncodedImage],
@@ -272,10 +305,17 @@ def _unpruned_together(
     return found, prefix_ms
 
 
-def _prefill_alone(model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep) -> Prefilled:
+def prefill_alone(
+    model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep
+) -> tuple[Prefilled, PruneStats]:
+    """One prompt by itself."""
+    start = now_ms(model.backbone.device)
     if rule is not None and model.glimpse is not None and images:
-        return prefill_glimpse(model.backbone, model.glimpse, prompt, images, rule)
-    return prefill_full(model.backbone, prompt, images)
+        sequence = prefill_glimpse(model.backbone, model.glimpse, prompt, images, rule)
+    else:
+        sequence = prefill_full(model.backbone, prompt, images)
+    ms = now_ms(model.backbone.device) - start
+    return sequence, _stats(prompt, sequence, sequence.cache.nbytes // sequence.cache.tokens, ms)
 
 
 def _stats(prompt: Prompt, sequence: Prefilled, token_bytes: int, prefill_ms: float) -> PruneStats:

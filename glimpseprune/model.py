@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import snapshot_download
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from glimpseprune.addon import load_addon
@@ -28,6 +29,10 @@ from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.qwen2_5_vl import Qwen25VL
 from glimpseprune.rule import KeepRule
+
+if TYPE_CHECKING:
+    from glimpseprune.generation import Keep
+    from glimpseprune.page import Answer, EncodedPage
 
 ATTENTION = ("auto", "sdpa", "flash_attention_2")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -55,6 +60,24 @@ class GlimpseModel:
     def rule(self) -> KeepRule | None:
         """The rule the add-on came with."""
         return None if self.glimpse is None else self.glimpse.config.rule
+
+    def encode_page(self, prefix_ids: Tensor, pixels: Tensor, grid: tuple[int, int]) -> EncodedPage:
+        """See :func:`glimpseprune.page.encode_page`."""
+        from glimpseprune.page import encode_page
+
+        return encode_page(self, prefix_ids, pixels, grid)
+
+    def ask(
+        self,
+        page: EncodedPage,
+        questions: Sequence[Tensor],
+        rule: Keep | Sequence[Keep] = None,
+        max_new_tokens: int | Sequence[int] = 32,
+    ) -> list[Answer]:
+        """See :func:`glimpseprune.page.ask_page`."""
+        from glimpseprune.page import ask_page
+
+        return ask_page(self, page, questions, rule, max_new_tokens)
 
 
 def load(

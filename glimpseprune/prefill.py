@@ -17,6 +17,7 @@ from glimpseprune.cache import PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.greedy import Decoded
+from glimpseprune.half_layer import enter_layer, leave_layer
 from glimpseprune.rule import KeepRule
 from glimpseprune.select import select
 
@@ -77,13 +78,13 @@ def prefill_glimpse(
     hidden, attention = _run_with_glimpse(backbone, glimpse, prompt, images, cache)
 
     scores = [
-        glimpse.attn_fuser(attention[slots], image.features, image.grid)
+        glimpse.attn_fuser(attention[slots], image.features, image.grid, image.cells)
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
     keep, floor_hit, cap_hit = select_tokens(scores, rule)
     survivors = surviving_tokens(prompt, keep)
+    hidden = leave_layer(backbone, last, hidden, prompt.position_ids, cache, survivors)
     cache.keep(survivors)
-    hidden = hidden.index_select(1, survivors)
     rotary = backbone.rotary(kept_positions(prompt, survivors)[:, None])
     hidden = run_layers(backbone, range(last + 1, backbone.num_layers), hidden, rotary, cache)
     return Prefilled(
@@ -146,10 +147,10 @@ def next_position(prompt: Prompt) -> int:
 def _run_with_glimpse(
     backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
 ) -> tuple[Tensor, Tensor]:
-    """Layers 0..K with the glimpse token at the end.
+    """Layers 0..K with the glimpse token at the end, K entered only (:mod:`glimpseprune.half_layer`).
 
     Returns:
-        Hidden states after layer K ``[1, T + le_length, D]``, and the glimpse attention over the prompt
+        Hidden states ``[1, T + le_length, D]``, and the glimpse attention over the prompt
         ``[T, len(selected_layers) * H]``.
     """
     config = glimpse.config
@@ -168,7 +169,10 @@ def _run_with_glimpse(
         if layer and token is not None:
             hidden[:, length:] += token
         entering = hidden[:, -1:]
-        hidden = backbone.run_layer(layer, hidden, rotary, cache)
+        if layer < config.reduce_layer:
+            hidden = backbone.run_layer(layer, hidden, rotary, cache)
+        else:
+            hidden = enter_layer(backbone, layer, hidden, rotary, cache)
         if layer in config.selected_layers:
             query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
             attention[layer] = glimpse_row(query, cache.keys[layer][0], config.use_attention_logits)[:length]

@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
-from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
+from glimpseprune.half_layer import enter_layer, leave_layer
 from glimpseprune.prefill import Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.vip import Looked
@@ -31,7 +31,7 @@ class Page:
     Attributes:
         prompt: the tokens that all prompts begin with, the image among them; P in number.
         cache: keys and values of layers 0..K.
-        hidden: ``[1, P, D]`` after layer K.
+        hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.half_layer`).
         looked: the predictor's part for each image.
     """
 
@@ -41,14 +41,19 @@ class Page:
     looked: tuple[Looked, ...]
 
 
-def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
-    """The longest beginning that all prompts have in common, if it holds all of their images and is all of none."""
-    first = prompts[0]
-    ids = [prompt.input_ids for prompt in prompts]
+def shared_length(ids: Sequence[Tensor]) -> int:
+    """How many tokens all prompts ``[T_b]`` have in common from the first on; never all of one."""
     length = min(one.numel() for one in ids) - 1
     for other in ids[1:]:
         differs = (other[:length] != ids[0][:length]).nonzero()
         length = int(differs[0]) if differs.numel() else length
+    return length
+
+
+def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
+    """The longest beginning that all prompts have in common, if it holds all of their images and is all of none."""
+    first = prompts[0]
+    length = shared_length([prompt.input_ids for prompt in prompts])
     if not first.image_slots or int(first.image_slots[-1][-1]) >= length:
         return None
     return Prompt(
@@ -65,8 +70,10 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
-    hidden = run_layers(backbone, range(glimpse.config.reduce_layer + 1), hidden, rotary, cache)
-    looked = tuple(glimpse.attn_fuser.look(image.features, image.grid) for image in images)
+    last = glimpse.config.reduce_layer
+    hidden = run_layers(backbone, range(last), hidden, rotary, cache)
+    hidden = enter_layer(backbone, last, hidden, rotary, cache)
+    looked = tuple(glimpse.attn_fuser.look(image.features, image.grid, image.cells) for image in images)
     return Page(prefix, cache, hidden, looked)
 
 
@@ -218,7 +225,12 @@ def _finish(
     stays = torch.ones(len(prompts), shared, dtype=torch.bool, device=device)
     stays[:, torch.cat(page.prompt.image_slots)] = torch.stack(list(keeps))
     kept = [row.nonzero()[:, 0] for row in stays]
-    hiddens = [torch.cat([page.hidden[0, at], tail.hidden]) for at, tail in zip(kept, tails, strict=True)]
+    # A token of the page leaves layer K the same for every question that keeps it.
+    some = stays.any(0).nonzero()[:, 0]
+    left = leave_layer(backbone, last_layer, page.hidden, page.prompt.position_ids, page.cache, some)[0]
+    hiddens = [
+        torch.cat([left[torch.searchsorted(some, at)], tail.hidden]) for at, tail in zip(kept, tails, strict=True)
+    ]
     positions = [
         torch.cat([prompt.position_ids[:, at], prompt.position_ids[:, shared:]], dim=1).T
         for at, prompt in zip(kept, prompts, strict=True)
@@ -241,16 +253,3 @@ def _finish(
         caches.append(cache)
     ends = torch.tensor(lengths, device=device) - 1
     return caches, backbone.logits(hidden[torch.arange(len(prompts), device=device), ends])
-
-
-def check_prefix(page: Page, prompts: Sequence[Prompt]) -> None:
-    """Refuse prompts that are not about the page.
-
-    Raises:
-        InputError: a prompt does not begin with what the page was read with, or ends there.
-    """
-    shared = page.prompt.input_ids
-    for row, prompt in enumerate(prompts):
-        ids = prompt.input_ids
-        if ids.numel() <= shared.numel() or not torch.equal(ids[: shared.numel()], shared):
-            raise InputError(f"question {row} does not begin with the {shared.numel()} tokens the page was read with")

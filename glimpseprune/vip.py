@@ -54,20 +54,23 @@ class Vip(nn.Module):
             nn.Linear(width, 1) if config.deep_supervision or i == depth - 1 else nn.Identity() for i in range(depth)
         )
 
-    def forward(self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+    def forward(
+        self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
+    ) -> Tensor:
         """Score the N visual tokens of one image, in raster order.
 
         Args:
             attention: ``[N, len(selected_layers) * H]`` glimpse attention, layer-major.
             features: for each selected visual layer, ``[N, vision_hidden_size]``.
-            grid: rows and columns of visual tokens; N = rows * columns.
+            grid: rows and columns of visual tokens.
+            cells: ``[N]`` where in the grid the tokens are, increasing; ``None``: everywhere, N = rows * columns.
 
         Returns:
             ``[N]`` importance logits, higher = keep.
         """
-        return self.score(attention, self.look(features, grid))
+        return self.score(attention, self.look(features, grid, cells))
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Looked:
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
         """What scoring needs of an image whatever the question: computed once a page."""
         device = features[0].device
         conditions = []
@@ -75,7 +78,11 @@ class Vip(nn.Module):
             attention: _ConditionedAttention = layer.attn  # type: ignore[assignment]
             conditions.append(attention.condition(project(feature)))
         windows = None if self.window is None else grid_windows(grid, self.window, device)
-        return Looked(tuple(conditions), grid_rotary(grid, self.head_dim, device), windows)
+        cos, sin = grid_rotary(grid, self.head_dim, device)
+        if cells is not None:
+            cos, sin = cos[cells], sin[cells]
+            windows = None if windows is None else _renumbered(windows, cells, grid)
+        return Looked(tuple(conditions), (cos, sin), windows)
 
     def score(self, attention: Tensor, looked: Looked) -> Tensor:
         """Importance logits ``[N]`` of an image from one question's glimpse attention ``[N, layers * H]``."""
@@ -108,6 +115,13 @@ def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Te
     index = F.pad(index, (0, -columns % window, 0, -rows % window), value=-1)
     blocks = index.reshape(index.shape[0] // window, window, index.shape[1] // window, window)
     return blocks.transpose(1, 2).reshape(-1, window * window)
+
+
+def _renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Windows over the tokens of some cells: their numbers among those, -1 for cells without a token."""
+    numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # the last is what -1 points at
+    numbers[cells] = torch.arange(cells.numel(), device=cells.device)
+    return numbers[windows]
 
 
 class _Layer(nn.Module):

@@ -36,7 +36,10 @@ Questions = Annotated[str | None, typer.Option("--questions", "-q", help="YAML f
 OutputFolder = Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI.", show_default=False)]
 Model = Annotated[str | None, typer.Option(help="nano (default), a folder or a hub id.", show_default=False)]
 Glimpse = Annotated[str | None, typer.Option(help="Add-on: folder or hub id.", show_default=False)]
-Prune = Annotated[str | None, typer.Option(help="glimpse (default with an add-on) or off.", show_default=False)]
+Prune = Annotated[
+    str | None,
+    typer.Option(help="glimpse (default with an add-on), auto (where it is cheaper) or off.", show_default=False),
+]
 Threshold = Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above; add-on's own by default.")]
 MaxRatio = Annotated[float | None, typer.Option(help="Keep this share of an image's tokens at most.")]
 MinTokens = Annotated[int | None, typer.Option(help="Keep this many tokens of an image at least.")]

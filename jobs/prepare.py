@@ -98,8 +98,8 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
     """
     model = resolve_model(run.model)
     name = run.glimpse or default_addon(run.model)
-    if run.prune == "glimpse" and name is None:
-        raise UsageError("--prune glimpse needs an add-on; name one with --glimpse")
+    if run.prune in ("glimpse", "auto") and name is None:
+        raise UsageError(f"--prune {run.prune} needs an add-on; name one with --glimpse")
     addon = None if name is None or run.prune == "off" else resolve_addon(name)
     given = {flag: getattr(run, flag) for flag in _RULE_FLAGS if getattr(run, flag) is not None}
     rule: KeepRule | None = None
@@ -119,6 +119,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         budget=read_pixel_budget(model, run.max_visual_tokens),
         dtype=run.dtype,
         seed=run.seed,
+        planned=run.prune == "auto",
     )
 
 
@@ -128,6 +129,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "model": settings.model_fingerprint,
         "glimpse": settings.glimpse_fingerprint,
         "rule": None if settings.rule is None else asdict(settings.rule),
+        "prune": "off" if settings.rule is None else "auto" if settings.planned else "glimpse",
         "dpi": settings.dpi,
         "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
         "dtype": settings.dtype,

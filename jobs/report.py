@@ -33,6 +33,9 @@ class Outcome:
         pages: that were worked on.
         rows: that were committed.
         busy_s: sum over the bundles, from the rendered pages to the commit.
+        model_s: sum over the bundles, while the model ran.
+        began_at_s: wall clock when the first bundle was begun, in seconds since the epoch; ``None`` without bundles.
+        ended_at_s: wall clock when the last was committed.
         wall_s: from the first bundle given to the last receipt.
         interrupted: by a signal.
         error: what ended it, if it did not just finish.
@@ -45,6 +48,9 @@ class Outcome:
     pages: int = 0
     rows: int = 0
     busy_s: float = 0.0
+    model_s: float = 0.0
+    began_at_s: float | None = None
+    ended_at_s: float | None = None
     wall_s: float = 0.0
     interrupted: bool = False
     error: DocpipeError | None = field(default=None)
@@ -56,6 +62,9 @@ class Outcome:
         self.pages += receipt.pages
         self.rows += sum(receipt.counts.values())
         self.busy_s += receipt.busy_ms / 1e3
+        self.model_s += receipt.model_ms / 1e3
+        self.began_at_s = min(receipt.began_at_s, receipt.began_at_s if self.began_at_s is None else self.began_at_s)
+        self.ended_at_s = max(receipt.ended_at_s, receipt.ended_at_s if self.ended_at_s is None else self.ended_at_s)
 
 
 def make_report(
@@ -103,6 +112,24 @@ def make_report(
     }
 
 
+def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:
+    """The share of the time that the models ran, while bundles were worked on; in 0..1.
+
+    Args:
+        model_s: that they ran, over all actors.
+        began_at_s: wall clock when the first bundle was begun; ``None`` if there was none.
+        ended_at_s: wall clock when the last was committed.
+        actors: processes that hold a model.
+
+    Returns:
+        ``None`` where no model ran, or the clocks of the machines are too far apart to tell.
+    """
+    if began_at_s is None or ended_at_s is None or model_s <= 0:
+        return None
+    available_s = (ended_at_s - began_at_s) * actors
+    return min(1.0, model_s / available_s) if available_s > 0 else None
+
+
 def _this_run(outcome: Outcome) -> dict[str, Any]:
     wall = outcome.wall_s if outcome.bundles else 0.0
     actors = outcome.resources.actors if outcome.resources is not None else 0
@@ -116,6 +143,7 @@ def _this_run(outcome: Outcome) -> dict[str, Any]:
         "pages_per_s": outcome.pages / wall if wall else None,
         "rows_per_s": outcome.rows / wall if wall else None,
         "busy_share": outcome.busy_s / (wall * actors) if wall and actors else None,
+        "model_busy_share": model_busy_share(outcome.model_s, outcome.began_at_s, outcome.ended_at_s, actors),
         "resources": asdict(outcome.resources) if outcome.resources is not None else None,
     }
 

@@ -22,7 +22,7 @@ class RunSettings(BaseModel):
     output: str
     model: str = "nano"
     glimpse: str | None = None
-    prune: Literal["glimpse", "off"] | None = None
+    prune: Literal["glimpse", "auto", "off"] | None = None
     threshold: float | None = Field(default=None, ge=0, lt=1)
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)

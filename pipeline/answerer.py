@@ -58,7 +58,7 @@ class BundleAnswerer:
 
     def run(self, rendered: RenderedBundle) -> Receipt:
         """Answer and commit one bundle."""
-        started = time.perf_counter()
+        began_at_s, started, model_ms = time.time(), time.perf_counter(), self.reader.model_ms
         bundle = rendered.bundle
         attempt = self.markers.begin(bundle.bundle_id)
         answers: list[PageAnswer] = []
@@ -79,6 +79,9 @@ class BundleAnswerer:
             pages=len(rendered.images) + len(rendered.failures),
             counts={status: sum(a.status == status for a in answers) for status in STATUSES},
             busy_ms=(time.perf_counter() - started) * 1e3,
+            model_ms=self.reader.model_ms - model_ms,
+            began_at_s=began_at_s,
+            ended_at_s=time.time(),
             attempt=attempt.number,
         )
 
@@ -153,7 +156,7 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 
 def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
-    stats = answer.stats
+    stats, plan = answer.stats, answer.plan
     evidence = None
     if answer.keep is not None and answer.scores is not None:
         rows, columns = answer.grid
@@ -180,6 +183,9 @@ def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
         prefill_ms=stats.prefill_ms,
         decode_ms=stats.decode_ms,
         new_tokens=answer.new_tokens,
+        plan=None if plan is None else plan.choice,
+        plan_tflops_glimpse=None if plan is None else plan.tflops_glimpse,
+        plan_tflops_dense=None if plan is None else plan.tflops_dense,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +20,8 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
+from glimpseprune.planner import PagePlan, plan_questions
+from glimpseprune.stats import now_ms
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.memory import CacheMemory
@@ -40,6 +44,7 @@ class ModelAnswer:
         keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
         scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
         grid: rows and columns of visual tokens, N = rows * columns.
+        plan: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
     """
 
     text: str
@@ -50,6 +55,7 @@ class ModelAnswer:
     keep: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
     grid: tuple[int, int]
+    plan: PagePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class Reader:
 
     Attributes:
         memory: tells whether the caches of unfinished answers leave room to begin another page.
+        model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
+            way to them.
     """
 
     def __init__(self, model: gp.GlimpseModel, processor: Processor, share: bool = True) -> None:
@@ -84,6 +92,7 @@ class Reader:
         self.processor = processor
         self.share = share
         self.memory = CacheMemory(model.backbone.device)
+        self.model_ms = 0.0
 
     @classmethod
     def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> Reader:
@@ -129,9 +138,9 @@ class Reader:
         """
         pool = self._pool()
         opened = self._open(self.prepare(page, asks), keep, pool)
-        opened.enter(pool, 0)
-        while len(pool):
-            pool.step()
+        with self._timed():
+            opened.enter(pool, 0)
+            pool.run()
         return opened.answers(self, pool, 0)
 
     def answer_pages(
@@ -155,18 +164,30 @@ class Reader:
                 yield key, error if isinstance(error, PageError) else PageError("infer", "InputError", str(error))
                 continue
             waiting[key] = opened
-            opened.enter(pool, key)
-            while len(pool) and (pool.waiting or self.memory.full(pool.nbytes)):
-                pool.step()
+            with self._timed():
+                opened.enter(pool, key)
+                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes)):
+                    pool.step()
             yield from self._done(waiting, pool)
         while waiting:
-            pool.step()
+            with self._timed():
+                pool.step()
             yield from self._done(waiting, pool)
 
     def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
         """Take the pages out whose questions are all answered."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
             yield key, waiting.pop(key).answers(self, pool, key)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Add the time of what is done inside to ``model_ms``."""
+        start = now_ms(self.model.backbone.device)
+        try:
+            yield
+        finally:
+            # Not ``now_ms``: the model's calls end when the device is done, and a device that failed cannot be asked.
+            self.model_ms += time.perf_counter() * 1e3 - start
 
     def _pool(self) -> gp.DecodePool:
         model = self.model
@@ -184,8 +205,20 @@ class Reader:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
-        sequences, stats = self._prefill(prompts, rules, limits, page.image, pool)
-        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image))
+        plan = self._plan(prompts, asks) if keep is None else None
+        if plan is not None and plan.choice == "dense":
+            rules = [None if ask.planned else ask.rule for ask in asks]
+        with self._timed():
+            sequences, stats = self._prefill(prompts, rules, limits, page.image, pool)
+        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), plan)
+
+    def _plan(self, prompts: Sequence[Tensor], asks: Sequence[Ask]) -> PagePlan | None:
+        """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
+        left = [(i, ask.rule) for i, ask in enumerate(asks) if ask.planned and ask.rule is not None]
+        if not left:
+            return None
+        limits = [asks[i].max_new_tokens for i, _ in left]
+        return plan_questions(self.model, [prompts[i] for i, _ in left], [rule for _, rule in left], limits, self.share)
 
     def _prefill(
         self, prompts: list[Tensor], rules: list[Keep], limits: list[int], image: PreparedImage, pool: gp.DecodePool
@@ -228,6 +261,7 @@ class _OpenPage:
     sequences: list[gp.Prefilled]
     stats: list[gp.PruneStats]
     grid: tuple[int, int]
+    plan: PagePlan | None
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Put every question into the pool."""
@@ -255,4 +289,5 @@ class _OpenPage:
             keep=sequence.keep.cpu().numpy() if scored else None,
             scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
             grid=self.grid,
+            plan=self.plan if self.asks[i].planned else None,
         )

@@ -63,6 +63,7 @@ class AnswerSettings:
     """Everything an answer depends on besides document and question; part of every unit's id.
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
+    ``planned``: whether to prune is decided page by page (``--prune auto``).
     """
 
     model: str
@@ -74,17 +75,22 @@ class AnswerSettings:
     budget: PixelBudget
     dtype: str
     seed: int
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question as it is put to the model, all defaults applied."""
+    """One question as it is put to the model, all defaults applied.
+
+    ``planned``: on pages where that is cheaper, it is answered without pruning. Only with a rule.
+    """
 
     question_id: str
     prompt: str
     type: str
     max_new_tokens: int
     rule: KeepRule | None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,9 @@ class PageAnswer:
     prefill_ms: float | None = None
     decode_ms: float | None = None
     new_tokens: int | None = None
+    plan: Literal["glimpse", "dense"] | None = None
+    plan_tflops_glimpse: float | None = None
+    plan_tflops_dense: float | None = None
     failure: Failure | None = None
 
 
@@ -234,12 +243,26 @@ class BundleResult:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the driver hears of a committed bundle."""
+    """What the driver hears of a committed bundle.
+
+    Attributes:
+        bundle_id: of the bundle.
+        pages: in it, those that failed included.
+        counts: rows by status.
+        busy_ms: from the rendered pages to the commit.
+        model_ms: of these, while the model ran: vision tower, prefill and decoding.
+        began_at_s: wall clock when it was begun, in seconds since the epoch.
+        ended_at_s: wall clock when it was committed.
+        attempt: which this was, from 1.
+    """
 
     bundle_id: str
     pages: int
-    counts: dict[str, int]  # status -> rows
+    counts: dict[str, int]
     busy_ms: float
+    model_ms: float
+    began_at_s: float
+    ended_at_s: float
     attempt: int = 1
 
 

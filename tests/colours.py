@@ -41,6 +41,7 @@ class ColourReader:
     def __init__(self, pids: Path | None = None, seconds: float = 0.0) -> None:
         self.pids = pids
         self.seconds = seconds
+        self.model_ms = 0.0
 
     def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
         return page, asks

@@ -59,6 +59,7 @@ class FakeReader:
     def __init__(self, raises: Sequence[BaseException | None] = ()) -> None:
         self.raises = list(raises)
         self.pages = 0
+        self.model_ms = 0.0
 
     def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
         return page, asks
@@ -70,6 +71,7 @@ class FakeReader:
 
     def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
         self.pages += 1
+        self.model_ms += 0.01
         error = self.raises.pop(0) if self.raises else None
         if error is not None:
             raise error

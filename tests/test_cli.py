@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from glimpseprune.errors import AddonError
 from glimpseprune.rule import KeepRule
 from jobs import exit_codes
 from jobs.cli import app
-from jobs.prepare import answer_settings, reproduce_command
+from jobs.prepare import answer_settings, frozen_settings, reproduce_command
 from jobs.settings import RunSettings, load_settings
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
+from pipeline.questions import parse_questions
 
 CLI = CliRunner()
 NEEDED = ["--input", "in", "--questions", "q.yaml", "--output", "out"]
@@ -27,7 +29,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "output": (["--output", "there"], "there"),
     "model": (["--model", "m"], "m"),
     "glimpse": (["--glimpse", "g"], "g"),
-    "prune": (["--prune", "off"], "off"),
+    "prune": (["--prune", "auto"], "auto"),
     "threshold": (["--threshold", "0.3"], 0.3),
     "max_ratio": (["--max-ratio", "0.2"], 0.2),
     "min_tokens": (["--min-tokens", "4"], 4),
@@ -119,7 +121,7 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", NEEDED[2:], "--input is required"),
         ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
-        ("", [*NEEDED, "--prune", "auto"], "--prune: "),
+        ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
         ("", [*NEEDED, "--limit", "0"], "--limit: "),
         ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
     ],
@@ -196,10 +198,28 @@ def test_which_rule_a_run_uses(tiny_base: Path, tiny_addon: Path) -> None:
     assert changed.rule == KeepRule(0.7, 0.3, 9)
     off = answer_settings(make(tiny_base, glimpse=addon, prune="off"))
     assert (off.rule, off.glimpse, off.glimpse_fingerprint) == (None, None, None)
-    with pytest.raises(UsageError, match="needs an add-on"):
-        answer_settings(make(tiny_base, prune="glimpse"))
+    for prune in ("glimpse", "auto"):
+        with pytest.raises(UsageError, match=f"--prune {prune} needs an add-on"):
+            answer_settings(make(tiny_base, prune=prune))
     with pytest.raises(UsageError, match="--max-ratio has no effect"):
         answer_settings(make(tiny_base, max_ratio=0.1))
+
+
+def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, tiny_addon: Path) -> None:
+    found = {
+        prune: answer_settings(make(tiny_base, glimpse=str(tiny_addon), prune=prune))
+        for prune in ("off", "glimpse", "auto")
+    }
+    assert {prune: settings.planned for prune, settings in found.items()} == {
+        "off": False,
+        "glimpse": False,
+        "auto": True,
+    }
+    assert found["auto"] == dataclasses.replace(found["glimpse"], planned=True)
+    asked = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}]', "q.yaml")
+    assert {prune: frozen_settings(settings, asked)["prune"] for prune, settings in found.items()} == {
+        prune: prune for prune in found
+    }
 
 
 def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:

@@ -25,7 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_checkpoint(tmp_path_factory.mktemp("cost") / "base")
 
 
-def _counted(model: GlimpseModel, rule: torch.Tensor | None) -> tuple[int, PageWork]:
+def _counted(model: GlimpseModel, rules: list[torch.Tensor] | None) -> tuple[int, PageWork]:
     """FLOPs of all questions of a page without the vision tower."""
     first = item([(8, 12)], 0, 0)
     generator = torch.Generator().manual_seed(7)
@@ -37,7 +37,7 @@ def _counted(model: GlimpseModel, rule: torch.Tensor | None) -> tuple[int, PageW
     grid = (int(first["image_grid_thw"][0, 1]), int(first["image_grid_thw"][0, 2]))
     # torch does not count the fused attention of a CPU; written out, it is plain matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        out = gp.generate_page(model, prompts, first["pixel_values"], grid, rule, LIMIT)
+        out = gp.generate_page(model, prompts, first["pixel_values"], grid, rules, LIMIT)
     assert [len(tokens) for tokens in out.sequences] == [LIMIT] * 3
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as vision, torch.inference_mode():
         model.backbone.encode(first["pixel_values"], grid, (3, 2, 1, 0))
@@ -63,8 +63,9 @@ def test_unpruned(base: Path) -> None:
 def test_pruned(base: Path, tmp_path: Path, changes: dict[str, Any], retention: float) -> None:
     model = _endless(gp.load(base, glimpse=make_tiny_addon(tmp_path / "g", **changes), device="cpu"))
     assert model.glimpse is not None
-    mask = torch.arange(96) < 96 * retention
-    counted, work = _counted(model, mask)
+    generator = torch.Generator().manual_seed(1)
+    masks = [torch.randperm(96, generator=generator) < 96 * retention for _ in TAILS]
+    counted, work = _counted(model, masks)
     config: Any = model.base.config
     expected = pruned_flops(DecoderShape.of(config.text_config), model.glimpse.config, work, retention)
     assert expected == pytest.approx(counted, rel=0.02)
@@ -78,6 +79,6 @@ def test_pruning_pays_for_few_questions_and_not_for_many() -> None:
         work = PageWork(5020, 5000, [30] * questions, [16] * questions)
         return pruned_flops(shape, addon, work, 0.04) / unpruned_flops(shape, work)
 
-    assert ratio(1) < 0.75
+    assert ratio(1) < 0.7
     assert ratio(1) < ratio(10) < ratio(30)
     assert ratio(60) > 1.0

@@ -196,7 +196,7 @@ def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) 
         rendered = render_bundle(bundle, child, SETTINGS)
     assert (len(rendered.images), len(rendered.failures)) == (2, 4)
     assert from_table(to_table(rendered)) == rendered
-    receipt = Receipt("b", 3, {"answered": 2, "failed": 1}, 12.5, 2)
+    receipt = Receipt("b", 3, {"answered": 2, "failed": 1}, 12.5, 9.5, 1.7e9, 1.7e9 + 0.0125, 2)
     assert receipt_of(pa.Table.from_pylist([receipt_row(receipt)]).to_pylist()[0]) == receipt
 
 

@@ -67,6 +67,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"budget": PixelBudget(28, 3136, 1_003_521)},
         {"dtype": "bfloat16"},
         {"seed": 1},
+        {"planned": True},
     ],
 )
 def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[str, object]) -> None:
@@ -92,7 +93,7 @@ def test_aggregation_and_selection_of_documents_do_not_change_the_unit() -> None
 
 def test_ids_are_the_same_on_every_machine() -> None:
     # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
-    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["98d9010cd4a4b2b9b8046b94"]
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["68fc5e3786bebaeaf3116768"]
 
 
 def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:

@@ -111,11 +111,12 @@ def test_what_a_run_reports(settings: RunSettings, engine: Callable[[Engine], No
     assert len(report["answer_settings"]["model_fingerprint"]) == 16
     assert report["started_at"] <= report["finished_at"]
     assert report["wall_s"] > report["this_run"]["engine_wall_s"] > 0
+    assert 0 < report["this_run"]["model_busy_share"] < report["this_run"]["busy_share"]
 
     again = run_job(settings, QUESTIONS)
     assert again["counts"] == report["counts"]
     assert again["totals"] == report["totals"]
-    measured = ("engine_wall_s", "pages_per_s", "rows_per_s", "busy_share", "resources")
+    measured = ("engine_wall_s", "pages_per_s", "rows_per_s", "busy_share", "model_busy_share", "resources")
     assert {key: again["this_run"][key] for key in measured} == dict.fromkeys(measured)
 
 

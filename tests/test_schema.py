@@ -41,6 +41,9 @@ def test_the_schemas_are_pinned() -> None:
             "prefill_ms: double",
             "decode_ms: double",
             "new_tokens: int32",
+            "plan: string",
+            "plan_tflops_glimpse: double",
+            "plan_tflops_dense: double",
         ],
         "pages": [
             "document_id: string not null",

@@ -14,7 +14,7 @@ from glimpseprune.backbone import Prompt
 from glimpseprune.dense import answer_together
 from glimpseprune.greedy import Greedy
 from glimpseprune.prefill import Prefilled, prefill_glimpse
-from glimpseprune.shared import ask, check_prefix, read_prefix, shared_prefix
+from glimpseprune.shared import ask, read_prefix, shared_prefix
 from tests.batches import item
 from tests.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
@@ -136,14 +136,3 @@ class TestPrefix:
         model = gp.load(base, device="cpu")
         prompts = [model.backbone.prompts(item([(2, 2)], 4, seed))[0] for seed in (1, 2)]
         assert shared_prefix(prompts) is None
-
-    def test_a_question_about_another_page_is_refused(self, base: Path, tmp_path: Path) -> None:
-        model = gp.load(base, glimpse=make_tiny_addon(tmp_path / "g"), device="cpu")
-        assert model.glimpse is not None
-        prompts = _prompts(model, [5, 2], [(4, 6)])
-        prefix = shared_prefix(prompts)
-        assert prefix is not None
-        images = [model.backbone.encode(prompts[0].pixels[0], prompts[0].grids[0], (3, 2, 1, 0))]
-        page = read_prefix(model.backbone, model.glimpse, prefix, images)
-        with pytest.raises(gp.InputError, match="question 0"):
-            check_prefix(page, [model.backbone.prompts(item([(2, 2)], 4, 1))[0]])

@@ -47,7 +47,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
     [path] = path.iterdir()
     assert path.name == f"{bundle.bundle_id}.parquet"
     file = pq.ParquetFile(path)
-    assert file.metadata.metadata[b"schema_version"] == b"1"
+    assert file.metadata.metadata[b"schema_version"] == b"2"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     table = file.read()
     assert table.schema.remove_metadata() == PART
@@ -268,7 +268,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, [bundle] = plan([2])
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.schema.SCHEMA_VERSION", 2)
+        patch.setattr("pipeline.schema.SCHEMA_VERSION", 1)
         OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))
     with pytest.raises(UsageError, match="another schema version"):
         OutputStore(Folder(str(tmp_path))).completed_units()

@@ -86,7 +86,7 @@ def glimpse_scores(backbone: Backbone, glimpse: Glimpse, prefix: Prefix) -> Tens
     attention = torch.cat([rows[layer] for layer in config.selected_layers], dim=-1)
     return torch.cat(
         [
-            glimpse.attn_fuser(attention[slots].to(token.dtype), image.features, image.grid)
+            glimpse.attn_fuser(attention[slots].to(token.dtype), image.features, image.grid, image.cells)
             for slots, image in zip(prompt.image_slots, prefix.images, strict=True)
         ]
     )

@@ -20,6 +20,10 @@ class Region:
     x1: float
     y1: float
 
+    def grown(self, across: float, down: float) -> Region:
+        """The rectangle with so much more at its left and right, and above and below."""
+        return Region(self.x0 - across, self.y0 - down, self.x1 + across, self.y1 + down)
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

@@ -32,6 +32,7 @@ class GlimpseTask:
         parts: batches a step and worker, whose gradients are averaged.
         questions: of one batch.
         weights: of the losses.
+        margin: visual tokens by which the answers' boxes are grown on every side.
         rate: highest learning rate.
         warm_up: share of the steps in which it rises.
         seed: of order and noise.
@@ -52,6 +53,7 @@ class GlimpseTask:
         parts: int,
         questions: int,
         weights: LossWeights,
+        margin: float,
         rate: float,
         warm_up: float,
         seed: int,
@@ -60,6 +62,7 @@ class GlimpseTask:
         self.model, self.processor, self.images, self.weights = model, processor, images, weights
         self.module = glimpse.requires_grad_(True)
         self.optimizers = [torch.optim.AdamW(glimpse.parameters(), lr=rate, weight_decay=0.0)]
+        self.margin = margin
         self.steps, self.parts, self.questions = steps, parts, questions
         self.warm_up, self.seed, self.workers = warm_up, seed, workers
         self.pages = list(by_page(examples))
@@ -99,7 +102,7 @@ class GlimpseTask:
         answer = self.processor.answer(example.answers[0], self.model.eos_token_ids)
         evidence = None
         if example.regions:
-            merge = self.processor.merge_size
-            evidence = torch.from_numpy(covered_cells(example.regions, grid[0] // merge, grid[1] // merge))
-            evidence = evidence.to(backbone.device)
+            rows, columns = (side // self.processor.merge_size for side in grid)
+            boxes = [region.grown(self.margin / columns, self.margin / rows) for region in example.regions]
+            evidence = torch.from_numpy(covered_cells(boxes, rows, columns)).to(backbone.device)
         return Lesson(prompt, answer.to(backbone.device), evidence)
