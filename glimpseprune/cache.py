@@ -34,6 +34,11 @@ class PrefillCache:
             self.keys[layer] = self.keys[layer].index_select(2, index)
             self.values[layer] = self.values[layer].index_select(2, index)
 
+    def offload(self) -> None:
+        """Move everything to host memory, layer by layer."""
+        for layer in range(len(self.keys)):
+            self.keys[layer], self.values[layer] = self.keys[layer].cpu(), self.values[layer].cpu()
+
     @property
     def tokens(self) -> int:
         """Cached positions, S; the same in every layer."""
@@ -80,24 +85,30 @@ class PoolCache:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.lengths: list[int] = []
+        self._room: list[int] = []  # slots that each row will have used in the end
         self._ends = torch.empty(0, dtype=torch.long)  # the lengths, where the keys are
 
     def add(self, cache: PrefillCache, new_tokens: int) -> None:
-        """Copy a sequence into the next row, with room for ``new_tokens``; its own cache is emptied layer by layer."""
+        """Copy a sequence into the next row, with room for ``new_tokens``; its own cache is emptied layer by layer.
+
+        Raises:
+            torch.OutOfMemoryError: there is no room; the sequence's own cache is as it was.
+        """
         self._make_room(len(self.lengths) + 1, cache.tokens + new_tokens, cache)
         row, length = len(self.lengths), cache.tokens
         for layer in range(len(self.keys)):
             self.keys[layer][row, :, :length] = cache.keys.pop(0)[0]
             self.values[layer][row, :, :length] = cache.values.pop(0)[0]
         self.lengths.append(length)
+        self._room.append(length + new_tokens)
         self._count()
 
     def take(self, row: int) -> PrefillCache:
-        """A copy of what a row holds, as it was before it came here."""
+        """A copy of what a row holds in host memory: it is taken out because the device has none to spare."""
         taken = PrefillCache()
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            mine = slice(0, self.lengths[row])
-            taken.update(keys[row : row + 1, :, mine].clone(), values[row : row + 1, :, mine].clone(), layer)
+            mine = (slice(row, row + 1), slice(None), slice(0, self.lengths[row]))
+            taken.update(keys[mine].to("cpu", copy=True), values[mine].to("cpu", copy=True), layer)
         return taken
 
     def drop(self, row: int) -> None:
@@ -107,14 +118,17 @@ class PoolCache:
             length = self.lengths[last]
             for tensor in (*self.keys, *self.values):
                 tensor[row, :, :length] = tensor[last, :, :length]
-            self.lengths[row] = length
+            self.lengths[row], self._room[row] = length, self._room[last]
         self.lengths.pop()
+        self._room.pop()
         self._count()
 
     def trim(self) -> None:
-        """Give back the rows that are not in use."""
-        self.keys = [tensor[: len(self.lengths)].clone() for tensor in self.keys]
-        self.values = [tensor[: len(self.lengths)].clone() for tensor in self.values]
+        """Give back the rows that are not in use, and the slots that none will use."""
+        rows, slots = len(self.lengths), max(self._room, default=0)
+        for tensors in (self.keys, self.values):
+            for layer in range(len(tensors)):  # one by one: memory may be short, and each that is replaced is freed
+                tensors[layer] = tensors[layer][:rows, :, :slots].clone()
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write every sequence's new token ``[B, H_kv, 1, d]`` behind it; return ``[B, H_kv, longest + 1, d]``."""
@@ -136,6 +150,11 @@ class PoolCache:
         return torch.arange(max(self.lengths) + 1, device=self._ends.device) <= self._ends[:, None]
 
     @property
+    def rows(self) -> int:
+        """Rows in use and rows there is room for."""
+        return self.keys[0].shape[0] if self.keys else 0
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all keys and values, room included."""
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
@@ -145,14 +164,14 @@ class PoolCache:
         if not self.keys:
             self.keys = [k.new_zeros(0, k.shape[1], 0, k.shape[3]) for k in like.keys]
             self.values = [v.new_zeros(0, v.shape[1], 0, v.shape[3]) for v in like.values]
-        have_rows, _, have_slots, _ = self.keys[0].shape
-        if rows <= have_rows and slots <= have_slots:
-            return
-        rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
-        slots = have_slots if slots <= have_slots else -(-slots // _SLOT_STEP) * _SLOT_STEP
         for tensors in (self.keys, self.values):
-            for layer, tensor in enumerate(tensors):
-                grown = tensor.new_zeros(rows, tensor.shape[1], slots, tensor.shape[3])
+            for layer, tensor in enumerate(tensors):  # each by itself: memory may have run out between two of them
+                have_rows, heads, have_slots, size = tensor.shape
+                if rows <= have_rows and slots <= have_slots:
+                    continue
+                more_rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
+                more_slots = have_slots if slots <= have_slots else -(-slots // _SLOT_STEP) * _SLOT_STEP
+                grown = tensor.new_zeros(more_rows, heads, more_slots, size)
                 grown[:have_rows, :, :have_slots] = tensor
                 tensors[layer] = grown
 

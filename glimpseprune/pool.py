@@ -6,7 +6,8 @@ decoding step costs little more for many than for one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import sys
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
@@ -25,17 +26,26 @@ class DecodePool:
         backbone: the model.
         eos_token_ids: tokens that end a sequence; the one that did is part of the result.
         repetition_penalty: as in the model's generation config; 1 changes nothing.
+        ran_out: called when memory ran out and some sequences had to leave, with the bytes that are still held.
 
     Attributes:
         done: finished sequences by key, until they are taken.
     """
 
-    def __init__(self, backbone: Backbone, eos_token_ids: frozenset[int], repetition_penalty: float = 1.0) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        eos_token_ids: frozenset[int],
+        repetition_penalty: float = 1.0,
+        ran_out: Callable[[int], None] | None = None,
+    ) -> None:
         self.backbone = backbone
         self.greedy = Greedy(eos_token_ids, repetition_penalty)
         self.done: dict[Hashable, Decoded] = {}
         self._rows: list[tuple[Hashable, Row]] = []  # row i of the cache belongs to sequence i
-        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # put back when memory ran out
+        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # in host memory, for want of other
+        self._most_rows = sys.maxsize  # what fits, since memory ran out
+        self._ran_out = ran_out
         self._cache = PoolCache()
 
     def __len__(self) -> int:
@@ -43,18 +53,26 @@ class DecodePool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values that are held, the room for what is to come included."""
+        """Bytes of the keys and values on the device, the room for what is to come included."""
         return self._cache.nbytes
+
+    @property
+    def waiting(self) -> int:
+        """Sequences in host memory, until there is room for them."""
+        return len(self._waiting)
 
     @torch.inference_mode()
     def add(self, key: Hashable, sequence: Prefilled, prompt: Tensor, max_new_tokens: int) -> None:
-        """Take a sequence in; its first token is known from its prefill.
+        """Take a sequence in; its first token is known from its prefill. Where there is no room, it waits.
 
         Args:
             key: to find the result in ``done``.
             sequence: what prefill gave; its cache is used up.
             prompt: its unpruned token ids ``[T]``.
             max_new_tokens: at least 1.
+
+        Raises:
+            torch.OutOfMemoryError: it does not even fit alone.
         """
         if sequence.decoded is not None:
             self.done[key] = sequence.decoded
@@ -72,12 +90,12 @@ class DecodePool:
     def step(self) -> None:
         """One token for every sequence; the finished go to ``done``. With nothing to do, nothing happens.
 
-        When memory runs out, half of the sequences wait until there is room.
+        When memory runs out, half of the sequences wait, and come back as others finish.
 
         Raises:
             torch.OutOfMemoryError: not even one sequence fits.
         """
-        if not self._rows and self._waiting:
+        while self._waiting and len(self._rows) < self._most_rows:
             self._enter(*self._waiting.pop(0))
         if not self._rows:
             return
@@ -100,6 +118,8 @@ class DecodePool:
             if self.greedy.over(row):
                 self.done[key] = row.result
                 self._leave(place)
+        if 2 * len(self._rows) <= self._cache.rows:  # not each time: it copies what is left
+            self._cache.trim()
 
     def run(self) -> None:
         """Step until every sequence is done."""
@@ -119,8 +139,19 @@ class DecodePool:
         return self.backbone.logits(hidden[:, -1])
 
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
-        self._cache.add(cache, row.limit - len(row.result.tokens))
-        self._rows.append((key, row))
+        """Give a sequence a row; where there is none, it waits."""
+        if len(self._rows) < self._most_rows:
+            try:
+                self._cache.add(cache, row.limit - len(row.result.tokens))
+            except torch.OutOfMemoryError:
+                if not self._rows:
+                    raise
+            else:
+                self._rows.append((key, row))
+                return
+            self._give_back()
+        cache.offload()
+        self._waiting.append((key, row, cache))
 
     def _leave(self, place: int) -> None:
         self._cache.drop(place)
@@ -131,5 +162,12 @@ class DecodePool:
         for place in reversed(range(len(self._rows) // 2, len(self._rows))):
             self._waiting.append((*self._rows[place], self._cache.take(place)))
             self._leave(place)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Memory ran out: let go of what is not needed, and never have more rows than now."""
+        self._most_rows = len(self._rows)
         self._cache.trim()
         torch.cuda.empty_cache()
+        if self._ran_out is not None:
+            self._ran_out(self.nbytes)

@@ -6,19 +6,20 @@ import dataclasses
 import resource
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 
 from pipeline.errors import PageError
 from pipeline.evidence import evidence_boxes
+from pipeline.look_ahead import look_ahead
 from pipeline.markers import Attempt, Markers
-from pipeline.reader import ModelAnswer, Reader
+from pipeline.reader import ModelAnswer, PreparedPage, Reader
 from pipeline.records import (
     STATUSES,
-    Ask,
     Bundle,
     BundleResult,
     Failure,
-    Image,
     PageAnswer,
     PageImage,
     PageReport,
@@ -45,7 +46,8 @@ class BundleAnswerer:
         markers: evidence of bundles in flight, for attempts after a crash.
 
     Attributes:
-        page_started_at: ``time.monotonic()`` when the current page was begun, ``None`` between pages; for a watchdog.
+        page_started_at: ``time.monotonic()`` when the model turned to the current page, ``None`` between pages; for a
+            watchdog. What is made ready ahead does not count.
     """
 
     def __init__(self, reader: Reader, store: OutputStore, markers: Markers) -> None:
@@ -102,11 +104,16 @@ class BundleAnswerer:
             self.page_started_at = None
         yield from (found[number] for number in range(len(rendered.images)))
 
-    def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Image, list[Ask]]]:
-        for number, image in enumerate(rendered.images):
-            self.page_started_at = time.monotonic()
-            _reset_peak_memory()
-            yield number, decode_image(image), rendered.bundle.asks_of(image.document_id, image.page)
+    def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
+        """Each page when it is the model's turn; the one after it is made ready meanwhile."""
+        with closing(look_ahead(rendered.images, partial(self._prepare, rendered.bundle))) as pages:
+            for number, page in enumerate(pages):
+                self.page_started_at = time.monotonic()
+                _reset_peak_memory()
+                yield number, page.result
+
+    def _prepare(self, bundle: Bundle, image: PageImage) -> PreparedPage:
+        return self.reader.prepare(decode_image(image), bundle.asks_of(image.document_id, image.page))
 
     def _page_alone(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
         if (image.document_id, image.page) in attempt.crashed:
@@ -115,11 +122,10 @@ class BundleAnswerer:
             )
             return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
         self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
-        asks = bundle.asks_of(image.document_id, image.page)
         self.page_started_at = time.monotonic()
         _reset_peak_memory()
         try:
-            ((_, found),) = self.reader.answer_pages(iter([(0, decode_image(image), asks)]))
+            ((_, found),) = self.reader.answer_pages([(0, partial(self._prepare, bundle, image))])
         finally:
             self.page_started_at = None
         return _rows(bundle, image, found, attempt)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
@@ -26,7 +24,8 @@ from glimpseprune.planner import PagePlan, plan_questions
 from glimpseprune.stats import now_ms
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
-from pipeline.processor import Processor
+from pipeline.memory import CacheMemory
+from pipeline.processor import PreparedImage, Processor
 from pipeline.records import Ask, Image
 
 Key = TypeVar("Key", bound=Hashable)
@@ -59,6 +58,21 @@ class ModelAnswer:
     plan: PagePlan | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedPage:
+    """A page and its questions in host memory, ready for the model.
+
+    Attributes:
+        asks: the questions.
+        image: the page.
+        prompts: token ids ``[T]`` of each question.
+    """
+
+    asks: tuple[Ask, ...]
+    image: PreparedImage
+    prompts: list[Tensor]
+
+
 class Reader:
     """A model with its processor.
 
@@ -68,7 +82,7 @@ class Reader:
         share: run what the questions of a page have in common once.
 
     Attributes:
-        pool_bytes: what the caches of unfinished answers may take; beyond it no further page is begun.
+        memory: tells whether the caches of unfinished answers leave room to begin another page.
         model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
             way to them.
     """
@@ -77,7 +91,7 @@ class Reader:
         self.model = model
         self.processor = processor
         self.share = share
-        self.pool_bytes = _pool_bytes(model.backbone.device)
+        self.memory = CacheMemory(model.backbone.device)
         self.model_ms = 0.0
 
     @classmethod
@@ -101,6 +115,14 @@ class Reader:
         except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 
+    def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
+        """What a page image ``[height, width, 3]`` and its questions need before the model begins.
+
+        Nothing of it touches the model or its device, so that it may run in a thread beside them.
+        """
+        image = self.processor.prepare(page)
+        return PreparedPage(tuple(asks), image, [self.processor.prompt(ask.prompt, image.grid) for ask in asks])
+
     def answer_page(
         self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
     ) -> list[ModelAnswer]:
@@ -115,35 +137,36 @@ class Reader:
             PageError: one question alone does not fit into the device's memory.
         """
         pool = self._pool()
-        opened = self._open(page, asks, keep)
+        opened = self._open(self.prepare(page, asks), keep, pool)
         with self._timed():
             opened.enter(pool, 0)
             pool.run()
         return opened.answers(self, pool, 0)
 
     def answer_pages(
-        self, pages: Iterable[tuple[Key, Image, Sequence[Ask]]]
+        self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
     ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
         """Answer the questions of many pages, decoding those of several pages together.
 
         Args:
-            pages: a key of its own for each page, its pixels and its questions; taken one by one, when there is room.
+            pages: a key of its own for each page, and what gives the page as :meth:`prepare` made it, or raises why it
+                could not; taken one by one, when there is room.
 
         Yields:
             Each key with the answers, or with why there are none; pages that are done early come early.
         """
         pool = self._pool()
         waiting: dict[Key, _OpenPage] = {}
-        for key, page, asks in pages:
+        for key, prepared in pages:
             try:
-                opened = self._open(page, asks, None)
+                opened = self._open(prepared(), None, pool)
             except (PageError, InputError) as error:
                 yield key, error if isinstance(error, PageError) else PageError("infer", "InputError", str(error))
                 continue
             waiting[key] = opened
             with self._timed():
                 opened.enter(pool, key)
-                while pool.nbytes > self.pool_bytes and len(pool):
+                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes)):
                     pool.step()
             yield from self._done(waiting, pool)
         while waiting:
@@ -167,25 +190,27 @@ class Reader:
             self.model_ms += time.perf_counter() * 1e3 - start
 
     def _pool(self) -> gp.DecodePool:
-        return gp.DecodePool(self.model.backbone, self.model.eos_token_ids, self.model.repetition_penalty)
+        model = self.model
+        return gp.DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty, self.memory.ran_out)
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
         """Rows and columns of visual tokens that a page image has."""
-        _, (rows, columns) = self.processor.image(page)
-        return rows // self.processor.merge_size, columns // self.processor.merge_size
+        return self._token_grid(self.processor.prepare(page))
 
-    def _open(self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None) -> _OpenPage:
-        pixels, grid = self.processor.image(page)
-        prompts = [self.processor.prompt(ask.prompt, grid) for ask in asks]
+    def _token_grid(self, image: PreparedImage) -> tuple[int, int]:
+        merge = self.processor.merge_size
+        return image.grid[0] // merge, image.grid[1] // merge
+
+    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> _OpenPage:
+        asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
         plan = self._plan(prompts, asks) if keep is None else None
         if plan is not None and plan.choice == "dense":
             rules = [None if ask.planned else ask.rule for ask in asks]
         with self._timed():
-            sequences, stats = self._prefill(prompts, rules, limits, pixels.to(self.model.backbone.device), grid)
-        merge = self.processor.merge_size
-        return _OpenPage(tuple(asks), prompts, sequences, stats, (grid[0] // merge, grid[1] // merge), plan)
+            sequences, stats = self._prefill(prompts, rules, limits, page.image, pool)
+        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), plan)
 
     def _plan(self, prompts: Sequence[Tensor], asks: Sequence[Ask]) -> PagePlan | None:
         """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -196,25 +221,34 @@ class Reader:
         return plan_questions(self.model, [prompts[i] for i, _ in left], [rule for _, rule in left], limits, self.share)
 
     def _prefill(
-        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], pixels: Tensor, grid: tuple[int, int]
+        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], image: PreparedImage, pool: gp.DecodePool
     ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
-        """All questions of a page at once, or, when memory runs out, one half after the other."""
+        """All questions of a page at once.
+
+        When memory runs out, what else is in the pool is answered first, and then one half goes after the other.
+        """
         try:
-            return gp.prefill_page(self.model, prompts, pixels, grid, rules, limits, self.share)
+            with self.memory.prefill():
+                pixels = self.processor.patches(image, self.model.backbone.device)
+                return gp.prefill_page(self.model, prompts, pixels, image.grid, rules, limits, self.share)
         except torch.OutOfMemoryError as error:
-            if len(prompts) == 1:
-                merge = self.processor.merge_size
+            if len(prompts) == 1 and not len(pool):
+                rows, columns = self._token_grid(image)
                 raise PageError(
                     "infer",
                     "OutOfMemory",
-                    f"one question on {grid[0] // merge * grid[1] // merge} visual tokens does not fit into the "
-                    "device's memory; lower --dpi or --max-visual-tokens",
+                    f"one question on {rows * columns} visual tokens does not fit into the device's memory; "
+                    "lower --dpi or --max-visual-tokens",
                 ) from error
         # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+        alone = not len(pool)
+        pool.run()
         torch.cuda.empty_cache()
+        if not alone:
+            return self._prefill(prompts, rules, limits, image, pool)
         half = len(prompts) // 2
-        first = self._prefill(prompts[:half], rules[:half], limits[:half], pixels, grid)
-        second = self._prefill(prompts[half:], rules[half:], limits[half:], pixels, grid)
+        first = self._prefill(prompts[:half], rules[:half], limits[:half], image, pool)
+        second = self._prefill(prompts[half:], rules[half:], limits[half:], image, pool)
         return first[0] + second[0], first[1] + second[1]
 
 
@@ -257,10 +291,3 @@ class _OpenPage:
             grid=self.grid,
             plan=self.plan if self.asks[i].planned else None,
         )
-
-
-def _pool_bytes(device: torch.device) -> int:
-    """What the caches of unfinished answers may take: half of what the weights left free."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // 2
-    return int(psutil.virtual_memory().available) // 2 // (os.cpu_count() or 1)  # each core may hold an actor

@@ -6,7 +6,7 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,11 @@ class ColourReader:
         self.seconds = seconds
         self.model_ms = 0.0
 
+    def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
+        return page, asks
+
     def answer_pages(
-        self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
+        self, pages: Iterable[tuple[Any, Callable[[], tuple[Image, Sequence[Ask]]]]]
     ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
         return one_by_one(self._answer_page, pages)
 

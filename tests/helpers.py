@@ -41,12 +41,12 @@ def questions(*texts: str, extra: str = "") -> QuestionSet:
 
 def one_by_one(
     answer: Callable[[Image, Sequence[Ask]], list[ModelAnswer]],
-    pages: Iterable[tuple[Any, Image, Sequence[Ask]]],
+    pages: Iterable[tuple[Any, Callable[[], tuple[Image, Sequence[Ask]]]]],
 ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
     """What a reader without a pool yields; its page errors are results, what else it raises gets out."""
-    for key, page, asks in pages:
+    for key, prepared in pages:
         try:
-            yield key, answer(page, asks)
+            yield key, answer(*prepared())
         except PageError as error:
             yield key, error
         except InputError as error:
@@ -61,8 +61,11 @@ class FakeReader:
         self.pages = 0
         self.model_ms = 0.0
 
+    def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
+        return page, asks
+
     def answer_pages(
-        self, pages: Iterable[tuple[Any, Image, Sequence[Ask]]]
+        self, pages: Iterable[tuple[Any, Callable[[], tuple[Image, Sequence[Ask]]]]]
     ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
         return one_by_one(self._answer_page, pages)
 

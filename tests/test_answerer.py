@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,76 @@ def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> No
         (2, "b", "infer", "OutOfMemory"),
         (3, "a", "infer", "InputError"),
     ]
+
+
+class Watched(FakeReader):
+    """Notes when pages are made ready and when the model has them; some cannot be made ready."""
+
+    def __init__(self, unready: dict[float, Exception] | None = None) -> None:
+        super().__init__()
+        self.unready = unready or {}
+        self.prepared: list[tuple[float, str]] = []
+        self.answered: list[tuple[float, float | None]] = []
+        self.ready = threading.Semaphore(0)
+        self.answerer: BundleAnswerer | None = None
+
+    def prepare(self, page: Any, asks: Any) -> Any:
+        self.prepared.append((float(page.mean()), threading.current_thread().name))
+        self.ready.release()
+        if float(page.mean()) in self.unready:
+            raise self.unready[float(page.mean())]
+        return page, asks
+
+    def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
+        assert self.answerer is not None
+        began = time.monotonic()
+        if self.answerer.page_started_at is not None:
+            self.answered.append((began, self.answerer.page_started_at))
+        while self.ready.acquire(timeout=0.1):
+            pass  # whatever is made ready ahead is ready now
+        return super()._answer_page(page, asks)
+
+
+def watched(bundle: Bundle, reader: Watched, output: Path) -> BundleAnswerer:
+    folder = Folder(str(output))
+    reader.answerer = BundleAnswerer(reader, OutputStore(folder), Markers(folder))  # type: ignore[arg-type]
+    with RenderChild() as child:
+        list(run_loop([bundle], child, reader.answerer, SETTINGS))
+    return reader.answerer
+
+
+def test_the_next_page_is_made_ready_meanwhile_and_its_time_does_not_run(bundle: Bundle, tmp_path: Path) -> None:
+    reader = Watched()
+    answerer = watched(bundle, reader, tmp_path / "out")
+    assert [grey for grey, _ in reader.prepared] == [25.0, 127.0, 229.0]
+    assert all(name.startswith("docpipe-look-ahead") for _, name in reader.prepared)
+    assert [began - started < 0.09 for began, started in reader.answered if started is not None] == [True] * 3
+    starts = [started for _, started in reader.answered]
+    assert starts == sorted(starts)  # type: ignore[type-var]
+    assert answerer.page_started_at is None
+    assert not [t for t in threading.enumerate() if t.name.startswith("docpipe-look-ahead")]
+
+
+def test_a_page_that_cannot_be_made_ready_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
+    reader = Watched({25.0: gp.InputError("odd"), 229.0: page_error()})
+    watched(bundle, reader, tmp_path / "out")
+    publish(OutputStore(Folder(str(tmp_path / "out"))), {})
+    failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
+    assert sorted((f["page"] or 0, f["error_type"]) for f in failures) == [
+        (0, "UnsupportedDocument"),
+        (1, "InputError"),
+        (3, "OutOfMemory"),
+    ]
+    assert reader.pages == 1
+
+
+def test_after_a_crash_nothing_is_made_ready_ahead(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(SystemError):
+        run(bundle, FakeReader([SystemError()]), tmp_path / "out")
+    reader = Watched()
+    watched(bundle, reader, tmp_path / "out")
+    assert {name for _, name in reader.prepared} == {threading.current_thread().name}
+    assert reader.pages == 3
 
 
 def test_a_page_the_model_dies_on_is_skipped_at_the_third_attempt(bundle: Bundle, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ ASKS = [
     Ask("b", "Who?", "text", 5, None),
     Ask("c", "When is it due, and why?", "text", 7, KeepRule(max_ratio=0.05, min_tokens=2)),
 ]
+
+
+def ready(reader: Reader, pages: Iterable[tuple[Any, np.ndarray, Sequence[Ask]]]) -> Iterator[tuple[Any, Any]]:
+    """Pages as the reader takes them: made ready when their turn comes."""
+    for key, pixels, asks in pages:
+        yield key, partial(reader.prepare, pixels, asks)
 
 
 def page(seed: int = 0, width: int = 224, height: int = 308) -> np.ndarray:
@@ -102,8 +110,8 @@ def test_pages_together_are_pages_alone(reader: Reader, room: int, share: bool) 
     pages = {number: (page(number, 112 + 28 * number), ASKS[number % 2 :]) for number in range(5)}
     alone = {number: reader.answer_page(*one) for number, one in pages.items()}
     pooled = Reader(reader.model, reader.processor, share)
-    pooled.pool_bytes = room
-    together = dict(pooled.answer_pages((number, *one) for number, one in pages.items()))
+    pooled.memory.limit_bytes = room
+    together = dict(pooled.answer_pages(ready(pooled, ((number, *one) for number, one in pages.items()))))
     assert sorted(together) == sorted(alone)
     for number, want in alone.items():
         found = together[number]
@@ -130,7 +138,7 @@ def test_a_page_that_does_not_fit_costs_that_page(reader: Reader, monkeypatch: p
 
     monkeypatch.setattr(gp, "prefill_page", small, raising=False)
     pages = [("small", page(0), ASKS), ("large", page(1, 308, 308), ASKS), ("other", page(2), ASKS)]
-    found = dict(reader.answer_pages(iter(pages)))
+    found = dict(reader.answer_pages(ready(reader, pages)))
     assert isinstance(found["large"], PageError)
     assert [len(found[name]) for name in ("small", "other")] == [3, 3]  # type: ignore[arg-type]
 

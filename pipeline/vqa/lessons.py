@@ -95,8 +95,7 @@ class GlimpseTask:
         backbone = self.model.backbone
         key = (example.document, example.page)
         if self._page[0] != key:
-            pixels, grid = self.processor.image(self.images.of(example))
-            self._page = key, pixels.to(backbone.device), grid
+            self._page = key, *self.processor.image(self.images.of(example), backbone.device)
         _, pixels, grid = self._page
         ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), grid)
         prompt = backbone.page_prompts([ids], pixels, grid)[0]

@@ -1,0 +1,74 @@
+"""How much the caches of unfinished answers may take, from what is free and what a prefill was seen to need."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import psutil
+import torch
+
+_MARGIN = 1.25
+"""Room left for a prefill over the largest peak seen, for pages a little larger and for fragmentation: measured peaks
+count the bytes of tensors, and the allocator needs them in one piece."""
+
+
+class CacheMemory:
+    """Tells whether the caches leave room for another page.
+
+    On CUDA they may take everything that the weights leave, but for what the largest prefill so far took on top. What
+    is free is asked each time, so that several processes can share a GPU. On the CPU, where no peak is measured, they
+    may take this process's part of half of what was available when the model was loaded.
+
+    Args:
+        device: of the model.
+        free_bytes: bytes that can still be allocated there; ``None`` asks the device.
+
+    Attributes:
+        prefill_peak_bytes: most that a prefill took on top of what was allocated when it began; 0 until one was seen.
+        limit_bytes: what the caches may take whatever else is free; it only ever sinks, to what the pool was halved to.
+    """
+
+    def __init__(self, device: torch.device, free_bytes: Callable[[], int] | None = None) -> None:
+        self.device = device
+        self.free_bytes = free_bytes or partial(_free_bytes, device)
+        self.prefill_peak_bytes = 0
+        self.limit_bytes = sys.maxsize
+        if device.type != "cuda":
+            self.limit_bytes = self.free_bytes() // 2 // (os.cpu_count() or 1)  # each core may hold an actor
+
+    def full(self, held_bytes: int) -> bool:
+        """Whether no further page should be begun while the caches hold so many bytes."""
+        if held_bytes > self.limit_bytes:
+            return True
+        return self.prefill_peak_bytes > 0 and self.free_bytes() < _MARGIN * self.prefill_peak_bytes
+
+    def ran_out(self, held_bytes: int) -> None:
+        """Memory ran out while decoding, and caches were let go until so many bytes were left: no more from now on."""
+        self.limit_bytes = min(self.limit_bytes, held_bytes)
+
+    @contextmanager
+    def prefill(self) -> Iterator[None]:
+        """Measure what is done inside, if it succeeds.
+
+        Resets the device's peak: of a page that needed several attempts, the last one counts.
+        """
+        if self.device.type != "cuda":
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        yield
+        peak = torch.cuda.max_memory_allocated(self.device) - before
+        self.prefill_peak_bytes = max(self.prefill_peak_bytes, peak)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Bytes that can still be allocated; on CUDA, with those that this process has reserved and does not use."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    return int(psutil.virtual_memory().available)
