@@ -34,6 +34,7 @@ class EvalSettings(BaseModel):
     compare: tuple[Mode, ...] = MODES
     model: str = "nano"
     glimpse: str | None = None
+    drop_blank: bool = False
     threshold: float | None = None
     max_ratio: float | None = None
     min_tokens: int | None = None
@@ -75,7 +76,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         prune=None if "glimpse" in settings.compare else "off",
         **settings.model_dump(
             include={
-                *("model", "glimpse", "threshold", "max_ratio", "min_tokens"),
+                *("model", "glimpse", "drop_blank", "threshold", "max_ratio", "min_tokens"),
                 *("dpi", "max_visual_tokens", "device", "dtype", "seed"),
             }
         ),
@@ -85,6 +86,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
     reader = Reader.load(run.model, fixed.glimpse, run.device, run.dtype, "auto", run.seed)
+    reader.drop_blank = fixed.drop_blank
     rows: list[Measured] = []
     with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:
         images = PageImages(child, fixed.dpi, fixed.budget)

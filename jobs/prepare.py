@@ -120,6 +120,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         dtype=run.dtype,
         seed=run.seed,
         planned=run.prune == "auto",
+        drop_blank=run.drop_blank,
     )
 
 
@@ -129,6 +130,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "model": settings.model_fingerprint,
         "glimpse": settings.glimpse_fingerprint,
         "rule": None if settings.rule is None else asdict(settings.rule),
+        "drop_blank": settings.drop_blank,
         "prune": "off" if settings.rule is None else "auto" if settings.planned else "glimpse",
         "dpi": settings.dpi,
         "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
@@ -146,5 +148,7 @@ def reproduce_command(run: RunSettings) -> str:
         value = getattr(run, name)
         if value != default[name].default:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if run.drop_blank:
+        words.append("--drop-blank")
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
     return f"docpipe run --input {{input}} {fixed} --output reproduced"

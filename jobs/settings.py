@@ -23,6 +23,7 @@ class RunSettings(BaseModel):
     model: str = "nano"
     glimpse: str | None = None
     prune: Literal["glimpse", "auto", "off"] | None = None
+    drop_blank: bool = False
     threshold: float | None = Field(default=None, ge=0, lt=1)
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)

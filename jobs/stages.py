@@ -112,6 +112,7 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
     settings = config.settings
     reader = Reader.load(settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed)
+    reader.drop_blank = settings.drop_blank
     folder = Folder(config.output)
     return BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))
 

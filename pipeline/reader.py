@@ -22,6 +22,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.planner import PagePlan, plan_questions
 from glimpseprune.stats import now_ms
+from pipeline.blank import visible_cells
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.memory import CacheMemory
@@ -66,11 +67,13 @@ class PreparedPage:
         asks: the questions.
         image: the page.
         prompts: token ids ``[T]`` of each question.
+        visible: visual tokens that the language model is to see, bool ``[N]``; ``None``: all.
     """
 
     asks: tuple[Ask, ...]
     image: PreparedImage
     prompts: list[Tensor]
+    visible: Tensor | None = None
 
 
 class Reader:
@@ -82,6 +85,7 @@ class Reader:
         share: run what the questions of a page have in common once.
 
     Attributes:
+        drop_blank: blank paper is not shown to the language model, on pages of the size the model takes.
         memory: tells whether the caches of unfinished answers leave room to begin another page.
         model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
             way to them.
@@ -91,6 +95,7 @@ class Reader:
         self.model = model
         self.processor = processor
         self.share = share
+        self.drop_blank = False
         self.memory = CacheMemory(model.backbone.device)
         self.model_ms = 0.0
 
@@ -121,7 +126,12 @@ class Reader:
         Nothing of it touches the model or its device, so that it may run in a thread beside them.
         """
         image = self.processor.prepare(page)
-        return PreparedPage(tuple(asks), image, [self.processor.prompt(ask.prompt, image.grid) for ask in asks])
+        prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
+        visible = None
+        if self.drop_blank and image.pixels.dtype == torch.uint8:
+            side = page.shape[0] // self._token_grid(image)[0]
+            visible = torch.from_numpy(visible_cells(page, side))
+        return PreparedPage(tuple(asks), image, prompts, visible)
 
     def answer_page(
         self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
@@ -205,23 +215,31 @@ class Reader:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
-        plan = self._plan(prompts, asks) if keep is None else None
+        plan = self._plan(page) if keep is None else None
         if plan is not None and plan.choice == "dense":
             rules = [None if ask.planned else ask.rule for ask in asks]
         with self._timed():
-            sequences, stats = self._prefill(prompts, rules, limits, page.image, pool)
+            sequences, stats = self._prefill(prompts, rules, limits, page, pool)
         return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), plan)
 
-    def _plan(self, prompts: Sequence[Tensor], asks: Sequence[Ask]) -> PagePlan | None:
+    def _plan(self, page: PreparedPage) -> PagePlan | None:
         """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
-        left = [(i, ask.rule) for i, ask in enumerate(asks) if ask.planned and ask.rule is not None]
+        left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.planned and ask.rule is not None]
         if not left:
             return None
-        limits = [asks[i].max_new_tokens for i, _ in left]
-        return plan_questions(self.model, [prompts[i] for i, _ in left], [rule for _, rule in left], limits, self.share)
+        limits = [page.asks[i].max_new_tokens for i, _ in left]
+        prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
+        return plan_questions(self.model, prompts, [rule for _, rule in left], limits, self.share)
+
+    def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
+        """The prompt with as many image tokens as the language model sees."""
+        if page.visible is None:
+            return prompt
+        first = int((prompt == self.processor.image_token_id).nonzero()[0])
+        return torch.cat([prompt[:first], prompt[first + int((~page.visible).sum()) :]])
 
     def _prefill(
-        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], image: PreparedImage, pool: gp.DecodePool
+        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], page: PreparedPage, pool: gp.DecodePool
     ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
         """All questions of a page at once.
 
@@ -229,11 +247,12 @@ class Reader:
         """
         try:
             with self.memory.prefill():
-                pixels = self.processor.patches(image, self.model.backbone.device)
-                return gp.prefill_page(self.model, prompts, pixels, image.grid, rules, limits, self.share)
+                pixels = self.processor.patches(page.image, self.model.backbone.device)
+                grid = page.image.grid
+                return gp.prefill_page(self.model, prompts, pixels, grid, rules, limits, self.share, page.visible)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1 and not len(pool):
-                rows, columns = self._token_grid(image)
+                rows, columns = self._token_grid(page.image)
                 raise PageError(
                     "infer",
                     "OutOfMemory",
@@ -245,10 +264,10 @@ class Reader:
         pool.run()
         torch.cuda.empty_cache()
         if not alone:
-            return self._prefill(prompts, rules, limits, image, pool)
+            return self._prefill(prompts, rules, limits, page, pool)
         half = len(prompts) // 2
-        first = self._prefill(prompts[:half], rules[:half], limits[:half], image, pool)
-        second = self._prefill(prompts[half:], rules[half:], limits[half:], image, pool)
+        first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
+        second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
         return first[0] + second[0], first[1] + second[1]
 
 

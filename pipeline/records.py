@@ -64,6 +64,7 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     ``planned``: whether to prune is decided page by page (``--prune auto``).
+    ``drop_blank``: the language model does not see blank paper.
     """
 
     model: str
@@ -76,6 +77,7 @@ class AnswerSettings:
     dtype: str
     seed: int
     planned: bool = False
+    drop_blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
