@@ -58,12 +58,19 @@ class AddonConfig:
     reduce_threshold: float
     min_remain_num: int
     max_remain_ratio: float | None
-    reduce_margin: int = 0  # ours; a published add-on has none
+    reduce_margin: int = 0  # ours, as the next one; a published add-on has neither
+    reduce_anchor: int = 0
 
     @property
     def rule(self) -> KeepRule:
         """The rule the add-on was published with."""
-        return KeepRule(self.reduce_threshold, self.max_remain_ratio, self.min_remain_num, self.reduce_margin)
+        return KeepRule(
+            threshold=self.reduce_threshold,
+            max_ratio=self.max_remain_ratio,
+            min_tokens=self.min_remain_num,
+            margin=self.reduce_margin,
+            anchor=self.reduce_anchor,
+        )
 
     def check_base(self, shape: BaseShape) -> None:
         """Refuse a base model of another shape.
@@ -203,6 +210,7 @@ def _build(fields: _Fields, shape: BaseShape, *, rms_norm_eps: float, window: in
         min_remain_num=fields.integer("min_remain_num"),
         max_remain_ratio=None if fields.get("max_remain_ratio") is None else fields.number("max_remain_ratio"),
         reduce_margin=fields.integer("reduce_margin") if "reduce_margin" in fields.raw else 0,
+        reduce_anchor=fields.integer("reduce_anchor") if "reduce_anchor" in fields.raw else 0,
     )
 
 
@@ -279,6 +287,5 @@ def _check(config: AddonConfig, path: Path) -> None:
     try:
         _ = config.rule
     except ValueError as error:
-        raise AddonError(
-            f"{path}: reduce_threshold, max_remain_ratio, min_remain_num or reduce_margin: {error}"
-        ) from error
+        names = "reduce_threshold, max_remain_ratio, min_remain_num, reduce_margin or reduce_anchor"
+        raise AddonError(f"{path}: {names}: {error}") from error

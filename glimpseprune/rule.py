@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -15,6 +16,8 @@ class KeepRule:
             ``None`` sets no cap.
         min_tokens: floor; where fewer pass, the best ``min_tokens`` are kept instead.
         margin: tokens next to one that passes, in rows and columns, pass as well: what is printed lies across tokens.
+        anchor: every ``anchor``-th token of every ``anchor``-th row stays as well, within the cap: a little of
+            everything tells where things are. 0: none.
 
     Raises:
         ValueError: a value is outside its range.
@@ -24,6 +27,7 @@ class KeepRule:
     max_ratio: float | None = None
     min_tokens: int = 1
     margin: int = 0
+    anchor: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold < 1.0:
@@ -34,3 +38,10 @@ class KeepRule:
             raise ValueError(f"min_tokens must not be negative, got {self.min_tokens}")
         if self.margin < 0:
             raise ValueError(f"margin must not be negative, got {self.margin}")
+        if self.anchor < 0:
+            raise ValueError(f"anchor must not be negative, got {self.anchor}")
+
+    @property
+    def threshold_logit(self) -> float:
+        """The score above which a token passes by itself."""
+        return math.log(self.threshold / (1 - self.threshold)) if self.threshold else -math.inf

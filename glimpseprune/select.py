@@ -25,7 +25,7 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
 
     Args:
         scores: ``[N]`` importance logits, higher = keep.
-        rule: threshold, margin, cap and floor.
+        rule: threshold, margin, anchors, cap and floor.
         grid: rows and columns of visual tokens.
         cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
 
@@ -33,17 +33,17 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
         The mask over the N tokens. Where the cap or the floor decides, the best tokens by score are kept.
     """
     total = scores.numel()
-    keep = torch.sigmoid(scores.float()) > rule.threshold
+    passed = torch.sigmoid(scores.float()) > rule.threshold
     if rule.margin:
-        keep = _with_neighbours(keep, rule.margin, grid, cells)
-    kept = int(keep.sum())
-    cap_hit = rule.max_ratio is not None and kept > rule.max_ratio * total
+        passed = _with_neighbours(passed, rule.margin, grid, cells)
+    keep = passed | _anchors(passed, rule.anchor, grid, cells)
+    cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * total
     if rule.max_ratio is not None and cap_hit:
-        kept = int(rule.max_ratio * total)
-        keep = _best(scores, kept)
-    floor_hit = kept < min(rule.min_tokens, total)
+        passed = keep = _best(scores, int(rule.max_ratio * total))
+    floor_hit = int(passed.sum()) < min(rule.min_tokens, total)
     if floor_hit:
-        keep = _best(scores, min(rule.min_tokens, total))
+        best = _best(scores, min(rule.min_tokens, total))
+        keep = best if cap_hit else keep | best
     return Selection(keep, floor_hit, cap_hit)
 
 
@@ -53,6 +53,15 @@ def _with_neighbours(keep: Tensor, margin: int, grid: tuple[int, int], cells: Te
     area[slice(None) if cells is None else cells] = keep
     grown = F.max_pool2d(area.view(1, *grid).float(), 2 * margin + 1, stride=1, padding=margin).flatten() > 0
     return grown if cells is None else grown[cells]
+
+
+def _anchors(like: Tensor, every: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
+    """The tokens in every ``every``-th column of every ``every``-th row, bool ``[N]``; none for 0."""
+    if not every:
+        return torch.zeros_like(like)
+    area = like.new_zeros(grid)
+    area[::every, ::every] = True
+    return area.flatten() if cells is None else area.flatten()[cells]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

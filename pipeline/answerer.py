@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import resource
 import statistics
 import time
@@ -17,6 +18,7 @@ from pipeline.markers import Attempt, Markers
 from pipeline.reader import ModelAnswer, PreparedPage, Reader
 from pipeline.records import (
     STATUSES,
+    Ask,
     Bundle,
     BundleResult,
     Failure,
@@ -140,7 +142,7 @@ def _rows(
         return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
     units = _units_by_question(bundle, image.document_id, image.page)
     asks = bundle.asks_of(image.document_id, image.page)
-    rows = [_row(image, units[ask.question_id], answer) for ask, answer in zip(asks, found, strict=True)]
+    rows = [_row(image, units[ask.question_id], ask, answer) for ask, answer in zip(asks, found, strict=True)]
     return rows, _measured(_report(image), found)
 
 
@@ -155,12 +157,13 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
             yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
 
 
-def _row(image: PageImage, unit: Unit, answer: ModelAnswer) -> PageAnswer:
+def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, plan = answer.stats, answer.plan
     evidence = None
     if answer.keep is not None and answer.scores is not None:
-        rows, columns = answer.grid
-        evidence = evidence_boxes(answer.keep, answer.scores, rows, columns, image.width_pt, image.height_pt)
+        least = -math.inf if ask.rule is None else ask.rule.threshold_logit
+        size = image.width_pt, image.height_pt
+        evidence = evidence_boxes(answer.keep, answer.scores, *answer.grid, *size, least=least)
     return PageAnswer(
         document_id=image.document_id,
         page=image.page,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -16,6 +18,7 @@ def evidence_boxes(
     columns: int,
     width_pt: float,
     height_pt: float,
+    least: float = -math.inf,
     limit: int = 5,
 ) -> tuple[Evidence, ...]:
     """Boxes around connected kept tokens, best score first.
@@ -27,6 +30,7 @@ def evidence_boxes(
         columns: of the grid of visual tokens.
         width_pt: of the page, in PDF points.
         height_pt: of the page, in PDF points.
+        least: a region is evidence if some token of it scores higher; where none does, the best region is.
         limit: at most this many boxes.
 
     Raises:
@@ -53,4 +57,4 @@ def evidence_boxes(
             )
         )
     boxes.sort(key=lambda box: -box.score)
-    return tuple(boxes[:limit])
+    return tuple([box for box in boxes if box.score > least][:limit] or boxes[:1])

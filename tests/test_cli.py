@@ -30,6 +30,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "model": (["--model", "m"], "m"),
     "glimpse": (["--glimpse", "g"], "g"),
     "prune": (["--prune", "auto"], "auto"),
+    "drop_blank": (["--drop-blank"], True),
     "threshold": (["--threshold", "0.3"], 0.3),
     "max_ratio": (["--max-ratio", "0.2"], 0.2),
     "min_tokens": (["--min-tokens", "4"], 4),

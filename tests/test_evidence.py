@@ -37,6 +37,14 @@ def test_only_kept_tokens_give_the_score() -> None:
     )
 
 
+def test_what_was_kept_for_other_reasons_than_its_score_is_no_evidence() -> None:
+    keep, rows, columns = grid("##.#.\n.....\n#....")
+    scores = np.array([-2, 3, 9, 0.5, 9, *[9] * 5, -1, 9, 9, 9, 9], np.float32)
+    found = [box.score for box in evidence_boxes(keep, scores, rows, columns, 5, 3, least=0.0)]
+    assert found == [3.0, 0.5]
+    assert [box.score for box in evidence_boxes(keep, scores, rows, columns, 5, 3, least=4.0)] == [3.0]
+
+
 def test_the_limit_keeps_the_best_and_equals_are_taken_from_the_top_left() -> None:
     keep, rows, columns = grid("#.#.#\n.....\n#.#.#")
     scores = np.zeros(15, np.float32)

@@ -44,6 +44,22 @@ def test_neighbours_in_the_grid_stay_as_well() -> None:
     assert int(nothing.keep.sum()) == 1
 
 
+def test_anchors_stay_as_well_within_the_cap() -> None:
+    scores = torch.full((4, 5), -4.0)
+    scores[1, 1] = 2.0
+    rule = KeepRule(anchor=3)
+    keep = select(scores.flatten(), rule, (4, 5)).keep
+    assert keep.view(4, 5).nonzero().tolist() == [[0, 0], [0, 3], [1, 1], [3, 0], [3, 3]]
+    some = torch.tensor([0, 6, 18, 19])  # of 4 x 5
+    assert some[select(scores.flatten()[some], rule, (4, 5), some).keep].tolist() == [0, 6, 18]
+    capped = select(scores.flatten(), KeepRule(anchor=3, max_ratio=0.05), (4, 5))
+    assert (capped.keep.nonzero().tolist(), capped.cap_hit) == ([[6]], True)
+    nothing = select(scores.flatten() - 9, rule, (4, 5))
+    assert nothing.floor_hit
+    assert nothing.keep.view(4, 5)[::3, ::3].all()
+    assert int(nothing.keep.sum()) == 5
+
+
 def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
     cells = torch.tensor([0, 1, 2, 9, 14, 18])  # of 4 x 5
     scores = torch.tensor([-1.0, -1.0, -1.0, 3.0, -1.0, -1.0])
@@ -60,6 +76,7 @@ def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
         {"max_ratio": 1.5},
         {"min_tokens": -1},
         {"margin": -1},
+        {"anchor": -1},
     ],
 )
 def test_a_rule_out_of_range_is_refused(values: dict[str, float]) -> None:
