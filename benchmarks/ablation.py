@@ -1,6 +1,6 @@
 """What each part of the method is worth: the add-on trained without it, measured on held-out pages.
 
-    python benchmarks/ablation.py --out DIR [--model nano] [--questions 1000] [--pages 30]
+    python benchmarks/ablation.py --out DIR [--model nano] [--questions 800] [--pages 20]
 
 Every variant trains its own add-on on the same samples with the same settings but for what it lacks, and is measured on
 the same held-out pages. Variants that are done are kept in DIR, so the command resumes. It prints a Markdown table and
@@ -201,11 +201,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--questions", type=int, default=1000, help="to train each variant on")
+    parser.add_argument("--questions", type=int, default=800, help="to train each variant on")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--margin", type=float, default=0.5)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--pages", type=int, default=30, help="held out, to measure on")
+    parser.add_argument("--pages", type=int, default=20, help="held out, to measure on")
     parser.add_argument("--dpi", type=int, help="of the pages; the model's own by default")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

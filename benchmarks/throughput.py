@@ -12,8 +12,9 @@ Contenders:
     generate        transformers, ``generate`` once a question; of many questions the first two are timed
     batched         transformers, ``generate`` with all questions of the page as one padded batch; timed once
     reused prefix   transformers' modules with the image prefix in a cache that every question continues from
-    glimpse         docpipe, one question at a time
-    docpipe         shared prefix, questions together, pooled decoding
+    glimpse         docpipe, one question at a time; of many questions the first two are timed
+    dense           docpipe without pruning: every visual token behind a shared prefix, questions together
+    docpipe         shared prefix, questions together, pruned, pooled decoding
 """
 
 from __future__ import annotations
@@ -142,12 +143,18 @@ def docpipe(model: GlimpseModel, work: Work) -> int:
     return len(work.prompts)
 
 
+def dense(model: GlimpseModel, work: Work) -> int:
+    gp.generate_page(model, work.prompts, work.pixels, work.grid, None, work.new_tokens)
+    return len(work.prompts)
+
+
 # Each answers some or all questions of the page and says how many.
 CONTENDERS: dict[str, Callable[[GlimpseModel, Work], int]] = {
     "generate": one_by_one,
     "batched": batched,
     "reused prefix": reused_prefix,
     "glimpse": glimpse_alone,
+    "dense": dense,
     "docpipe": docpipe,
 }
 
@@ -193,7 +200,7 @@ def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, 
     for name in names:
         pruned = name in ("glimpse", "docpipe")
         # A contender that runs the tower once a page has that much less of it a question.
-        tower = vision / (len(work.prompts) if name in ("reused prefix", "docpipe") else 1)
+        tower = vision / (len(work.prompts) if name in ("reused prefix", "dense", "docpipe") else 1)
         rows.append(
             Row(
                 contender=name,

@@ -132,6 +132,7 @@ def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float
 
 def _this_run(outcome: Outcome) -> dict[str, Any]:
     wall = outcome.wall_s if outcome.bundles else 0.0
+    began, ended = outcome.began_at_s, outcome.ended_at_s
     actors = outcome.resources.actors if outcome.resources is not None else 0
     return {
         "passes": outcome.passes,
@@ -140,10 +141,11 @@ def _this_run(outcome: Outcome) -> dict[str, Any]:
         "pages": outcome.pages,
         "rows": outcome.rows,
         "engine_wall_s": outcome.wall_s if outcome.passes else None,
+        "answering_s": None if began is None or ended is None else ended - began,
         "pages_per_s": outcome.pages / wall if wall else None,
         "rows_per_s": outcome.rows / wall if wall else None,
         "busy_share": outcome.busy_s / (wall * actors) if wall and actors else None,
-        "model_busy_share": model_busy_share(outcome.model_s, outcome.began_at_s, outcome.ended_at_s, actors),
+        "model_busy_share": model_busy_share(outcome.model_s, began, ended, actors),
         "resources": asdict(outcome.resources) if outcome.resources is not None else None,
     }
 

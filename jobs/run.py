@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.engine import run_bundles
 from jobs.interrupts import interruptible
@@ -14,7 +15,7 @@ from jobs.ray_session import cluster, ray_session
 from jobs.report import Outcome, make_report
 from jobs.resources import Resources, plan_resources
 from jobs.settings import RunSettings
-from jobs.stages import ActorConfig
+from jobs.stages import ActorConfig, load_answerer
 from pipeline.errors import EngineError, ModelError
 from pipeline.folder import Folder
 from pipeline.lock import OutputLock
@@ -26,17 +27,26 @@ from pipeline.records import Unit
 from pipeline.store import OutputStore
 from pipeline.totals import read_totals
 
+if TYPE_CHECKING:
+    from pipeline.answerer import BundleAnswerer
+
 _PASSES = 3
 _BUNDLES_A_PUBLICATION = 256
 
 
-def run_job(run: RunSettings, questions: QuestionSet, address: str | None = None) -> dict[str, Any]:
+def run_job(
+    run: RunSettings,
+    questions: QuestionSet,
+    address: str | None = None,
+    load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
+) -> dict[str, Any]:
     """Do a whole run.
 
     Args:
         run: the settings.
         questions: what to ask.
         address: of the Ray to use; ``None`` starts one on this machine.
+        load: makes the object that does the work of an actor.
 
     Returns:
         What is written to ``run.json``; ``exit_code`` is among it.
@@ -52,7 +62,7 @@ def run_job(run: RunSettings, questions: QuestionSet, address: str | None = None
     with interruptible(), OutputLock(folder) as lock:
         work = plan_work(run, questions, store, remember=True)
         store.check_settings(frozen_settings(work.settings, questions))
-        job = _Job(run, work, store, lock)
+        job = _Job(run, work, store, lock, load)
         job.work_through(address)
         lock.check()
         job.publish()
@@ -76,11 +86,19 @@ def run_job(run: RunSettings, questions: QuestionSet, address: str | None = None
 class _Job:
     """The part of a run that computes."""
 
-    def __init__(self, run: RunSettings, work: Work, store: OutputStore, lock: OutputLock) -> None:
+    def __init__(
+        self,
+        run: RunSettings,
+        work: Work,
+        store: OutputStore,
+        lock: OutputLock,
+        load: Callable[[ActorConfig], BundleAnswerer],
+    ) -> None:
         self.run = run
         self.work = work
         self.store = store
         self.lock = lock
+        self.load = load
         self.outcome = Outcome()
         self._published = 0
 
@@ -140,7 +158,7 @@ class _Job:
         bundles = make_bundles(pending, work.documents, work.questions, work.settings, work.counts)
         pages = sum(len(bundle.pages_of(d.document_id)) for bundle in bundles for d in bundle.documents)
         with Progress(pages, "page", self.run.quiet) as progress:
-            for receipt in run_bundles(bundles, config, resources):
+            for receipt in run_bundles(bundles, config, resources, self.load):
                 self.outcome.add(receipt)
                 progress.add(receipt.pages)
                 self._publish_now_and_then()

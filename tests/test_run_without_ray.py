@@ -71,7 +71,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], None]:
     monkeypatch.setattr(run_module, "cluster", lambda: (2.0, 0.0, 8 << 30))
 
     def put(one: Engine) -> None:
-        monkeypatch.setattr(run_module, "run_bundles", one)
+        monkeypatch.setattr(run_module, "run_bundles", lambda bundles, config, of, load: one(bundles, config, of))
 
     put(loop)
     return put
