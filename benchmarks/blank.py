@@ -1,0 +1,78 @@
+"""How much of rendered pages is blank paper, and what leaving it out saves the language model's prefill.
+
+    python benchmarks/blank.py --input pdfs/ [--dpi 200] [--pages 200] [--keep 0.04]
+
+FLOPs are those of one question at the 7B shape by glimpseprune/cost.py, at each page's own size: with --drop-blank, and
+with GlimpsePrune on top. What it does to answers is measured by `docpipe eval --drop-blank`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from itertools import islice
+
+from glimpseprune.addon_config import BaseShape, new_addon_config
+from glimpseprune.cost import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from pipeline.blank import inked_cells, visible_cells
+from pipeline.documents import list_documents
+from pipeline.errors import PageError
+from pipeline.records import PageImage, PixelBudget
+from pipeline.render import RenderChild, decode_image
+
+CELL = 28
+BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)
+SHAPE = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)
+ADDON = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+BEFORE, AFTER = 15, 25  # text around the image
+
+
+def flops(seen: int, kept: float | None) -> int:
+    work = PageWork(BEFORE + seen, seen, [AFTER], [1])
+    return unpruned_flops(SHAPE, work) if kept is None else pruned_flops(SHAPE, ADDON, work, min(1.0, kept / seen))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", action="append", required=True)
+    parser.add_argument("--dpi", type=int, default=200)
+    parser.add_argument("--pages", type=int, default=200, help="at most, and five a document")
+    parser.add_argument("--keep", type=float, default=0.04)
+    args = parser.parse_args()
+    shares: list[tuple[float, float, float, float, float]] = []
+    with RenderChild() as child:
+
+        def pages():  # type: ignore[no-untyped-def]
+            for document in list_documents(tuple(args.input), None):
+                try:
+                    numbers = range(1, min(5, child.count_pages(document)) + 1)
+                except PageError:
+                    continue
+                for image in child.render(document, numbers, args.dpi, BUDGET):
+                    if isinstance(image, PageImage):
+                        yield decode_image(image)
+
+        for page in islice(pages(), args.pages):
+            ink, visible = inked_cells(page, CELL), visible_cells(page, CELL)
+            total, seen = visible.size, int(visible.sum())
+            whole = flops(total, None)
+            kept = args.keep * total
+            shares.append(
+                (
+                    1 - float(ink.mean()),
+                    seen / total,
+                    flops(seen, None) / whole,
+                    flops(total, kept) / whole,
+                    flops(seen, kept) / whole,
+                )
+            )
+    names = ("without ink", "seen with --drop-blank", "prefill: dropped", "prefill: glimpse", "prefill: both")
+    print(f"{len(shares)} pages at {args.dpi} dpi\n")
+    print("| share | mean | p50 | p95 |\n|" + " --- |" * 4)
+    for name, values in zip(names, zip(*shares, strict=True), strict=True):
+        cuts = statistics.quantiles(values, n=20)
+        print(f"| {name} | {statistics.fmean(values):.1%} | {statistics.median(values):.1%} | {cuts[-1]:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
