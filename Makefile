@@ -13,9 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/python -m tests.tiny_model demo/model
-	@echo 'The model is tiny and random: it shows every step of a run, and its answers mean nothing.'
-	$(BIN)/docpipe demo --out demo --model demo/model/base --glimpse demo/model/glimpse
+	$(BIN)/docpipe demo --out demo
 
 test: setup
 	$(BIN)/python -m pytest
