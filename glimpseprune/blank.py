@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
 from glimpseprune.errors import InputError
-from glimpseprune.prefill import Prefilled
+from glimpseprune.prefill import Prefilled, kept_positions, surviving_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
 
@@ -31,13 +31,12 @@ def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
             f"visible has to be bool [{slots.numel()}] with at least one token, found {visible.dtype} "
             f"{list(visible.shape)} with {int(visible.sum())}"
         )
-    stays = torch.ones_like(prompt.input_ids, dtype=torch.bool)
-    stays[slots] = visible
+    stays = surviving_tokens(prompt, visible)
     return replace(
         prompt,
         input_ids=prompt.input_ids[stays],
-        position_ids=prompt.position_ids[:, stays],
-        image_slots=((stays.cumsum(0) - 1)[slots[visible]],),
+        position_ids=kept_positions(prompt, stays),
+        image_slots=(torch.searchsorted(stays, slots[visible]),),
     )
 
 

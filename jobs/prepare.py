@@ -29,7 +29,18 @@ from pipeline.render import RenderChild
 from pipeline.store import OutputStore
 
 _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
-_COMMAND_FLAGS = ("model", "glimpse", "prune", *_RULE_FLAGS, "dpi", "max_visual_tokens", "device", "dtype", "attn")
+_COMMAND_FLAGS = (
+    "model",
+    "glimpse",
+    "prune",
+    "drop_blank",
+    *_RULE_FLAGS,
+    "dpi",
+    "max_visual_tokens",
+    "device",
+    "dtype",
+    "attn",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +158,7 @@ def reproduce_command(run: RunSettings) -> str:
     for name in (*_COMMAND_FLAGS, "seed"):
         value = getattr(run, name)
         if value != default[name].default:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    if run.drop_blank:
-        words.append("--drop-blank")
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
     return f"docpipe run --input {{input}} {fixed} --output reproduced"
