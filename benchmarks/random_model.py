@@ -28,10 +28,13 @@ class Shape:
     vision_mlp: int
     vision_heads: int
     reduce_layer: int
+    predictor: tuple[int, int, tuple[int, ...]] | None = None
+    """Width, width of its condition and visual layers of the predictor; ``None``: the published ones."""
 
 
 SHAPES = {
-    "small": Shape(768, 14, 12, 2, 3072, 4, 320, 864, 4, 9),  # 0.12 B in the language model
+    # The 7B model with everything about a fifth as wide, and language model (0.12 B) and predictor half as deep.
+    "small": Shape(768, 14, 12, 2, 3072, 4, 256, 688, 4, 9, predictor=(48, 96, (3, 1))),
     "3b": Shape(2048, 36, 16, 2, 11008, 32, 1280, 3420, 16, 23),
     "7b": Shape(3584, 28, 28, 4, 18944, 32, 1280, 3420, 16, 18),
 }
@@ -79,8 +82,8 @@ def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> Glimps
         base = Qwen2_5_VLForConditionalGeneration(config).to(dtype).eval().requires_grad_(False)
     model = GlimpseModel(base, Qwen25VL(base), None, frozenset(), 1.0)
     addon = gp.new_glimpse(model, shape.reduce_layer).config
-    # The published predictor's width is a fourteenth of the 7B model's, its condition twice that.
-    width = max(64, shape.hidden // 14 // 32 * 32)
-    addon = replace(addon, attn_fuse_size=width, visual_cond_size=2 * width)
+    if shape.predictor is not None:
+        width, condition, layers = shape.predictor
+        addon = replace(addon, attn_fuse_size=width, visual_cond_size=condition, selected_visual_layers=layers)
     glimpse = Glimpse(addon).to(device, dtype).eval().requires_grad_(False)
     return GlimpseModel(base, model.backbone, glimpse, frozenset(), 1.0)

@@ -119,8 +119,9 @@ def _look_flops(addon: AddonConfig, visual: int) -> int:
 def _score_flops(addon: AddonConfig, visual: int) -> int:
     """The predictor for one question."""
     narrow, width = addon.attn_fuse_size, addon.attn_fuse_size + addon.visual_cond_size
-    seen = visual if addon.attn_fuse_global else addon.window**2
+    # Over the whole image values are padded to the width of the keys, for fused attention.
+    attention = 2 * visual * 2 * width if addon.attn_fuse_global else 2 * addon.window**2 * (width + narrow)
     linear = 2 * narrow * width + 2 * narrow * narrow + 3 * narrow * 2 * narrow
-    one = 2 * linear + 2 * seen * (width + narrow)
+    one = 2 * linear + attention
     entry = 2 * addon.base.num_attention_heads * len(addon.selected_layers) * narrow + 2 * narrow
     return visual * (one * len(addon.selected_visual_layers) + entry)

@@ -166,8 +166,12 @@ class _ConditionedAttention(nn.Module):
         )  # [N, heads, (E + F) / heads]
         value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [N, heads, E / heads]
         if windows is None:
-            query, key, value = (t.transpose(0, 1)[None] for t in (query, key, value))
-            out = F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1)  # [N, heads, E / heads]
+            # torch has fused kernels, which never hold N x N scores, only for values as wide as the keys. Not for
+            # gradients: the fused backward repeats the softmax from its sum, and explodes where logits are large.
+            width = value.shape[-1]
+            padded = value if query.requires_grad else F.pad(value, (0, key.shape[-1] - width))
+            query, key, padded = (t.transpose(0, 1)[None] for t in (query, key, padded))
+            out = F.scaled_dot_product_attention(query, key, padded)[0].transpose(0, 1)[..., :width]
         else:
             out = _windowed(query, key, value, windows)
         y: Tensor = self.o_proj(out.flatten(1))
