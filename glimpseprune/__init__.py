@@ -44,6 +44,7 @@ _HOME = {
     "AddonError": "errors",
     "DecodePool": "pool",
     "Decoded": "greedy",
+    "DivergedError": "errors",
     "GlimpseError": "errors",
     "GlimpseModel": "model",
     "InputError": "errors",

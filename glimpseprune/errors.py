@@ -21,3 +21,7 @@ class UnsupportedModelError(GlimpseError):
 
 class StackError(GlimpseError):
     """The installed torch and transformers compute something else than they have to."""
+
+
+class DivergedError(GlimpseError):
+    """Training came to a gradient that is not finite; the step was not taken."""

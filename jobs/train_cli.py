@@ -34,6 +34,7 @@ def glimpse_command(
     localisation: Annotated[float, typer.Option(help="Weight of Dice and cross-entropy against the boxes.")] = 1.0,
     retention: Annotated[float, typer.Option(help="Weight of the expected share of tokens kept.")] = 0.0,
     margin: Annotated[float, typer.Option(help="Visual tokens by which boxes are grown on every side.")] = 0.0,
+    drop_blank: Annotated[float, typer.Option(help="Share of pages whose blank paper is not shown.")] = 0.0,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-4,
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
     dpi: Annotated[int | None, typer.Option(help="Resolution of PDF pages; 200 by default, 144 for nano.")] = None,

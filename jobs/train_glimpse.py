@@ -37,6 +37,7 @@ class GlimpseSettings(BaseModel):
     localisation: float = Field(default=1.0, ge=0)
     retention: float = Field(default=0.0, ge=0)
     margin: float = Field(default=0.0, ge=0)
+    drop_blank: float = Field(default=0.0, ge=0, le=1)
     rate: float = Field(default=1e-4, gt=0)
     warm_up: float = Field(default=0.1, ge=0, le=1)
     dpi: int | None = Field(default=None, ge=18, le=1200)
@@ -104,6 +105,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
         questions=chosen.batch,
         weights=LossWeights(chosen.kl, chosen.language, chosen.localisation, chosen.retention),
         margin=chosen.margin,
+        drop_blank=chosen.drop_blank,
         rate=chosen.rate,
         warm_up=chosen.warm_up,
         seed=chosen.seed,

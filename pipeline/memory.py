@@ -21,10 +21,13 @@ class CacheMemory:
 
     On CUDA they may take everything that the weights leave, but for what the largest prefill so far took on top. What
     is free is asked each time, so that several processes can share a GPU. On the CPU, where no peak is measured, they
-    may take this process's part of half of what was available when the model was loaded.
+    may take as much as the weights, and no more than this process's part of half of what was available when the model
+    was loaded: what a decoding step takes is the time to read the weights and the caches, so that beyond that further
+    sequences make each little cheaper, and hold memory that other programs want.
 
     Args:
         device: of the model.
+        weights_bytes: of the model.
         free_bytes: bytes that can still be allocated there; ``None`` asks the device.
 
     Attributes:
@@ -32,13 +35,14 @@ class CacheMemory:
         limit_bytes: what the caches may take whatever else is free; it only ever sinks, to what the pool was halved to.
     """
 
-    def __init__(self, device: torch.device, free_bytes: Callable[[], int] | None = None) -> None:
+    def __init__(self, device: torch.device, weights_bytes: int, free_bytes: Callable[[], int] | None = None) -> None:
         self.device = device
         self.free_bytes = free_bytes or partial(_free_bytes, device)
         self.prefill_peak_bytes = 0
         self.limit_bytes = sys.maxsize
         if device.type != "cuda":
-            self.limit_bytes = self.free_bytes() // 2 // (os.cpu_count() or 1)  # each core may hold an actor
+            # Each core may hold an actor.
+            self.limit_bytes = min(weights_bytes, self.free_bytes() // 2 // (os.cpu_count() or 1))
 
     def full(self, held_bytes: int) -> bool:
         """Whether no further page should be begun while the caches hold so many bytes."""

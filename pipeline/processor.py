@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from pipeline.blank import visible_cells
 from pipeline.errors import ModelError
 from pipeline.patches import cut_patches
 from pipeline.records import Image
@@ -89,6 +90,12 @@ class Processor:
         """Patches ``[patches, patch_dim]`` and patch grid (rows, columns) of an image ``[height, width, 3]``."""
         prepared = self.prepare(page)
         return self.patches(prepared, device), prepared.grid
+
+    def visible(self, page: Image, prepared: PreparedImage) -> Tensor | None:
+        """Visual tokens that are more than blank paper, bool ``[N]``; ``None`` where the image had to be resized."""
+        if prepared.pixels.dtype != torch.uint8:
+            return None
+        return torch.from_numpy(visible_cells(page, int(self.images.patch_size) * self.merge_size))
 
     def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
         """Token ids ``[T]`` of a user turn with the image before the text, up to where the answer begins.

@@ -22,7 +22,6 @@ from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.planner import PagePlan, plan_questions
 from glimpseprune.stats import now_ms
-from pipeline.blank import visible_cells
 from pipeline.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.memory import CacheMemory
@@ -96,7 +95,7 @@ class Reader:
         self.processor = processor
         self.share = share
         self.drop_blank = False
-        self.memory = CacheMemory(model.backbone.device)
+        self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
 
     @classmethod
@@ -127,10 +126,7 @@ class Reader:
         """
         image = self.processor.prepare(page)
         prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
-        visible = None
-        if self.drop_blank and image.pixels.dtype == torch.uint8:
-            side = page.shape[0] // self._token_grid(image)[0]
-            visible = torch.from_numpy(visible_cells(page, side))
+        visible = self.processor.visible(page, image) if self.drop_blank else None
         return PreparedPage(tuple(asks), image, prompts, visible)
 
     def answer_page(

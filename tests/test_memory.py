@@ -55,7 +55,7 @@ def test_the_caches_leave_room_for_the_largest_prefill_seen(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", resets.append)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 500)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peaks[0])
-    memory = CacheMemory(CUDA, lambda: free[0])
+    memory = CacheMemory(CUDA, 300, lambda: free[0])
     free[0] = 0
     assert not memory.full(1 << 40)  # nothing is known yet
     with memory.prefill():
@@ -75,7 +75,7 @@ def test_the_caches_leave_room_for_the_largest_prefill_seen(monkeypatch: pytest.
 
 
 def test_what_the_pool_was_halved_to_stays_the_limit() -> None:
-    memory = CacheMemory(CUDA, lambda: 1 << 40)
+    memory = CacheMemory(CUDA, 300, lambda: 1 << 40)
     memory.ran_out(600)
     assert (memory.full(600), memory.full(601)) == (False, True)
     memory.ran_out(800)
@@ -84,13 +84,18 @@ def test_what_the_pool_was_halved_to_stays_the_limit() -> None:
     assert memory.limit_bytes == 300
 
 
+def test_on_the_cpu_caches_take_no_more_than_the_weights() -> None:
+    memory = CacheMemory(torch.device("cpu"), 400, lambda: 1000 * (os.cpu_count() or 1))
+    assert (memory.full(400), memory.full(401)) == (False, True)
+
+
 def test_on_the_cpu_each_process_has_its_part_of_half() -> None:
-    memory = CacheMemory(torch.device("cpu"), lambda: 1000 * (os.cpu_count() or 1))
+    memory = CacheMemory(torch.device("cpu"), 800, lambda: 1000 * (os.cpu_count() or 1))
     assert (memory.full(500), memory.full(501)) == (False, True)
     with memory.prefill():
         pass
     assert memory.prefill_peak_bytes == 0
-    assert 0 < CacheMemory(torch.device("cpu")).limit_bytes < 1 << 50
+    assert 0 < CacheMemory(torch.device("cpu"), 1 << 40).limit_bytes < 1 << 50
 
 
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -128,7 +133,7 @@ def test_a_device_that_fills_up(reader: Reader, want: dict[int, list[str]], monk
 
     monkeypatch.setattr(Reader, "_pool", noted)
     held = count_opened(monkeypatch)
-    reader.memory = CacheMemory(CUDA, lambda: 1000 - 100 * len(pools[-1]))
+    reader.memory = CacheMemory(CUDA, 300, lambda: 1000 - 100 * len(pools[-1]))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 400)

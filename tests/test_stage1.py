@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,23 @@ class TestGradients:
         assert figures["retention"] == pytest.approx(kept.float().mean().item())
         assert figures["coverage"] == pytest.approx(kept[lesson.evidence].float().mean().item())
 
+    def test_are_right_where_the_predictor_is_sure_of_itself(self, glimpse: Glimpse) -> None:
+        generator = torch.Generator().manual_seed(0)
+        features = [torch.randn(600, 32, generator=generator) for _ in glimpse.config.selected_visual_layers]
+        attention = torch.randn(600, glimpse.attn_fuser.attn_in_proj.in_features, generator=generator)
+        with torch.no_grad():
+            for layer in glimpse.attn_fuser.layers:
+                layer.attn.q_proj.weight *= 1e8  # type: ignore[union-attr, operator]
+
+        def grads(dtype: torch.dtype) -> list[Tensor]:
+            vip = copy.deepcopy(glimpse.attn_fuser).to(dtype)
+            scores = vip(attention.to(dtype), [feature.to(dtype) for feature in features], (20, 30))
+            scores.square().sum().backward()
+            return [p.grad for p in vip.parameters() if p.grad is not None]
+
+        for single, double in zip(grads(torch.float32), grads(torch.float64), strict=True):
+            torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * float(double.abs().max()))
+
     def test_lessons_of_one_page_share_its_beginning_and_lose_as_alone(
         self, model: gp.GlimpseModel, glimpse: Glimpse
     ) -> None:
@@ -207,3 +226,22 @@ class TestGradients:
         prompt = model.backbone.prompts({"input_ids": torch.tensor([[1, 2, 3]])})[0]
         with pytest.raises(gp.InputError, match="no image"):
             batch_loss(model.backbone, glimpse, [Lesson(prompt, torch.tensor([258]), None)], ALL, torch.Generator())
+
+    def test_what_is_not_visible_is_left_out_as_in_inference(self, model: gp.GlimpseModel) -> None:
+        assert model.glimpse is not None
+        lesson = _lessons(model, 1)[0]
+        visible = torch.rand(24, generator=torch.Generator().manual_seed(1)) < 0.6
+        prompt = lesson.prompt
+        out = gp.generate_page(
+            model, [prompt.input_ids], prompt.pixels[0], prompt.grids[0], gp.KeepRule(), 1, visible=visible
+        )
+        assert lesson.evidence is not None
+        assert out.scores[0] is not None
+        expected = losses.localisation(out.scores[0][visible], lesson.evidence[visible])
+        weights = LossWeights(language=0.0, localisation=1.0)
+        seen = replace(lesson, visible=visible)
+        loss, _ = batch_loss(model.backbone, model.glimpse, [seen, seen], weights, torch.Generator())
+        torch.testing.assert_close(loss, expected)
+        assert not torch.allclose(
+            batch_loss(model.backbone, model.glimpse, [lesson], weights, torch.Generator())[0], loss
+        )

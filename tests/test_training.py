@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import random
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from glimpseprune.addon import load_addon
+from glimpseprune.errors import DivergedError
 from glimpseprune.training.trainer import Figures, cosine, flat_then_linear, load_checkpoint, save_checkpoint, train
 from jobs.cli import app
 from jobs.train_glimpse import GlimpseSettings, make_task
@@ -94,6 +96,19 @@ class TestLoop:
             train(task, 10, lambda step, figures: False, worker, 3)
             seen += task.seen
         assert sorted(seen) == [(step, part) for step in (10, 11) for part in range(6)]
+
+    def test_a_step_that_is_not_finite_is_not_taken(self) -> None:
+        class Overflowing(_Line):
+            def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
+                loss, figures = super().loss(step, part)
+                return loss * (math.inf if step == 3 else 1.0), figures
+
+        whole, task = _Line(), Overflowing()
+        train(whole, 0, lambda step, figures: step == 3)
+        with pytest.raises(DivergedError, match="gradient of step 4 is (nan|inf).*lower learning rate"):
+            train(task, 0, lambda step, figures: False)
+        for a, b in zip(task.module.parameters(), whole.module.parameters(), strict=True):
+            assert torch.equal(a, b)
 
     def test_no_checkpoint_is_step_zero(self, tmp_path: Path) -> None:
         assert load_checkpoint(tmp_path / "none.pt", _Line()) == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt
+from glimpseprune.blank import drop_from_image, drop_from_prompt
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.shared import shared_prefix
@@ -25,11 +26,14 @@ class Lesson:
         prompt: image and question, up to where the answer begins.
         answer: ``[A]`` tokens, the end of sequence included.
         evidence: ``[N]`` bool, the visual tokens under the boxes of the answer; ``None`` where there are no boxes.
+        visible: the visual tokens that the language model is to see at all, bool ``[N]``, alike in all lessons about
+            an image; ``None``: all.
     """
 
     prompt: Prompt
     answer: Tensor
     evidence: Tensor | None
+    visible: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,21 @@ def batch_loss(
         raise InputError("a lesson has no image; there is nothing to prune")
     totals: list[Tensor] = []
     parts: dict[str, list[float]] = {}
-    for group in _by_image(lessons):
+    for group in _by_image([_seen(lesson) for lesson in lessons]):
         for lesson, prefix in zip(group, _prefixes(backbone, glimpse, group), strict=True):
             loss, figures = _lesson_loss(backbone, glimpse, lesson, prefix, weights, noise)
             totals.append(loss)
             for name, value in figures.items():
                 parts.setdefault(name, []).append(value)
     return torch.stack(totals).mean(), {name: sum(values) / len(values) for name, values in parts.items()}
+
+
+def _seen(lesson: Lesson) -> Lesson:
+    """The lesson over the visible tokens alone; ``visible`` stays as it is, over all."""
+    if lesson.visible is None:
+        return lesson
+    evidence = None if lesson.evidence is None else lesson.evidence[lesson.visible]
+    return replace(lesson, prompt=drop_from_prompt(lesson.prompt, lesson.visible), evidence=evidence)
 
 
 def _by_image(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
@@ -99,7 +111,7 @@ def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[Lesson]) -> 
     """Each lesson's prompt after layers 0..K; what the prompts have in common runs once."""
     last = glimpse.config.reduce_layer
     prompts = [lesson.prompt for lesson in group]
-    images = _encode(backbone, glimpse, prompts[0])
+    images = _encode(backbone, glimpse, prompts[0], group[0].visible)
     common = shared_prefix(prompts) if len(prompts) > 1 else None
     begun = None if common is None else run_prefix(backbone, common, images, last)
     for prompt in prompts:
@@ -110,9 +122,10 @@ def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[Lesson]) -> 
 
 
 @torch.no_grad()
-def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt) -> list[EncodedImage]:
+def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt, visible: Tensor | None) -> list[EncodedImage]:
     layers = glimpse.config.selected_visual_layers
-    return [backbone.encode(pixels, grid, layers) for pixels, grid in zip(prompt.pixels, prompt.grids, strict=True)]
+    images = [backbone.encode(pixels, grid, layers) for pixels, grid in zip(prompt.pixels, prompt.grids, strict=True)]
+    return images if visible is None else [drop_from_image(image, visible) for image in images]
 
 
 def _lesson_loss(

@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from glimpseprune.errors import DivergedError
+
 Figures = dict[str, float]
 
 
@@ -57,6 +59,9 @@ def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker:
         after: called after every step with the number of steps done and this worker's mean figures; true stops.
         worker: this worker's number; worker w takes the parts p with p % workers == w.
         workers: how many there are; more than one need an initialised ``torch.distributed``.
+
+    Raises:
+        DivergedError: a gradient is not finite.
     """
     peaks = [[float(group["initial_lr"]) for group in optimizer.param_groups] for optimizer in _marked(task)]
     parameters = [p for optimizer in task.optimizers for group in optimizer.param_groups for p in group["params"]]
@@ -72,7 +77,12 @@ def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker:
                 sums.setdefault(name, []).append(value)
         if workers > 1:
             _average(parameters, workers)
-        nn.utils.clip_grad_norm_(parameters, task.clip)
+        norm = float(nn.utils.clip_grad_norm_(parameters, task.clip))
+        if not math.isfinite(norm):
+            raise DivergedError(
+                f"the gradient of step {step + 1} is {norm}; expected a finite number. The step was not taken and the "
+                "last checkpoint is as it was; go on from it with a lower learning rate"
+            )
         for optimizer in task.optimizers:
             optimizer.step()
             optimizer.zero_grad()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,6 +32,7 @@ class GlimpseTask:
         questions: of one batch.
         weights: of the losses.
         margin: visual tokens by which the answers' boxes are grown on every side.
+        drop_blank: share of the pages whose blank paper is not shown, in 0..1; in each epoch others.
         rate: highest learning rate.
         warm_up: share of the steps in which it rises.
         seed: of order and noise.
@@ -54,6 +54,7 @@ class GlimpseTask:
         questions: int,
         weights: LossWeights,
         margin: float,
+        drop_blank: float,
         rate: float,
         warm_up: float,
         seed: int,
@@ -62,12 +63,12 @@ class GlimpseTask:
         self.model, self.processor, self.images, self.weights = model, processor, images, weights
         self.module = glimpse.requires_grad_(True)
         self.optimizers = [torch.optim.AdamW(glimpse.parameters(), lr=rate, weight_decay=0.0)]
-        self.margin = margin
+        self.margin, self.drop_blank = margin, drop_blank
         self.steps, self.parts, self.questions = steps, parts, questions
         self.warm_up, self.seed, self.workers = warm_up, seed, workers
         self.pages = list(by_page(examples))
         self._order: tuple[int, list[Example]] = (-1, [])
-        self._page: tuple[tuple[Path, int] | None, Tensor, tuple[int, int]] = (None, torch.empty(0), (0, 0))
+        self._page: tuple[Hashable, Tensor, tuple[int, int], Tensor | None] = (None, torch.empty(0), (0, 0), None)
 
     def rate(self, step: int) -> float:
         """Cosine with warm-up."""
@@ -93,10 +94,10 @@ class GlimpseTask:
 
     def _lesson(self, example: Example) -> Lesson:
         backbone = self.model.backbone
-        key = (example.document, example.page)
+        key = (self._order[0], example.document, example.page)
         if self._page[0] != key:
-            self._page = key, *self.processor.image(self.images.of(example), backbone.device)
-        _, pixels, grid = self._page
+            self._page = key, *self._shown(example)
+        _, pixels, grid, visible = self._page
         ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), grid)
         prompt = backbone.page_prompts([ids], pixels, grid)[0]
         answer = self.processor.answer(example.answers[0], self.model.eos_token_ids)
@@ -105,4 +106,17 @@ class GlimpseTask:
             rows, columns = (side // self.processor.merge_size for side in grid)
             boxes = [region.grown(self.margin / columns, self.margin / rows) for region in example.regions]
             evidence = torch.from_numpy(covered_cells(boxes, rows, columns)).to(backbone.device)
-        return Lesson(prompt, answer.to(backbone.device), evidence)
+        return Lesson(prompt, answer.to(backbone.device), evidence, visible)
+
+    def _shown(self, example: Example) -> tuple[Tensor, tuple[int, int], Tensor | None]:
+        """Patches and patch grid of an example's page, and what of it is visible in this epoch."""
+        device = self.model.backbone.device
+        page = self.images.of(example)
+        prepared = self.processor.prepare(page)
+        rng = random.Random(f"{self.seed} blank {self._order[0]} {example.document} {example.page}")
+        visible = self.processor.visible(page, prepared) if rng.random() < self.drop_blank else None
+        return (
+            self.processor.patches(prepared, device),
+            prepared.grid,
+            visible if visible is None else visible.to(device),
+        )
