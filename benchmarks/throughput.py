@@ -4,8 +4,8 @@
                                     [--rounds 5] [--device auto] [--keep 0.04] [--new-tokens 16]
 
 Weights are random, so the share of tokens kept is forced, with the same random masks for every contender that prunes,
-and every answer has exactly ``--new-tokens`` tokens. A first round with one new token gives FLOPs (torch's counter),
-the time to the first token and the peak memory above the weights; in the rounds after it the contenders take turns;
+and every answer has exactly ``--new-tokens`` tokens. First rounds with one new token give FLOPs (torch's counter), the
+peak memory above the weights and the time to the first token; in the rounds after them the contenders take turns;
 figures are medians over rounds, and ratios are taken within one run. Writes DIR/throughput.json and DIR/throughput.md.
 
 Contenders:
@@ -34,6 +34,7 @@ import torch
 from random_model import END, IMAGE, PAD, SHAPES, START, make_model
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from tqdm import tqdm
 from transformers import DynamicCache
 
 import glimpseprune as gp
@@ -188,13 +189,20 @@ class First:
 
 def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, largest_batch: int) -> list[Row]:
     names = [name for name in CONTENDERS if name != "batched" or len(work.prompts) <= largest_batch]
-    vision = _tflops(lambda: model.backbone.encode(work.pixels, work.grid, ()))
-    first = {name: first_round(CONTENDERS[name], model, replace(work, new_tokens=1), device) for name in names}
+    vision = count_tflops(lambda: model.backbone.encode(work.pixels, work.grid, ()))
+    first: dict[str, First] = {}
     seconds: dict[str, list[float]] = {name: [] for name in names}  # of a question
-    for number in range(rounds):
+    with tqdm(total=(rounds + 1) * len(names), unit="turn", leave=False) as turns:
         for name in names:
-            if name != "batched" or number == 0:
-                seconds[name].append(_seconds(CONTENDERS[name], model, work, device))
+            turns.set_description(f"{len(work.prompts)} questions, first token, {name}")
+            first[name] = first_round(CONTENDERS[name], model, replace(work, new_tokens=1), device)
+            turns.update()
+        for number in range(rounds):
+            for name in names:
+                turns.set_description(f"{len(work.prompts)} questions, round {number + 1}, {name}")
+                if name != "batched" or number == 0:
+                    seconds[name].append(_seconds(CONTENDERS[name], model, work, device))
+                turns.update()
     kept = gp.generate_page(model, work.prompts[:1], work.pixels, work.grid, work.masks[:1], 1).stats[0]
     rows = []
     for name in names:
@@ -223,17 +231,17 @@ def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, 
 def first_round(
     contender: Callable[[GlimpseModel, Work], int], model: GlimpseModel, work: Work, device: torch.device
 ) -> First:
-    """One new token a question: FLOPs with the counter on, then time and memory with it off."""
+    """One new token a question: FLOPs and memory with the counter on, then the time with it off."""
     answered = 0
 
     def run() -> None:
         nonlocal answered
         answered = contender(model, work)
 
-    tflops = _tflops(run)
-    before = _reset_peak(device)
-    ms = _seconds(contender, model, work, device) * 1e3
-    return First(ms, _peak(device) - before, tflops / answered)
+    before = reset_peak(device)
+    tflops = count_tflops(run)
+    peak = peak_bytes(device) - before
+    return First(_seconds(contender, model, work, device) * 1e3, peak, tflops / answered)
 
 
 def _seconds(
@@ -245,7 +253,7 @@ def _seconds(
     return (now_ms(device) - start) / 1e3 / answered
 
 
-def _tflops(run: Callable[[], Any]) -> float:
+def count_tflops(run: Callable[[], Any]) -> float:
     def attention(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
         return int(sdpa_flop_count(q, k, v))
 
@@ -256,7 +264,7 @@ def _tflops(run: Callable[[], Any]) -> float:
     return float(counter.get_total_flops()) / 1e12
 
 
-def _reset_peak(device: torch.device) -> int:
+def reset_peak(device: torch.device) -> int:
     """Bytes in use now, from which the next peak is counted."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -267,7 +275,7 @@ def _reset_peak(device: torch.device) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _peak(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated())
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
