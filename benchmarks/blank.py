@@ -1,9 +1,10 @@
-"""How much of rendered pages is blank paper, and what leaving it out saves the language model's prefill.
+"""How much of rendered pages is blank paper, and what leaving it out saves.
 
     python benchmarks/blank.py --input pdfs/ [--dpi 200] [--pages 200] [--keep 0.04]
 
-FLOPs are those of one question at the 7B shape by glimpseprune/cost.py, at each page's own size: with --drop-blank, and
-with GlimpsePrune on top. What it does to answers is measured by `docpipe eval --drop-blank`.
+FLOPs are those of one question at the 7B shape, at each page's own size: the language model's prefill by
+glimpseprune/cost.py, with --drop-blank and with GlimpsePrune on top, and the vision tower, counted here. What it does
+to answers is measured by `docpipe eval --drop-blank`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ def flops(seen: int, kept: float | None) -> int:
     return unpruned_flops(SHAPE, work) if kept is None else pruned_flops(SHAPE, ADDON, work, min(1.0, kept / seen))
 
 
+def tower_flops(tokens: int) -> int:
+    """The vision tower on some of a page's tokens, without the attention inside windows, 0.5 % of it."""
+    patches, hidden = 4 * tokens, 1280
+    linear = 32 * (4 * hidden**2 + 3 * hidden * 3420) + 1176 * hidden
+    merger = 4 * hidden * (4 * hidden + SHAPE.hidden)
+    return 2 * patches * linear + 4 * 4 * patches**2 * hidden + 2 * tokens * merger
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", action="append", required=True)
@@ -39,7 +48,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=200, help="at most, and five a document")
     parser.add_argument("--keep", type=float, default=0.04)
     args = parser.parse_args()
-    shares: list[tuple[float, float, float, float, float]] = []
+    shares: list[tuple[float, ...]] = []
     with RenderChild() as child:
 
         def pages():  # type: ignore[no-untyped-def]
@@ -64,9 +73,14 @@ def main() -> None:
                     flops(seen, None) / whole,
                     flops(total, kept) / whole,
                     flops(seen, kept) / whole,
+                    tower_flops(seen) / tower_flops(total),
+                    (flops(seen, kept) + tower_flops(seen)) / (whole + tower_flops(total)),
                 )
             )
-    names = ("without ink", "seen with --drop-blank", "prefill: dropped", "prefill: glimpse", "prefill: both")
+    names = (
+        *("without ink", "seen with --drop-blank", "prefill: dropped", "prefill: glimpse", "prefill: both"),
+        *("vision tower: dropped", "vision tower and prefill: both"),
+    )
     print(f"{len(shares)} pages at {args.dpi} dpi\n")
     print("| share | mean | p50 | p95 |\n|" + " --- |" * 4)
     for name, values in zip(names, zip(*shares, strict=True), strict=True):

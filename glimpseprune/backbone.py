@@ -90,8 +90,13 @@ class Backbone(Protocol):
             InputError: a prompt's image tokens do not match the image.
         """
 
-    def encode(self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int]) -> EncodedImage:
-        """Run the vision tower on one image and keep the features after the given vision layers."""
+    def encode(
+        self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
+    ) -> EncodedImage:
+        """Run the vision tower on one image and keep the features after the given vision layers.
+
+        With ``visible``, bool ``[N]`` over the visual tokens, on the patches of those alone.
+        """
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""

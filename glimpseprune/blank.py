@@ -1,7 +1,7 @@
-"""Visual tokens that carry nothing, left out before the language model sees them.
+"""Visual tokens that carry nothing, left out before the vision tower and the language model.
 
-Most of a rendered page is paper. A token left out here is not in the sequence of any layer; those that stay keep their
-rotary positions and their place in the predictor's grid, so the page keeps its shape.
+Most of a rendered page is paper. A token left out here is not in the sequence of any layer of either; those that stay
+keep their rotary positions and their place in the predictor's grid, so the page keeps its shape.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import EncodedImage, Prompt
+from glimpseprune.backbone import Prompt
 from glimpseprune.errors import InputError
 from glimpseprune.prefill import Prefilled, kept_positions, surviving_tokens
 from glimpseprune.rule import KeepRule
@@ -37,16 +37,6 @@ def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
         input_ids=prompt.input_ids[stays],
         position_ids=kept_positions(prompt, stays),
         image_slots=(torch.searchsorted(stays, slots[visible]),),
-    )
-
-
-def drop_from_image(image: EncodedImage, visible: Tensor) -> EncodedImage:
-    """The image's visible tokens and their features."""
-    return replace(
-        image,
-        tokens=image.tokens[visible],
-        features=tuple(feature[visible] for feature in image.features),
-        cells=visible.nonzero()[:, 0],
     )
 
 

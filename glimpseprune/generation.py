@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import EncodedImage, Prompt
-from glimpseprune.blank import drop_from_image, drop_from_prompt, over_all_tokens, rule_for_visible
+from glimpseprune.blank import drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.cache import PrefillCache
 from glimpseprune.dense import answer_together
 from glimpseprune.errors import InputError
@@ -95,7 +95,7 @@ def generate_page(
         max_new_tokens: as in :func:`generate`.
         share: also run what the prompts have in common once, through layers 0..K where they are pruned and through all
             layers where they are not; the answers are the same.
-        visible: visual tokens that the language model is to see at all, bool ``[N]``; ``None``: all.
+        visible: visual tokens that vision tower and language model are to see at all, bool ``[N]``; ``None``: all.
 
     Raises:
         InputError: as in :func:`generate`.
@@ -200,11 +200,13 @@ def one_each(value: Any, count: int, name: str) -> list[Any]:
     return list(value)
 
 
-def encode_images(model: GlimpseModel, prompt: Prompt) -> tuple[list[EncodedImage], float | None]:
+def encode_images(
+    model: GlimpseModel, prompt: Prompt, visible: Tensor | None = None
+) -> tuple[list[EncodedImage], float | None]:
     """The images of a prompt after the vision tower, and its wall time in milliseconds; ``None`` without images."""
     layers = () if model.glimpse is None else model.glimpse.config.selected_visual_layers
     start = now_ms(model.backbone.device)
-    images = [model.backbone.encode(p, g, layers) for p, g in zip(prompt.pixels, prompt.grids, strict=True)]
+    images = [model.backbone.encode(p, g, layers, visible) for p, g in zip(prompt.pixels, prompt.grids, strict=True)]
     return images, now_ms(model.backbone.device) - start if images else None
 
 
@@ -226,9 +228,7 @@ def _prefill(
     visible: Tensor | None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """Prefill prompts about the same images, what does not depend on the question once."""
-    images, vision_ms = encode_images(model, prompts[0])
-    if visible is not None:
-        images = [drop_from_image(image, visible) for image in images]
+    images, vision_ms = encode_images(model, prompts[0], visible)
     found: dict[int, tuple[Prefilled, PruneStats]] = {}
     prefix_ms: list[float] = []
     if share and images:

@@ -14,6 +14,7 @@ from glimpseprune.addon_config import BaseShape
 from glimpseprune.backbone import Cache, EncodedImage, Prompt, Rotary
 from glimpseprune.errors import InputError, UnsupportedModelError
 from glimpseprune.vip import grid_windows
+from glimpseprune.visible_patches import visible_patches
 
 
 class Qwen25VL:
@@ -42,6 +43,7 @@ class Qwen25VL:
                 f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
             )
         self.merge = int(vision.spatial_merge_size)
+        self._window = int(vision.window_size // vision.spatial_merge_size // vision.patch_size)
         self.shape = BaseShape(
             hidden_size=text.hidden_size,
             num_hidden_layers=text.num_hidden_layers,
@@ -144,18 +146,23 @@ class Qwen25VL:
             raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
         return slots
 
-    def encode(self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int]) -> EncodedImage:
+    def encode(
+        self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
+    ) -> EncodedImage:
         """Run the vision tower on one image; see :class:`~glimpseprune.backbone.Backbone`."""
+        token_grid = self._token_grid(grid)
+        windows = grid_windows(token_grid, self._window, pixels.device)
+        order, cells = windows[windows >= 0], None
+        some: dict[str, Tensor] = {}
+        if visible is not None:
+            pixels, some = visible_patches(pixels, token_grid, self.merge, windows, visible)
+            order, cells = some["window_index"], visible.nonzero()[:, 0]
         grid_thw = torch.tensor([[1, *grid]], device=pixels.device)
         with self._captured(layers) as captured:
-            tokens = self.vision(pixels.to(self.dtype), grid_thw=grid_thw).pooler_output
-        token_grid = self._token_grid(grid)
-        window = self.vision.window_size // self.merge // self.vision.patch_size
-        order = grid_windows(token_grid, window, pixels.device).flatten()
-        raster = order[order >= 0].argsort()  # the tower works in window order
-        groups = self.merge**2
-        features = tuple(captured[layer].view(len(raster), groups, -1).mean(1)[raster] for layer in layers)
-        return EncodedImage(tokens, features, token_grid)
+            tokens = self.vision(pixels.to(self.dtype), grid_thw=grid_thw, **some).pooler_output
+        raster = order.argsort()  # the tower works in window order
+        features = tuple(captured[layer].view(len(raster), self.merge**2, -1).mean(1)[raster] for layer in layers)
+        return EncodedImage(tokens, features, token_grid, cells)
 
     @contextmanager
     def _captured(self, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:

@@ -81,7 +81,7 @@ class Vip(nn.Module):
         cos, sin = grid_rotary(grid, self.head_dim, device)
         if cells is not None:
             cos, sin = cos[cells], sin[cells]
-            windows = None if windows is None else _renumbered(windows, cells, grid)
+            windows = None if windows is None else renumbered(windows, cells, grid)
         return Looked(tuple(conditions), (cos, sin), windows)
 
     def score(self, attention: Tensor, looked: Looked) -> Tensor:
@@ -117,7 +117,7 @@ def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Te
     return blocks.transpose(1, 2).reshape(-1, window * window)
 
 
-def _renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+def renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
     """Windows over the tokens of some cells: their numbers among those, -1 for cells without a token."""
     numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # the last is what -1 points at
     numbers[cells] = torch.arange(cells.numel(), device=cells.device)

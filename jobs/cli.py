@@ -40,7 +40,7 @@ Prune = Annotated[
     str | None,
     typer.Option(help="glimpse (default with an add-on), auto (where it is cheaper) or off.", show_default=False),
 ]
-DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Do not show blank paper to the language model.")]
+DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Do not show blank paper to the model.")]
 Threshold = Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above; add-on's own by default.")]
 MaxRatio = Annotated[float | None, typer.Option(help="Keep this share of an image's tokens at most.")]
 MinTokens = Annotated[int | None, typer.Option(help="Keep this many tokens of an image at least.")]

@@ -71,9 +71,7 @@ def eval_command(
     compare: Annotated[str, typer.Option(help="Some of off, glimpse, random.")] = "off,glimpse,random",
     model: Annotated[str, typer.Option(help="nano, a folder or a hub id.")] = "nano",
     glimpse: Annotated[str | None, typer.Option(help="Add-on: folder or hub id.")] = None,
-    drop_blank: Annotated[
-        bool, typer.Option("--drop-blank", help="Do not show blank paper to the language model.")
-    ] = False,
+    drop_blank: Annotated[bool, typer.Option("--drop-blank", help="Do not show blank paper to the model.")] = False,
     threshold: Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above.")] = None,
     max_ratio: Annotated[float | None, typer.Option(help="Keep this share of a page's tokens at most.")] = None,
     min_tokens: Annotated[int | None, typer.Option(help="Keep this many tokens of a page at least.")] = None,

@@ -28,7 +28,7 @@ def inked_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
 
 
 def visible_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
-    """Which visual tokens the language model is to see: those with ink, and enough paper to know where they are.
+    """Which visual tokens the model is to see: those with ink, and enough paper to know where they are.
 
     Kept beside the ink are the cells at its left and right, which tell where words and columns end, every third cell of
     every third row, and every fifth of every fifth, which are the anchors of the embedded model's add-on: without any

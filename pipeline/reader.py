@@ -66,7 +66,7 @@ class PreparedPage:
         asks: the questions.
         image: the page.
         prompts: token ids ``[T]`` of each question.
-        visible: visual tokens that the language model is to see, bool ``[N]``; ``None``: all.
+        visible: visual tokens that the model is to see, bool ``[N]``; ``None``: all.
     """
 
     asks: tuple[Ask, ...]
@@ -84,7 +84,7 @@ class Reader:
         share: run what the questions of a page have in common once.
 
     Attributes:
-        drop_blank: blank paper is not shown to the language model, on pages of the size the model takes.
+        drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
         memory: tells whether the caches of unfinished answers leave room to begin another page.
         model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
             way to them.

@@ -64,7 +64,7 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     ``planned``: whether to prune is decided page by page (``--prune auto``).
-    ``drop_blank``: the language model does not see blank paper.
+    ``drop_blank``: the model does not see blank paper.
     """
 
     model: str

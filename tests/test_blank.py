@@ -1,4 +1,4 @@
-"""Visual tokens left out before the language model: the stock model on the shorter sequence, and pruning on top."""
+"""Visual tokens left out before anything is computed: the stock model on what is left, and pruning on top."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers.vision_utils import get_vision_position_ids
 
 import glimpseprune as gp
-from tests.batches import item
+from tests.batches import IMAGE, item
 from tests.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 PAGE = item([(6, 8)], 0, 0)
@@ -30,6 +31,44 @@ def _page(model: gp.GlimpseModel, rule: Any, visible: Tensor | None, share: bool
     return gp.generate_page(model, PROMPTS, PAGE["pixel_values"], GRID, rule, 6, share, visible)
 
 
+def _tower(model: gp.GlimpseModel, visible: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The stock tower's own blocks, window by window, on the patches that are seen: tokens, and each block's output."""
+    stock: Any = model.base
+    vision = stock.model.visual
+    rows, columns = GRID[0] // 2, GRID[1] // 2
+    side = vision.window_size // 2 // vision.patch_size
+    windows: dict[Any, list[int]] = {}
+    for place, cell in enumerate(visible.nonzero()[:, 0].tolist()):
+        windows.setdefault((cell // columns // side, cell % columns // side), []).extend(
+            range(4 * place, 4 * place + 4)
+        )
+    assert 1 < len(windows) <= -(-rows // side) * -(-columns // side)
+    keep = visible.repeat_interleave(4)
+    hidden = vision.patch_embed(PAGE["pixel_values"])[keep]
+    rotary = vision.rotary_pos_emb(hidden, get_vision_position_ids(PAGE["image_grid_thw"], 2)[keep])
+    outputs = []
+    for number, block in enumerate(vision.blocks):
+        out = torch.empty_like(hidden)
+        for part in [list(range(len(hidden)))] if number in vision.fullatt_block_indexes else windows.values():
+            ends = torch.tensor([0, len(part)], dtype=torch.int32)
+            cos, sin = (turn[part] for turn in rotary)
+            out[part] = block(hidden[part], cu_seqlens=ends, max_seqlen=len(part), position_embeddings=(cos, sin))
+        hidden = out
+        outputs.append(hidden.view(-1, 4, hidden.shape[-1]).mean(1))
+    return vision.merger(hidden), outputs
+
+
+def test_the_tower_on_what_is_left(model: gp.GlimpseModel) -> None:
+    with torch.inference_mode():
+        image = model.backbone.encode(PAGE["pixel_values"], GRID, (3, 0, 1), VISIBLE)
+        tokens, outputs = _tower(model, VISIBLE)
+    assert image.cells is not None
+    assert torch.equal(image.cells, VISIBLE.nonzero()[:, 0])
+    torch.testing.assert_close(image.tokens, tokens)
+    for feature, layer in zip(image.features, (3, 0, 1), strict=True):
+        torch.testing.assert_close(feature, outputs[layer])
+
+
 def test_unpruned_is_the_stock_model_on_what_is_left(model: gp.GlimpseModel) -> None:
     stock: Any = model.base
     for share in (True, False):
@@ -37,10 +76,10 @@ def test_unpruned_is_the_stock_model_on_what_is_left(model: gp.GlimpseModel) -> 
         for ids, tokens in zip(PROMPTS, out.sequences, strict=True):
             with torch.inference_mode():
                 prompt = model.backbone.page_prompts([ids], PAGE["pixel_values"], GRID)[0]
-                image = model.backbone.encode(PAGE["pixel_values"], GRID, ())
                 stays = torch.ones_like(ids, dtype=torch.bool)
                 stays[prompt.image_slots[0][~VISIBLE]] = False
-                embedded = model.backbone.embed(prompt, [image])[:, stays]
+                embedded = model.backbone.embed_tokens(ids[stays][None])
+                embedded[:, (ids[stays] == IMAGE).nonzero()[:, 0]] = _tower(model, VISIBLE)[0]
                 positions = prompt.position_ids[:, None, stays]
                 expected = []
                 for step in range(6):

@@ -40,6 +40,7 @@ def test_visible_are_ink_its_neighbours_in_the_row_and_anchors() -> None:
     visible = visible_cells(_page(), 28).reshape(7, 8)
     anchors = np.zeros((7, 8), bool)
     anchors[::3, ::3] = True
+    anchors[::5, ::5] = True
     row = np.argwhere(visible & ~anchors).tolist()
     assert row == [[4, 3], [4, 4], [4, 5]]
     assert visible[anchors].all()

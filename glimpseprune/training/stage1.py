@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt
-from glimpseprune.blank import drop_from_image, drop_from_prompt
+from glimpseprune.blank import drop_from_prompt
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.shared import shared_prefix
@@ -26,7 +26,7 @@ class Lesson:
         prompt: image and question, up to where the answer begins.
         answer: ``[A]`` tokens, the end of sequence included.
         evidence: ``[N]`` bool, the visual tokens under the boxes of the answer; ``None`` where there are no boxes.
-        visible: the visual tokens that the language model is to see at all, bool ``[N]``, alike in all lessons about
+        visible: the visual tokens that the model is to see at all, bool ``[N]``, alike in all lessons about
             an image; ``None``: all.
     """
 
@@ -124,8 +124,8 @@ def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[Lesson]) -> 
 @torch.no_grad()
 def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt, visible: Tensor | None) -> list[EncodedImage]:
     layers = glimpse.config.selected_visual_layers
-    images = [backbone.encode(pixels, grid, layers) for pixels, grid in zip(prompt.pixels, prompt.grids, strict=True)]
-    return images if visible is None else [drop_from_image(image, visible) for image in images]
+    pairs = zip(prompt.pixels, prompt.grids, strict=True)
+    return [backbone.encode(pixels, grid, layers, visible) for pixels, grid in pairs]
 
 
 def _lesson_loss(
