@@ -1,7 +1,8 @@
 """Questions a second on identical pages and questions: transformers as users write it, and docpipe.
 
     python benchmarks/throughput.py --out DIR [--shape small|3b|7b] [--tokens 1000 5000] [--questions 1 4 10 30]
-                                    [--rounds 5] [--device auto] [--keep 0.04] [--new-tokens 16]
+                                    [--contenders docpipe dense ...] [--rounds 5] [--device auto] [--keep 0.04]
+                                    [--new-tokens 16]
 
 Weights are random, so the share of tokens kept is forced, with the same random masks for every contender that prunes,
 and every answer has exactly ``--new-tokens`` tokens. First rounds with one new token give FLOPs (torch's counter), the
@@ -168,8 +169,8 @@ class Row:
     visual_tokens: int
     questions: int
     questions_per_s: float
-    ratio_to_generate: float
-    ratio_to_reused_prefix: float
+    ratio_to_generate: float | None
+    ratio_to_reused_prefix: float | None
     first_token_ms: float
     decode_ms: float
     peak_bytes_above_weights: int
@@ -187,8 +188,10 @@ class First:
     tflops: float
 
 
-def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, largest_batch: int) -> list[Row]:
-    names = [name for name in CONTENDERS if name != "batched" or len(work.prompts) <= largest_batch]
+def measure(
+    model: GlimpseModel, work: Work, contenders: Sequence[str], rounds: int, device: torch.device, largest_batch: int
+) -> list[Row]:
+    names = [name for name in contenders if name != "batched" or len(work.prompts) <= largest_batch]
     vision = count_tflops(lambda: model.backbone.encode(work.pixels, work.grid, ()))
     first: dict[str, First] = {}
     seconds: dict[str, list[float]] = {name: [] for name in names}  # of a question
@@ -215,8 +218,8 @@ def measure(model: GlimpseModel, work: Work, rounds: int, device: torch.device, 
                 visual_tokens=work.masks[0].numel(),
                 questions=len(work.prompts),
                 questions_per_s=1 / statistics.median(seconds[name]),
-                ratio_to_generate=_ratio(seconds["generate"], seconds[name]),
-                ratio_to_reused_prefix=_ratio(seconds["reused prefix"], seconds[name]),
+                ratio_to_generate=_ratio(seconds.get("generate"), seconds[name]),
+                ratio_to_reused_prefix=_ratio(seconds.get("reused prefix"), seconds[name]),
                 first_token_ms=first[name].ms,
                 decode_ms=statistics.median(seconds[name]) * 1e3 - first[name].ms,
                 peak_bytes_above_weights=first[name].peak_bytes,
@@ -282,9 +285,15 @@ def peak_bytes(device: torch.device) -> int:
     return int(status["VmHWM"].split()[0]) * 1024
 
 
-def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """Median over rounds of their time over our time in the same round."""
+def _ratio(theirs: Sequence[float] | None, ours: Sequence[float]) -> float | None:
+    """Median over rounds of their time over our time in the same round; ``None`` where they were not timed."""
+    if theirs is None:
+        return None
     return statistics.median(a / b for a, b in zip(theirs, ours, strict=False))
+
+
+def _two_places(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -296,7 +305,8 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(
             f"| {row.visual_tokens} | {row.questions} | {row.contender} | {row.questions_per_s:.3f} | "
-            f"{row.ratio_to_generate:.2f} | {row.ratio_to_reused_prefix:.2f} | {row.first_token_ms:.0f} | "
+            f"{_two_places(row.ratio_to_generate)} | {_two_places(row.ratio_to_reused_prefix)} | "
+            f"{row.first_token_ms:.0f} | "
             f"{row.decode_ms:.0f} | {row.language_tflops:.3f} | {row.vision_tflops:.3f} | "
             f"{row.peak_bytes_above_weights / 1e6:.0f} | {row.kv_bytes / 1e6:.2f} |"
         )
@@ -318,6 +328,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=sorted(SHAPES), default="small")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--questions", type=int, nargs="+", default=[1, 4, 10, 30])
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=float, default=0.04)
@@ -331,7 +342,7 @@ def main() -> None:
     for tokens in args.tokens:
         for questions in args.questions:
             work = make_work(tokens, questions, args.keep, args.new_tokens, device, dtype)
-            found = measure(model, work, args.rounds, device, args.largest_batch)
+            found = measure(model, work, args.contenders, args.rounds, device, args.largest_batch)
             print(markdown(found), flush=True)
             rows += found
             write(args, rows)
