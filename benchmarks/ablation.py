@@ -40,7 +40,7 @@ from pipeline.vqa.load import load_examples
 from pipeline.vqa.pages import PageImages
 from pipeline.vqa.report import scores
 
-RULE = gp.KeepRule(threshold=0.3, margin=1)  # the embedded add-on's
+RULE = gp.KeepRule(threshold=0.3, margin=1)  # no anchors: what is kept is what the predictor says
 BOTH = LossWeights(kl=1.0, language=0.0, localisation=1.0)
 
 

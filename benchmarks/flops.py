@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from glimpseprune.backbone import Backbone, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.cost import DecoderShape, PageWork, pruned_flops, unpruned_flops
-from glimpseprune.half_layer import enter_layer, leave_layer
+from glimpseprune.half_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.model import GlimpseModel
 
 TEXT_BEFORE, TEXT_AFTER = 15, 25  # of a chat template with a short question
@@ -66,8 +66,8 @@ def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -
     survivors = torch.zeros(TEXT_BEFORE + kept + TEXT_AFTER, dtype=torch.long, device="meta")
     states = leave_layer(backbone, last, states, places, cache, survivors)
     rotary = backbone.rotary(places[:, None, : survivors.numel()])
-    states = run_layers(backbone, range(last + 1, backbone.num_layers), states, rotary, Continuation())
-    backbone.logits(states[:, -1])
+    end = torch.zeros(1, dtype=torch.long, device="meta")
+    backbone.logits(run_to_end(backbone, last + 1, states, rotary, Continuation(), end))
 
 
 def vision(model: GlimpseModel, grid: tuple[int, int]) -> int:

@@ -123,7 +123,7 @@ class Backbone(Protocol):
         """
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """What :meth:`run_layer` would put into the cache: ``[1, T, D] -> [1, H_kv, T, d]`` each, keys after rotary."""
+        """What :meth:`run_layer` would put into the cache: ``[B, T, D] -> [B, H_kv, T, d]`` each, keys after rotary."""
 
     def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.

@@ -80,7 +80,8 @@ class PageWork:
 def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
     """Every question with all visual tokens, behind a shared prefix (:mod:`glimpseprune.dense`)."""
     asked = sum(work.tails)
-    total = shape.layers * (shape.layer(work.shared, work.shared) + shape.layer(asked, work.shared + asked))
+    total = (shape.layers - 1) * shape.layer(work.shared, work.shared) + shape.keys_values(work.shared)
+    total += shape.layers * shape.layer(asked, work.shared + asked)
     log = work.shared + asked
     for step in range(1, max(work.answers)):
         active = sum(answer > step for answer in work.answers)
@@ -102,7 +103,9 @@ def pruned_flops(shape: DecoderShape, addon: AddonConfig, work: PageWork, retent
     text = work.shared - work.visual
     survivors = [text + round(retention * work.visual) + tail for tail in work.tails]
     longest = max(survivors)
-    total += (shape.layers - first) * len(survivors) * shape.layer(longest, longest)
+    if first < shape.layers:
+        whole = (shape.layers - first - 1) * shape.layer(longest, longest)
+        total += len(survivors) * (whole + shape.keys_values(longest) + shape.layer(1, longest))
     for step in range(1, max(work.answers)):
         active = sum(answer > step for answer in work.answers)
         total += shape.layers * shape.layer(active, longest + step)

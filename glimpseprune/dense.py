@@ -83,10 +83,9 @@ def answer_together(
     shared = prefix.input_ids.numel()
     lengths = [prompt.input_ids.numel() - shared for prompt in prompts]
     log = LogCache(shared + sum(lengths) + sum(limits))
-    owner = torch.empty(log.capacity, dtype=torch.long, device=backbone.device)
+    owner = torch.full((log.capacity,), _SHARED, device=backbone.device)
     start = now_ms(backbone.device)
-    everyone = torch.full((shared,), _SHARED, device=backbone.device)
-    _append(backbone, log, owner, everyone, backbone.embed(prefix, images), prefix.position_ids, causal=True)
+    _begin(backbone, log, backbone.embed(prefix, images), prefix.position_ids)
     read = now_ms(backbone.device)
     hidden = _append(
         backbone,
@@ -125,6 +124,15 @@ def answer_together(
     return [row.result for row in rows], first_logits, log.token_bytes, (read - start, asked - read)
 
 
+def _begin(backbone: Backbone, log: LogCache, hidden: Tensor, positions: Tensor) -> None:
+    """Run the prefix ``[1, T, D]``, of which the last layer's keys and values are all that is looked at."""
+    last = backbone.num_layers - 1
+    rotary = backbone.rotary(positions[:, None])
+    hidden = run_layers(backbone, range(last), hidden, rotary, log)
+    log.update(*backbone.keys_values(last, hidden, rotary), last)
+    log.advance(hidden.shape[1])
+
+
 def _append(
     backbone: Backbone,
     log: LogCache,
@@ -132,7 +140,6 @@ def _append(
     whose: Tensor,
     hidden: Tensor,
     positions: Tensor,
-    causal: bool = False,
 ) -> Tensor:
     """Run T tokens at the end of the log: ``[1, T, D] -> [1, T, D]``.
 
@@ -143,19 +150,14 @@ def _append(
         whose: ``[T]`` the question each new token belongs to.
         hidden: their embeddings.
         positions: ``[axes, T]`` their rotary positions.
-        causal: they are the first of the log, and plain causal attention is right.
     """
     count = whose.numel()
     end = log.end + count
     owner[log.end : end] = whose
-    bias = None
-    if not causal:
-        seen = (owner[None, :end] == _SHARED) | (owner[None, :end] == whose[:, None])
-        seen &= torch.arange(end, device=whose.device)[None] <= torch.arange(log.end, end, device=whose.device)[:, None]
-        bias = torch.zeros(count, end, dtype=hidden.dtype, device=hidden.device).masked_fill(~seen, float("-inf"))[
-            None, None
-        ]
+    seen = (owner[None, :end] == _SHARED) | (owner[None, :end] == whose[:, None])
+    seen &= torch.arange(end, device=whose.device)[None] <= torch.arange(log.end, end, device=whose.device)[:, None]
+    bias = torch.zeros(count, end, dtype=hidden.dtype, device=hidden.device).masked_fill(~seen, float("-inf"))
     rotary = backbone.rotary(positions[:, None])
-    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, log, bias=bias)
+    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, log, bias=bias[None, None])
     log.advance(count)
     return hidden

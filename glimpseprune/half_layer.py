@@ -1,8 +1,8 @@
-"""Layer K in two halves: keys and values of every token before the selection, everything else for the survivors only.
+"""Layers of which most tokens need the keys and values only, and not the query, the attention and the MLP.
 
-What the glimpse token sees at layer K are keys, and of a token that does not survive nothing is looked at there but its
-key and value. So its query, attention and MLP, most of the layer's work, need not be computed; what the survivors get
-is the same.
+At layer K, what the glimpse token sees are keys, and of a token that does not survive nothing is looked at but its key
+and value: so it is entered by all and left by the survivors. After the last layer come the logits of each sequence's
+last token, and nothing else. What is looked at is the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, Rotary
+from glimpseprune.backbone import Backbone, Cache, Rotary, run_layers
 from glimpseprune.cache import PrefillCache
 
 
@@ -49,6 +49,32 @@ def leave_layer(
     bias = torch.zeros(unseen.shape, dtype=some.dtype, device=some.device).masked_fill(unseen, float("-inf"))
     rotary = backbone.rotary(positions.index_select(1, tokens)[:, None])
     return backbone.run_layer(layer, some, rotary, _Filled(keys, values), bias=bias[None, None])
+
+
+def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, cache: Cache, ends: Tensor) -> Tensor:
+    """The layers from ``first`` on over sequences whose last token alone is asked for its logits.
+
+    Args:
+        backbone: the model.
+        first: a layer; where there is none of that number, nothing is run.
+        hidden: ``[B, T, D]``, causal, padded at the right if at all.
+        rotary: of the same positions.
+        cache: fresh; gets the keys and values of all tokens.
+        ends: ``[B]`` place of each sequence's last token.
+
+    Returns:
+        ``[B, D]`` of the last tokens.
+    """
+    last = backbone.num_layers - 1
+    hidden = run_layers(backbone, range(first, last), hidden, rotary, cache)
+    rows = torch.arange(hidden.shape[0], device=hidden.device)
+    if first > last:
+        return hidden[rows, ends]
+    keys, values = cache.update(*backbone.keys_values(last, hidden, rotary), last)
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    filled = places <= ends[:, None] if hidden.shape[0] > 1 else None
+    turned = rotary[0][rows, ends][:, None], rotary[1][rows, ends][:, None]
+    return backbone.run_layer(last, hidden[rows, ends][:, None], turned, _Filled(keys, values), filled)[:, 0]
 
 
 class _Filled:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary, run_layers
+from glimpseprune.backbone import Backbone, EncodedImage, Prompt, Rotary
 from glimpseprune.cache import PrefillCache
 from glimpseprune.errors import InputError
 from glimpseprune.glimpse import Glimpse
 from glimpseprune.greedy import Decoded
-from glimpseprune.half_layer import enter_layer, leave_layer
+from glimpseprune.half_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.rule import KeepRule
 from glimpseprune.select import select
 
@@ -51,14 +51,15 @@ class Prefilled:
 
 
 def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
-    """Prefill that keeps every token: what the stock model computes."""
+    """Prefill that keeps every token: what the stock model computes, as far as it is looked at."""
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)  # [1, T, D]
     rotary = backbone.rotary(prompt.position_ids[:, None])
-    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, cache)
+    ends = torch.tensor([hidden.shape[1] - 1], device=backbone.device)
+    last = run_to_end(backbone, 0, hidden, rotary, cache, ends)
     visual = sum(slots.numel() for slots in prompt.image_slots)
     keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
-    return Prefilled(cache, backbone.logits(hidden[:, -1])[0], next_position(prompt), None, keep)
+    return Prefilled(cache, backbone.logits(last)[0], next_position(prompt), None, keep)
 
 
 def prefill_glimpse(
@@ -89,10 +90,11 @@ def prefill_glimpse(
     hidden = leave_layer(backbone, last, hidden, prompt.position_ids, cache, survivors)
     cache.keep(survivors)
     rotary = backbone.rotary(kept_positions(prompt, survivors)[:, None])
-    hidden = run_layers(backbone, range(last + 1, backbone.num_layers), hidden, rotary, cache)
+    ends = torch.tensor([hidden.shape[1] - 1], device=backbone.device)
+    hidden = run_to_end(backbone, last + 1, hidden, rotary, cache, ends)
     return Prefilled(
         cache=cache,
-        logits=backbone.logits(hidden[:, -1])[0],
+        logits=backbone.logits(hidden)[0],
         next_position=next_position(prompt),
         scores=torch.cat(scores).float(),
         keep=keep,

@@ -220,11 +220,11 @@ class Qwen25VL:
         return out
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Keys after rotary and values of every position, ``[1, H_kv, T, d]`` each."""
+        """Keys after rotary and values of every position, ``[B, H_kv, T, d]`` each."""
         block = self.text.layers[layer]
         attention, normed = block.self_attn, block.input_layernorm(hidden)
         keys, values = (
-            project(normed).view(1, hidden.shape[1], -1, attention.head_dim).transpose(1, 2)
+            project(normed).view(*hidden.shape[:2], -1, attention.head_dim).transpose(1, 2)
             for project in (attention.k_proj, attention.v_proj)
         )
         return apply_rotary_pos_emb(keys, keys, *rotary)[1], values

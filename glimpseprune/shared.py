@@ -8,7 +8,7 @@ and from layer K on, each runs with its own survivors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,14 @@ from torch.nn.utils.rnn import pad_sequence
 from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.cache import Continuation, PrefillCache
 from glimpseprune.glimpse import Glimpse
-from glimpseprune.half_layer import enter_layer, leave_layer
+from glimpseprune.half_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.prefill import Place, Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.vip import Looked
+
+_SCORED_AT_ONCE = 40_000
+"""Visual tokens, over questions, that the predictor looks at in one call: enough to fill a GPU, and half a gigabyte at
+the published width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,7 @@ def ask(
     groups = [prompts] if backbone.takes_bias else [[prompt] for prompt in prompts]
     tails = [tail for group in groups for tail in _run_tails(backbone, glimpse, page, group)]
     outcomes = []
-    for tail, rule in zip(tails, rules, strict=True):
-        scores = [
-            glimpse.attn_fuser.score(tail.attention[slots], looked)
-            for slots, looked in zip(page.prompt.image_slots, page.looked, strict=True)
-        ]
+    for scores, rule in zip(_scores(glimpse, page, tails), rules, strict=True):
         outcomes.append((scores, *select_tokens(scores, rule, page.places)))
     keeps = [keep for _, keep, _, _ in outcomes]
     caches, logits = _finish(backbone, glimpse.config.reduce_layer, page, prompts, tails, keeps)
@@ -192,6 +192,19 @@ def _run_tails(backbone: Backbone, glimpse: Glimpse, page: Page, prompts: Sequen
     ]
 
 
+def _scores(glimpse: Glimpse, page: Page, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
+    """For each question the importance logits of each image, ``[N_i]``."""
+    images = []
+    for slots, looked in zip(page.prompt.image_slots, page.looked, strict=True):
+        at_once = max(1, _SCORED_AT_ONCE // slots.numel())
+        parts = [
+            glimpse.attn_fuser.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), looked)
+            for i in range(0, len(tails), at_once)
+        ]
+        images.append(torch.cat(parts))  # [Q, N_i]
+    return zip(*images, strict=True)
+
+
 def _packed_bias(shared: int, starts: Sequence[int], like: Tensor) -> Tensor:
     """``[1, 1, R, shared + R]``, 0 where a token sees another, minus infinity where it does not.
 
@@ -241,7 +254,8 @@ def _finish(
     hidden = pad_sequence(hiddens, batch_first=True)  # [Q, S, D]
     rotary = backbone.rotary(pad_sequence(positions, batch_first=True).permute(2, 0, 1))
     run = Continuation()
-    hidden = run_layers(backbone, range(last_layer + 1, backbone.num_layers), hidden, rotary, run)
+    ends = torch.tensor(lengths, device=device) - 1
+    hidden = run_to_end(backbone, last_layer + 1, hidden, rotary, run, ends)
     caches = []
     for row, (at, tail, length) in enumerate(zip(kept, tails, lengths, strict=True)):
         cache = PrefillCache()
@@ -253,5 +267,4 @@ def _finish(
                 keys, values = (t[layer][row : row + 1, :, :length].clone() for t in (run.keys, run.values))
             cache.update(keys, values, layer)
         caches.append(cache)
-    ends = torch.tensor(lengths, device=device) - 1
-    return caches, backbone.logits(hidden[torch.arange(len(prompts), device=device), ends])
+    return caches, backbone.logits(hidden)

@@ -68,7 +68,7 @@ class Vip(nn.Module):
         Returns:
             ``[N]`` importance logits, higher = keep.
         """
-        return self.score(attention, self.look(features, grid, cells))
+        return self.score(attention[None], self.look(features, grid, cells))[0]
 
     def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
         """What scoring needs of an image whatever the question: computed once a page."""
@@ -85,11 +85,11 @@ class Vip(nn.Module):
         return Looked(tuple(conditions), (cos, sin), windows)
 
     def score(self, attention: Tensor, looked: Looked) -> Tensor:
-        """Importance logits ``[N]`` of an image from one question's glimpse attention ``[N, layers * H]``."""
-        x = self.attn_in_proj(attention)  # [N, E]
+        """Importance logits ``[Q, N]`` of an image, from Q questions' glimpse attention ``[Q, N, layers * H]``."""
+        x = self.attn_in_proj(attention)  # [Q, N, E]
         for layer, condition in zip(self.layers, looked.conditions, strict=True):
             x = layer(x, condition, looked.rotary, looked.windows)
-        scores: Tensor = self.attn_out_projs[-1](x)[:, 0]
+        scores: Tensor = self.attn_out_projs[-1](x)[..., 0]
         return scores
 
 
@@ -161,37 +161,38 @@ class _ConditionedAttention(nn.Module):
         self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
     ) -> Tensor:
         query, key = (
-            _rotate((F.linear(x, proj.weight[:, : self.width]) + seen).view(x.shape[0], self.heads, -1), rotary)
+            _rotate((F.linear(x, proj.weight[:, : self.width]) + seen).view(*x.shape[:2], self.heads, -1), rotary)
             for proj, seen in zip((self.q_proj, self.k_proj), condition, strict=True)
-        )  # [N, heads, (E + F) / heads]
-        value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [N, heads, E / heads]
+        )  # [Q, N, heads, (E + F) / heads]
+        value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [Q, N, heads, E / heads]
         if windows is None:
             # torch has fused kernels, which never hold N x N scores, only for values as wide as the keys. Not for
             # gradients: the fused backward repeats the softmax from its sum, and explodes where logits are large.
             width = value.shape[-1]
             padded = value if query.requires_grad else F.pad(value, (0, key.shape[-1] - width))
-            query, key, padded = (t.transpose(0, 1)[None] for t in (query, key, padded))
-            out = F.scaled_dot_product_attention(query, key, padded)[0].transpose(0, 1)[..., :width]
+            query, key, padded = (t.transpose(1, 2) for t in (query, key, padded))
+            out = F.scaled_dot_product_attention(query, key, padded).transpose(1, 2)[..., :width]
         else:
             out = _windowed(query, key, value, windows)
-        y: Tensor = self.o_proj(out.flatten(1))
+        y: Tensor = self.o_proj(out.flatten(2))
         return y
 
 
 def _windowed(query: Tensor, key: Tensor, value: Tensor, windows: Tensor) -> Tensor:
-    """Attention inside each window only; tensors ``[N, heads, *]``, ``windows`` as of :func:`grid_windows`."""
+    """Attention inside each window only; tensors ``[Q, N, heads, *]``, ``windows`` as of :func:`grid_windows`."""
     inside = windows >= 0  # [windows, W]
     query, key, value_in = (
-        t[windows.clamp(min=0)].transpose(1, 2) for t in (query, key, value)
-    )  # [windows, heads, W, *]
-    attended = F.scaled_dot_product_attention(query, key, value_in, attn_mask=inside[:, None, None]).transpose(1, 2)
+        t[:, windows.clamp(min=0)].transpose(2, 3).flatten(0, 1) for t in (query, key, value)
+    )  # [Q * windows, heads, W, *]
+    mask = inside.repeat(value.shape[0], 1)[:, None, None]
+    attended = F.scaled_dot_product_attention(query, key, value_in, attn_mask=mask).transpose(1, 2)
     out = torch.empty_like(value)
-    out[windows[inside]] = attended[inside]
+    out[:, windows[inside]] = attended.reshape(value.shape[0], *windows.shape, *value.shape[2:])[:, inside]
     return out
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding in float32; ``x`` is ``[N, heads, head_dim]``."""
+    """Rotary embedding in float32; ``x`` is ``[Q, N, heads, head_dim]``."""
     cos, sin = (t[:, None] for t in rotary)
     first, second = x.float().chunk(2, dim=-1)
     rotated = x.float() * cos + torch.cat([-second, first], dim=-1) * sin
