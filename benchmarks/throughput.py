@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py --out DIR [--shape small|3b|7b] [--tokens 1000 5000] [--questions 1 4 10 30]
                                     [--contenders docpipe dense ...] [--rounds 5] [--device auto] [--keep 0.04]
-                                    [--new-tokens 16]
+                                    [--new-tokens 16] [--pages 2]
 
 Weights are random, so the share of tokens kept is forced, with the same random masks for every contender that prunes,
 and every answer has exactly ``--new-tokens`` tokens. First rounds with one new token give FLOPs (torch's counter), the
@@ -15,7 +15,7 @@ Contenders:
     reused prefix   transformers' modules with the image prefix in a cache that every question continues from
     glimpse         docpipe, one question at a time; of many questions the first two are timed
     dense           docpipe without pruning: every visual token behind a shared prefix, questions together
-    docpipe         shared prefix, questions together, pruned, pooled decoding
+    docpipe         shared prefix, questions together, pruned; those of ``--pages`` pages decode in one pool
 """
 
 from __future__ import annotations
@@ -45,13 +45,22 @@ from glimpseprune.stats import now_ms
 
 @dataclass
 class Work:
-    """One page and its questions, the same for every contender."""
+    """Questions that are asked of each of some pages, the same for every contender.
 
-    pixels: Tensor
+    Attributes:
+        pages: patches of each page; where a contender does one page after the other, the first stands for all.
+    """
+
+    pages: list[Tensor]
     grid: tuple[int, int]
     prompts: list[Tensor]
     masks: list[Tensor]
     new_tokens: int
+
+    @property
+    def pixels(self) -> Tensor:
+        """Of the first page."""
+        return self.pages[0]
 
     def inputs(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What the processor would make of some of the questions, each with the page's pixels again."""
@@ -65,7 +74,7 @@ class Work:
 
 
 def make_work(
-    tokens: int, questions: int, keep: float, new_tokens: int, device: torch.device, dtype: torch.dtype
+    tokens: int, questions: int, keep: float, new_tokens: int, device: torch.device, dtype: torch.dtype, pages: int = 1
 ) -> Work:
     generator = torch.Generator().manual_seed(tokens + questions)
     columns = round((tokens / 1.4) ** 0.5)
@@ -79,9 +88,8 @@ def make_work(
         mask = torch.zeros(count, dtype=torch.bool)
         mask[torch.randperm(count, generator=generator)[: max(1, round(keep * count))]] = True
         masks.append(mask)
-    pixels = torch.randn(count * 4, 1176, generator=generator)
     return Work(
-        pixels=pixels.to(device, dtype),
+        pages=[torch.randn(count * 4, 1176, generator=generator).to(device, dtype) for _ in range(pages)],
         grid=(2 * rows, 2 * columns),
         prompts=[prompt.to(device) for prompt in prompts],
         masks=[mask.to(device) for mask in masks],
@@ -141,8 +149,14 @@ def glimpse_alone(model: GlimpseModel, work: Work) -> int:
 
 
 def docpipe(model: GlimpseModel, work: Work) -> int:
-    gp.generate_page(model, work.prompts, work.pixels, work.grid, work.masks, work.new_tokens)
-    return len(work.prompts)
+    pool = gp.DecodePool(model.backbone, frozenset())
+    limits = [work.new_tokens] * len(work.prompts)
+    for number, pixels in enumerate(work.pages):
+        ready, _ = gp.prefill_page(model, work.prompts, pixels, work.grid, work.masks, limits)
+        for key, (sequence, prompt) in enumerate(zip(ready, work.prompts, strict=True)):
+            pool.add((number, key), sequence, prompt, work.new_tokens)
+    pool.run()
+    return len(pool.done)
 
 
 def dense(model: GlimpseModel, work: Work) -> int:
@@ -333,6 +347,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=float, default=0.04)
     parser.add_argument("--new-tokens", type=int, default=16)
+    parser.add_argument("--pages", type=int, default=2, help="whose questions the docpipe contender decodes together")
     parser.add_argument("--largest-batch", type=int, default=10, help="questions the batched contender is run with")
     args = parser.parse_args()
     device = torch.device(args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -341,7 +356,7 @@ def main() -> None:
     rows: list[Row] = []
     for tokens in args.tokens:
         for questions in args.questions:
-            work = make_work(tokens, questions, args.keep, args.new_tokens, device, dtype)
+            work = make_work(tokens, questions, args.keep, args.new_tokens, device, dtype, args.pages)
             found = measure(model, work, args.contenders, args.rounds, device, args.largest_batch)
             print(markdown(found), flush=True)
             rows += found

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
 from glimpseprune.addon_config import BaseShape
 from glimpseprune.backbone import Cache, EncodedImage, Prompt, Rotary
 from glimpseprune.errors import InputError, UnsupportedModelError
-from glimpseprune.vip import grid_windows
-from glimpseprune.visible_patches import visible_patches
+from glimpseprune.qwen2_5_vl_tower import run_tower
 
 
 class Qwen25VL:
@@ -43,7 +41,6 @@ class Qwen25VL:
                 f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
             )
         self.merge = int(vision.spatial_merge_size)
-        self._window = int(vision.window_size // vision.spatial_merge_size // vision.patch_size)
         self.shape = BaseShape(
             hidden_size=text.hidden_size,
             num_hidden_layers=text.num_hidden_layers,
@@ -151,36 +148,11 @@ class Qwen25VL:
     ) -> EncodedImage:
         """Run the vision tower on one image; see :class:`~glimpseprune.backbone.Backbone`."""
         token_grid = self._token_grid(grid)
-        windows = grid_windows(token_grid, self._window, pixels.device)
-        order, cells = windows[windows >= 0], None
-        some: dict[str, Tensor] = {}
-        if visible is not None:
-            pixels, some = visible_patches(pixels, token_grid, self.merge, windows, visible)
-            order, cells = some["window_index"], visible.nonzero()[:, 0]
-        grid_thw = torch.tensor([[1, *grid]], device=pixels.device)
-        with self._captured(layers) as captured:
-            tokens = self.vision(pixels.to(self.dtype), grid_thw=grid_thw, **some).pooler_output
-        raster = order.argsort()  # the tower works in window order
-        features = tuple(captured[layer].view(len(raster), self.merge**2, -1).mean(1)[raster] for layer in layers)
-        return EncodedImage(tokens, features, token_grid, cells)
-
-    @contextmanager
-    def _captured(self, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-        """Collect the outputs of some vision blocks for the length of one call."""
-        captured: dict[int, Tensor] = {}
-
-        def collect(layer: int) -> Any:
-            def hook(_module: nn.Module, _args: Any, output: Tensor) -> None:
-                captured[layer] = output
-
-            return hook
-
-        handles = [self.vision.blocks[layer].register_forward_hook(collect(layer)) for layer in set(layers)]
-        try:
-            yield captured
-        finally:
-            for handle in handles:
-                handle.remove()
+        every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
+        cells = every if visible is None else every[visible]
+        tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers)
+        features = tuple(outputs[layer] for layer in layers)
+        return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""

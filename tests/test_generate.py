@@ -309,7 +309,7 @@ def test_questions_about_one_image_run_the_vision_tower_once(model: gp.GlimpseMo
     prompts = [torch.cat([image["input_ids"][0], torch.tensor(suffix)]) for suffix in suffixes]
     rules = [RULE, None, gp.KeepRule(max_ratio=0.1)]
     runs: list[int] = []
-    handle = base.model.visual.register_forward_hook(lambda *_: runs.append(1))
+    handle = base.model.visual.merger.register_forward_hook(lambda *_: runs.append(1))
     together = gp.generate_page(model, prompts, image["pixel_values"], grid, rules, 10, share)
     handle.remove()
     assert len(runs) == 1
