@@ -60,7 +60,8 @@ def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -
     states = run_layers(backbone, range(last), states, rotary, cache)
     states = enter_layer(backbone, last, states, rotary, cache)
     backbone.glimpse_query(last, states[:, -1:], (rotary[0][:, -1:], rotary[1][:, -1:]))
-    features = [torch.empty(visual, backbone.shape.vision_hidden_size, device="meta")] * 4
+    layers = len(glimpse.config.selected_visual_layers)
+    features = [torch.empty(visual, backbone.shape.vision_hidden_size, device="meta")] * layers
     heads = backbone.shape.num_attention_heads
     glimpse.attn_fuser(torch.empty(visual, heads, device="meta"), features, grid)
     survivors = torch.zeros(TEXT_BEFORE + kept + TEXT_AFTER, dtype=torch.long, device="meta")
