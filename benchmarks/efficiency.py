@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from random_model import SHAPES, make_model
+from random_model import SHAPES, make_model, pick_device
 from throughput import Work, count_tflops, make_work, peak_bytes, reset_peak
 
 import glimpseprune as gp
@@ -93,8 +93,7 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
-    device = torch.device(args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    device, dtype = pick_device(args.device)
     model = make_model(SHAPES[args.shape], device, dtype)
     work = make_work(args.tokens, 1, KEPT, args.new_tokens, device, dtype)
     print(table(measure(model, work, args.rounds, device)))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-from random_model import SHAPES, make_model
+from random_model import SHAPES, make_model, pick_device
 from throughput import Work, make_work
 from torch.profiler import ProfilerActivity, profile
 
@@ -45,9 +44,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20, help="operators to show")
     parser.add_argument("--trace", type=Path)
     args = parser.parse_args()
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
-    dtype = torch.bfloat16 if cuda else torch.float32
+    device, dtype = pick_device()
+    cuda = device.type == "cuda"
     model = make_model(SHAPES[args.shape], device, dtype)
     work = make_work(args.tokens, args.questions, 0.04, args.new_tokens, device, dtype)
     answer(model, work)  # kernels are chosen and memory is taken the first time

@@ -40,6 +40,12 @@ SHAPES = {
 }
 
 
+def pick_device(name: str = "auto") -> tuple[torch.device, torch.dtype]:
+    """A device by name, ``auto`` for CUDA where there is one, and the type that weights have there."""
+    device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    return device, torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
 def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> GlimpseModel:
     """The model on a device."""
     head = shape.hidden // shape.heads // 2

@@ -32,7 +32,7 @@ from typing import Any
 
 import psutil
 import torch
-from random_model import END, IMAGE, PAD, SHAPES, START, make_model
+from random_model import END, IMAGE, PAD, SHAPES, START, make_model, pick_device
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import tqdm
@@ -350,8 +350,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=2, help="whose questions the docpipe contender decodes together")
     parser.add_argument("--largest-batch", type=int, default=10, help="questions the batched contender is run with")
     args = parser.parse_args()
-    device = torch.device(args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    device, dtype = pick_device(args.device)
     model = make_model(SHAPES[args.shape], device, dtype)
     rows: list[Row] = []
     for tokens in args.tokens:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glimpseprune.addon import save_addon
-    from glimpseprune.errors import AddonError, GlimpseError, InputError, StackError, UnsupportedModelError
+    from glimpseprune.errors import (
+        AddonError,
+        DivergedError,
+        GlimpseError,
+        InputError,
+        StackError,
+        UnsupportedModelError,
+    )
     from glimpseprune.generation import Output, generate, generate_page, prefill_page
     from glimpseprune.greedy import Decoded
     from glimpseprune.model import GlimpseModel, load, new_glimpse
@@ -23,6 +30,7 @@ __all__ = [
     "AddonError",
     "DecodePool",
     "Decoded",
+    "DivergedError",
     "GlimpseError",
     "GlimpseModel",
     "InputError",

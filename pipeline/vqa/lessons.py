@@ -115,8 +115,4 @@ class GlimpseTask:
         prepared = self.processor.prepare(page)
         rng = random.Random(f"{self.seed} blank {self._order[0]} {example.document} {example.page}")
         visible = self.processor.visible(page, prepared) if rng.random() < self.drop_blank else None
-        return (
-            self.processor.patches(prepared, device),
-            prepared.grid,
-            visible if visible is None else visible.to(device),
-        )
+        return self.processor.patches(prepared, device), prepared.grid, None if visible is None else visible.to(device)
