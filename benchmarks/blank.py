@@ -3,7 +3,7 @@
     python benchmarks/blank.py --input pdfs/ [--dpi 200] [--pages 200] [--keep 0.04]
 
 FLOPs are those of one question at the 7B shape, at each page's own size: the language model's prefill by
-glimpseprune/cost.py, with --drop-blank and with GlimpsePrune on top, and the vision tower, counted here. What it does
+glimpseprune/cost.py, with --drop-blank and with GlimpsePrune on top, and the vision tower by its sizes. What it does
 to answers is measured by `docpipe eval --drop-blank`.
 """
 
@@ -12,6 +12,11 @@ from __future__ import annotations
 import argparse
 import statistics
 from itertools import islice
+from typing import Any
+
+import torch
+from flops import vision
+from random_model import SHAPES, make_model
 
 from glimpseprune.addon_config import BaseShape, new_addon_config
 from glimpseprune.cost import DecoderShape, PageWork, pruned_flops, unpruned_flops
@@ -25,20 +30,14 @@ CELL = 28
 BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)
 SHAPE = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)
 ADDON = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+_MODEL: Any = make_model(SHAPES["7b"], torch.device("meta"), torch.float32).base
+TOWER = _MODEL.config.vision_config
 BEFORE, AFTER = 15, 25  # text around the image
 
 
 def flops(seen: int, kept: float | None) -> int:
     work = PageWork(BEFORE + seen, seen, [AFTER], [1])
     return unpruned_flops(SHAPE, work) if kept is None else pruned_flops(SHAPE, ADDON, work, min(1.0, kept / seen))
-
-
-def tower_flops(tokens: int) -> int:
-    """The vision tower on some of a page's tokens, without the attention inside windows, 0.5 % of it."""
-    patches, hidden = 4 * tokens, 1280
-    linear = 32 * (4 * hidden**2 + 3 * hidden * 3420) + 1176 * hidden
-    merger = 4 * hidden * (4 * hidden + SHAPE.hidden)
-    return 2 * patches * linear + 4 * 4 * patches**2 * hidden + 2 * tokens * merger
 
 
 def main() -> None:
@@ -73,8 +72,8 @@ def main() -> None:
                     flops(seen, None) / whole,
                     flops(total, kept) / whole,
                     flops(seen, kept) / whole,
-                    tower_flops(seen) / tower_flops(total),
-                    (flops(seen, kept) + tower_flops(seen)) / (whole + tower_flops(total)),
+                    vision(TOWER, seen) / vision(TOWER, total),
+                    (flops(seen, kept) + vision(TOWER, seen)) / (whole + vision(TOWER, total)),
                 )
             )
     names = (

@@ -71,17 +71,16 @@ def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -
     backbone.logits(run_to_end(backbone, last + 1, states, rotary, Continuation(), end))
 
 
-def vision(model: GlimpseModel, grid: tuple[int, int]) -> int:
+def vision(config: Any, tokens: int) -> int:
     """The tower by its sizes: patch embedding, blocks with attention in windows or over everything, merger."""
-    config: Any = model.base.config.vision_config
-    patches, width = 4 * grid[0] * grid[1], config.hidden_size
+    patches, width = 4 * tokens, config.hidden_size
     window = (config.window_size // config.patch_size) ** 2
     linear = config.depth * (4 * width * width + 3 * width * config.intermediate_size)
     linear += 3 * config.temporal_patch_size * config.patch_size**2 * width
     merger = (4 * width) * (4 * width) + 4 * width * config.out_hidden_size
     whole = len(config.fullatt_block_indexes)
     attention = 4 * width * patches * (whole * patches + (config.depth - whole) * window)
-    return 2 * patches * linear + 2 * (patches // 4) * merger + attention
+    return 2 * patches * linear + 2 * tokens * merger + attention
 
 
 def main() -> None:
@@ -102,7 +101,7 @@ def main() -> None:
     shared = TEXT_BEFORE + visual
     baseline = count(lambda: unpruned(model, shared + TEXT_AFTER))
     counted = count(lambda: pruned(model, visual, kept, grid))
-    tower = vision(model, grid)
+    tower = vision(config.vision_config, visual)
     print(f"{args.shape}, {visual} visual tokens, {kept} kept; vision tower {tower / 1e12:.1f} TFLOPs by its sizes\n")
     print(f"one question, torch's counter: {baseline / 1e12:.2f} unpruned, {counted / 1e12:.2f} pruned: "
           f"{counted / baseline:.1%}; the tower included {(counted + tower) / (baseline + tower):.1%}\n")  # fmt: skip
