@@ -22,23 +22,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import glimpseprune as gp
-from glimpseprune.glimpse import Glimpse
-from glimpseprune.prefill import prefill_full, prefill_glimpse
+from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.methods.glimpse.predictor import Looked, Vip
+from glimpseprune.prefill.alone import prefill_full, prefill_glimpse
 from glimpseprune.training.stage1 import LossWeights
 from glimpseprune.training.trainer import Figures, train
-from glimpseprune.vip import Looked, Vip
-from pipeline.checkpoints import default_dpi, resolve_model
-from pipeline.geometry import read_pixel_budget
-from pipeline.question import DEFAULT_PROMPT
-from pipeline.reader import Reader
-from pipeline.render import RenderChild
+from pipeline.answering.checkpoints import default_dpi, resolve_model
+from pipeline.answering.page_answerer import Reader
+from pipeline.datasets.example import by_page
+from pipeline.datasets.load import load_examples
+from pipeline.datasets.page_images import PageImages
+from pipeline.datasets.training_examples import GlimpseTask
+from pipeline.evaluation.evaluate import Measured, measure_page
+from pipeline.evaluation.score_table import scores
+from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.pages.renderer import RenderChild
+from pipeline.questions.question import DEFAULT_PROMPT
 from pipeline.samples.write import pick_seeds, write_samples
-from pipeline.vqa.evaluate import Measured, measure_page
-from pipeline.vqa.example import by_page
-from pipeline.vqa.lessons import GlimpseTask
-from pipeline.vqa.load import load_examples
-from pipeline.vqa.pages import PageImages
-from pipeline.vqa.report import scores
 
 RULE = gp.KeepRule(threshold=0.3, margin=1)  # no anchors: what is kept is what the predictor says
 BOTH = LossWeights(kl=1.0, language=0.0, localisation=1.0)

@@ -18,13 +18,13 @@ import torch
 from flops import vision
 from random_model import SHAPES, make_model
 
-from glimpseprune.addon_config import BaseShape, new_addon_config
-from glimpseprune.cost import DecoderShape, PageWork, pruned_flops, unpruned_flops
-from pipeline.blank import inked_cells, visible_cells
-from pipeline.documents import list_documents
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.methods.glimpse.addon_config import BaseShape, new_addon_config
 from pipeline.errors import PageError
+from pipeline.pages.blank_paper import inked_cells, visible_cells
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageImage, PixelBudget
-from pipeline.render import RenderChild, decode_image
 
 CELL = 28
 BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)

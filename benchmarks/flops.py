@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from glimpseprune.backbone import Backbone, run_layers
-from glimpseprune.cache import Continuation, PrefillCache
-from glimpseprune.cost import DecoderShape, PageWork, pruned_flops, unpruned_flops
-from glimpseprune.half_layer import enter_layer, leave_layer, run_to_end
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.decode.cache import Continuation, PrefillCache
+from glimpseprune.families.base import Backbone, run_layers
 from glimpseprune.model import GlimpseModel
+from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 
 TEXT_BEFORE, TEXT_AFTER = 15, 25  # of a chat template with a short question
 
@@ -49,7 +49,7 @@ def unpruned(model: GlimpseModel, tokens: int) -> None:
 
 
 def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -> None:
-    """One question, as :func:`glimpseprune.prefill.prefill_glimpse` goes, with the selection given by its size."""
+    """One question, as ``prefill_glimpse`` goes, with the selection given by its size."""
     backbone: Backbone = model.backbone
     glimpse = model.glimpse
     assert glimpse is not None

@@ -8,9 +8,9 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 import glimpseprune as gp
-from glimpseprune.glimpse import Glimpse
+from glimpseprune.families.qwen2_5_vl import Qwen25VL
+from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.model import GlimpseModel
-from glimpseprune.qwen2_5_vl import Qwen25VL
 
 VOCAB = 4096
 START, END, IMAGE, VIDEO, PAD = 4090, 4091, 4092, 4093, 4094

@@ -22,12 +22,12 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.run import run_job
+from jobs.run.job import run_job
+from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.settings import RunSettings
-from jobs.stages import ActorConfig, load_answerer
-from pipeline.answerer import BundleAnswerer
-from pipeline.questions import load_questions
-from pipeline.reader import ModelAnswer, PreparedPage, Reader
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.answering.page_answerer import ModelAnswer, PreparedPage, Reader
+from pipeline.questions.file import load_questions
 from pipeline.records import Ask, Image
 from pipeline.samples.write import pick_seeds, read_truth, write_samples
 

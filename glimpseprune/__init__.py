@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glimpseprune.addon import save_addon
+    from glimpseprune.decode.greedy import Decoded
+    from glimpseprune.decode.pool import DecodePool
     from glimpseprune.errors import (
         AddonError,
         DivergedError,
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from glimpseprune.generation import Output, generate, generate_page, prefill_page
-    from glimpseprune.greedy import Decoded
+    from glimpseprune.methods.glimpse.addon import save_addon
     from glimpseprune.model import GlimpseModel, load, new_glimpse
-    from glimpseprune.pool import DecodePool
-    from glimpseprune.prefill import Prefilled
+    from glimpseprune.prefill.alone import Prefilled
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
 
@@ -50,15 +50,15 @@ __all__ = [
 
 _HOME = {
     "AddonError": "errors",
-    "DecodePool": "pool",
-    "Decoded": "greedy",
+    "DecodePool": "decode.pool",
+    "Decoded": "decode.greedy",
     "DivergedError": "errors",
     "GlimpseError": "errors",
     "GlimpseModel": "model",
     "InputError": "errors",
     "KeepRule": "rule",
     "Output": "generation",
-    "Prefilled": "prefill",
+    "Prefilled": "prefill.alone",
     "PruneStats": "stats",
     "StackError": "errors",
     "UnsupportedModelError": "errors",
@@ -67,7 +67,7 @@ _HOME = {
     "load": "model",
     "new_glimpse": "model",
     "prefill_page": "generation",
-    "save_addon": "addon",
+    "save_addon": "methods.glimpse.addon",
 }
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import EncodedImage, Prompt
-from glimpseprune.blank import drop_from_prompt, over_all_tokens, rule_for_visible
-from glimpseprune.cache import PrefillCache
-from glimpseprune.dense import answer_together
+from glimpseprune.decode.cache import PrefillCache
+from glimpseprune.decode.greedy import Greedy
+from glimpseprune.decode.pool import DecodePool
 from glimpseprune.errors import InputError
-from glimpseprune.greedy import Greedy
+from glimpseprune.families.base import EncodedImage, Prompt
 from glimpseprune.model import GlimpseModel
-from glimpseprune.pool import DecodePool
-from glimpseprune.prefill import Prefilled, next_position, prefill_full, prefill_glimpse
+from glimpseprune.prefill.alone import Prefilled, next_position, prefill_full, prefill_glimpse
+from glimpseprune.prefill.shared import Page, ask, read_prefix, shared_prefix
+from glimpseprune.prefill.unpruned import answer_together
+from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.rule import KeepRule
-from glimpseprune.shared import Page, ask, read_prefix, shared_prefix
 from glimpseprune.stats import PruneStats, now_ms
 
 Keep = KeepRule | Tensor | None
@@ -115,7 +115,7 @@ def prefill_page(
     share: bool = True,
     visible: Tensor | None = None,
 ) -> tuple[list[Prefilled], list[PruneStats]]:
-    """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.pool.DecodePool`.
+    """The first half of :func:`generate_page`: sequences that are ready for a :class:`~glimpseprune.DecodePool`.
 
     Args:
         model: from :func:`glimpseprune.load`.

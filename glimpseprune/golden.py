@@ -11,12 +11,12 @@ import transformers
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.addon_config import AddonConfig, BaseShape
 from glimpseprune.errors import StackError
+from glimpseprune.families.qwen2_5_vl import Qwen25VL
 from glimpseprune.generation import Output, generate
-from glimpseprune.glimpse import Glimpse
+from glimpseprune.methods.glimpse.addon_config import AddonConfig, BaseShape
+from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.model import GlimpseModel
-from glimpseprune.qwen2_5_vl import Qwen25VL
 from glimpseprune.rule import KeepRule
 
 _IMAGE, _VIDEO, _START, _END = 28, 29, 30, 31

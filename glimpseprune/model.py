@@ -13,8 +13,11 @@ from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.addon import load_addon
-from glimpseprune.addon_config import (
+from glimpseprune.errors import GlimpseError, UnsupportedModelError
+from glimpseprune.families.base import Backbone
+from glimpseprune.families.qwen2_5_vl import Qwen25VL
+from glimpseprune.methods.glimpse.addon import load_addon
+from glimpseprune.methods.glimpse.addon_config import (
     OWN_CONFIG,
     OWN_WEIGHTS,
     PUBLISHED_CONFIG,
@@ -24,10 +27,7 @@ from glimpseprune.addon_config import (
     new_addon_config,
     read_addon_config,
 )
-from glimpseprune.backbone import Backbone
-from glimpseprune.errors import GlimpseError, UnsupportedModelError
-from glimpseprune.glimpse import Glimpse
-from glimpseprune.qwen2_5_vl import Qwen25VL
+from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.rule import KeepRule
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import EncodedImage, Prompt
+from glimpseprune.decode.pool import DecodePool
 from glimpseprune.errors import InputError
+from glimpseprune.families.base import EncodedImage, Prompt
 from glimpseprune.generation import (
     Keep,
     ask_pruned,
@@ -20,9 +21,8 @@ from glimpseprune.generation import (
     read_page,
 )
 from glimpseprune.model import GlimpseModel
-from glimpseprune.pool import DecodePool
-from glimpseprune.prefill import Prefilled
-from glimpseprune.shared import Page
+from glimpseprune.prefill.alone import Prefilled
+from glimpseprune.prefill.shared import Page
 from glimpseprune.stats import PruneStats
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pipeline.answerer import BundleAnswerer
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.pages.renderer import RenderChild, render_bundle
 from pipeline.records import AnswerSettings, Bundle, Receipt
-from pipeline.render import RenderChild, render_bundle
 
 
 def run_loop(

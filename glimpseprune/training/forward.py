@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt, run_layers
-from glimpseprune.cache import Continuation, PrefillCache
-from glimpseprune.glimpse import Glimpse
-from glimpseprune.prefill import glimpse_positions, glimpse_row, last_rotary
+from glimpseprune.decode.cache import Continuation, PrefillCache
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
+from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.prefill.alone import glimpse_positions, glimpse_row, last_rotary
 from glimpseprune.training.gate import gated_causal_bias
 
 

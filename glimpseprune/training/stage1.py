@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from glimpseprune.backbone import Backbone, EncodedImage, Prompt
-from glimpseprune.blank import drop_from_prompt
 from glimpseprune.errors import InputError
-from glimpseprune.glimpse import Glimpse
-from glimpseprune.shared import shared_prefix
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt
+from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.prefill.shared import shared_prefix
+from glimpseprune.prefill.visible import drop_from_prompt
 from glimpseprune.training import losses
 from glimpseprune.training.forward import Prefix, answer_logits, extend_prefix, glimpse_scores, run_prefix
 from glimpseprune.training.gate import log_gate, uniform_noise

@@ -1,0 +1,105 @@
+"""Whether the questions of a page are pruned, by what either way is expected to cost: known before any of it is done.
+
+Pruning runs layers K+1.. and the predictor for each question by itself. Without it, a question adds only its own few
+tokens to a prefix that is run once, so that many questions of a page are cheaper with every visual token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.errors import InputError
+from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.model import GlimpseModel
+from glimpseprune.prefill.shared import shared_length
+from glimpseprune.rule import KeepRule
+
+EXPECTED_RETENTION = 0.04
+"""Share of the visual tokens that are kept on documents: 3.6 to 4.5 % on DocVQA, DUDE and InfoVQA, as published for
+Qwen2.5-VL-7B. A constant and not what a run measures, so that a page is planned alike whenever it is planned."""
+
+EXPECTED_ANSWER = 16
+"""Tokens of an answer, where its limit is not lower."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """How the questions of a page are answered, and why.
+
+    Attributes:
+        choice: ``glimpse``, each with its own survivors; or ``dense``, all with every visual token.
+        tflops_glimpse: expected for all of them with pruning, the predictor included, the vision tower not; in 1e12.
+        tflops_dense: the same without pruning.
+    """
+
+    choice: Literal["glimpse", "dense"]
+    tflops_glimpse: float
+    tflops_dense: float
+
+
+def plan_page(
+    shape: DecoderShape, addon: AddonConfig, glimpse: Sequence[PageWork], dense: Sequence[PageWork], retention: float
+) -> PagePlan:
+    """Choose the cheaper way; glimpse where they cost the same, as its caches are smaller.
+
+    Args:
+        shape: of the language model.
+        addon: what prunes.
+        glimpse: the questions of the page, in the groups that would share a prefix if they are pruned.
+        dense: the same questions, in the groups that would share a prefix if they are not.
+        retention: share of the visual tokens that is expected to be kept, in 0..1.
+    """
+    pruned = sum(pruned_flops(shape, addon, work, retention) for work in glimpse)
+    unpruned = sum(unpruned_flops(shape, work) for work in dense)
+    return PagePlan("glimpse" if pruned <= unpruned else "dense", pruned / 1e12, unpruned / 1e12)
+
+
+def plan_questions(
+    model: GlimpseModel,
+    prompts: Sequence[Tensor],
+    rules: Sequence[KeepRule],
+    limits: Sequence[int],
+    share: bool = True,
+) -> PagePlan:
+    """Plan the questions of one page. The same prompts, rules and limits always get the same plan from a loaded model.
+
+    Args:
+        model: with an add-on. With flash attention unpruned questions are prefilled one by one, and counted so.
+        prompts: token ids ``[T_b]`` of each question, the image's tokens included.
+        rules: of each question. Questions run side by side, padded to the longest: the laxest rule counts for all.
+        limits: new tokens at most, for each question.
+        share: as in :func:`glimpseprune.generate_page`.
+
+    Raises:
+        InputError: the model has no add-on.
+    """
+    if model.glimpse is None:
+        raise InputError("only a model with a glimpse add-on can be planned: load it with glimpse=...")
+    config: Any = model.base.config
+    slots = (prompts[0] == config.image_token_id).nonzero()[:, 0]  # [N]
+    visual, shared = slots.numel(), shared_length(prompts)
+    work = PageWork(
+        shared=shared,
+        visual=visual,
+        tails=[prompt.numel() - shared for prompt in prompts],
+        answers=[min(limit, EXPECTED_ANSWER) for limit in limits],
+    )
+    together = share and visual > 0 and int(slots[-1]) < shared
+    return plan_page(
+        DecoderShape.of(config.text_config),
+        model.glimpse.config,
+        glimpse=[work] if together else work.apart(),
+        dense=[work] if together and model.backbone.takes_bias else work.apart(),
+        retention=max(expected_retention(rule, visual) for rule in rules),
+    )
+
+
+def expected_retention(rule: KeepRule, visual: int) -> float:
+    """``EXPECTED_RETENTION`` within the bounds of a rule, for an image of ``visual`` tokens; in 0..1."""
+    capped = EXPECTED_RETENTION if rule.max_ratio is None else min(EXPECTED_RETENTION, rule.max_ratio)
+    return max(capped, min(1.0, rule.min_tokens / visual)) if visual else capped

@@ -1,0 +1,173 @@
+"""Continuous batching: prefilled sequences of many pages decode together; the finished leave, new ones enter.
+
+A pruned cache is some twenty times smaller than the page it came from, so many more sequences fit side by side, and a
+decoding step costs little more for many than for one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+from glimpseprune.decode.cache import PoolCache, PrefillCache
+from glimpseprune.decode.greedy import Decoded, Greedy, Row
+from glimpseprune.families.base import Backbone, run_layers
+from glimpseprune.prefill.alone import Prefilled
+from glimpseprune.stats import now_ms
+
+
+class DecodePool:
+    """Decodes greedily whatever it holds, one token for every sequence a step.
+
+    Args:
+        backbone: the model.
+        eos_token_ids: tokens that end a sequence; the one that did is part of the result.
+        repetition_penalty: as in the model's generation config; 1 changes nothing.
+        ran_out: called when memory ran out and some sequences had to leave, with the bytes that are still held.
+
+    Attributes:
+        done: finished sequences by key, until they are taken.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        eos_token_ids: frozenset[int],
+        repetition_penalty: float = 1.0,
+        ran_out: Callable[[int], None] | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.greedy = Greedy(eos_token_ids, repetition_penalty)
+        self.done: dict[Hashable, Decoded] = {}
+        self._rows: list[tuple[Hashable, Row]] = []  # row i of the cache belongs to sequence i
+        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # in host memory, for want of other
+        self._most_rows = sys.maxsize  # what fits, since memory ran out
+        self._ran_out = ran_out
+        self._cache = PoolCache()
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._waiting)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values on the device, the room for what is to come included."""
+        return self._cache.nbytes
+
+    @property
+    def waiting(self) -> int:
+        """Sequences in host memory, until there is room for them."""
+        return len(self._waiting)
+
+    @torch.inference_mode()
+    def add(self, key: Hashable, sequence: Prefilled, prompt: Tensor, max_new_tokens: int) -> None:
+        """Take a sequence in; its first token is known from its prefill. Where there is no room, it waits.
+
+        Args:
+            key: to find the result in ``done``.
+            sequence: what prefill gave; its cache is used up.
+            prompt: its unpruned token ids ``[T]``.
+            max_new_tokens: at least 1.
+
+        Raises:
+            torch.OutOfMemoryError: it does not even fit alone.
+        """
+        if sequence.decoded is not None:
+            self.done[key] = sequence.decoded
+            return
+        start = now_ms(self.backbone.device)
+        row = Row(prompt, max_new_tokens, sequence.next_position)
+        self.greedy.choose(sequence.logits[None], [row])
+        row.result.decode_ms = now_ms(self.backbone.device) - start
+        if self.greedy.over(row):
+            self.done[key] = row.result
+        else:
+            self._enter(key, row, sequence.cache)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One token for every sequence; the finished go to ``done``. With nothing to do, nothing happens.
+
+        When memory runs out, half of the sequences wait, and come back as others finish.
+
+        Raises:
+            torch.OutOfMemoryError: not even one sequence fits.
+        """
+        while self._waiting and len(self._rows) < self._most_rows:
+            self._enter(*self._waiting.pop(0))
+        if not self._rows:
+            return
+        start = now_ms(self.backbone.device)
+        while True:
+            try:
+                logits = self._forward()
+                break
+            except torch.OutOfMemoryError:
+                if len(self._rows) == 1:
+                    raise
+            # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+            self._halve()
+        self._cache.advance()
+        self.greedy.choose(logits, [row for _, row in self._rows])
+        share = (now_ms(self.backbone.device) - start) / len(self._rows)
+        for place in reversed(range(len(self._rows))):
+            key, row = self._rows[place]
+            row.result.decode_ms += share
+            if self.greedy.over(row):
+                self.done[key] = row.result
+                self._leave(place)
+        if 2 * len(self._rows) <= self._cache.rows:  # not each time: it copies what is left
+            self._cache.trim()
+
+    def run(self) -> None:
+        """Step until every sequence is done."""
+        while len(self):
+            self.step()
+
+    def _forward(self) -> Tensor:
+        """The model on the last token of every sequence: ``[B, vocab]``."""
+        device = self.backbone.device
+        tokens = torch.tensor([[row.result.tokens[-1]] for _, row in self._rows], device=device)
+        places = [row.position for _, row in self._rows]
+        hidden = self.backbone.embed_tokens(tokens)  # [B, 1, D]
+        positions = torch.tensor(places, device=device)[None, :, None].expand(self.backbone.rotary_axes, -1, -1)
+        rotary = self.backbone.rotary(positions)
+        layers = range(self.backbone.num_layers)
+        hidden = run_layers(self.backbone, layers, hidden, rotary, self._cache, self._cache.filled())
+        return self.backbone.logits(hidden[:, -1])
+
+    def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
+        """Give a sequence a row; where there is none, it waits."""
+        if len(self._rows) < self._most_rows:
+            try:
+                self._cache.add(cache, row.limit - len(row.result.tokens))
+            except torch.OutOfMemoryError:
+                if not self._rows:
+                    raise
+            else:
+                self._rows.append((key, row))
+                return
+            self._give_back()
+        cache.offload()
+        self._waiting.append((key, row, cache))
+
+    def _leave(self, place: int) -> None:
+        self._cache.drop(place)
+        self._rows[place] = self._rows[-1]
+        self._rows.pop()
+
+    def _halve(self) -> None:
+        for place in reversed(range(len(self._rows) // 2, len(self._rows))):
+            self._waiting.append((*self._rows[place], self._cache.take(place)))
+            self._leave(place)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Memory ran out: let go of what is not needed, and never have more rows than now."""
+        self._most_rows = len(self._rows)
+        self._cache.trim()
+        torch.cuda.empty_cache()
+        if self._ran_out is not None:
+            self._ran_out(self.nbytes)

@@ -1,0 +1,242 @@
+"""Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`: the stock model's own modules, driven from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
+
+from glimpseprune.errors import InputError, UnsupportedModelError
+from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.qwen2_5_vl_vision import run_tower
+from glimpseprune.methods.glimpse.addon_config import BaseShape
+
+
+class Qwen25VL:
+    """Drives a ``Qwen2_5_VLForConditionalGeneration``.
+
+    Args:
+        model: the stock model; nothing in it is changed.
+
+    Raises:
+        UnsupportedModelError: the model uses sliding-window layers or an attention this package does not drive.
+    """
+
+    rotary_axes = 3  # time, row, column
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.text = model.model.language_model
+        self.vision = model.model.visual
+        self.config = model.config
+        text, vision = model.config.text_config, model.config.vision_config
+        if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+            raise UnsupportedModelError("sliding-window layers (use_sliding_window) are not supported by docpipe")
+        self.flash = text._attn_implementation == "flash_attention_2"
+        if not self.flash and text._attn_implementation != "sdpa":
+            raise UnsupportedModelError(
+                f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
+            )
+        self.merge = int(vision.spatial_merge_size)
+        self.shape = BaseShape(
+            hidden_size=text.hidden_size,
+            num_hidden_layers=text.num_hidden_layers,
+            num_attention_heads=text.num_attention_heads,
+            vision_hidden_size=vision.hidden_size,
+            vision_depth=vision.depth,
+        )
+        self.num_layers = int(text.num_hidden_layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.model.lm_head.weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        dtype: torch.dtype = self.model.lm_head.weight.dtype
+        return dtype
+
+    @property
+    def takes_bias(self) -> bool:
+        """Whether :meth:`run_layer` takes a bias; flash attention does not."""
+        return not self.flash
+
+    def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
+        """Split what the processor made into items; see :class:`~glimpseprune.families.base.Backbone`."""
+        if "input_ids" not in inputs:
+            raise InputError("inputs has no input_ids; pass what the processor returned")
+        ids = inputs["input_ids"].to(self.device)
+        mask = inputs.get("attention_mask")
+        mask = torch.ones_like(ids) if mask is None else mask.to(self.device)
+        if ids.ndim != 2 or mask.shape != ids.shape:
+            raise InputError(f"input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)} have to be [B, T]")
+        if bool((ids == self.config.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
+            raise InputError("videos are not supported; pass images")
+        pixels, grids = self._images(inputs)
+        prompts, used = [], 0
+        for row in range(ids.shape[0]):
+            tokens = ids[row, mask[row].bool()]
+            if not tokens.numel():
+                raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
+            prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
+            used += len(prompts[-1].pixels)
+        if used != len(grids):
+            raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
+        return prompts
+
+    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
+        """Several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
+        pixels = pixels.to(self.device)
+        prompts = [self._prompt(ids.to(self.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
+        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
+        if blind:
+            raise InputError(f"item {blind[0]} has no image tokens for the page")
+        return prompts
+
+    def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
+        """One item, whose images are the first of those given; the others are left for the items after it."""
+        slots = self._image_slots(tokens, grids, row)
+        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
+        positions = rope_positions(tokens.numel(), slots, [self._token_grid(grid) for grid in grids])
+        return Prompt(tokens, positions.to(self.device), tuple(pixels), tuple(grids), tuple(slots))
+
+    def _images(self, inputs: Mapping[str, Any]) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """Patches and patch grid (rows, columns) of every image of the batch."""
+        grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
+        if (grid is None) != (pixels is None):
+            raise InputError("pixel_values and image_grid_thw have to come together")
+        if grid is None or pixels is None:
+            return [], []
+        sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
+        if any(t != 1 for t, _, _ in sizes):
+            raise InputError("image_grid_thw has an entry with more than one frame; pass images, not videos")
+        patches = [h * w for _, h, w in sizes]
+        if sum(patches) != pixels.shape[0]:
+            raise InputError(f"image_grid_thw stands for {sum(patches)} patches, pixel_values has {pixels.shape[0]}")
+        return list(pixels.to(self.device).split(patches)), [(h, w) for _, h, w in sizes]
+
+    def _token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        return grid[0] // self.merge, grid[1] // self.merge
+
+    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
+        """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
+        positions = torch.eq(tokens, self.config.image_token_id).nonzero()[:, 0]
+        slots: list[Tensor] = []
+        for grid in grids:
+            if not positions.numel():
+                break
+            rows, columns = self._token_grid(grid)
+            mine, positions = positions[: rows * columns], positions[rows * columns :]
+            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
+                raise InputError(
+                    f"item {row}: image {len(slots)} has {rows} x {columns} = {rows * columns} visual tokens, "
+                    f"the prompt has another number of image tokens in a row for it"
+                )
+            slots.append(mine)
+        if positions.numel():
+            raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
+        return slots
+
+    def encode(
+        self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
+    ) -> EncodedImage:
+        """Run the vision tower on one image; see :class:`~glimpseprune.families.base.Backbone`."""
+        token_grid = self._token_grid(grid)
+        every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
+        cells = every if visible is None else every[visible]
+        tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers)
+        features = tuple(outputs[layer] for layer in layers)
+        return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
+
+    def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
+        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+        hidden = self.embed_tokens(prompt.input_ids[None])
+        for slots, image in zip(prompt.image_slots, images, strict=True):
+            hidden[0, slots] = image.tokens.to(hidden.dtype)
+        return hidden
+
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+        hidden: Tensor = self.text.embed_tokens(input_ids)
+        return hidden
+
+    def rotary(self, position_ids: Tensor) -> Rotary:
+        """Cosines and sines of rotary positions ``[3, B, T]``."""
+        cos, sin = self.text.rotary_emb(torch.empty(0, dtype=self.dtype, device=self.device), position_ids)
+        return cos, sin
+
+    def run_layer(
+        self,
+        layer: int,
+        hidden: Tensor,
+        rotary: Rotary,
+        cache: Cache,
+        filled: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """One decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
+        mask = bias
+        if bias is not None and self.flash:
+            raise UnsupportedModelError("flash attention takes no bias; load with attn_implementation='sdpa'")
+        if filled is not None:
+            mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
+        out: Tensor = self.text.layers[layer](
+            hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=cache
+        )
+        return out
+
+    def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Keys after rotary and values of every position, ``[B, H_kv, T, d]`` each."""
+        block = self.text.layers[layer]
+        attention, normed = block.self_attn, block.input_layernorm(hidden)
+        keys, values = (
+            project(normed).view(*hidden.shape[:2], -1, attention.head_dim).transpose(1, 2)
+            for project in (attention.k_proj, attention.v_proj)
+        )
+        return apply_rotary_pos_emb(keys, keys, *rotary)[1], values
+
+    def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
+        """The queries ``[T, H, d]`` of every position, after rotary and scaled."""
+        block = self.text.layers[layer]
+        attention = block.self_attn
+        query = attention.q_proj(block.input_layernorm(hidden))
+        query = query.view(1, hidden.shape[1], -1, attention.head_dim).transpose(1, 2)  # [1, H, T, d]
+        rotated: Tensor = apply_rotary_pos_emb(query, query, *rotary)[0][0].transpose(0, 1) * attention.scaling
+        return rotated
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+        out: Tensor = self.model.lm_head(self.text.norm(hidden))
+        return out.float()
+
+
+def rope_positions(length: int, slots: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> Tensor:
+    """Rotary positions of one prompt on the axes time, row, column (arXiv 2409.12191, section 2.1): ``[3, T]``.
+
+    Text counts up on all axes. An image starts at the next position p: its tokens have time p, row p + i, column p + j,
+    and what follows it starts at p + max(rows, columns).
+
+    Args:
+        length: T.
+        slots: for each image, the positions of its tokens in the prompt, consecutive and increasing.
+        grids: for each image, rows and columns of visual tokens.
+    """
+    positions = torch.empty(3, length, dtype=torch.long)
+    start, following = 0, 0
+    for slot, (rows, columns) in zip(slots, grids, strict=True):
+        first = int(slot[0])
+        positions[:, start:first] = torch.arange(following, following + first - start)
+        following += first - start
+        end = first + rows * columns
+        positions[0, first:end] = following
+        positions[1, first:end] = following + torch.arange(rows).repeat_interleave(columns)
+        positions[2, first:end] = following + torch.arange(columns).repeat(rows)
+        start, following = end, following + max(rows, columns)
+    positions[:, start:] = torch.arange(following, following + length - start)
+    return positions

@@ -1,0 +1,100 @@
+"""Add-ons on disk: the published form and our own are read, our own is written."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers.activations import ACT2FN
+
+from glimpseprune.errors import AddonError
+from glimpseprune.methods.glimpse.addon_config import (
+    OWN_CONFIG,
+    OWN_WEIGHTS,
+    PUBLISHED_WEIGHTS,
+    AddonConfig,
+    read_addon_config,
+)
+from glimpseprune.methods.glimpse.module import Glimpse
+
+# torch's restricted unpickler meets damaged bytes with whatever its stack machine stumbles over.
+_UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
+
+
+def load_addon(folder: Path, config: AddonConfig | None = None) -> Glimpse:
+    """Read an add-on from a local folder, in float32 on the CPU.
+
+    Args:
+        folder: holds ``config.json`` + ``new_modules_gp.pt`` (published) or ``glimpse.json`` + ``glimpse.safetensors``.
+        config: what :func:`read_addon_config` gave for this folder, where the caller has it already.
+
+    Raises:
+        AddonError: a file is missing or unreadable, or a tensor is missing, unknown or of another shape; it is named.
+    """
+    config = read_addon_config(folder) if config is None else config
+    if config.attn_fuse_hidden_act not in ACT2FN:
+        raise AddonError(f"{folder}: attn_fuse_hidden_act is {config.attn_fuse_hidden_act!r}, an unknown activation")
+    own = (folder / OWN_CONFIG).is_file()
+    path = folder / (OWN_WEIGHTS if own else PUBLISHED_WEIGHTS)
+    if not path.is_file():
+        raise AddonError(f"{path} is missing beside the add-on's configuration")
+    try:
+        state = load_file(path) if own else _flatten(torch.load(path, map_location="cpu", weights_only=True), path)
+    except _UNREADABLE as error:
+        raise AddonError(f"{path} cannot be read as weights: {error}") from error
+    glimpse = Glimpse(config).requires_grad_(False).eval()
+    _check_state(state, glimpse.state_dict(), path)
+    glimpse.load_state_dict(state)
+    return glimpse
+
+
+def save_addon(glimpse: Glimpse, folder: str | Path) -> None:
+    """Write an add-on in our own form, ``glimpse.json`` and ``glimpse.safetensors``; the folder is made."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: t.detach().contiguous().cpu() for name, t in glimpse.state_dict().items()}, folder / OWN_WEIGHTS)
+    (folder / OWN_CONFIG).write_text(json.dumps(glimpse.config.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def _flatten(raw: object, path: Path) -> dict[str, Tensor]:
+    """The published nesting (module -> state dict, or a bare tensor) as one flat state dict."""
+    if not isinstance(raw, Mapping):
+        raise AddonError(f"{path}: expected a dict of modules, found {type(raw).__name__}")
+    flat: dict[str, Tensor] = {}
+    for module, value in raw.items():
+        entries = {f"{module}.{key}": t for key, t in value.items()} if isinstance(value, Mapping) else {module: value}
+        for key, tensor in entries.items():
+            if not isinstance(tensor, Tensor):
+                raise AddonError(f"{path}: {key} has to be a tensor, found {type(tensor).__name__}")
+            flat[key] = tensor.detach()
+    return flat
+
+
+def _check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    for key, tensor in expected.items():
+        if key not in found:
+            raise AddonError(f"{path}: {key} is missing; its configuration asks for it")
+        if found[key].shape != tensor.shape:
+            raise AddonError(
+                f"{path}: {key} has shape {tuple(found[key].shape)}, its configuration asks for {tuple(tensor.shape)}"
+            )
+    unknown = sorted(found.keys() - expected.keys())
+    if unknown:
+        raise AddonError(f"{path}: {unknown[0]} is in the weights but not in what its configuration describes")

@@ -1,0 +1,212 @@
+"""VIP, the visual-token importance predictor: glimpse attention and visual features in, one logit a visual token out.
+
+Module and parameter names are those of the published checkpoint (``attn_fuser``), so its state dict loads as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from glimpseprune.methods.glimpse.addon_config import AddonConfig
+
+_NORM_EPS = 1e-6
+_ROTARY_BASE = 10000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The image's part of the predictor.
+
+    Attributes:
+        conditions: for each layer, the visual features' part of queries and keys, ``[N, E + F]`` each.
+        rotary: cosines and sines of the grid.
+        windows: raster indices of each window; ``None`` where attention is over the whole image.
+    """
+
+    conditions: tuple[tuple[Tensor, Tensor], ...]
+    rotary: tuple[Tensor, Tensor]
+    windows: Tensor | None
+
+
+class Vip(nn.Module):
+    """Predicts which visual tokens of one image matter for the question (arXiv 2508.01548, section 3.2).
+
+    Args:
+        config: sizes and layer numbers.
+    """
+
+    def __init__(self, config: AddonConfig) -> None:
+        super().__init__()
+        width, condition = config.attn_fuse_size, config.visual_cond_size
+        depth = len(config.selected_visual_layers)
+        self.window = None if config.attn_fuse_global else config.window
+        self.head_dim = (width + condition) // config.attn_fuse_num_heads
+        self.attn_in_proj = nn.Linear(len(config.selected_layers) * config.base.num_attention_heads, width)
+        self.cond_in_projs = nn.ModuleList(nn.Linear(config.base.vision_hidden_size, condition) for _ in range(depth))
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(depth))
+        self.attn_out_projs = nn.ModuleList(
+            nn.Linear(width, 1) if config.deep_supervision or i == depth - 1 else nn.Identity() for i in range(depth)
+        )
+
+    def forward(
+        self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
+    ) -> Tensor:
+        """Score the N visual tokens of one image, in raster order.
+
+        Args:
+            attention: ``[N, len(selected_layers) * H]`` glimpse attention, layer-major.
+            features: for each selected visual layer, ``[N, vision_hidden_size]``.
+            grid: rows and columns of visual tokens.
+            cells: ``[N]`` where in the grid the tokens are, increasing; ``None``: everywhere, N = rows * columns.
+
+        Returns:
+            ``[N]`` importance logits, higher = keep.
+        """
+        return self.score(attention[None], self.look(features, grid, cells))[0]
+
+    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
+        """What scoring needs of an image whatever the question: computed once a page."""
+        device = features[0].device
+        conditions = []
+        for layer, project, feature in zip(self.layers, self.cond_in_projs, features, strict=True):
+            attention: _ConditionedAttention = layer.attn  # type: ignore[assignment]
+            conditions.append(attention.condition(project(feature)))
+        windows = None if self.window is None else grid_windows(grid, self.window, device)
+        cos, sin = grid_rotary(grid, self.head_dim, device)
+        if cells is not None:
+            cos, sin = cos[cells], sin[cells]
+            windows = None if windows is None else renumbered(windows, cells, grid)
+        return Looked(tuple(conditions), (cos, sin), windows)
+
+    def score(self, attention: Tensor, looked: Looked) -> Tensor:
+        """Importance logits ``[Q, N]`` of an image, from Q questions' glimpse attention ``[Q, N, layers * H]``."""
+        x = self.attn_in_proj(attention)  # [Q, N, E]
+        for layer, condition in zip(self.layers, looked.conditions, strict=True):
+            x = layer(x, condition, looked.rotary, looked.windows)
+        scores: Tensor = self.attn_out_projs[-1](x)[..., 0]
+        return scores
+
+
+def grid_rotary(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[N, head_dim]`` of a token grid in raster order, float32.
+
+    A quarter of the channels turns with the row, a quarter with the column; both are repeated, as in the vision tower.
+    """
+    rows, columns = grid
+    inverse = 1.0 / _ROTARY_BASE ** (
+        torch.arange(0, head_dim // 2, 2, device=device, dtype=torch.float32) * 2 / head_dim
+    )
+    row = torch.arange(rows, device=device, dtype=torch.float32).repeat_interleave(columns)
+    column = torch.arange(columns, device=device, dtype=torch.float32).repeat(rows)
+    angles = torch.cat([row[:, None] * inverse, column[:, None] * inverse], dim=-1).repeat(1, 2)
+    return angles.cos(), angles.sin()
+
+
+def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
+    """Raster indices of each ``window x window`` square of the grid, ``[windows, window**2]``, -1 where outside it."""
+    rows, columns = grid
+    index = torch.arange(rows * columns, device=device).reshape(rows, columns)
+    index = F.pad(index, (0, -columns % window, 0, -rows % window), value=-1)
+    blocks = index.reshape(index.shape[0] // window, window, index.shape[1] // window, window)
+    return blocks.transpose(1, 2).reshape(-1, window * window)
+
+
+def renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Windows over the tokens of some cells: their numbers among those, -1 for cells without a token."""
+    numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # the last is what -1 points at
+    numbers[cells] = torch.arange(cells.numel(), device=cells.device)
+    return numbers[windows]
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: AddonConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.RMSNorm(config.attn_fuse_size, eps=_NORM_EPS)
+        self.norm2 = nn.RMSNorm(config.attn_fuse_size, eps=_NORM_EPS)
+        self.attn = _ConditionedAttention(config.attn_fuse_size, config.visual_cond_size, config.attn_fuse_num_heads)
+        self.mlp = _SwiGLU(config.attn_fuse_size, config.attn_fuse_hidden_act)
+
+    def forward(
+        self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
+    ) -> Tensor:
+        x = x + self.attn(self.norm1(x), condition, rotary, windows)
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class _ConditionedAttention(nn.Module):
+    """Self-attention whose queries and keys also see the visual features; the values do not."""
+
+    def __init__(self, width: int, condition: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.width = width
+        self.q_proj = nn.Linear(width + condition, width + condition, bias=False)
+        self.k_proj = nn.Linear(width + condition, width + condition, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.o_proj = nn.Linear(width, width, bias=False)
+
+    def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The share of queries and keys that comes from the visual features ``[N, F]``, each ``[N, E + F]``."""
+        query, key = (F.linear(features, proj.weight[:, self.width :]) for proj in (self.q_proj, self.k_proj))
+        return query, key
+
+    def forward(
+        self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
+    ) -> Tensor:
+        query, key = (
+            _rotate((F.linear(x, proj.weight[:, : self.width]) + seen).view(*x.shape[:2], self.heads, -1), rotary)
+            for proj, seen in zip((self.q_proj, self.k_proj), condition, strict=True)
+        )  # [Q, N, heads, (E + F) / heads]
+        value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [Q, N, heads, E / heads]
+        if windows is None:
+            # torch has fused kernels, which never hold N x N scores, only for values as wide as the keys. Not for
+            # gradients: the fused backward repeats the softmax from its sum, and explodes where logits are large.
+            width = value.shape[-1]
+            padded = value if query.requires_grad else F.pad(value, (0, key.shape[-1] - width))
+            query, key, padded = (t.transpose(1, 2) for t in (query, key, padded))
+            out = F.scaled_dot_product_attention(query, key, padded).transpose(1, 2)[..., :width]
+        else:
+            out = _windowed(query, key, value, windows)
+        y: Tensor = self.o_proj(out.flatten(2))
+        return y
+
+
+def _windowed(query: Tensor, key: Tensor, value: Tensor, windows: Tensor) -> Tensor:
+    """Attention inside each window only; tensors ``[Q, N, heads, *]``, ``windows`` as of :func:`grid_windows`."""
+    inside = windows >= 0  # [windows, W]
+    query, key, value_in = (
+        t[:, windows.clamp(min=0)].transpose(2, 3).flatten(0, 1) for t in (query, key, value)
+    )  # [Q * windows, heads, W, *]
+    mask = inside.repeat(value.shape[0], 1)[:, None, None]
+    attended = F.scaled_dot_product_attention(query, key, value_in, attn_mask=mask).transpose(1, 2)
+    out = torch.empty_like(value)
+    out[:, windows[inside]] = attended.reshape(value.shape[0], *windows.shape, *value.shape[2:])[:, inside]
+    return out
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary embedding in float32; ``x`` is ``[Q, N, heads, head_dim]``."""
+    cos, sin = (t[:, None] for t in rotary)
+    first, second = x.float().chunk(2, dim=-1)
+    rotated = x.float() * cos + torch.cat([-second, first], dim=-1) * sin
+    return rotated.to(x.dtype)
+
+
+class _SwiGLU(nn.Module):
+    def __init__(self, width: int, activation: str) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, 2 * width)
+        self.up_proj = nn.Linear(width, 2 * width)
+        self.down_proj = nn.Linear(2 * width, width)
+        self.activation = ACT2FN[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+        return y

@@ -1,0 +1,211 @@
+"""Prefill of one sequence: everything up to the first answer token's logits, with or without a glimpse.
+
+Alone and without padding: attention is plain causal (no mask tensor), no work goes into padding, and an item gets bit
+for bit what it gets in any other batch. What the questions of one page have in common is in ``shared.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimpseprune.decode.cache import PrefillCache
+from glimpseprune.decode.greedy import Decoded
+from glimpseprune.errors import InputError
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, Rotary
+from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
+from glimpseprune.rule import KeepRule
+from glimpseprune.selection import select
+
+Place = tuple[tuple[int, int], Tensor | None]
+"""Grid and cells of an image's visual tokens, as of :class:`~glimpseprune.families.base.EncodedImage`."""
+
+
+@dataclass(slots=True)
+class Prefilled:
+    """One sequence that is ready to decode.
+
+    Attributes:
+        cache: keys and values of the prompt tokens that were kept, in every layer.
+        logits: ``[vocab]`` of the first answer token, float32.
+        next_position: rotary position of the first answer token, counted from the unpruned prompt.
+        scores: ``[N]`` importance logits over all images of the prompt; ``None`` where nothing was scored.
+        keep: ``[N]`` bool.
+        floor_hit: the rule's floor decided in some image.
+        cap_hit: the rule's cap decided in some image.
+        decoded: the answer, where it was decoded together with others of its page; the cache is empty then.
+    """
+
+    cache: PrefillCache
+    logits: Tensor
+    next_position: int
+    scores: Tensor | None
+    keep: Tensor
+    floor_hit: bool = False
+    cap_hit: bool = False
+    decoded: Decoded | None = None
+
+
+def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
+    """Prefill that keeps every token: what the stock model computes, as far as it is looked at."""
+    cache = PrefillCache()
+    hidden = backbone.embed(prompt, images)  # [1, T, D]
+    rotary = backbone.rotary(prompt.position_ids[:, None])
+    ends = torch.tensor([hidden.shape[1] - 1], device=backbone.device)
+    last = run_to_end(backbone, 0, hidden, rotary, cache, ends)
+    visual = sum(slots.numel() for slots in prompt.image_slots)
+    keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
+    return Prefilled(cache, backbone.logits(last)[0], next_position(prompt), None, keep)
+
+
+def prefill_glimpse(
+    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | Tensor
+) -> Prefilled:
+    """Prefill that drops visual tokens after layer K = ``reduce_layer`` (arXiv 2508.01548).
+
+    Args:
+        backbone: the model.
+        glimpse: the add-on.
+        prompt: one item with at least one image.
+        images: its images after the vision tower, with the features of the add-on's ``selected_visual_layers``.
+        rule: which tokens stay, applied to each image by itself; or the tokens themselves, bool ``[N]``.
+
+    Raises:
+        InputError: a mask of another length than the prompt has visual tokens.
+    """
+    last = glimpse.config.reduce_layer
+    cache = PrefillCache()
+    hidden, attention = _run_with_glimpse(backbone, glimpse, prompt, images, cache)
+
+    scores = [
+        glimpse.attn_fuser(attention[slots], image.features, image.grid, image.cells)
+        for slots, image in zip(prompt.image_slots, images, strict=True)
+    ]
+    keep, floor_hit, cap_hit = select_tokens(scores, rule, [(image.grid, image.cells) for image in images])
+    survivors = surviving_tokens(prompt, keep)
+    hidden = leave_layer(backbone, last, hidden, prompt.position_ids, cache, survivors)
+    cache.keep(survivors)
+    rotary = backbone.rotary(kept_positions(prompt, survivors)[:, None])
+    ends = torch.tensor([hidden.shape[1] - 1], device=backbone.device)
+    hidden = run_to_end(backbone, last + 1, hidden, rotary, cache, ends)
+    return Prefilled(
+        cache=cache,
+        logits=backbone.logits(hidden)[0],
+        next_position=next_position(prompt),
+        scores=torch.cat(scores).float(),
+        keep=keep,
+        floor_hit=floor_hit,
+        cap_hit=cap_hit,
+    )
+
+
+def surviving_tokens(prompt: Prompt, keep: Tensor) -> Tensor:
+    """Positions of the prompt that stay: all text and the kept visual tokens, ``[N] bool -> [T']``, increasing."""
+    stays = torch.ones(prompt.input_ids.numel(), dtype=torch.bool, device=keep.device)
+    stays[torch.cat(prompt.image_slots)] = keep
+    return stays.nonzero()[:, 0]
+
+
+def kept_positions(prompt: Prompt, survivors: Tensor) -> Tensor:
+    """Rotary positions ``[axes, T']`` of the tokens that stay: those they had in the unpruned prompt."""
+    return prompt.position_ids.index_select(1, survivors)
+
+
+def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
+    """Rotary positions ``[axes, length]`` of the glimpse token: they follow the prompt, equal on all axes."""
+    after = torch.arange(length, device=prompt.position_ids.device) + next_position(prompt)
+    return after.expand(prompt.position_ids.shape[0], -1)
+
+
+def select_tokens(
+    scores: Sequence[Tensor], rule: KeepRule | Tensor, places: Sequence[Place]
+) -> tuple[Tensor, bool, bool]:
+    """Apply a rule to each image of a prompt, or take a mask as it is.
+
+    Args:
+        scores: ``[N_i]`` of each image.
+        rule: the rule, or bool ``[N]`` over all images.
+        places: where the tokens of each image are.
+
+    Returns:
+        ``[N]`` bool over all images, and whether the rule's floor or its cap decided in any of them.
+
+    Raises:
+        InputError: a mask of another length than the prompt has visual tokens.
+    """
+    if isinstance(rule, Tensor):
+        total = sum(score.numel() for score in scores)
+        if rule.dtype != torch.bool or rule.shape != (total,):
+            raise InputError(f"a mask has to be bool [{total}], found {rule.dtype} {list(rule.shape)}")
+        return rule.to(scores[0].device), False, False
+    chosen = [select(score, rule, *place) for score, place in zip(scores, places, strict=True)]
+    keep = torch.cat([selection.keep for selection in chosen])
+    return keep, any(selection.floor_hit for selection in chosen), any(selection.cap_hit for selection in chosen)
+
+
+def next_position(prompt: Prompt) -> int:
+    """The rotary position that follows the prompt, on every axis."""
+    return int(prompt.position_ids[:, -1].max()) + 1
+
+
+def _run_with_glimpse(
+    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
+) -> tuple[Tensor, Tensor]:
+    """Layers 0..K with the glimpse token at the end, K entered only (:mod:`glimpseprune.prefill.partial_layer`).
+
+    Returns:
+        Hidden states ``[1, T + le_length, D]``, and the glimpse attention over the prompt
+        ``[T, len(selected_layers) * H]``.
+    """
+    config = glimpse.config
+    hidden = backbone.embed(prompt, images)
+    length = hidden.shape[1]
+    positions = prompt.position_ids
+    token = glimpse.token_at(0)
+    if token is not None:
+        hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + le_length, D]
+        positions = torch.cat([positions, glimpse_positions(prompt, config.le_length)], dim=1)
+    rotary = backbone.rotary(positions[:, None])
+
+    attention: dict[int, Tensor] = {}
+    for layer in range(config.reduce_layer + 1):
+        token = glimpse.token_at(layer)
+        if layer and token is not None:
+            hidden[:, length:] += token
+        entering = hidden[:, -1:]
+        if layer < config.reduce_layer:
+            hidden = backbone.run_layer(layer, hidden, rotary, cache)
+        else:
+            hidden = enter_layer(backbone, layer, hidden, rotary, cache)
+        if layer in config.selected_layers:
+            query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
+            attention[layer] = glimpse_row(query, cache.keys[layer][0], config.use_attention_logits)[:length]
+    return hidden, torch.cat([attention[layer] for layer in config.selected_layers], dim=-1)
+
+
+def last_rotary(rotary: Rotary) -> Rotary:
+    """Cosines and sines of the last position alone."""
+    cos, sin = rotary
+    return cos[:, -1:], sin[:, -1:]
+
+
+def glimpse_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
+    """The glimpse token's attention to every token at one layer.
+
+    Args:
+        query: ``[H, d]``, after rotary, scaled.
+        keys: ``[H_kv, T, d]``; repeated to the H heads.
+        raw: scores as they are; otherwise the log-softmax over the row.
+
+    Returns:
+        ``[T, H]``.
+    """
+    grouped = query.view(keys.shape[0], -1, query.shape[-1])  # [H_kv, H / H_kv, d]
+    row = torch.matmul(grouped, keys.transpose(1, 2)).flatten(0, 1)  # [H, T]
+    if not raw:
+        row = row.log_softmax(dim=-1)
+    return row.transpose(0, 1)

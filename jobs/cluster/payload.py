@@ -1,0 +1,61 @@
+"""What travels to a cluster, and the program that runs it there: ``python -m jobs.cluster.payload``."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import zlib
+
+from jobs.settings import RunSettings
+from pipeline.errors import UsageError
+from pipeline.questions.file import QuestionSet
+
+ENVIRONMENT_VARIABLE = "DOCPIPE_SUBMISSION"
+_MAX_BYTES = 96_000  # Linux takes 128 KiB for one environment variable
+
+
+def pack(run: RunSettings, questions: QuestionSet) -> str:
+    """Settings and questions as one short word.
+
+    Raises:
+        UsageError: it would be too long for an environment variable.
+    """
+    text = json.dumps({"settings": run.model_dump(mode="json"), "questions": questions.model_dump(mode="json")})
+    packed = base64.b64encode(zlib.compress(text.encode())).decode()
+    if len(packed) > _MAX_BYTES:
+        raise UsageError(
+            f"questions and settings come to {len(packed):,} bytes, a submission takes {_MAX_BYTES:,}; "
+            "split the questions file, or name fewer --input"
+        )
+    return packed
+
+
+def unpack(packed: str) -> tuple[RunSettings, QuestionSet]:
+    """What :func:`pack` packed."""
+    raw = json.loads(zlib.decompress(base64.b64decode(packed)))
+    questions = QuestionSet.model_validate_json(json.dumps(raw["questions"]))  # JSON has lists where it has tuples
+    return RunSettings.model_validate(raw["settings"]), questions
+
+
+def main() -> None:
+    """Run what was submitted, on the cluster this process is on."""
+    import typer
+
+    from jobs.reported import reported
+    from jobs.run.job import run_job
+    from jobs.summary import summary
+
+    try:
+        with reported():
+            run, questions = unpack(os.environ[ENVIRONMENT_VARIABLE])
+            report = run_job(run, questions, address="auto")
+            typer.echo(summary(report))
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    sys.exit(report["exit_code"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Runs on a cluster: submitted through the Ray Jobs API, followed, asked about and stopped by their job id."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fsspec.utils import get_protocol
+
+from jobs import exit_codes
+from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
+from jobs.settings import RunSettings
+from pipeline.errors import EngineError, UsageError
+from pipeline.questions.file import QuestionSet
+
+Say = Callable[[str], Any]
+_POLL_SECONDS = 1.0
+_AGENT_SECONDS = 60.0
+_NO_AGENT = "No available agent"
+_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+
+def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
+    """Submit a run to a cluster; settings and questions travel inside the submission.
+
+    Args:
+        run: the settings.
+        questions: what to ask; their file need not exist on the cluster.
+        address: ``auto`` or ``http://head:8265``.
+
+    Returns:
+        The job id.
+
+    Raises:
+        UsageError: a local path would mean something else on the cluster, or the submission is too large.
+        EngineError: the cluster cannot be reached or refuses.
+    """
+    travelling = _travelling(run)
+    with _explained(address):
+        return _submit(_client(address), pack(travelling, questions))
+
+
+def _submit(client: Any, payload: str) -> str:
+    """Submit the job; a cluster whose agents are still starting is waited for."""
+    deadline = time.monotonic() + _AGENT_SECONDS
+    while True:
+        try:
+            # No entrypoint_num_cpus and the like: with any of them the driver may leave the head node.
+            job: str = client.submit_job(
+                entrypoint="python -m jobs.cluster.payload",
+                runtime_env={"env_vars": {ENVIRONMENT_VARIABLE: payload}},
+            )
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return job
+
+
+def follow(job: str, address: str, say: Say) -> int:
+    """Pass on the log of a job until it ends.
+
+    Args:
+        job: from :func:`submit`.
+        address: of the cluster.
+        say: gets pieces of the log, line ends included.
+
+    Returns:
+        The exit code of the run.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+        KeyboardInterrupt: the job goes on.
+    """
+    with _explained(address):
+        client = _client(address)
+
+        async def tail() -> None:
+            async for piece in client.tail_job_logs(job):
+                say(piece)
+
+        client.get_job_info(job)
+        asyncio.run(tail())
+        while not client.get_job_status(job).is_terminal():  # the log ends a little before the job does
+            time.sleep(_POLL_SECONDS)
+        return _exit_code(client.get_job_info(job))
+
+
+def job_status(job: str, address: str) -> str:
+    """One line on how a job stands.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+    """
+    with _explained(address):
+        info = _client(address).get_job_info(job)
+        code = "" if info.driver_exit_code is None else f", exit code {info.driver_exit_code}"
+        return f"{job}: {info.status.value.lower()}{code}"
+
+
+def stop_job(job: str, address: str) -> str:
+    """Ask a job to stop, as Ctrl-C would; one line on what came of it.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or knows no such job.
+    """
+    with _explained(address):
+        running = _client(address).stop_job(job)
+    return f"{job}: stopping; the same run resumes" if running else f"{job}: has ended before"
+
+
+def _client(address: str) -> Any:
+    override = next((name for name in _OVERRIDES if os.environ.get(name)), None)
+    if address != "auto" and override is not None and os.environ[override] != address:
+        raise UsageError(
+            f"Ray would use {override}={os.environ[override]} from the environment instead of --address {address}; "
+            "unset one of them"
+        )
+    from ray.job_submission import JobSubmissionClient
+
+    return JobSubmissionClient(address)
+
+
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """The client raises plain RuntimeError and ConnectionError, with messages of its own."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        raise EngineError(f"Ray at {address}: {error}") from error
+
+
+def _exit_code(info: Any) -> int:
+    if info.status.value == "STOPPED":
+        return exit_codes.INTERRUPTED
+    if info.status.value == "SUCCEEDED":
+        return exit_codes.DONE
+    code = info.driver_exit_code
+    return int(code) if code is not None and code > 0 else exit_codes.ENGINE
+
+
+def _travelling(run: RunSettings) -> RunSettings:
+    """The settings as the cluster is to see them: local paths are absolute, and refused unless they are shared."""
+    paths = {
+        "input": run.input,
+        "output": (run.output,),
+        "model": (run.model,) if _is_folder(run.model) else (),
+        "glimpse": (run.glimpse,) if run.glimpse is not None and _is_folder(run.glimpse) else (),
+    }
+    changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
+    for flag, given in paths.items():
+        local = [path for path in given if _is_local(path)]
+        if local and not run.shared_fs:
+            raise UsageError(
+                f"--{flag} {local[0]} is a path of this machine, which the cluster may not have; use a URI such as "
+                "s3://, or say --shared-fs if the path means the same on every node"
+            )
+        if given:
+            whole = tuple(_absolute(path) if path in local else path for path in given)
+            changed[flag] = whole if flag == "input" else whole[0]
+    return run.model_copy(update=changed)
+
+
+def _is_local(path: str) -> bool:
+    return get_protocol(path) in ("file", "local")
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).expanduser().is_dir()

@@ -1,0 +1,73 @@
+"""``docpipe doctor``: is this machine fit to answer questions."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+
+from glimpseprune.errors import StackError
+from pipeline.answering.checkpoints import NANO, resolve_model
+from pipeline.errors import UsageError
+
+_PACKAGES = ("docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow", "pydantic", "fsspec")
+
+
+def examine(device: str) -> tuple[list[str], bool]:
+    """Look at the machine.
+
+    Args:
+        device: where the golden numbers are computed; ``auto`` takes a GPU if there is one.
+
+    Returns:
+        Lines to print, and whether docpipe can be used.
+    """
+    lines = [f"python           {platform.python_version()} ({sys.executable})"]
+    healthy = True
+    for name in _PACKAGES:
+        try:
+            lines.append(f"{name:<16} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name:<16} MISSING")
+            healthy = False
+    lines += _devices()
+    memory = psutil.virtual_memory()
+    lines.append(f"memory           {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
+    lines.append(f"embedded model   {_nano()}")
+    import torch
+
+    from glimpseprune import golden
+
+    place = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        golden.check(place)
+        lines.append(f"golden numbers   ok on {place}")
+    except StackError as error:
+        lines.append(f"golden numbers   WRONG: {error}")
+        healthy = False
+    return lines, healthy
+
+
+def _devices() -> list[str]:
+    import torch
+
+    flash = "installed" if importlib.util.find_spec("flash_attn") is not None else "not installed, SDPA is used"
+    if not torch.cuda.is_available():
+        return [f"gpu              none, {torch.get_num_threads()} CPU threads", f"flash-attn       {flash}"]
+    lines = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        lines.append(f"gpu {index}            {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    return [*lines, f"flash-attn       {flash}"]
+
+
+def _nano() -> str:
+    try:
+        resolve_model(NANO)
+    except UsageError:
+        return "not in this build; name a model with --model"
+    return "here; it reads the documents of `docpipe demo` and no others"

@@ -1,0 +1,103 @@
+"""``docpipe eval``: how often a model is right, pruned and not, and what the pruning keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from glimpseprune.rule import KeepRule
+from jobs.progress import Progress
+from jobs.run.prepare import answer_settings
+from jobs.settings import RunSettings
+from pipeline.answering.page_answerer import Reader
+from pipeline.datasets.example import by_page
+from pipeline.datasets.load import load_examples
+from pipeline.datasets.page_images import PageImages
+from pipeline.errors import UsageError
+from pipeline.evaluation.evaluate import MODES, Measured, Mode, measure_page
+from pipeline.evaluation.score_table import Score, scores, write_rows
+from pipeline.pages.renderer import RenderChild
+
+
+class EvalSettings(BaseModel):
+    """Everything ``docpipe eval`` can be told; field names are the flags with underscores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    images: str | None = None
+    out: Path
+    compare: tuple[Mode, ...] = MODES
+    model: str = "nano"
+    glimpse: str | None = None
+    drop_blank: bool = False
+    threshold: float | None = None
+    max_ratio: float | None = None
+    min_tokens: int | None = None
+    dpi: int | None = None
+    max_visual_tokens: int | None = None
+    pages: int | None = Field(default=None, ge=1)
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+    quiet: bool = False
+
+
+def parse_modes(text: str) -> tuple[Mode, ...]:
+    """The modes of ``--compare``, comma separated, in the order they are run.
+
+    Raises:
+        UsageError: an unknown mode, or ``random`` without ``glimpse``, whose numbers of tokens it keeps.
+    """
+    named = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in named if name not in MODES]
+    if unknown or not named:
+        raise UsageError(f"--compare {text}: expected some of {', '.join(MODES)}, separated by commas")
+    if "random" in named and "glimpse" not in named:
+        raise UsageError("--compare random keeps as many tokens as glimpse does; name glimpse too")
+    return tuple(mode for mode in MODES if mode in named)
+
+
+def evaluate(settings: EvalSettings) -> list[Score]:
+    """Measure a model on a data set and write one row for each answer to ``settings.out``.
+
+    Raises:
+        UsageError: data or names are not what they have to be.
+        ModelError: the model cannot be loaded.
+    """
+    run = RunSettings(
+        input=(settings.data,),
+        questions="",
+        output=str(settings.out),
+        prune=None if "glimpse" in settings.compare else "off",
+        **settings.model_dump(
+            include={
+                *("model", "glimpse", "drop_blank", "threshold", "max_ratio", "min_tokens"),
+                *("dpi", "max_visual_tokens", "device", "dtype", "seed"),
+            }
+        ),
+    )
+    fixed = answer_settings(run)
+    if "glimpse" in settings.compare and fixed.rule is None:
+        raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
+    pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
+    reader = Reader.load(run.model, fixed.glimpse, run.device, run.dtype, "auto", run.seed)
+    reader.drop_blank = fixed.drop_blank
+    rows: list[Measured] = []
+    with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:
+        images = PageImages(child, fixed.dpi, fixed.budget)
+        for number, examples in enumerate(pages):
+            rows += _measure(reader, images, examples, settings.compare, fixed.rule, settings.seed + number)
+            progress.add()
+    write_rows(rows, settings.out)
+    return scores(rows)
+
+
+def _measure(
+    reader: Reader, images: PageImages, examples: Sequence[Any], modes: Sequence[Mode], rule: KeepRule | None, seed: int
+) -> list[Measured]:
+    return list(measure_page(reader, images.of(examples[0]), examples, modes, rule, seed))

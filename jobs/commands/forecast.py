@@ -1,0 +1,90 @@
+"""``docpipe plan``: what a run would do, from listings and page sizes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.progress import Progress
+from jobs.run.children import for_each_document
+from jobs.run.prepare import Work, plan_work
+from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import resolve_model
+from pipeline.errors import PageError
+from pipeline.output.folder import Folder
+from pipeline.output.store import OutputStore
+from pipeline.pages.renderer import RenderChild
+from pipeline.questions.file import QuestionSet
+from pipeline.records import Document, Unit
+from pipeline.units import planned_rows
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def plan_report(run: RunSettings, questions: QuestionSet) -> str:
+    """The lines of ``docpipe plan``; nothing is written, no model is loaded.
+
+    Raises:
+        UsageError: as :func:`jobs.run.job.run_job` would.
+    """
+    store = OutputStore(Folder(run.output))
+    work = plan_work(run, questions, store, remember=False)
+    pending = work.pending(store.completed_units())
+    tokens = _visual_tokens(run, work, pending)
+    known = [count for count in tokens if count is not None]
+    unreadable = sum(count.pages is None for count in work.counts.values())
+    lines = [
+        f"documents        {len(work.documents)}" + (f", of which {unreadable} cannot be opened" if unreadable else ""),
+        f"pages            {sum(count.pages or 0 for count in work.counts.values())}",
+        f"questions        {len(questions.questions)}",
+        f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
+        f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
+        f"visual tokens    {sum(known)} on {len(known)} pages to do"
+        + (f", {sum(known) / len(known):.0f} a page" if known else ""),
+        f"memory a model   {_memory(run, resolve_model(run.model), max(known, default=0))}",
+        f"time             {_time(store.read_run(), len(tokens))}",
+    ]
+    return "\n".join(lines)
+
+
+def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> list[int | None]:
+    """Visual tokens of every page that is still to do; ``None`` for pages that cannot be rendered."""
+    wanted: dict[str, set[int]] = {}
+    for unit in pending:
+        wanted.setdefault(unit.document_id, set()).update(unit.pages)
+
+    def measure(child: RenderChild, document: Document) -> tuple[int | None, ...]:
+        pages = sorted(wanted[document.document_id])
+        try:
+            return child.measure(document, pages, work.settings.dpi, work.settings.budget)
+        except PageError:
+            return (None,) * len(pages)
+
+    found: dict[str, tuple[int | None, ...]] = {}
+    documents = [document for document in work.documents if wanted.get(document.document_id)]
+    with Progress(len(documents), "document", run.quiet) as progress:
+        for_each_document(documents, measure, found, progress.add)
+    return [count for counts in found.values() for count in counts]
+
+
+def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
+    """Weights, and the KV cache of one question on the largest page before it is pruned."""
+    raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = raw.get("text_config", raw)
+    stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
+    size = _BYTES.get(stored if run.dtype == "auto" else run.dtype, 4)
+    head_dim = text["hidden_size"] // text["num_attention_heads"]
+    kv = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * size * largest_page
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    known = f"{weights / 1e9:.3f} GB of weights" if weights else "weights (not on this machine yet)"
+    return f"{known} + {kv / 1e9:.3f} GB of KV cache for one question on the largest page, before pruning"
+
+
+def _time(last: dict[str, Any] | None, pages: int) -> str:
+    """From the rate of the last run in the same output folder; never a guess."""
+    rate = None if last is None else last["this_run"]["pages_per_s"]
+    if not rate:
+        return "unknown until a run into this output folder has measured it (try --limit)"
+    return f"about {pages / rate / 60:.1f} min at the {rate:.2f} pages/s of the last run"

@@ -1,0 +1,50 @@
+"""The same small job for many documents, in a few render children side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from pipeline.pages.renderer import RenderChild
+from pipeline.records import Document
+
+_CHILDREN = 4  # more would wait for the disk
+T = TypeVar("T")
+
+
+def for_each_document(
+    documents: Sequence[Document],
+    do: Callable[[RenderChild, Document], T],
+    results: dict[str, T],
+    done: Callable[[], None],
+) -> None:
+    """Call ``do`` for every document.
+
+    Args:
+        documents: what to work on.
+        do: the job; it runs in a thread and handles :class:`pipeline.errors.PageError` itself.
+        results: document id -> what ``do`` returned; filled as the work goes on, so that an interruption keeps them.
+        done: called after each document, from several threads but never at the same time.
+    """
+    stop = threading.Event()
+    one_at_a_time = threading.Lock()
+
+    def share(mine: Sequence[Document]) -> None:
+        with RenderChild() as child:
+            for document in mine:
+                if stop.is_set():
+                    return
+                result = do(child, document)
+                with one_at_a_time:
+                    results[document.document_id] = result
+                    done()
+
+    shares = [documents[first::_CHILDREN] for first in range(min(_CHILDREN, len(documents)))]
+    with ThreadPoolExecutor(_CHILDREN) as pool:
+        try:
+            for future in [pool.submit(share, mine) for mine in shares]:
+                future.result()
+        finally:
+            stop.set()  # the pool waits for its threads; they need not finish their shares

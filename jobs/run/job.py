@@ -1,0 +1,170 @@
+"""``docpipe run``: plan, work, compare, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jobs.interrupts import interruptible
+from jobs.progress import Progress
+from jobs.ray_session import cluster, ray_session
+from jobs.run.prepare import Work, frozen_settings, plan_work, reproduce_command
+from jobs.run.ray_engine import run_bundles
+from jobs.run.ray_workers import ActorConfig, load_answerer
+from jobs.run.report import Outcome, make_report
+from jobs.run.resources import Resources, plan_resources
+from jobs.settings import RunSettings
+from pipeline.errors import EngineError, ModelError
+from pipeline.output.attempts import Markers
+from pipeline.output.folder import Folder
+from pipeline.output.lock import OutputLock
+from pipeline.output.publish import publish
+from pipeline.output.store import OutputStore
+from pipeline.output.totals import read_totals
+from pipeline.questions.file import QuestionSet
+from pipeline.records import Unit
+from pipeline.units import make_bundles, planned_rows
+
+if TYPE_CHECKING:
+    from pipeline.answering.bundle_answerer import BundleAnswerer
+
+_PASSES = 3
+_BUNDLES_A_PUBLICATION = 256
+
+
+def run_job(
+    run: RunSettings,
+    questions: QuestionSet,
+    address: str | None = None,
+    load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
+) -> dict[str, Any]:
+    """Do a whole run.
+
+    Args:
+        run: the settings.
+        questions: what to ask.
+        address: of the Ray to use; ``None`` starts one on this machine.
+        load: makes the object that does the work of an actor.
+
+    Returns:
+        What is written to ``run.json``; ``exit_code`` is among it.
+
+    Raises:
+        UsageError: the settings do not work out; nothing was computed.
+        ModelError, EngineError: what was committed before is published, and the same command resumes.
+        KeyboardInterrupt: before anything was computed. Later, the report says so instead.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    folder = Folder(run.output)
+    store = OutputStore(folder, reproduce_command(run))
+    with interruptible(), OutputLock(folder) as lock:
+        work = plan_work(run, questions, store, remember=True)
+        store.check_settings(frozen_settings(work.settings, questions))
+        job = _Job(run, work, store, lock, load)
+        job.work_through(address)
+        lock.check()
+        job.publish()
+        units = {unit.unit_id for unit in work.units}
+        statuses, totals = store.status_counts(units), read_totals(folder, units)
+        missing = planned_rows(work.units) - sum(statuses.values())
+        outcome = job.outcome
+        if missing and outcome.error is None and not outcome.interrupted:
+            outcome.error = EngineError(
+                f"{missing} of {planned_rows(work.units)} rows are still missing after {outcome.passes} passes; "
+                "the rest is published. Ray's log says why (above, and in /tmp/ray/session_latest/logs); "
+                "the same command tries them again"
+            )
+        report = make_report(run, work, statuses, totals, outcome, started, time.monotonic() - clock)
+        store.write_run(report)
+    if outcome.error is not None:
+        raise outcome.error
+    return report
+
+
+class _Job:
+    """The part of a run that computes."""
+
+    def __init__(
+        self,
+        run: RunSettings,
+        work: Work,
+        store: OutputStore,
+        lock: OutputLock,
+        load: Callable[[ActorConfig], BundleAnswerer],
+    ) -> None:
+        self.run = run
+        self.work = work
+        self.store = store
+        self.lock = lock
+        self.load = load
+        self.outcome = Outcome()
+        self._published = 0
+
+    def work_through(self, address: str | None) -> None:
+        """Give the engine what is left, up to ``_PASSES`` times; how that ends is in ``outcome``."""
+        pending = self.work.pending(self.store.completed_units())
+        if not pending:
+            return
+        try:
+            with ray_session(address):
+                self._passes(pending)
+        except KeyboardInterrupt:
+            self.outcome.interrupted = True
+            # The workers were stopped on purpose; that must not count against the pages they were at.
+            Markers(self.store.folder).clear()
+        except (EngineError, ModelError) as error:
+            self.outcome.error = error
+
+    def publish(self) -> None:
+        """Bring the tables up to what is committed."""
+        publish(self.store, {question.id: question.aggregate for question in self.work.questions.questions})
+        self._published = self.outcome.bundles
+
+    def _passes(self, pending: list[Unit]) -> None:
+        config, resources = self._configured()
+        self.outcome.resources = resources
+        began = time.monotonic()
+        try:
+            while pending and self.outcome.passes < _PASSES:
+                self.lock.check()
+                self.outcome.passes += 1
+                self._one_pass(pending, config, resources)
+                pending = self.work.pending(self.store.completed_units())
+        finally:
+            self.outcome.wall_s = time.monotonic() - began
+
+    def _configured(self) -> tuple[ActorConfig, Resources]:
+        run, work = self.run, self.work
+        cpus, gpus, memory = cluster()
+        resources = plan_resources(cpus, gpus, memory, run.actors, run.gpus_per_actor, run.device)
+        device = run.device if run.device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
+        if run.dtype == "auto":  # it stands for different numbers on different devices
+            self.store.check_settings({"device (--dtype auto)": device.partition(":")[0]})
+        config = ActorConfig(
+            settings=work.settings,
+            output=run.output,
+            command=self.store.command,
+            device=device,
+            attn=run.attn,
+            threads=resources.actor_threads,
+            deadline_s=run.deadline,
+        )
+        return config, resources
+
+    def _one_pass(self, pending: list[Unit], config: ActorConfig, resources: Resources) -> None:
+        work = self.work
+        bundles = make_bundles(pending, work.documents, work.questions, work.settings, work.counts)
+        pages = sum(len(bundle.pages_of(d.document_id)) for bundle in bundles for d in bundle.documents)
+        with Progress(pages, "page", self.run.quiet) as progress:
+            for receipt in run_bundles(bundles, config, resources, self.load):
+                self.outcome.add(receipt)
+                progress.add(receipt.pages)
+                self._publish_now_and_then()
+
+    def _publish_now_and_then(self) -> None:
+        """Whole files only, and at growing distances: each publication reads all answers for ``documents/``."""
+        if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published // 4):
+            self.lock.check()
+            self.publish()

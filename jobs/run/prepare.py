@@ -1,0 +1,164 @@
+"""What is known before any model is loaded: names resolved, documents listed, pages counted, units made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from glimpseprune.rule import KeepRule
+from jobs.progress import Progress
+from jobs.run.children import for_each_document
+from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import (
+    addon_rule,
+    check_fit,
+    default_addon,
+    default_dpi,
+    fingerprint,
+    resolve_addon,
+    resolve_model,
+)
+from pipeline.errors import PageError, UsageError
+from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.output.store import OutputStore
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild
+from pipeline.questions.file import QuestionSet
+from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
+from pipeline.units import make_units
+
+_RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
+_COMMAND_FLAGS = (
+    "model",
+    "glimpse",
+    "prune",
+    "drop_blank",
+    *_RULE_FLAGS,
+    "dpi",
+    "max_visual_tokens",
+    "device",
+    "dtype",
+    "attn",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything a run has to do, done or not."""
+
+    settings: AnswerSettings
+    questions: QuestionSet
+    documents: list[Document]
+    counts: dict[str, PageCount]
+    units: list[Unit]
+
+    def pending(self, completed: set[str]) -> list[Unit]:
+        """Planned minus completed."""
+        return [unit for unit in self.units if unit.unit_id not in completed]
+
+
+def plan_work(run: RunSettings, questions: QuestionSet, store: OutputStore, remember: bool) -> Work:
+    """List the documents, count their pages and make the units.
+
+    Args:
+        run: the settings.
+        questions: what to ask.
+        store: knows the page counts of earlier runs.
+        remember: write new page counts into the store, also those taken before an interruption.
+
+    Raises:
+        UsageError: a name stands for nothing, flags contradict each other, or there is no document.
+        ModelError: the add-on does not fit the model.
+    """
+    settings = answer_settings(run)
+    documents = list_documents(run.input, run.limit)
+    known = store.page_counts()
+    counts = {d.document_id: known[d.document_id] for d in documents if d.document_id in known}
+    uncounted = [document for document in documents if document.document_id not in counts]
+    fresh: dict[str, PageCount] = {}
+    try:
+        with Progress(len(uncounted), "document", run.quiet) as progress:
+            count_pages(uncounted, fresh, progress.add)
+    finally:
+        if remember and fresh:
+            store.save_page_counts(fresh.values())
+    counts |= fresh
+    return Work(settings, questions, documents, counts, make_units(documents, counts, questions, settings))
+
+
+def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], done: Callable[[], None]) -> None:
+    """Put the page count of each document, or why it has none, into ``counts``."""
+
+    def count(child: RenderChild, document: Document) -> PageCount:
+        try:
+            return PageCount(document.document_id, child.count_pages(document))
+        except PageError as error:
+            failure = Failure(error.stage, error.error_type, error.message)
+            return PageCount(document.document_id, None, failure)
+
+    for_each_document(documents, count, counts, done)
+
+
+def answer_settings(run: RunSettings) -> AnswerSettings:
+    """Resolve names, rule and sizes; nothing heavy is loaded.
+
+    Raises:
+        UsageError: a name stands for nothing, or flags contradict each other.
+        ModelError: the add-on does not fit the model.
+    """
+    model = resolve_model(run.model)
+    name = run.glimpse or default_addon(run.model)
+    if run.prune in ("glimpse", "auto") and name is None:
+        raise UsageError(f"--prune {run.prune} needs an add-on; name one with --glimpse")
+    addon = None if name is None or run.prune == "off" else resolve_addon(name)
+    given = {flag: getattr(run, flag) for flag in _RULE_FLAGS if getattr(run, flag) is not None}
+    rule: KeepRule | None = None
+    if addon is not None:
+        check_fit(model, addon)
+        rule = KeepRule(**{**asdict(addon_rule(addon)), **given})
+    elif given:
+        flag = next(iter(given)).replace("_", "-")
+        raise UsageError(f"--{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
+    return AnswerSettings(
+        model=run.model,
+        model_fingerprint=fingerprint(model),
+        glimpse=None if addon is None else name,
+        glimpse_fingerprint=None if addon is None else fingerprint(addon),
+        rule=rule,
+        dpi=run.dpi or default_dpi(run.model),
+        budget=read_pixel_budget(model, run.max_visual_tokens),
+        dtype=run.dtype,
+        seed=run.seed,
+        planned=run.prune == "auto",
+        drop_blank=run.drop_blank,
+    )
+
+
+def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[str, object]:
+    """What must not change in one output folder, flat, by the names a user knows."""
+    return {
+        "model": settings.model_fingerprint,
+        "glimpse": settings.glimpse_fingerprint,
+        "rule": None if settings.rule is None else asdict(settings.rule),
+        "drop_blank": settings.drop_blank,
+        "prune": "off" if settings.rule is None else "auto" if settings.planned else "glimpse",
+        "dpi": settings.dpi,
+        "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
+        "dtype": settings.dtype,
+        "seed": settings.seed,
+        **{f"question.{q.id}": [q.pages, q.identity()] for q in questions.questions},  # pages decide the units
+    }
+
+
+def reproduce_command(run: RunSettings) -> str:
+    """The command that reads one document again, with ``{input}`` in its place."""
+    default = RunSettings.model_fields
+    words = ["--questions", run.questions]
+    for name in (*_COMMAND_FLAGS, "seed"):
+        value = getattr(run, name)
+        if value != default[name].default:
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
+    return f"docpipe run --input {{input}} {fixed} --output reproduced"

@@ -1,0 +1,102 @@
+"""Ray Data as the engine: one row = one block = one bundle; render tasks, then actors that commit, then receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, receipt_of, render
+from jobs.run.resources import Resources
+from pipeline.errors import EngineError, ModelError
+from pipeline.pages.renderer import RenderLimits
+from pipeline.records import Bundle, Receipt
+from pipeline.units import CHUNK_PAGES, bundle_to_json
+
+if TYPE_CHECKING:
+    from pipeline.answering.bundle_answerer import BundleAnswerer
+
+_WINDOW = 50_000  # rows at a time; each costs the driver 2 ms before the first one runs
+_LEAST_PATIENCE_S = 1800.0
+_SLOW_PAGE_S = 600.0
+_MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
+
+
+def run_bundles(
+    bundles: Sequence[Bundle],
+    config: ActorConfig,
+    resources: Resources,
+    load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
+) -> Iterator[Receipt]:
+    """Work through bundles on the running Ray; a receipt for each that was committed.
+
+    A bundle that is lost yields no receipt and no exception: the caller compares planned with completed.
+
+    Args:
+        bundles: what to do.
+        config: of the actors.
+        resources: how many of what.
+        load: makes the object that does the work of an actor.
+
+    Raises:
+        ModelError: an actor cannot load its model.
+        EngineError: Ray gives up.
+    """
+    from ray.data.exceptions import ExecutionTimeoutError, SystemException
+    from ray.exceptions import RayError
+
+    for start in range(0, len(bundles), _WINDOW):
+        try:
+            for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
+                yield receipt_of(row)
+        except (RayError, SystemException, ExecutionTimeoutError) as error:
+            # Of an exception in an actor's __init__, Ray keeps the text only.
+            _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
+            if is_model_error:
+                raise ModelError(message.strip()) from error
+            reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray puts into one text
+            raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
+
+
+def _dataset(
+    bundles: Sequence[Bundle],
+    config: ActorConfig,
+    resources: Resources,
+    load: Callable[[ActorConfig], BundleAnswerer],
+) -> Any:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    context.execution_no_progress_timeout_s = _patience_s(config.deadline_s)
+    context.max_consecutive_actor_init_deaths = 3
+    context.actor_init_retry_on_errors = True
+    context.actor_init_max_retries = 1
+    rows = [{"bundle": bundle_to_json(bundle)} for bundle in bundles]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset = dataset.map_batches(
+        render,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_kwargs={
+            "settings": config.settings,
+            "limits": RenderLimits(memory_bytes=resources.render_memory_bytes),
+        },
+        num_cpus=resources.render_cpus,
+        memory=resources.render_memory_bytes,
+        compute=ray.data.TaskPoolStrategy(size=resources.renders),
+    )
+    return dataset.map_batches(
+        AnswerActor,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_constructor_kwargs={"config": config, "load": load},
+        compute=ray.data.ActorPoolStrategy(size=resources.actors, max_tasks_in_flight_per_actor=2),
+        num_cpus=resources.actor_cpus,
+        num_gpus=resources.actor_gpus or None,
+    )
+
+
+def _patience_s(deadline_s: float | None) -> float:
+    """Seconds without a finished bundle after which Ray gives up; a bundle of slow pages is no reason to."""
+    return max(_LEAST_PATIENCE_S, CHUNK_PAGES * (deadline_s or _SLOW_PAGE_S))

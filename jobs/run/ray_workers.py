@@ -1,0 +1,143 @@
+"""What runs inside Ray's processes: thin shells around objects of ``pipeline``. Only plain data crosses the border."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
+from pipeline.units import bundle_from_json, bundle_to_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.answering.bundle_answerer import BundleAnswerer
+
+EXIT_DEVICE = 87
+_META = [field.name for field in fields(PageImage) if field.name != "data"]
+_child: RenderChild | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorConfig:
+    """What an actor needs to know; builtins and plain data only.
+
+    Attributes:
+        settings: of the answers.
+        output: URI of the output folder.
+        command: what failed rows name as their reproduction.
+        device: torch device, already resolved.
+        attn: attention implementation, or ``auto``.
+        threads: torch CPU threads.
+        deadline_s: seconds a page may take; ``None`` lets the watchdog judge by the pages before.
+    """
+
+    settings: AnswerSettings
+    output: str
+    command: str
+    device: str
+    attn: str
+    threads: int
+    deadline_s: float | None
+
+
+def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> pa.Table:
+    """Render the pages of one bundle, in a child process that outlives the task."""
+    global _child
+    if _child is None or _child.limits != limits:
+        if _child is not None:
+            _child.close()
+        _child = RenderChild(limits)
+    return to_table(render_bundle(bundle_from_json(batch["bundle"][0].as_py()), _child, settings))
+
+
+def to_table(rendered: RenderedBundle) -> pa.Table:
+    """One row: the bundle, what is known of its pages, and their pixels."""
+    import pyarrow as pa
+
+    meta = {
+        "images": [{name: getattr(image, name) for name in _META} for image in rendered.images],
+        "failures": [asdict(failure) for failure in rendered.failures],
+        "sha256": rendered.sha256,
+    }
+    return pa.table(
+        {
+            "bundle": pa.array([bundle_to_json(rendered.bundle)], pa.large_string()),
+            "meta": pa.array([json.dumps(meta)], pa.large_string()),
+            "pixels": pa.array([[image.data for image in rendered.images]], pa.large_list(pa.large_binary())),
+        }
+    )
+
+
+def from_table(table: pa.Table) -> RenderedBundle:
+    """What :func:`to_table` made."""
+    meta: dict[str, Any] = json.loads(table["meta"][0].as_py())
+    pixels = table["pixels"][0].values
+    return RenderedBundle(
+        bundle=bundle_from_json(table["bundle"][0].as_py()),
+        images=tuple(PageImage(**image, data=pixels[i].as_py()) for i, image in enumerate(meta["images"])),
+        failures=tuple(PageFailure(**{**f, "failure": Failure(**f["failure"])}) for f in meta["failures"]),
+        sha256=meta["sha256"],
+    )
+
+
+def receipt_row(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as a row of plain columns."""
+    return {**asdict(receipt), "counts": json.dumps(receipt.counts)}
+
+
+def receipt_of(row: dict[str, Any]) -> Receipt:
+    """What :func:`receipt_row` made."""
+    return Receipt(**{**row, "counts": json.loads(row["counts"])})
+
+
+def load_answerer(config: ActorConfig) -> BundleAnswerer:
+    """Load the model and open the output folder.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    import torch
+
+    from pipeline.answering.bundle_answerer import BundleAnswerer
+    from pipeline.answering.page_answerer import Reader
+    from pipeline.output.attempts import Markers
+    from pipeline.output.folder import Folder
+    from pipeline.output.store import OutputStore
+
+    torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
+    settings = config.settings
+    reader = Reader.load(settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed)
+    reader.drop_blank = settings.drop_blank
+    folder = Folder(config.output)
+    return BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))
+
+
+class AnswerActor:
+    """Answers bundles and commits them; its output is one receipt a bundle.
+
+    Args:
+        config: of this run.
+        load: makes the object that does the work.
+    """
+
+    def __init__(self, config: ActorConfig, load: Callable[[ActorConfig], BundleAnswerer]) -> None:
+        from jobs.run.watchdog import Watchdog
+
+        self.answerer = load(config)
+        self.watchdog = Watchdog(self.answerer, config.deadline_s)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Answer and commit one bundle."""
+        import pyarrow as pa
+        import torch
+
+        try:
+            receipt = self.answerer.run(from_table(batch))
+        except torch.AcceleratorError:
+            os._exit(EXIT_DEVICE)  # a device that failed once fails for ever; the marker bounds the attempts
+        return pa.Table.from_pylist([receipt_row(receipt)])

@@ -1,0 +1,168 @@
+"""What ``run.json`` says of a run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from jobs import exit_codes
+from jobs.run.prepare import Work
+from jobs.run.resources import Resources
+from jobs.settings import RunSettings
+from pipeline.errors import DocpipeError
+from pipeline.output.totals import Totals
+from pipeline.records import Receipt
+from pipeline.units import planned_rows
+
+_PACKAGES = ("docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the engine did in one run.
+
+    Attributes:
+        resources: how it was set up; ``None`` if there was nothing to do.
+        passes: times it was given what was left.
+        bundles: that were committed.
+        retried: bundles of which an earlier attempt had died.
+        pages: that were worked on.
+        rows: that were committed.
+        busy_s: sum over the bundles, from the rendered pages to the commit.
+        model_s: sum over the bundles, while the model ran.
+        began_at_s: wall clock when the first bundle was begun, in seconds since the epoch; ``None`` without bundles.
+        ended_at_s: wall clock when the last was committed.
+        wall_s: from the first bundle given to the last receipt.
+        interrupted: by a signal.
+        error: what ended it, if it did not just finish.
+    """
+
+    resources: Resources | None = None
+    passes: int = 0
+    bundles: int = 0
+    retried: int = 0
+    pages: int = 0
+    rows: int = 0
+    busy_s: float = 0.0
+    model_s: float = 0.0
+    began_at_s: float | None = None
+    ended_at_s: float | None = None
+    wall_s: float = 0.0
+    interrupted: bool = False
+    error: DocpipeError | None = field(default=None)
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one receipt in."""
+        self.bundles += 1
+        self.retried += receipt.attempt > 1
+        self.pages += receipt.pages
+        self.rows += sum(receipt.counts.values())
+        self.busy_s += receipt.busy_ms / 1e3
+        self.model_s += receipt.model_ms / 1e3
+        self.began_at_s = min(receipt.began_at_s, receipt.began_at_s if self.began_at_s is None else self.began_at_s)
+        self.ended_at_s = max(receipt.ended_at_s, receipt.ended_at_s if self.ended_at_s is None else self.ended_at_s)
+
+
+def make_report(
+    run: RunSettings,
+    work: Work,
+    statuses: Mapping[str, int],
+    totals: Totals,
+    outcome: Outcome,
+    started: datetime,
+    wall_s: float,
+) -> dict[str, Any]:
+    """The content of ``run.json``; ``counts.planned`` is the sum over the statuses.
+
+    Args:
+        run: the settings.
+        work: the whole plan, what earlier runs did included.
+        statuses: committed rows of the plan, by status.
+        totals: over the same rows.
+        outcome: of this run alone.
+        started: when it was started.
+        wall_s: how long it took.
+    """
+    planned = planned_rows(work.units)
+    counts = dict(statuses)
+    # Rows without a result yet: an interrupted run, or one whose engine failed.
+    counts["skipped"] += planned - sum(counts.values())
+    failed_share = counts["failed"] / planned if planned else 0.0
+    return {
+        "settings": run.model_dump(mode="json"),
+        "answer_settings": asdict(work.settings),
+        "versions": _versions(),
+        "documents": len(work.documents),
+        "pages": sum(count.pages or 0 for count in work.counts.values()),
+        "units": len(work.units),
+        "counts": {"planned": planned, **counts},
+        "failed_share": failed_share,
+        "totals": asdict(totals),
+        "this_run": _this_run(outcome),
+        "interrupted": outcome.interrupted,
+        "error": None if outcome.error is None else str(outcome.error),
+        "exit_code": _exit_code(outcome, failed_share > run.max_failed_share),
+        "started_at": started.isoformat(timespec="seconds"),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_s": wall_s,
+    }
+
+
+def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:
+    """The share of the time that the models ran, while bundles were worked on; in 0..1.
+
+    Args:
+        model_s: that they ran, over all actors.
+        began_at_s: wall clock when the first bundle was begun; ``None`` if there was none.
+        ended_at_s: wall clock when the last was committed.
+        actors: processes that hold a model.
+
+    Returns:
+        ``None`` where no model ran, or the clocks of the machines are too far apart to tell.
+    """
+    if began_at_s is None or ended_at_s is None or model_s <= 0:
+        return None
+    available_s = (ended_at_s - began_at_s) * actors
+    return min(1.0, model_s / available_s) if available_s > 0 else None
+
+
+def _this_run(outcome: Outcome) -> dict[str, Any]:
+    wall = outcome.wall_s if outcome.bundles else 0.0
+    began, ended = outcome.began_at_s, outcome.ended_at_s
+    actors = outcome.resources.actors if outcome.resources is not None else 0
+    return {
+        "passes": outcome.passes,
+        "bundles": outcome.bundles,
+        "retried_bundles": outcome.retried,
+        "pages": outcome.pages,
+        "rows": outcome.rows,
+        "engine_wall_s": outcome.wall_s if outcome.passes else None,
+        "answering_s": None if began is None or ended is None else ended - began,
+        "pages_per_s": outcome.pages / wall if wall else None,
+        "rows_per_s": outcome.rows / wall if wall else None,
+        "busy_share": outcome.busy_s / (wall * actors) if wall and actors else None,
+        "model_busy_share": model_busy_share(outcome.model_s, began, ended, actors),
+        "resources": asdict(outcome.resources) if outcome.resources is not None else None,
+    }
+
+
+def _exit_code(outcome: Outcome, too_many_failed: bool) -> int:
+    if outcome.interrupted:
+        return exit_codes.INTERRUPTED
+    if outcome.error is not None:
+        return exit_codes.exit_code(outcome.error)
+    return exit_codes.TOO_MANY_FAILED if too_many_failed else exit_codes.DONE
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

@@ -1,0 +1,127 @@
+"""``docpipe train glimpse``: stage 1 of GlimpsePrune for any supported base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.training.fit import CHECKPOINT, fit
+from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
+from pipeline.datasets.load import load_examples
+from pipeline.families.qwen_vl_size import read_pixel_budget
+
+if TYPE_CHECKING:
+    from glimpseprune.methods.glimpse.module import Glimpse
+    from pipeline.answering.page_answerer import Reader
+    from pipeline.datasets.training_examples import GlimpseTask
+
+
+class GlimpseSettings(BaseModel):
+    """Everything ``docpipe train glimpse`` can be told. The defaults are the published recipe (20,000 questions)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    images: str | None = None
+    model: str = "nano"
+    glimpse: str | None = None  # to start from
+    reduce_layer: int | None = Field(default=None, ge=0)
+    questions: int = Field(default=20_000, ge=1)
+    batch: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    kl: float = Field(default=0.0, ge=0)
+    language: float = Field(default=1.0, ge=0)
+    localisation: float = Field(default=1.0, ge=0)
+    retention: float = Field(default=0.0, ge=0)
+    margin: float = Field(default=0.0, ge=0)
+    drop_blank: float = Field(default=0.0, ge=0, le=1)
+    rate: float = Field(default=1e-4, gt=0)
+    warm_up: float = Field(default=0.1, ge=0, le=1)
+    dpi: int | None = Field(default=None, ge=18, le=1200)
+    max_visual_tokens: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+
+def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callable[[str], Any]) -> None:
+    """Train, or go on training, and write the add-on to ``out``.
+
+    Raises:
+        UsageError: data or names are not what they have to be.
+        EngineError: a worker failed.
+        ModelError: the base cannot be loaded.
+    """
+    load_examples(settings.data, settings.images)  # a mistake there is told before anything is started
+    resolve_model(settings.model)
+    work = out / "training"
+    told = _from_anywhere(settings)
+    fit(make_task, told, work, gpu, show)
+
+    from glimpseprune import save_addon
+    from glimpseprune.training.trainer import load_checkpoint
+
+    task = make_task(told, 1, "cpu")
+    load_checkpoint(work / CHECKPOINT, task)
+    save_addon(task.module, out)
+
+
+def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
+    """The settings with folders and files by their absolute paths: a worker of Ray Train runs in another folder."""
+    told = settings.model_dump()
+    for name in ("data", "images", "model", "glimpse"):
+        given = told[name]
+        if given not in (None, NANO) and Path(given).expanduser().exists():
+            told[name] = str(Path(given).expanduser().absolute())
+    return told
+
+
+def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTask:
+    """The task, in a worker."""
+    import torch
+
+    from glimpseprune.training.stage1 import LossWeights
+    from pipeline.answering.page_answerer import Reader
+    from pipeline.datasets.page_images import PageImages
+    from pipeline.datasets.training_examples import GlimpseTask
+    from pipeline.pages.renderer import RenderChild
+
+    chosen = GlimpseSettings.model_validate(settings)
+    # Flash attention takes no bias, and the gates are one.
+    reader = Reader.load(chosen.model, None, device, "auto", "sdpa", chosen.seed)
+    torch.manual_seed(chosen.seed)
+    glimpse = _start(reader, chosen)
+    budget = read_pixel_budget(resolve_model(chosen.model), chosen.max_visual_tokens)
+    images = PageImages(RenderChild(), chosen.dpi or default_dpi(chosen.model), budget)
+    return GlimpseTask(
+        reader.model,
+        glimpse,
+        reader.processor,
+        images,
+        load_examples(chosen.data, chosen.images),
+        steps=-(-chosen.questions // (chosen.batch * chosen.accumulate * workers)),
+        parts=chosen.accumulate,
+        questions=chosen.batch,
+        weights=LossWeights(chosen.kl, chosen.language, chosen.localisation, chosen.retention),
+        margin=chosen.margin,
+        drop_blank=chosen.drop_blank,
+        rate=chosen.rate,
+        warm_up=chosen.warm_up,
+        seed=chosen.seed,
+        workers=workers,
+    )
+
+
+def _start(reader: Reader, settings: GlimpseSettings) -> Glimpse:
+    """The add-on to begin with: a fresh one, or one that is there."""
+    from glimpseprune import new_glimpse
+    from glimpseprune.methods.glimpse.addon import load_addon
+    from glimpseprune.model import addon_folder
+    from pipeline.answering.checkpoints import check_fit
+
+    if settings.glimpse is None:
+        return new_glimpse(reader.model, settings.reduce_layer)
+    folder = addon_folder(resolve_addon(settings.glimpse))
+    check_fit(resolve_model(settings.model), folder)
+    return load_addon(folder).to(reader.model.backbone.device)

@@ -1,0 +1,40 @@
+"""``docpipe train nano``: the embedded model, from random weights to a checkpoint folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.training.fit import CHECKPOINT, fit
+
+if TYPE_CHECKING:
+    from pipeline.nano.training.task import NanoTask
+
+
+def make_task(settings: dict[str, Any], workers: int, device: str) -> NanoTask:
+    """The task, in a worker."""
+    import torch
+
+    from pipeline.nano.training.task import NanoTask
+
+    return NanoTask(settings["seed"], torch.device(device))
+
+
+def train_nano(out: Path, seed: int, gpu: bool, show: Callable[[str], Any]) -> Path:
+    """Train, or go on training, and write the checkpoint folder; its path.
+
+    Raises:
+        EngineError: a worker failed.
+    """
+    fit(make_task, {"seed": seed}, out, gpu, show)
+    import torch
+
+    from glimpseprune.training.trainer import load_checkpoint
+    from pipeline.nano.training.export import export
+    from pipeline.nano.training.task import NanoTask
+
+    task = NanoTask(seed, torch.device("cpu"), compiled=False)
+    load_checkpoint(out / CHECKPOINT, task)
+    export(task.module.model, out / "base")
+    return out / "base"

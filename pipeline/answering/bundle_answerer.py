@@ -1,0 +1,240 @@
+"""Bundles in, committed rows out: the object a loop or an actor calls. It knows no engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+
+from pipeline.answering.evidence import evidence_boxes
+from pipeline.answering.look_ahead import look_ahead
+from pipeline.answering.page_answerer import ModelAnswer, PreparedPage, Reader
+from pipeline.errors import PageError
+from pipeline.output.attempts import Attempt, Markers
+from pipeline.output.store import OutputStore
+from pipeline.pages.renderer import decode_image
+from pipeline.records import (
+    STATUSES,
+    Ask,
+    Bundle,
+    BundleResult,
+    Failure,
+    PageAnswer,
+    PageImage,
+    PageReport,
+    Receipt,
+    RenderedBundle,
+    Status,
+    Unit,
+)
+
+NOT_ANSWERABLE = frozenset({"n/a", "na", "not answerable", "unanswerable", "not available"})
+
+
+class BundleAnswerer:
+    """Answers every question of a bundle, commits the bundle as one file and gives a receipt.
+
+    A page that cannot be answered is a failed row. An exception that is not a :class:`PageError` is not caught: the
+    marker it leaves behind makes the next attempt look closer.
+
+    Args:
+        reader: the loaded model.
+        store: where bundles are committed.
+        markers: evidence of bundles in flight, for attempts after a crash.
+
+    Attributes:
+        page_started_at: ``time.monotonic()`` when the model turned to the current page, ``None`` between pages; for a
+            watchdog. What is made ready ahead does not count.
+    """
+
+    def __init__(self, reader: Reader, store: OutputStore, markers: Markers) -> None:
+        self.reader = reader
+        self.store = store
+        self.markers = markers
+        self.page_started_at: float | None = None
+
+    def run(self, rendered: RenderedBundle) -> Receipt:
+        """Answer and commit one bundle."""
+        began_at_s, started, model_ms = time.time(), time.perf_counter(), self.reader.model_ms
+        bundle = rendered.bundle
+        attempt = self.markers.begin(bundle.bundle_id)
+        answers: list[PageAnswer] = []
+        pages: list[PageReport] = []
+        for mine, report in self._pages(rendered, attempt):
+            answers.extend(mine)
+            pages.append(report)
+        if attempt.number > 1:
+            self.markers.between_pages(bundle.bundle_id, attempt)
+        for failed in rendered.failures:
+            answers.extend(_failed(bundle, failed.document_id, failed.page, failed.failure))
+        for document_id, failure in bundle.failures.items():
+            answers.extend(_failed(bundle, document_id, None, failure))
+        self.store.commit(BundleResult(bundle, tuple(answers), tuple(pages), rendered.sha256))
+        self.markers.done(bundle.bundle_id)
+        return Receipt(
+            bundle_id=bundle.bundle_id,
+            pages=len(rendered.images) + len(rendered.failures),
+            counts={status: sum(a.status == status for a in answers) for status in STATUSES},
+            busy_ms=(time.perf_counter() - started) * 1e3,
+            model_ms=self.reader.model_ms - model_ms,
+            began_at_s=began_at_s,
+            ended_at_s=time.time(),
+            attempt=attempt.number,
+        )
+
+    def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Iterator[tuple[list[PageAnswer], PageReport]]:
+        """The rows of each page, in the order of the pages.
+
+        The first time, questions of several pages decode together. After a crash the pages go one by one, so that the
+        one that does it is known.
+        """
+        if attempt.number > 1:
+            for image in rendered.images:
+                yield self._page_alone(rendered.bundle, image, attempt)
+            return
+        found: dict[int, tuple[list[PageAnswer], PageReport]] = {}
+        try:
+            for number, answers in self.reader.answer_pages(self._begun(rendered)):
+                found[number] = _rows(rendered.bundle, rendered.images[number], answers, attempt)
+                self.page_started_at = time.monotonic()  # of the next, or of what is left in the pool
+        finally:
+            self.page_started_at = None
+        yield from (found[number] for number in range(len(rendered.images)))
+
+    def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
+        """Each page when it is the model's turn; the one after it is made ready meanwhile."""
+        with closing(look_ahead(rendered.images, partial(self._prepare, rendered.bundle))) as pages:
+            for number, page in enumerate(pages):
+                self.page_started_at = time.monotonic()
+                _reset_peak_memory()
+                yield number, page.result
+
+    def _prepare(self, bundle: Bundle, image: PageImage) -> PreparedPage:
+        return self.reader.prepare(decode_image(image), bundle.asks_of(image.document_id, image.page))
+
+    def _page_alone(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
+        if (image.document_id, image.page) in attempt.crashed:
+            failure = Failure(
+                "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
+            )
+            return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
+        self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
+        self.page_started_at = time.monotonic()
+        _reset_peak_memory()
+        try:
+            ((_, found),) = self.reader.answer_pages([(0, partial(self._prepare, bundle, image))])
+        finally:
+            self.page_started_at = None
+        return _rows(bundle, image, found, attempt)
+
+
+def _rows(
+    bundle: Bundle, image: PageImage, found: list[ModelAnswer] | PageError, attempt: Attempt
+) -> tuple[list[PageAnswer], PageReport]:
+    """A row for every question of a page, answered or failed."""
+    if isinstance(found, PageError):
+        failure = Failure(found.stage, found.error_type, found.message, attempt.number)
+        return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
+    units = _units_by_question(bundle, image.document_id, image.page)
+    asks = bundle.asks_of(image.document_id, image.page)
+    rows = [_row(image, units[ask.question_id], ask, answer) for ask, answer in zip(asks, found, strict=True)]
+    return rows, _measured(_report(image), found)
+
+
+def _units_by_question(bundle: Bundle, document_id: str, page: int) -> dict[str, Unit]:
+    return {u.question_id: u for u in bundle.units if u.document_id == document_id and page in u.pages}
+
+
+def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure) -> Iterator[PageAnswer]:
+    """A failed row for every question that was asked of a page, or of a document that cannot be opened (``None``)."""
+    for unit in bundle.units:
+        if unit.document_id == document_id and (page in unit.pages if page is not None else not unit.pages):
+            yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
+
+
+def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
+    stats, plan = answer.stats, answer.plan
+    evidence = None
+    if answer.keep is not None and answer.scores is not None:
+        least = -math.inf if ask.rule is None else ask.rule.threshold_logit
+        size = image.width_pt, image.height_pt
+        evidence = evidence_boxes(answer.keep, answer.scores, *answer.grid, *size, least=least)
+    return PageAnswer(
+        document_id=image.document_id,
+        page=image.page,
+        question_id=unit.question_id,
+        unit_id=unit.unit_id,
+        status=status_of(answer),
+        answer=answer.text,
+        confidence=answer.confidence,
+        finish_reason=answer.finish_reason,
+        evidence=evidence,
+        visual_tokens=stats.visual_tokens,
+        kept_tokens=stats.kept_tokens,
+        retention=stats.retention,
+        floor_hit=stats.floor_hit,
+        cap_hit=stats.cap_hit,
+        kv_tokens_full=stats.kv_tokens_full,
+        kv_tokens_kept=stats.kv_tokens_kept,
+        kv_bytes_full=stats.kv_bytes_full,
+        kv_bytes_kept=stats.kv_bytes_kept,
+        prefill_ms=stats.prefill_ms,
+        decode_ms=stats.decode_ms,
+        new_tokens=answer.new_tokens,
+        plan=None if plan is None else plan.choice,
+        plan_tflops_glimpse=None if plan is None else plan.tflops_glimpse,
+        plan_tflops_dense=None if plan is None else plan.tflops_dense,
+    )
+
+
+def status_of(answer: ModelAnswer) -> Status:
+    """Whether an answer can be used as it is.
+
+    ``needs_review``: it was cut off or is empty, or nothing on the page scored above the threshold, so that the
+    model answered from tokens it had not asked for.
+    """
+    if answer.text.lower().rstrip(".") in NOT_ANSWERABLE:
+        return "not_answerable"
+    if answer.finish_reason == "length" or answer.stats.floor_hit or not answer.text:
+        return "needs_review"
+    return "answered"
+
+
+def _report(image: PageImage) -> PageReport:
+    names = {field.name for field in dataclasses.fields(PageReport)}
+    return PageReport(**{f.name: getattr(image, f.name) for f in dataclasses.fields(PageImage) if f.name in names})
+
+
+def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
+    retentions = [a.stats.retention for a in answers if a.stats.retention is not None]
+    vision = [a.stats.vision_ms for a in answers if a.stats.vision_ms is not None]
+    prefix = [a.stats.prefix_ms for a in answers if a.stats.prefix_ms is not None]
+    return dataclasses.replace(
+        report,
+        vision_ms=sum(vision) if vision else None,
+        prefix_ms=sum(prefix) if prefix else None,
+        retention_mean=statistics.fmean(retentions) if retentions else None,
+        retention_min=min(retentions, default=None),
+        retention_max=max(retentions, default=None),
+        peak_memory_bytes=_peak_memory_bytes(),
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _reset_peak_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_memory_bytes() -> int | None:
+    """Most device memory allocated since the page began; ``None`` without a device."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

@@ -1,0 +1,134 @@
+"""Models and add-ons by name: where their files are, and a fingerprint that changes when they do. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from glimpseprune.errors import AddonError
+from glimpseprune.methods.glimpse.addon_config import BaseShape, read_addon_config
+from glimpseprune.rule import KeepRule
+from pipeline.errors import ModelError, UsageError
+
+NANO = "nano"
+_EMBEDDED = Path(__file__).parents[1] / NANO
+_SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
+_WHOLE_BYTES = 64 << 20  # files up to this size go into the fingerprint whole, larger ones by samples
+_SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
+
+
+def resolve_model(name: str) -> Path:
+    """The local folder with a model's configuration and processor; of a hub id, only its small files are fetched.
+
+    Raises:
+        UsageError: neither ``nano``, nor a folder with a ``config.json``, nor a hub id that can be reached.
+    """
+    if name == NANO:
+        return _embedded("base")
+    return _folder_or_hub(name, "--model", _SMALL_FILES)
+
+
+def resolve_addon(name: str) -> Path:
+    """The local folder of a whole add-on.
+
+    Raises:
+        UsageError: neither ``nano``, nor a folder, nor a hub id that can be reached.
+    """
+    if name == NANO:
+        return _embedded("glimpse")
+    return _folder_or_hub(name, "--glimpse", [*_SMALL_FILES, "*.pt", "*.safetensors"])
+
+
+def default_addon(model: str) -> str | None:
+    """The add-on that comes with a model: the embedded one with the embedded model, none with any other."""
+    return NANO if model == NANO else None
+
+
+def default_dpi(model: str) -> int:
+    """The resolution pages are rendered at unless told otherwise; the embedded model was trained at 144."""
+    return 144 if model == NANO else 200
+
+
+def addon_rule(folder: Path) -> KeepRule:
+    """The rule an add-on came with.
+
+    Raises:
+        ModelError: the add-on's configuration is unreadable; the field is named.
+    """
+    try:
+        return read_addon_config(folder).rule
+    except AddonError as error:
+        raise ModelError(str(error)) from error
+
+
+def fingerprint(folder: Path) -> str:
+    """Sixteen hex digits, or a hub commit, that change when the content of a checkpoint folder does.
+
+    A snapshot of the hub is named by its commit already. Of a weight file larger than 64 MiB, its size and evenly
+    spaced samples count: any retraining changes them, and a 15 GB model is not read twice.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.name
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_BYTES:
+                digest.update(file.read())
+                continue
+            for i in range(_SAMPLES):
+                file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def _embedded(part: str) -> Path:
+    folder = _EMBEDDED / part
+    if not folder.is_dir():
+        raise UsageError(
+            "this build of docpipe has no embedded model 'nano'; name one, such as "
+            "--model Qwen/Qwen2.5-VL-7B-Instruct --glimpse ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct, "
+            "or a local folder"
+        )
+    return folder
+
+
+def _folder_or_hub(name: str, flag: str, patterns: list[str]) -> Path:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise UsageError(
+            f"{flag} {name}: no such folder, and no hub repository of that name can be reached "
+            f"({type(error).__name__}); check the spelling and the network, or download it and name the folder"
+        ) from error
+
+
+def check_fit(model: Path, addon: Path) -> None:
+    """Refuse an add-on of another base, from the two configurations alone.
+
+    Raises:
+        ModelError: naming the field that differs, or that cannot be read.
+    """
+    raw = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    text, vision = raw.get("text_config", raw), raw.get("vision_config", {})
+    try:
+        shape = BaseShape(
+            hidden_size=text["hidden_size"],
+            num_hidden_layers=text["num_hidden_layers"],
+            num_attention_heads=text["num_attention_heads"],
+            vision_hidden_size=vision["hidden_size"],
+            vision_depth=vision["depth"],
+        )
+        read_addon_config(addon).check_base(shape)
+    except KeyError as error:
+        raise ModelError(f"{model}/config.json has no field {error}") from error
+    except AddonError as error:
+        raise ModelError(str(error)) from error

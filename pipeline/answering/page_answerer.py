@@ -1,0 +1,308 @@
+"""One loaded model that answers questions about page images."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from huggingface_hub import snapshot_download
+from torch import Tensor
+
+import glimpseprune as gp
+from glimpseprune.cost.prune_or_not import PagePlan, plan_questions
+from glimpseprune.errors import InputError
+from glimpseprune.generation import Keep
+from glimpseprune.stats import now_ms
+from pipeline.answering.cache_memory import CacheMemory
+from pipeline.answering.checkpoints import NANO, resolve_addon, resolve_model
+from pipeline.errors import ModelError, PageError
+from pipeline.families.qwen_vl_input import PreparedImage, Processor
+from pipeline.records import Ask, Image
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What the model said to one question, and what it looked at.
+
+    Attributes:
+        text: the answer without special tokens.
+        finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
+        confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
+        new_tokens: tokens generated, the end of sequence included.
+        stats: figures of the pruning.
+        keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
+        scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
+        grid: rows and columns of visual tokens, N = rows * columns.
+        plan: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
+    """
+
+    text: str
+    finish_reason: str
+    confidence: float
+    new_tokens: int
+    stats: gp.PruneStats
+    keep: npt.NDArray[np.bool_] | None
+    scores: npt.NDArray[np.float32] | None
+    grid: tuple[int, int]
+    plan: PagePlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPage:
+    """A page and its questions in host memory, ready for the model.
+
+    Attributes:
+        asks: the questions.
+        image: the page.
+        prompts: token ids ``[T]`` of each question.
+        visible: visual tokens that the model is to see, bool ``[N]``; ``None``: all.
+    """
+
+    asks: tuple[Ask, ...]
+    image: PreparedImage
+    prompts: list[Tensor]
+    visible: Tensor | None = None
+
+
+class Reader:
+    """A model with its processor.
+
+    Args:
+        model: from :func:`glimpseprune.load`.
+        processor: of the same checkpoint.
+        share: run what the questions of a page have in common once.
+
+    Attributes:
+        drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
+        memory: tells whether the caches of unfinished answers leave room to begin another page.
+        model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
+            way to them.
+    """
+
+    def __init__(self, model: gp.GlimpseModel, processor: Processor, share: bool = True) -> None:
+        self.model = model
+        self.processor = processor
+        self.share = share
+        self.drop_blank = False
+        self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
+        self.model_ms = 0.0
+
+    @classmethod
+    def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> Reader:
+        """Load model, add-on and processor by name: ``nano``, folders or hub ids.
+
+        Raises:
+            ModelError: something is missing, does not fit or cannot be read.
+            UsageError: a name stands for nothing.
+        """
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        folder = resolve_model(model)
+        addon = None if glimpse is None else resolve_addon(glimpse)
+        local = model == NANO or Path(model).expanduser().is_dir()
+        try:
+            whole = folder if local else Path(snapshot_download(model))
+            loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
+            return cls(loaded, Processor(whole))
+        except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{model} cannot be loaded: {error}") from error
+
+    def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
+        """What a page image ``[height, width, 3]`` and its questions need before the model begins.
+
+        Nothing of it touches the model or its device, so that it may run in a thread beside them.
+        """
+        image = self.processor.prepare(page)
+        prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
+        visible = self.processor.visible(page, image) if self.drop_blank else None
+        return PreparedPage(tuple(asks), image, prompts, visible)
+
+    def answer_page(
+        self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
+    ) -> list[ModelAnswer]:
+        """Answer several questions about one page image ``[height, width, 3]``, in their order.
+
+        Args:
+            page: the pixels.
+            asks: the questions.
+            keep: for each question the visual tokens to keep, bool ``[N]``, instead of what its rule would choose.
+
+        Raises:
+            PageError: one question alone does not fit into the device's memory.
+        """
+        pool = self._pool()
+        opened = self._open(self.prepare(page, asks), keep, pool)
+        with self._timed():
+            opened.enter(pool, 0)
+            pool.run()
+        return opened.answers(self, pool, 0)
+
+    def answer_pages(
+        self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
+    ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
+        """Answer the questions of many pages, decoding those of several pages together.
+
+        Args:
+            pages: a key of its own for each page, and what gives the page as :meth:`prepare` made it, or raises why it
+                could not; taken one by one, when there is room.
+
+        Yields:
+            Each key with the answers, or with why there are none; pages that are done early come early.
+        """
+        pool = self._pool()
+        waiting: dict[Key, _OpenPage] = {}
+        for key, prepared in pages:
+            try:
+                opened = self._open(prepared(), None, pool)
+            except (PageError, InputError) as error:
+                yield key, error if isinstance(error, PageError) else PageError("infer", "InputError", str(error))
+                continue
+            waiting[key] = opened
+            with self._timed():
+                opened.enter(pool, key)
+                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes)):
+                    pool.step()
+            yield from self._done(waiting, pool)
+        while waiting:
+            with self._timed():
+                pool.step()
+            yield from self._done(waiting, pool)
+
+    def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
+        """Take the pages out whose questions are all answered."""
+        for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
+            yield key, waiting.pop(key).answers(self, pool, key)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Add the time of what is done inside to ``model_ms``."""
+        start = now_ms(self.model.backbone.device)
+        try:
+            yield
+        finally:
+            # Not ``now_ms``: the model's calls end when the device is done, and a device that failed cannot be asked.
+            self.model_ms += time.perf_counter() * 1e3 - start
+
+    def _pool(self) -> gp.DecodePool:
+        model = self.model
+        return gp.DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty, self.memory.ran_out)
+
+    def visual_grid(self, page: Image) -> tuple[int, int]:
+        """Rows and columns of visual tokens that a page image has."""
+        return self._token_grid(self.processor.prepare(page))
+
+    def _token_grid(self, image: PreparedImage) -> tuple[int, int]:
+        merge = self.processor.merge_size
+        return image.grid[0] // merge, image.grid[1] // merge
+
+    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> _OpenPage:
+        asks, prompts = page.asks, page.prompts
+        rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
+        limits = [ask.max_new_tokens for ask in asks]
+        plan = self._plan(page) if keep is None else None
+        if plan is not None and plan.choice == "dense":
+            rules = [None if ask.planned else ask.rule for ask in asks]
+        with self._timed():
+            sequences, stats = self._prefill(prompts, rules, limits, page, pool)
+        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), plan)
+
+    def _plan(self, page: PreparedPage) -> PagePlan | None:
+        """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
+        left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.planned and ask.rule is not None]
+        if not left:
+            return None
+        limits = [page.asks[i].max_new_tokens for i, _ in left]
+        prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
+        return plan_questions(self.model, prompts, [rule for _, rule in left], limits, self.share)
+
+    def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
+        """The prompt with as many image tokens as the language model sees."""
+        if page.visible is None:
+            return prompt
+        first = int((prompt == self.processor.image_token_id).nonzero()[0])
+        return torch.cat([prompt[:first], prompt[first + int((~page.visible).sum()) :]])
+
+    def _prefill(
+        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], page: PreparedPage, pool: gp.DecodePool
+    ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
+        """All questions of a page at once.
+
+        When memory runs out, what else is in the pool is answered first, and then one half goes after the other.
+        """
+        try:
+            with self.memory.prefill():
+                pixels = self.processor.patches(page.image, self.model.backbone.device)
+                grid = page.image.grid
+                return gp.prefill_page(self.model, prompts, pixels, grid, rules, limits, self.share, page.visible)
+        except torch.OutOfMemoryError as error:
+            if len(prompts) == 1 and not len(pool):
+                rows, columns = self._token_grid(page.image)
+                raise PageError(
+                    "infer",
+                    "OutOfMemory",
+                    f"one question on {rows * columns} visual tokens does not fit into the device's memory; "
+                    "lower --dpi or --max-visual-tokens",
+                ) from error
+        # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+        alone = not len(pool)
+        pool.run()
+        torch.cuda.empty_cache()
+        if not alone:
+            return self._prefill(prompts, rules, limits, page, pool)
+        half = len(prompts) // 2
+        first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
+        second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
+        return first[0] + second[0], first[1] + second[1]
+
+
+@dataclass(slots=True)
+class _OpenPage:
+    """A page whose questions are prefilled and not all answered."""
+
+    asks: tuple[Ask, ...]
+    prompts: list[Tensor]
+    sequences: list[gp.Prefilled]
+    stats: list[gp.PruneStats]
+    grid: tuple[int, int]
+    plan: PagePlan | None
+
+    def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
+        """Put every question into the pool."""
+        for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
+            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
+
+    def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
+        """Whether the pool has all answers."""
+        return all((key, i) in pool.done for i in range(len(self.asks)))
+
+    def answers(self, reader: Reader, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
+        """Take the answers out of the pool."""
+        return [self._answer(reader, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
+
+    def _answer(self, reader: Reader, decoded: gp.Decoded, i: int) -> ModelAnswer:
+        sequence, stats = self.sequences[i], self.stats[i]
+        stats.decode_ms = decoded.decode_ms
+        scored = sequence.scores is not None
+        return ModelAnswer(
+            text=reader.processor.text(torch.tensor(decoded.tokens)),
+            finish_reason="stop" if decoded.tokens[-1] in reader.model.eos_token_ids else "length",
+            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
+            new_tokens=len(decoded.tokens),
+            stats=stats,
+            keep=sequence.keep.cpu().numpy() if scored else None,
+            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
+            grid=self.grid,
+            plan=self.plan if self.asks[i].planned else None,
+        )

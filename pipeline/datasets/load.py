@@ -1,0 +1,153 @@
+"""Data sets on disk: our samples, the Visual-CoT layout, the DocVQA layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image as PilImage
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.datasets.example import Example, Region
+from pipeline.errors import UsageError
+from pipeline.samples.questions import ABSENT
+
+_Row = TypeVar("_Row")
+TRUTH = "truth.jsonl"
+
+
+class _Lenient(BaseModel):
+    """Fields we do not use are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _SampleQuestion(_Lenient):
+    key: str
+    text: str
+    answer: str
+    box: dict[str, float] | None
+
+
+class _SampleRow(_Lenient):
+    document: str
+    width_pt: float = Field(gt=0)
+    height_pt: float = Field(gt=0)
+    questions: list[_SampleQuestion]
+
+
+class _CotRow(_Lenient):
+    question: str
+    answer: str
+    image: str
+    dataset: str | None = None
+    bboxs: list[list[float]] = []
+    possible_answers: list[str] = []
+    width: float | None = None
+    height: float | None = None
+
+
+class _DocVqaRow(_Lenient):
+    question: str
+    image: str
+    answers: list[str] = Field(min_length=1)
+    questionId: int | str
+
+
+def load_examples(data: str | Path, images: str | Path | None = None) -> list[Example]:
+    """Read a data set; what it is, its name says.
+
+    Args:
+        data: a folder that ``docpipe samples`` made; a ``.jsonl`` file in the layout of Visual-CoT's metadata
+            (question, answer, image, dataset, bboxs in pixels); or a ``.json`` file in the layout of DocVQA
+            (``data``: question, image, answers, questionId).
+        images: where the images of the latter two are, by default the file's own folder. Visual-CoT images are looked
+            for there under ``cot/<dataset>/``, ``<dataset>/`` and without a folder.
+
+    Raises:
+        UsageError: nothing is there, an entry is not as described (file and line are named), or an image is missing.
+    """
+    path = Path(data).expanduser()
+    folder = Path(images).expanduser() if images is not None else path.parent
+    if path.is_dir() and (path / TRUTH).is_file():
+        return list(_samples(path))
+    if path.suffix == ".jsonl" and path.is_file():
+        return list(_visual_cot(path, folder))
+    if path.suffix == ".json" and path.is_file():
+        return list(_docvqa(path, folder))
+    raise UsageError(
+        f"--data {data}: expected a folder made by `docpipe samples` (with {TRUTH}), a .jsonl file in the layout of "
+        "Visual-CoT, or a .json file in the layout of DocVQA"
+    )
+
+
+def _samples(folder: Path) -> Iterator[Example]:
+    for row in _lines(folder / TRUTH, _SampleRow.model_validate):
+        for question in row.questions:
+            box = question.box
+            region = None
+            if box is not None:
+                region = Region(
+                    box["x0"] / row.width_pt,
+                    box["y0"] / row.height_pt,
+                    box["x1"] / row.width_pt,
+                    box["y1"] / row.height_pt,
+                )
+            yield Example(
+                document=folder / "pdfs" / row.document,
+                page=1,
+                question_id=question.key,
+                question=question.text,
+                answers=(question.answer,),
+                regions=() if region is None else (region,),
+                answerable=question.answer != ABSENT,
+            )
+
+
+def _visual_cot(path: Path, folder: Path) -> Iterator[Example]:
+    for number, row in enumerate(_lines(path, _CotRow.model_validate)):
+        subfolders = ("",) if row.dataset is None else (f"cot/{row.dataset}", row.dataset, "")
+        found = [folder / sub / row.image for sub in subfolders if (folder / sub / row.image).is_file()]
+        if not found:
+            raise UsageError(
+                f"{path}: image {row.image} is neither in {folder} nor below it; name its folder: --images"
+            )
+        width, height = row.width, row.height
+        if width is None or height is None:
+            with PilImage.open(found[0]) as image:
+                width, height = image.size
+        if any(len(box) != 4 for box in row.bboxs):
+            raise UsageError(f"{path}: line {number + 1}: bboxs: expected boxes of four numbers, found {row.bboxs}")
+        yield Example(
+            document=found[0],
+            page=1,
+            question_id=str(number),
+            question=row.question,
+            answers=(row.answer, *(a for a in row.possible_answers if a != row.answer)),
+            regions=tuple(Region(b[0] / width, b[1] / height, b[2] / width, b[3] / height) for b in row.bboxs),
+        )
+
+
+def _docvqa(path: Path, folder: Path) -> Iterator[Example]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        rows = [_DocVqaRow.model_validate(row) for row in raw["data"]]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise UsageError(f"{path}: expected the layout of DocVQA, an object with a list `data`: {error}") from error
+    for row in rows:
+        if not (folder / row.image).is_file():
+            raise UsageError(f"{path}: image {row.image} is not in {folder}; name its folder: --images")
+        yield Example(folder / row.image, 1, str(row.questionId), row.question, tuple(row.answers), ())
+
+
+def _lines(path: Path, parse: Callable[[Any], _Row]) -> Iterator[_Row]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield parse(json.loads(line))
+            except (json.JSONDecodeError, ValidationError) as error:
+                raise UsageError(f"{path}: line {number}: {error}") from error

@@ -1,0 +1,39 @@
+"""Page images of examples, at the size the model takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.datasets.example import Example
+from pipeline.errors import UsageError
+from pipeline.pages.renderer import RenderChild, decode_image
+from pipeline.records import Document, Image, PageFailure, PixelBudget
+
+
+class PageImages:
+    """Renders the pages of examples through a render child.
+
+    Args:
+        child: the renderer.
+        dpi: of PDF pages.
+        budget: what the model takes.
+    """
+
+    def __init__(self, child: RenderChild, dpi: int, budget: PixelBudget) -> None:
+        self.child, self.dpi, self.budget = child, dpi, budget
+
+    def of(self, example: Example) -> Image:
+        """The example's page, ``[height, width, 3]`` uint8.
+
+        Raises:
+            UsageError: the page cannot be rendered.
+        """
+        rendered = next(iter(self.child.render(_document(example.document), [example.page], self.dpi, self.budget)))
+        if isinstance(rendered, PageFailure):
+            failure = rendered.failure
+            raise UsageError(f"{example.document}, page {example.page}: {failure.error_type}: {failure.error_message}")
+        return decode_image(rendered)
+
+
+def _document(path: Path) -> Document:
+    return Document(document_id=str(path), path=path.name, uri=str(path.resolve()), size_bytes=0, version="")

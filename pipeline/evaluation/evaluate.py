@@ -1,0 +1,130 @@
+"""A model measured on examples: unpruned, pruned by its add-on, and pruned at random to the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from glimpseprune.rule import KeepRule
+from pipeline.answering.page_answerer import ModelAnswer, Reader
+from pipeline.datasets.example import Example, coverage
+from pipeline.evaluation.metrics import anls, exact_match
+from pipeline.questions.question import DEFAULT_PROMPT
+from pipeline.records import Ask, Image
+
+Mode = Literal["off", "glimpse", "random"]
+MODES: tuple[Mode, ...] = ("off", "glimpse", "random")
+_MAX_NEW_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One answer in one mode.
+
+    Attributes:
+        document: file name of the page's document.
+        page: 1-based.
+        question_id: as in the data set.
+        question: its text.
+        answerable: whether the page holds the answer.
+        gold: the right answers.
+        mode: how it was pruned.
+        answer: what the model said.
+        exact: whether that is a right answer.
+        anls: 0..1.
+        confidence: 0..1.
+        visual_tokens: of the page.
+        kept_tokens: of them.
+        retention: kept share, 0..1.
+        box_coverage: smallest share of an answer box under kept tokens, 0..1; null without boxes.
+        prefill_ms: of this question, language model only.
+    """
+
+    document: str
+    page: int
+    question_id: str
+    question: str
+    answerable: bool
+    gold: tuple[str, ...]
+    mode: Mode
+    answer: str
+    exact: bool
+    anls: float
+    confidence: float
+    visual_tokens: int
+    kept_tokens: int
+    retention: float
+    box_coverage: float | None
+    prefill_ms: float | None
+
+
+def measure_page(
+    reader: Reader,
+    page: Image,
+    examples: Sequence[Example],
+    modes: Sequence[Mode],
+    rule: KeepRule | None,
+    seed: int,
+) -> Iterator[Measured]:
+    """Answer the examples of one page in every mode.
+
+    Args:
+        reader: the model.
+        page: ``[height, width, 3]``.
+        examples: all on this page.
+        modes: ``random`` needs ``glimpse`` before it, whose numbers of tokens it keeps.
+        rule: of the mode ``glimpse``.
+        seed: of the random masks.
+    """
+    counts: list[int] = []
+    for mode in modes:
+        asks = [_ask(example, rule if mode == "glimpse" else None) for example in examples]
+        keep = None
+        if mode == "random":
+            grid = reader.visual_grid(page)
+            rng = np.random.default_rng([seed, len(examples), *counts])
+            keep = [_random_mask(rng, count, grid[0] * grid[1]) for count in counts]
+        answers = reader.answer_page(page, asks, keep)
+        if mode == "glimpse":
+            counts = [answer.stats.kept_tokens for answer in answers]
+        for example, answer in zip(examples, answers, strict=True):
+            yield _measured(example, answer, mode)
+
+
+def _ask(example: Example, rule: KeepRule | None) -> Ask:
+    prompt = DEFAULT_PROMPT.format(text=example.question)
+    return Ask(example.question_id, prompt, "text", _MAX_NEW_TOKENS, rule)
+
+
+def _random_mask(rng: np.random.Generator, count: int, total: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(total, bool)
+    mask[rng.choice(total, count, replace=False)] = True
+    return mask
+
+
+def _measured(example: Example, answer: ModelAnswer, mode: Mode) -> Measured:
+    stats = answer.stats
+    keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
+    covered = [coverage(region, keep, *answer.grid) for region in example.regions]
+    return Measured(
+        document=example.document.name,
+        page=example.page,
+        question_id=example.question_id,
+        question=example.question,
+        answerable=example.answerable,
+        gold=example.answers,
+        mode=mode,
+        answer=answer.text,
+        exact=exact_match(answer.text, example.answers),
+        anls=anls(answer.text, example.answers),
+        confidence=answer.confidence,
+        visual_tokens=stats.visual_tokens,
+        kept_tokens=stats.kept_tokens,
+        retention=stats.kept_tokens / stats.visual_tokens,
+        box_coverage=min(covered) if covered else None,
+        prefill_ms=stats.prefill_ms,
+    )

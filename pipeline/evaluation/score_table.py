@@ -1,0 +1,114 @@
+"""What an evaluation found: the rows as a table on disk, and the figures of each mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.evaluation.evaluate import MODES, Measured, Mode
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.string()),
+        ("page", pa.int32()),
+        ("question_id", pa.string()),
+        ("question", pa.string()),
+        ("answerable", pa.bool_()),
+        ("gold", pa.list_(pa.string())),
+        ("mode", pa.string()),
+        ("answer", pa.string()),
+        ("exact", pa.bool_()),
+        ("anls", pa.float64()),
+        ("confidence", pa.float64()),
+        ("visual_tokens", pa.int32()),
+        ("kept_tokens", pa.int32()),
+        ("retention", pa.float64()),
+        ("box_coverage", pa.float64()),
+        ("prefill_ms", pa.float64()),
+    ]
+)
+COVERED = 0.9  # a box counts as covered from this share of its area
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Figures of one mode; a share of nothing is null.
+
+    Attributes:
+        mode: how it was pruned.
+        questions: answered.
+        exact: share right, character for character.
+        anls: mean.
+        absent_exact: share right of the questions whose page does not hold the answer.
+        retention_mean: share of visual tokens kept, mean over questions.
+        retention_p50: median.
+        retention_p95: 95th percentile.
+        boxes_covered: share of questions with boxes of which each lies to 90 % under kept tokens.
+    """
+
+    mode: Mode
+    questions: int
+    exact: float | None
+    anls: float | None
+    absent_exact: float | None
+    retention_mean: float | None
+    retention_p50: float | None
+    retention_p95: float | None
+    boxes_covered: float | None
+
+
+def scores(rows: Sequence[Measured]) -> list[Score]:
+    """The figures of each mode that occurs."""
+    return [_score(mode, mine) for mode in MODES if (mine := [row for row in rows if row.mode == mode])]
+
+
+def _score(mode: Mode, rows: Sequence[Measured]) -> Score:
+    retention = [row.retention for row in rows]
+    return Score(
+        mode=mode,
+        questions=len(rows),
+        exact=_mean([row.exact for row in rows]),
+        anls=_mean([row.anls for row in rows]),
+        absent_exact=_mean([row.exact for row in rows if not row.answerable]),
+        retention_mean=_mean(retention),
+        retention_p50=float(np.percentile(retention, 50)),
+        retention_p95=float(np.percentile(retention, 95)),
+        boxes_covered=_mean([row.box_coverage >= COVERED for row in rows if row.box_coverage is not None]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def write_rows(rows: Sequence[Measured], path: Path) -> None:
+    """Write all rows as one Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), path, compression="zstd")
+
+
+def table(found: Sequence[Score]) -> str:
+    """The figures as text, one line for each mode."""
+    head = ("mode", "questions", "exact", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95", "boxes covered")
+    lines: list[tuple[str, ...]] = [head]
+    for score in found:
+        shares = (score.exact, score.anls, score.absent_exact)
+        kept = (score.retention_mean, score.retention_p50, score.retention_p95, score.boxes_covered)
+        lines.append((score.mode, str(score.questions), *map(_decimal, shares), *map(_percent, kept)))
+    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(head))]
+    return "\n".join(
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _decimal(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

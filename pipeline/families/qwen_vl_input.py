@@ -1,0 +1,155 @@
+"""From a page and a prompt to what the model takes: the checkpoint's own image processor, tokenizer and chat template.
+
+The pieces are loaded one by one instead of through ``AutoProcessor``, which insists on a video processor and so on
+torchvision; what they make is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from pipeline.errors import ModelError
+from pipeline.families.qwen_vl_patches import cut_patches
+from pipeline.pages.blank_paper import visible_cells
+from pipeline.records import Image
+
+_PROMPTS = 1024  # different ones that are remembered; a questions file has fewer
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image in host memory, ready for :meth:`Processor.patches`.
+
+    Attributes:
+        pixels: uint8 ``[H, W, 3]`` of the size the model takes; or, where it had to be resized, float32 patches
+            ``[patches, patch_dim]``.
+        grid: rows and columns of patches.
+    """
+
+    pixels: Tensor
+    grid: tuple[int, int]
+
+
+class Processor:
+    """Image processor, tokenizer and chat template of one checkpoint folder.
+
+    Args:
+        folder: a local checkpoint folder.
+
+    Raises:
+        ModelError: the folder has no chat template, or its tokenizer does not know the image token.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.images = Qwen2VLImageProcessorPil.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.template = _chat_template(folder) or self.tokenizer.chat_template
+        if not self.template:
+            raise ModelError(f"{folder} has no chat template; docpipe needs an instruction-tuned checkpoint")
+        self.image_token_id = int(AutoConfig.from_pretrained(folder).image_token_id)
+        self.image_token = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        self._around_image = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
+
+    def prepare(self, page: Image) -> PreparedImage:
+        """Everything that an image ``[height, width, 3]`` needs before it goes to the device.
+
+        Pages are rendered at the size the model takes, and there is nothing to do; other images are resized, by the
+        stock processor.
+        """
+        images, factor = self.images, int(self.images.patch_size * self.images.merge_size)
+        height, width = page.shape[:2]
+        whole = images.do_resize and images.do_rescale and images.do_normalize and page.dtype == np.uint8
+        limits = images.size["shortest_edge"], images.size["longest_edge"]
+        if whole and smart_resize(height, width, factor, *limits) == (height, width):
+            return PreparedImage(torch.tensor(page), (height // images.patch_size, width // images.patch_size))
+        out = images(images=[np.asarray(page)], return_tensors="pt")
+        _, rows, columns = out["image_grid_thw"][0].tolist()
+        return PreparedImage(out["pixel_values"], (rows, columns))
+
+    def patches(self, image: PreparedImage, device: torch.device | str) -> Tensor:
+        """Patches ``[patches, patch_dim]``, float32, on the device; what is moved there is one byte a value."""
+        pixels = image.pixels.to(device)
+        if pixels.dtype != torch.uint8:
+            return pixels
+        images = self.images
+        mean, std = (_three(figures) for figures in (images.image_mean, images.image_std))
+        sizes = (int(images.patch_size), int(images.merge_size), int(images.temporal_patch_size))
+        return cut_patches(pixels, float(images.rescale_factor), mean, std, *sizes)
+
+    def image(self, page: Image, device: torch.device | str = "cpu") -> tuple[Tensor, tuple[int, int]]:
+        """Patches ``[patches, patch_dim]`` and patch grid (rows, columns) of an image ``[height, width, 3]``."""
+        prepared = self.prepare(page)
+        return self.patches(prepared, device), prepared.grid
+
+    def visible(self, page: Image, prepared: PreparedImage) -> Tensor | None:
+        """Visual tokens that are more than blank paper, bool ``[N]``; ``None`` where the image had to be resized."""
+        if prepared.pixels.dtype != torch.uint8:
+            return None
+        return torch.from_numpy(visible_cells(page, int(self.images.patch_size) * self.merge_size))
+
+    def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
+        """Token ids ``[T]`` of a user turn with the image before the text, up to where the answer begins.
+
+        Raises:
+            ModelError: the chat template puts another number of images than one into the prompt.
+        """
+        before, after = self._around_image(text)
+        visual = grid[0] * grid[1] // self.images.merge_size**2
+        return torch.cat([before, torch.full((visual,), self.image_token_id), after])
+
+    def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
+        """Token ids before and after the image; the same for every page."""
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        rendered = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=self.template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        if ids.count(self.image_token_id) != 1:
+            raise ModelError(
+                f"the chat template makes {ids.count(self.image_token_id)} image tokens for one image; expected 1"
+            )
+        at = ids.index(self.image_token_id)
+        return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
+
+    def answer(self, text: str, ends: Collection[int]) -> Tensor:
+        """Token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
+        return torch.tensor([*ids, end])
+
+    def text(self, tokens: Tensor) -> str:
+        """The text of generated tokens, without special tokens and outer white space."""
+        decoded: str = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
+        return decoded.strip()
+
+    @property
+    def merge_size(self) -> int:
+        """Patches along one side of a visual token."""
+        return int(self.images.merge_size)
+
+
+def _three(figures: float | Sequence[float]) -> list[float]:
+    """One figure for each channel; a configuration may give one for all."""
+    return [float(figures)] * 3 if isinstance(figures, (int, float)) else [float(figure) for figure in figures]
+
+
+def _chat_template(folder: Path) -> str | None:
+    """The template that checkpoints of older releases keep beside the processor instead of in the tokenizer."""
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        return None
+    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    return template if isinstance(template, str) else None

@@ -1,0 +1,30 @@
+"""Write the embedded model as an ordinary checkpoint folder of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from pipeline.nano.training import vocabulary
+from pipeline.nano.training.shape import CELL, GREY_MEAN, GREY_STD, MAX_VISUAL_TOKENS, PATCH
+
+
+def export(model: nn.Module, folder: Path) -> None:
+    """Weights in bfloat16, configuration, tokenizer with its chat template and image processor, for any reader."""
+    stock = model.to(torch.bfloat16)
+    stock.generation_config.update(  # type: ignore[operator, union-attr]
+        eos_token_id=vocabulary.END, pad_token_id=vocabulary.PAD, bos_token_id=None, do_sample=False
+    )
+    stock.save_pretrained(folder)  # type: ignore[operator]
+    vocabulary.save_tokenizer(folder)
+    Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 4 * CELL**2, "longest_edge": MAX_VISUAL_TOKENS * CELL**2},
+        image_mean=[GREY_MEAN] * 3,
+        image_std=[GREY_STD] * 3,
+        patch_size=PATCH,
+        merge_size=CELL // PATCH,
+        temporal_patch_size=2,
+    ).save_pretrained(folder)

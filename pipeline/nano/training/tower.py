@@ -1,0 +1,169 @@
+"""The vision tower for training: batches of grey images of one size, over the weights of the stock model.
+
+The stock forward takes one packed sequence of colour patches at a time; here a batch is one tensor, the three equal
+channels and two equal frames are summed into the weight, and windows are a reshape. The result is the same
+(``tests/test_nano.py``). Images have sides that are multiples of the attention window.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.nano.training.shape import (
+    FULL_ATTENTION,
+    GREY_MEAN,
+    GREY_STD,
+    PATCH,
+    VISION_HEADS,
+    VISION_WIDTH,
+    WIDTH,
+    WINDOW,
+)
+from pipeline.nano.training.targets import CLASSES, COLUMNS, SLOTS
+
+_SIDE = WINDOW // PATCH  # patches along a window
+_HEAD = VISION_WIDTH // VISION_HEADS
+Rotary = tuple[Tensor, Tensor]
+
+
+class ReadingHeads(nn.Module):
+    """Heads that exist in training only: the characters of each patch column, and of each cell in reading order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Linear(VISION_WIDTH, COLUMNS * CLASSES)
+        self.cell = nn.Linear(WIDTH, SLOTS * CLASSES)
+        for head in (self.patch, self.cell):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+
+def linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """A linear layer in the precision of its input."""
+    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def rms_norm(x: Tensor, norm: Any) -> Tensor:
+    """RMSNorm with statistics in float32, as transformers computes it."""
+    y = x.float()
+    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+    out: Tensor = norm.weight.to(x.dtype) * y.to(x.dtype)
+    return out
+
+
+def swiglu(x: Tensor, mlp: Any) -> Tensor:
+    """Gated MLP with SiLU."""
+    return linear(F.silu(linear(x, mlp.gate_proj)) * linear(x, mlp.up_proj), mlp.down_proj)
+
+
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Rotary embedding of the last axis, in the precision of x."""
+    cos, sin = rotary
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * cos[..., :half] - b * sin[..., :half], b * cos[..., half:] + a * sin[..., half:]), -1)
+
+
+def in_window_order(values: Tensor) -> Tensor:
+    """Values of patches ``[B, H / 14, W / 14, ...]`` in the tower's order, ``[B, patches, ...]``."""
+    batch, rows, columns, *rest = values.shape
+    half = _SIDE // 2
+    x = values.view(batch, rows // _SIDE, half, 2, columns // _SIDE, half, 2, *rest)
+    return x.permute(0, 1, 4, 2, 5, 3, 6, *range(7, 7 + len(rest))).reshape(batch, rows * columns, *rest)
+
+
+def cells_in_window_order(values: Tensor) -> Tensor:
+    """Values of cells ``[B, rows, columns, ...]`` in the order of the merged tokens, ``[B, cells, ...]``."""
+    batch, rows, columns, *rest = values.shape
+    half = _SIDE // 2
+    x = values.view(batch, rows // half, half, columns // half, half, *rest)
+    return x.permute(0, 1, 3, 2, 4, *range(5, 5 + len(rest))).reshape(batch, rows * columns, *rest)
+
+
+def raster_order(rows: int, columns: int) -> Tensor:
+    """For each cell in raster order, its place in the order of the merged tokens, ``[cells]``."""
+    return cells_in_window_order(torch.arange(rows * columns).view(1, rows, columns))[0].argsort()
+
+
+def vision_rotary(height: int, width: int) -> Rotary:
+    """Cosines and sines ``[1, patches, 1, head]`` of an image, in window order."""
+    inverse = 1.0 / 10000.0 ** (torch.arange(0, _HEAD // 2, 2).float() / (_HEAD // 2))
+    row, column = torch.meshgrid(torch.arange(height // PATCH), torch.arange(width // PATCH), indexing="ij")
+    angles = torch.cat((row[..., None] * inverse, column[..., None] * inverse), -1).repeat(1, 1, 2)
+    angles = in_window_order(angles[None])[:, :, None]
+    return angles.cos(), angles.sin()
+
+
+def run_tower(vision: Any, pixels: Tensor, rotary: Rotary) -> Tensor:
+    """Hidden states after the last vision layer.
+
+    Args:
+        vision: the stock model's vision tower.
+        pixels: ``[B, H, W]`` uint8 grey.
+        rotary: of this size, in the precision to compute in.
+
+    Returns:
+        ``[B, patches, VISION_WIDTH]`` in window order.
+    """
+    batch, height, width = pixels.shape
+    grey = ((pixels.float() / 255 - GREY_MEAN) / GREY_STD).to(rotary[0].dtype)
+    patches = grey.view(batch, height // PATCH, PATCH, width // PATCH, PATCH).transpose(2, 3)
+    x = in_window_order(patches).flatten(2)
+    weight = vision.patch_embed.proj.weight.sum((1, 2)).view(-1, PATCH * PATCH)
+    x = F.linear(x, weight.to(x.dtype))
+    for number, block in enumerate(vision.blocks):
+        window = x.shape[1] if number in FULL_ATTENTION else _SIDE**2
+        qkv = linear(rms_norm(x, block.norm1), block.attn.qkv)
+        query, key, value = qkv.view(batch, -1, 3, VISION_HEADS, _HEAD).unbind(2)
+        attended = _attention(rotate(query, rotary), rotate(key, rotary), value, window)
+        x = x + linear(attended, block.attn.proj)
+        x = x + swiglu(rms_norm(x, block.norm2), block.mlp)
+    return x
+
+
+def merge(vision: Any, x: Tensor) -> Tensor:
+    """Visual tokens ``[B, cells, WIDTH]`` of the last layer's ``[B, patches, VISION_WIDTH]``, both in window order."""
+    merger = vision.merger
+    grouped = rms_norm(x, merger.ln_q).reshape(x.shape[0], x.shape[1] // 4, -1)
+    return linear(F.gelu(linear(grouped, merger.mlp[0])), merger.mlp[2])
+
+
+def reading_losses(
+    vision: Any, heads: ReadingHeads, x: Tensor, tokens: Tensor, patch: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How badly the characters are read.
+
+    Args:
+        vision: the vision tower.
+        heads: the reading heads.
+        x: ``[B, patches, VISION_WIDTH]`` after the last layer.
+        tokens: ``[B, cells, WIDTH]`` merged.
+        patch: ``[B, patches, COLUMNS]`` target classes.
+        cell: ``[B, cells, SLOTS]`` target classes.
+
+    Returns:
+        The sum of both cross-entropies, in nats a printed character; the share of the cells' characters read right.
+    """
+    patch_logits = linear(rms_norm(x, vision.merger.ln_q), heads.patch).view(-1, CLASSES)
+    cell_logits = linear(tokens, heads.cell).view(-1, CLASSES)
+    patch, cell = patch.flatten(), cell.flatten()
+    loss = F.cross_entropy(patch_logits.float(), patch, reduction="sum") / (patch > 1).sum().clamp(min=1)
+    loss = loss + F.cross_entropy(cell_logits.float(), cell, reduction="sum") / (cell > 1).sum().clamp(min=1)
+    printed = cell > 1
+    right = ((cell_logits.argmax(-1) == cell) & printed).sum() / printed.sum().clamp(min=1)
+    return loss, right.detach()
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
+    """Attention inside windows of consecutive patches, ``[B, patches, heads, d] -> [B, patches, heads * d]``.
+
+    Written out: for windows this small it is faster on a CPU than the fused kernel.
+    """
+    batch, patches = query.shape[:2]
+    query, key, value = (t.reshape(-1, window, VISION_HEADS, _HEAD).transpose(1, 2) for t in (query, key, value))
+    weights = torch.softmax(query * _HEAD**-0.5 @ key.transpose(-1, -2), -1)
+    return (weights @ value).transpose(1, 2).reshape(batch, patches, -1)

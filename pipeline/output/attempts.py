@@ -1,0 +1,114 @@
+"""Evidence of bundles in flight: what a process that died leaves behind for the one that takes over.
+
+Attempt 1 answers a bundle at full speed. A marker found at the start of an attempt means that its predecessor
+died; from attempt 2 on the page at work is noted, so that attempt 3 knows which page to leave out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import EngineError
+from pipeline.output.folder import Folder
+
+MAX_UNEXPLAINED = 5
+_FOLDER = "inflight"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a bundle.
+
+    Attributes:
+        number: 1 for the first; above 1 every page is to be noted before it is begun.
+        crashed: (document id, page) on which an earlier attempt died; to be left out.
+        unexplained: earlier attempts that died while no page was noted.
+    """
+
+    number: int
+    crashed: frozenset[tuple[str, int]]
+    unexplained: int = 0
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempt: int
+    unexplained: int
+    page: tuple[str, int] | None
+    crashed: list[tuple[str, int]]
+
+
+class Markers:
+    """One small file for each bundle in flight, in the output folder.
+
+    Args:
+        folder: the output folder.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def begin(self, bundle_id: str) -> Attempt:
+        """Mark a bundle as in flight.
+
+        Raises:
+            EngineError: ``MAX_UNEXPLAINED`` attempts have died outside of any page, so leaving a page out would
+                not help. The marker is removed: the next call starts anew.
+        """
+        found = self._read(bundle_id)
+        attempt = Attempt(1, frozenset()) if found is None else _after(found)
+        if attempt.unexplained >= MAX_UNEXPLAINED:
+            self.done(bundle_id)
+            raise EngineError(
+                f"bundle {bundle_id}: the process died {attempt.unexplained} times outside of any page; look for the "
+                "cause in the worker logs (memory, driver, disk), then run the same command again"
+            )
+        self._write(bundle_id, attempt, None)
+        return attempt
+
+    def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int) -> None:
+        """Name the page that is begun now; the one before it is done."""
+        self._write(bundle_id, attempt, (document_id, page))
+
+    def between_pages(self, bundle_id: str, attempt: Attempt) -> None:
+        """No page is at work: what dies now is not to be blamed on one."""
+        self._write(bundle_id, attempt, None)
+
+    def done(self, bundle_id: str) -> None:
+        """Forget a bundle, after its commit."""
+        self._folder.delete(_name(bundle_id))
+
+    def clear(self) -> None:
+        """Forget all bundles: for a run that stops its workers on purpose, which says nothing about their pages."""
+        for name in self._folder.names(_FOLDER, ".json"):
+            self._folder.delete(name)
+
+    def _read(self, bundle_id: str) -> _Marker | None:
+        data = self._folder.read(_name(bundle_id))
+        if data is None:
+            return None
+        try:
+            return _Marker.model_validate_json(data)
+        except ValidationError as error:
+            raise EngineError(f"{self._folder.uri}/{_name(bundle_id)} is damaged; delete it: {error}") from error
+
+    def _write(self, bundle_id: str, attempt: Attempt, page: tuple[str, int] | None) -> None:
+        marker = _Marker(
+            attempt=attempt.number, unexplained=attempt.unexplained, page=page, crashed=sorted(attempt.crashed)
+        )
+        self._folder.write(_name(bundle_id), marker.model_dump_json().encode())
+
+
+def _after(marker: _Marker) -> Attempt:
+    """The attempt that follows one that died."""
+    crashed = frozenset(marker.crashed)
+    if marker.page is None:
+        return Attempt(marker.attempt + 1, crashed, marker.unexplained + 1)
+    return Attempt(marker.attempt + 1, crashed | {marker.page}, marker.unexplained)
+
+
+def _name(bundle_id: str) -> str:
+    return f"{_FOLDER}/{bundle_id}.json"

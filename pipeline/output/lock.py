@@ -1,0 +1,175 @@
+"""One writer for each output folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import EngineError, UsageError
+from pipeline.output.folder import Folder
+
+NAME = ".docpipe.lock"
+STALE_SECONDS = 300.0
+_log = logging.getLogger(__name__)
+
+
+class _Holder(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: str
+    host: str
+    pid: int
+    born: str  # clock ticks since boot at the start of the process: tells a pid that was given out again
+    pid_space: str  # where the pid means something; containers can share a host name but not this
+    since: datetime
+    heartbeat: datetime
+
+    def is_gone(self, now: datetime) -> bool:
+        """Whether the holder has died: seen at once on its own machine, elsewhere by ``STALE_SECONDS`` of silence."""
+        if (now - self.heartbeat).total_seconds() > STALE_SECONDS:
+            return True
+        return self.pid_space == _pid_space() and not _is_alive(self.pid, self.born)
+
+
+class OutputLock:
+    """Holds an output folder while the context is entered.
+
+    Args:
+        folder: the output folder.
+        heartbeat_seconds: how often the lock is renewed.
+
+    Raises:
+        UsageError: on entering, where another run holds the folder.
+    """
+
+    def __init__(self, folder: Folder, heartbeat_seconds: float = 30.0) -> None:
+        self._folder = folder
+        self._every = heartbeat_seconds
+        self._stop = threading.Event()
+        self._lost: str | None = None
+        self._thread = threading.Thread(target=self._beat, name="output-lock", daemon=True)
+        now = datetime.now(UTC)
+        pid = os.getpid()
+        self._me = _Holder(
+            token=uuid.uuid4().hex,
+            host=socket.gethostname(),
+            pid=pid,
+            born=_state_and_birth(pid)[1],
+            pid_space=_pid_space(),
+            since=now,
+            heartbeat=now,
+        )
+
+    def __enter__(self) -> Self:
+        self._acquire(NAME)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            if self._is_mine():
+                self._folder.delete(NAME)
+        except (EngineError, UsageError) as unreachable:
+            # The next run sees that this process has ended; an error from here would hide the one of the run.
+            _log.warning("the lock could not be released: %s", unreachable)
+
+    def check(self) -> None:
+        """Refuse to go on after the lock was lost, as after a long suspension of the machine.
+
+        Raises:
+            EngineError: another run may be writing into the folder.
+        """
+        if self._lost is not None:
+            raise EngineError(f"{self._folder.uri}: {self._lost}; finished work is kept, run the same command again")
+
+    def _acquire(self, name: str) -> None:
+        """Create a lock file, or replace the one of a holder that is gone.
+
+        The right to replace it is a lock as well, named after the token that is replaced: of several that find
+        the same stale file one wins, and whoever comes late sees that the token has changed.
+        """
+        while not self._folder.create(name, self._renewed()):
+            holder = self._read(name)
+            if holder is None:
+                continue
+            if not holder.is_gone(datetime.now(UTC)):
+                raise UsageError(
+                    f"{self._folder.uri} is in use by process {holder.pid} on {holder.host} "
+                    f"since {holder.since:%F %T} UTC; wait for that run, stop it, or choose another --output"
+                )
+            claim = f"{NAME}.after-{holder.token}"
+            self._acquire(claim)
+            try:
+                current = self._read(name)
+                if current is not None and current.token == holder.token:
+                    self._folder.write(name, self._renewed())
+                    return
+            finally:
+                self._folder.delete(claim)
+
+    def _beat(self) -> None:
+        renewed = time.monotonic()
+        while not self._stop.wait(self._every):
+            try:
+                if not self._is_mine():
+                    self._lost = "another run has taken the folder over"
+                    return
+                self._folder.write(NAME, self._renewed())
+                renewed = time.monotonic()
+            except (EngineError, UsageError) as error:
+                _log.warning("the lock could not be renewed: %s", error)
+                if time.monotonic() - renewed > STALE_SECONDS:
+                    self._lost = f"the lock could not be renewed for {STALE_SECONDS:.0f} s"
+                    return
+
+    def _is_mine(self) -> bool:
+        holder = self._read(NAME)
+        return holder is not None and holder.token == self._me.token
+
+    def _renewed(self) -> bytes:
+        return self._me.model_copy(update={"heartbeat": datetime.now(UTC)}).model_dump_json().encode()
+
+    def _read(self, name: str) -> _Holder | None:
+        data = self._folder.read(name)
+        if data is None:
+            return None
+        try:
+            return _Holder.model_validate_json(data)
+        except ValidationError as error:
+            raise UsageError(
+                f"{self._folder.uri}/{name} cannot be read; if no other run is using the folder, delete that file"
+            ) from error
+
+
+def _is_alive(pid: int, born: str) -> bool:
+    try:
+        state, found = _state_and_birth(pid)
+    except FileNotFoundError:
+        return False
+    return found == born and state not in "ZX"  # a zombie has ended, only its parent has not looked yet
+
+
+def _state_and_birth(pid: int) -> tuple[str, str]:
+    """Fields 3 and 22 of the process's stat line; the command in field 2 can hold spaces and brackets."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def _pid_space() -> str:
+    """The kernel's boot and the pid namespace of this process; processes with the same see each other's pids."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"

@@ -1,0 +1,127 @@
+"""From the parts, one a bundle, to the tables people open.
+
+``answers/`` and ``failures/`` grow by files of many parts each. Both files of a group have the same name; the one in
+``answers/`` is written last and makes the group count, so that a crash leaves at most a file without its
+partner, which the next call replaces. ``pages/`` and ``documents/`` are one file each, replaced in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.output.folder import Folder
+from pipeline.output.parts import read_rows
+from pipeline.output.schema import DOCUMENTS, PAGES, TABLES
+from pipeline.output.store import OutputStore
+from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
+from pipeline.output.tables import read_list, read_lists, read_table, read_tables, write_table
+
+PARTS_PER_FILE = 256
+ROWS_AT_A_TIME = 1_000_000  # of answers, aggregated to documents in memory
+PAGES_FILE = "pages/pages.parquet"
+DOCUMENTS_FILE = "documents/documents.parquet"
+_BUNDLES = "bundles"
+
+
+def publish(store: OutputStore, aggregates: Mapping[str, str]) -> None:
+    """Bring all tables up to what the parts hold; answers that were published before are not read from parts again.
+
+    May be called while workers commit, and again. A unit that stands in two parts, because a worker outlived its run,
+    is published from the one that came first.
+
+    Args:
+        store: the output folder.
+        aggregates: for each question id, the rule of its aggregation; ``best`` for questions that are not listed.
+
+    Raises:
+        UsageError: a file in the folder is damaged.
+        EngineError: the file system refuses; the tables are whole and the next call goes on.
+    """
+    folder, units = store.folder, store.parts()
+    groups = _sound_groups(folder, units)
+    published = {bundle for bundles in groups for bundle in bundles}
+    pending = sorted(units.keys() - published)
+    repeated = _repeated(pending, units, {unit for bundle in published for unit in units[bundle]})
+    # A run without any row still has tables that open.
+    starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
+    for start in starts:
+        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated)
+    _publish_pages(folder, units)
+    _publish_documents(folder, aggregates)
+
+
+def _sound_groups(folder: Folder, units: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """The bundles of each published group. Groups without both files, or of parts that are gone, are removed."""
+    names = folder.names("answers", ".parquet")
+    partners = {_partner(name) for name in folder.names("failures", ".parquet")}
+    groups = dict(zip(names, read_lists(folder, names, _BUNDLES), strict=True))
+    sound = {name: bundles for name, bundles in groups.items() if name in partners and units.keys() >= set(bundles)}
+    for name in groups.keys() - sound.keys():
+        folder.delete(name)
+    for name in partners - sound.keys():
+        folder.delete(name.replace("answers/", "failures/", 1))
+    return list(sound.values())
+
+
+def _partner(failures: str) -> str:
+    return failures.replace("failures/", "answers/", 1)
+
+
+def _repeated(pending: Sequence[str], units: Mapping[str, Sequence[str]], published: set[str]) -> dict[str, pa.Array]:
+    """Bundle -> its units that another part has given before; bundles without any are left out."""
+    seen = set(published)
+    repeated = {}
+    for bundle in pending:
+        known = seen.intersection(units[bundle])
+        if known:
+            repeated[bundle] = pa.array(sorted(known), pa.string())
+        seen.update(units[bundle])
+    return repeated
+
+
+def _publish_group(folder: Folder, bundles: Sequence[str], repeated: Mapping[str, pa.Array]) -> None:
+    name = hashlib.sha256("\0".join(bundles).encode()).hexdigest()[:16]
+    for table in ("failures", "answers"):
+        rows = [
+            rows.filter(pc.invert(pc.is_in(rows["unit_id"], repeated[bundle]))) if bundle in repeated else rows
+            for bundle, rows in zip(bundles, read_rows(folder, bundles, table), strict=True)
+        ]
+        order = [(key, "ascending") for key in ("document", "document_id", "page", "question_id")]
+        whole = pa.concat_tables([TABLES[table].empty_table(), *rows]).sort_by(order)
+        write_table(folder, f"{table}/{name}.parquet", whole, bundles=json.dumps(bundles))
+
+
+def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]]) -> None:
+    """Add the pages of new parts to those in the file; begin anew if it holds pages of parts that are gone."""
+    known: set[str] = set()
+    reports = []
+    if PAGES_FILE in folder.names("pages", ".parquet"):
+        known = set(read_list(folder, PAGES_FILE, _BUNDLES))
+        if known <= units.keys():
+            reports.append(read_table(folder, PAGES_FILE, PAGES.names))
+        else:
+            known = set()
+    reports.extend(read_rows(folder, sorted(units.keys() - known), "pages"))
+    answers = read_tables(folder, folder.names("answers", ".parquet"), PAGE_COLUMNS)
+    write_table(folder, PAGES_FILE, page_table(reports, answers), bundles=json.dumps(sorted(units)))
+
+
+def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:
+    """Aggregate all answers, as many documents at a time as fit into memory whatever the number of documents."""
+    names = folder.names("answers", ".parquet")
+    ids = [table["document_id"] for table in read_tables(folder, names, ["document_id"])]
+    chars = 0
+    while sum(map(len, ids)) > ROWS_AT_A_TIME * 16**chars:  # a document id is a hash in hexadecimal digits
+        chars += 1
+    prefixes = {prefix for column in ids for prefix in pc.unique(pc.utf8_slice_codeunits(column, 0, chars)).to_pylist()}
+    tables = [DOCUMENTS.empty_table()]
+    for prefix in sorted(prefixes):
+        read = (read_table(folder, name, DOCUMENT_COLUMNS) for name in names)
+        answers = [table.filter(pc.starts_with(table["document_id"], prefix)) for table in read]
+        tables.append(document_table(answers, rules))
+    write_table(folder, DOCUMENTS_FILE, pa.concat_tables(tables))

@@ -1,0 +1,117 @@
+"""The output folder: parts as the source of truth, and what is known from them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import SettingsChangedError, UsageError
+from pipeline.output.folder import Folder
+from pipeline.output.parts import UNITS, write_part
+from pipeline.output.schema import SCHEMA_VERSION
+from pipeline.output.tables import read_lists, read_tables
+from pipeline.records import STATUSES, BundleResult, PageCount
+
+
+class OutputStore:
+    """Everything a run writes.
+
+    Args:
+        folder: the output folder.
+        command: the command that failed rows name as their reproduction; ``{input}`` stands for the document.
+    """
+
+    def __init__(self, folder: Folder, command: str = "docpipe run --input {input}") -> None:
+        self.folder = folder
+        self.command = command
+        self._units: dict[str, tuple[str, ...]] = {}  # name of a part -> ids of its units
+
+    def commit(self, result: BundleResult) -> None:
+        """Write one bundle as one part; its rows appear together or not at all. Doing it twice changes nothing.
+
+        Raises:
+            EngineError: the result does not hold exactly one row for each page of each unit, or the file system
+                refuses.
+        """
+        write_part(self.folder, result, self.command)
+
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """The ids of the units of every committed bundle, by bundle id; a footer is read once in this object's life.
+
+        Raises:
+            UsageError: a part is damaged; the message says what to do.
+        """
+        names = self.folder.names("parts", ".parquet")
+        new = [name for name in names if name not in self._units]
+        self._units.update(zip(new, read_lists(self.folder, new, UNITS), strict=True))
+        return {name.removeprefix("parts/").removesuffix(".parquet"): self._units[name] for name in names}
+
+    def completed_units(self) -> set[str]:
+        """The ids of all units that are committed, from the footers of the parts.
+
+        Raises:
+            UsageError: a part is damaged; the message says what to do.
+        """
+        return {unit for units in self.parts().values() for unit in units}
+
+    def check_settings(self, settings: Mapping[str, object]) -> None:
+        """Refuse to mix answers of different settings in one folder; the first run writes them down.
+
+        A key that was not there before (a new question) is added; a key that is no longer there is left.
+
+        Raises:
+            SettingsChangedError: naming the key, its old and its new value.
+        """
+        known = self._read("settings.json") or {}
+        given = json.loads(json.dumps({**settings, "schema_version": SCHEMA_VERSION}))
+        for key, value in given.items():
+            if key in known and known[key] != value:
+                raise SettingsChangedError(
+                    f"{self.folder.uri} holds answers made with {key} = {known[key]!r}; this run has {value!r}. "
+                    "Use the old value, or another --output"
+                )
+        if not given.keys() <= known.keys():
+            self.folder.write("settings.json", json.dumps({**known, **given}, indent=2).encode())
+
+    def status_counts(self, unit_ids: Collection[str]) -> dict[str, int]:
+        """Rows by status, over the published rows of the given units."""
+        wanted = pa.array(list(unit_ids), pa.string())
+        counts = Counter[str]()
+        for rows in read_tables(self.folder, self.folder.names("answers", ".parquet"), ["unit_id", "status"]):
+            mine = rows.filter(pc.is_in(rows["unit_id"], wanted))
+            counts.update({c["values"]: c["counts"] for c in pc.value_counts(mine["status"]).to_pylist()})
+        return {status: counts[status] for status in STATUSES}
+
+    def page_counts(self) -> dict[str, PageCount]:
+        """Page counts of earlier runs, by document id; only successful ones are remembered."""
+        known = self._read("cache/page_counts.json") or {}
+        return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
+
+    def save_page_counts(self, counts: Iterable[PageCount]) -> None:
+        """Remember page counts, beside those remembered before."""
+        known = {document_id: count.pages for document_id, count in self.page_counts().items()}
+        known.update({count.document_id: count.pages for count in counts if count.pages is not None})
+        self.folder.write("cache/page_counts.json", json.dumps(known).encode())
+
+    def write_run(self, run: Mapping[str, object]) -> None:
+        """Write ``run.json``."""
+        self.folder.write("run.json", (json.dumps(run, indent=2) + "\n").encode())
+
+    def read_run(self) -> dict[str, Any] | None:
+        """What the last run wrote about itself; ``None`` before the first."""
+        return self._read("run.json")
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        raw = self.folder.read(name)
+        try:
+            value = {} if raw is None else json.loads(raw)
+        except ValueError as error:
+            raise UsageError(f"{self.folder.uri}/{name} is not valid JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise UsageError(f"{self.folder.uri}/{name}: expected a JSON object, found {type(value).__name__}")
+        return None if raw is None else value

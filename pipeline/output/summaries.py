@@ -1,0 +1,82 @@
+"""The two tables that follow from the others and are rewritten whole: ``pages/`` and ``documents/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.output.aggregate import aggregate
+from pipeline.output.schema import DOCUMENTS, PAGES
+
+PAGE_COLUMNS = ("document_id", "page", "retention")
+DOCUMENT_COLUMNS = ("document_id", "document", "question_id", "page", "status", "answer", "value", "confidence")
+_PAGE_KEY = ["document_id", "page"]
+_RETENTION = ("retention_mean", "retention_min", "retention_max")
+_PEAKS = ("peak_memory_bytes", "peak_rss_bytes")
+_ROWS_AT_A_TIME = 10_000
+
+
+def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.Table:
+    """One row a page, however often it was read: questions that are added later read it again.
+
+    Args:
+        reports: rows of ``pages``, the earliest first; of several for a page the first is kept, with the highest peaks.
+        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; the figures of retention are over all questions
+            of a page.
+    """
+    rows = pa.concat_tables([PAGES.empty_table(), *reports])
+    first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_RETENTION, *_PEAKS)]
+    pages = _grouped(rows, [*((name, "first") for name in first), *((name, "max") for name in _PEAKS)])
+    pages = pages.rename_columns([*_PAGE_KEY, *first, *_PEAKS])
+    if answers:
+        retention = _grouped(pa.concat_tables(answers), [("retention", how) for how in ("mean", "min", "max")])
+    else:
+        retention = PAGES.empty_table().select([*_PAGE_KEY, *_RETENTION])
+    joined = pages.join(retention.rename_columns([*_PAGE_KEY, *_RETENTION]), _PAGE_KEY)
+    return (
+        joined.select(PAGES.names)
+        .sort_by([("document", "ascending"), ("document_id", "ascending"), ("page", "ascending")])
+        .cast(PAGES)
+    )
+
+
+def document_table(answers: Sequence[pa.Table], rules: Mapping[str, str]) -> pa.Table:
+    """One row a document and question.
+
+    Args:
+        answers: all rows of ``answers`` with ``DOCUMENT_COLUMNS``.
+        rules: for each question id, the rule of its aggregation; ``best`` for questions that are not listed.
+    """
+    if not answers:
+        return DOCUMENTS.empty_table()
+    order = [(name, "ascending") for name in ("document", "document_id", "question_id", "page")]
+    rows = pa.concat_tables(answers).sort_by(order)
+    batches = [
+        pa.RecordBatch.from_pylist(chunk, schema=DOCUMENTS) for chunk in _chunked(_document_rows(_dicts(rows), rules))
+    ]
+    return pa.Table.from_batches(batches, schema=DOCUMENTS)
+
+
+def _grouped(rows: pa.Table, aggregations: list[tuple[str, str]]) -> pa.Table:
+    # Without threads the groups and the first of each group follow the order of the rows.
+    return rows.group_by(_PAGE_KEY, use_threads=False).aggregate(aggregations)
+
+
+def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+        yield from batch.to_pylist()
+
+
+def _document_rows(rows: Iterable[dict[str, Any]], rules: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for (document_id, question_id), group in groupby(rows, key=lambda row: (row["document_id"], row["question_id"])):
+        mine = list(group)
+        chosen = aggregate(rules.get(question_id, "best"), mine)
+        yield {"document_id": document_id, "document": mine[0]["document"], "question_id": question_id, **chosen}
+
+
+def _chunked(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while chunk := list(islice(rows, _ROWS_AT_A_TIME)):
+        yield chunk

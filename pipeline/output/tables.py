@@ -1,0 +1,80 @@
+"""Parquet files in a folder: written whole, read by column, described by their footer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.output.folder import Folder
+from pipeline.output.schema import SCHEMA_VERSION, with_metadata
+
+SUFFIX = ".parquet"
+_READERS = 16  # a footer is two small reads; on an object store nearly all of it is waiting
+
+
+def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> None:
+    """Write a table in one step; ``metadata`` goes into the footer, beside the schema version.
+
+    Raises:
+        EngineError: the file system refuses.
+    """
+    buffer = pa.BufferOutputStream()
+    schema = with_metadata(table.schema, **metadata)
+    pq.write_table(table.replace_schema_metadata(schema.metadata), buffer, compression="zstd")
+    folder.write(name, buffer.getvalue().to_pybytes())
+
+
+def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
+    """One entry of a footer that holds a JSON list.
+
+    Raises:
+        UsageError: the file is damaged or was written with other columns.
+        EngineError: it cannot be read.
+    """
+    try:
+        with folder.open(name) as file:
+            metadata = pq.read_metadata(file).metadata
+    except pa.ArrowInvalid as error:
+        raise _damaged(folder, name, str(error)) from error
+    version = (metadata or {}).get(b"schema_version")
+    if version != str(SCHEMA_VERSION).encode() or key.encode() not in metadata:
+        raise _damaged(folder, name, "it has another schema version")
+    return tuple(json.loads(metadata[key.encode()]))
+
+
+def read_lists(folder: Folder, names: Sequence[str], key: str) -> list[tuple[str, ...]]:
+    """:func:`read_list` of many files at a time."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(lambda name: read_list(folder, name, key), names))
+
+
+def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a file, without the footer's metadata.
+
+    Raises:
+        UsageError: the file is damaged.
+        EngineError: it cannot be read.
+    """
+    try:
+        with folder.open(name) as file:
+            return pq.ParquetFile(file).read(columns=list(columns)).replace_schema_metadata(None)
+    except pa.ArrowInvalid as error:
+        raise _damaged(folder, name, str(error)) from error
+
+
+def read_tables(folder: Folder, names: Iterable[str], columns: Sequence[str]) -> list[pa.Table]:
+    """:func:`read_table` of many files at a time."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(lambda name: read_table(folder, name, columns), names))
+
+
+def _damaged(folder: Folder, name: str, reason: str) -> UsageError:
+    return UsageError(
+        f"{folder.uri.rstrip('/')}/{name} is not a file of this version of docpipe ({reason}); "
+        "delete it and what it held is made again, or choose another --output"
+    )

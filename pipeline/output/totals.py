@@ -1,0 +1,58 @@
+"""Sums over the published answers of a run: how much was read, and how much of it was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.output.folder import Folder
+
+_SUMS = ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over rows of ``answers``; ``None`` where no row was measured.
+
+    Attributes:
+        visual_tokens: of all questions; a page that was asked two questions counts twice.
+        kept_tokens: visual tokens left after pruning.
+        retention: mean over the rows, in 0..1.
+        kv_bytes_full: size of the KV caches without pruning.
+        kv_bytes_kept: size of the KV caches.
+        new_tokens: tokens generated.
+    """
+
+    visual_tokens: int | None
+    kept_tokens: int | None
+    retention: float | None
+    kv_bytes_full: int | None
+    kv_bytes_kept: int | None
+    new_tokens: int | None
+
+
+def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
+    """Add up the published rows of some units.
+
+    Args:
+        folder: the output folder.
+        unit_ids: of the plan; the folder may hold answers to other questions too.
+    """
+    wanted = pa.array(list(unit_ids), pa.string())
+    sums: dict[str, int | None] = dict.fromkeys(_SUMS)
+    shares, measured = 0.0, 0
+    for name in folder.names("answers", ".parquet"):
+        with folder.fs.open(folder.path(name), "rb") as file:
+            rows = pq.read_table(file, columns=["unit_id", "retention", *_SUMS])
+        rows = rows.filter(pc.is_in(rows["unit_id"], wanted))
+        for column in _SUMS:
+            part = pc.sum(rows[column]).as_py()
+            if part is not None:
+                sums[column] = part + (sums[column] or 0)
+        measured += pc.count(rows["retention"]).as_py()
+        shares += pc.sum(rows["retention"]).as_py() or 0.0
+    return Totals(**sums, retention=shares / measured if measured else None)

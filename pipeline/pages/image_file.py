@@ -1,0 +1,114 @@
+"""Pages of a PNG, JPEG or TIFF, by Pillow. Imported in the render child only."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from pipeline.errors import PageError
+from pipeline.families.qwen_vl_size import MAX_PAGE_PIXELS
+from pipeline.records import Image
+
+IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_DEFAULT_DPI = 72.0
+_PLAUSIBLE_DPI = (36.0, 4800.0)
+_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # Exif: 5 to 8 are turned by 90 degrees
+
+# What Pillow raises about a damaged file; anything else ends the process, and the page with it.
+_FAILURES = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+)
+
+
+class ImageFile:
+    """An open image: a TIFF has a page a frame, any other file one.
+
+    Points follow from the resolution that the file states, where it is plausible, else a pixel is a point. A page is
+    not rendered at a higher resolution than the file's own: that would cost tokens and show nothing more.
+
+    Args:
+        path: of a local file.
+
+    Raises:
+        PageError: it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Pillow refuses a whole file from twice its limit on; up to there each page is looked at below.
+        PilImage.MAX_IMAGE_PIXELS = MAX_PAGE_PIXELS
+        try:
+            # Not by name, which would map it: mapped, a TIFF that is shown sideways comes out garbled.
+            self._image = PilImage.open(open(path, "rb"), formats=_FORMATS)
+            # Photographs may hold previews as further frames.
+            self.pages = int(getattr(self._image, "n_frames", 1)) if self._image.format == "TIFF" else 1
+        except PilImage.DecompressionBombError as error:
+            raise PageError("open", "PageTooLarge", str(error)) from error
+        except _FAILURES as error:
+            raise PageError("open", "CorruptDocument", f"Pillow cannot open it: {error}") from error
+
+    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
+        """Width and height of a page (0-based) in points as it is shown, and the resolution to render it at."""
+        try:
+            self._image.seek(index)
+            width, height = self._image.size
+            if width * height > MAX_PAGE_PIXELS:  # before anything else: to look for Exif in a PNG is to decode it
+                raise PageError("render", "PageTooLarge", _too_many(width * height))
+            sideways = self._image.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS
+            stated = self._image.info.get("dpi", (_DEFAULT_DPI, _DEFAULT_DPI))
+            across, down = (_plausible(float(value)) for value in stated)
+        except _FAILURES as error:
+            raise PageError("render", "CorruptPage", f"Pillow cannot read it: {error}") from error
+        if sideways and self._image.format != "TIFF":  # of a TIFF Pillow gives the sides as they are shown
+            width, height, across, down = height, width, down, across
+        return width * 72.0 / across, height * 72.0 / down, min(dpi, round(max(across, down)))
+
+    def render(self, index: int, width_px: int, height_px: int) -> Image:
+        """Decode a page and resize it, ``[height, width, 3]``; what is transparent becomes white."""
+        try:
+            self._image.seek(index)
+            upright = ImageOps.exif_transpose(self._image)
+            picture = _eight_bit(upright if upright is not None else self._image)
+        except PilImage.DecompressionBombError as error:
+            raise PageError("render", "PageTooLarge", str(error)) from error
+        except _FAILURES as error:
+            raise PageError("render", "CorruptPage", f"Pillow cannot decode it: {error}") from error
+        resized = picture.resize((width_px, height_px), PilImage.Resampling.BICUBIC)
+        return np.asarray(resized.convert("RGB"))
+
+
+def _too_many(pixels: int) -> str:
+    return f"the image has {pixels / 1e6:,.0f} megapixels, the limit is {MAX_PAGE_PIXELS / 1e6:,.0f}"
+
+
+def _plausible(dpi: float) -> float:
+    low, high = _PLAUSIBLE_DPI
+    return dpi if low <= dpi <= high else _DEFAULT_DPI
+
+
+def _eight_bit(image: PilImage.Image) -> PilImage.Image:
+    """The image as ``L`` or ``RGB``."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would cut off instead of scale
+        return PilImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in {"I", "F"}:
+        raise PageError(
+            "render", "UnsupportedPage", f"its pixels are of mode {image.mode}; expected 8 or 16 bits a channel"
+        )
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        page = PilImage.new("RGBA", layer.size, "white")
+        page.alpha_composite(layer)
+        return page.convert("RGB")
+    return image.convert("L" if image.mode in {"1", "L"} else "RGB")

@@ -1,0 +1,130 @@
+"""What the render child does with a request: open, hash, measure or render."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image as PilImage
+
+from pipeline.errors import PageError, Stage
+from pipeline.families.qwen_vl_size import PagePixels, fit_page
+from pipeline.pages.image_file import IMAGE_MAGIC, ImageFile
+from pipeline.pages.pdf_file import PdfFile
+from pipeline.records import Image, PixelBudget
+
+_HEAD_BYTES = 1024  # where readers look for %PDF-; there may be rubbish in front of it
+_RAW_LIMIT_BYTES = 4_000_000
+_PNG_LEVEL = 1
+
+Answer = tuple[dict[str, Any], bytes]
+
+
+class OpenFile(Protocol):
+    """An open document of any kind; pages are 0-based here."""
+
+    pages: int
+
+    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
+        """Width and height of a page in points as it is shown, and the resolution to render it at."""
+
+    def render(self, index: int, width_px: int, height_px: int) -> Image:
+        """The page at that size, ``[height, width, 3]``."""
+
+
+class PageServer:
+    """Answers requests about one file after another; the last one stays open."""
+
+    def __init__(self) -> None:
+        self._file: OpenFile | None = None
+
+    def answer(self, request: dict[str, Any]) -> Answer:
+        """The header and data that answer a request; a fault of the document is a header with ``error_type``."""
+        stage: Stage = "render" if request["do"] == "render" else "open"
+        try:
+            return self._answer(request)
+        except PageError as error:
+            return _refusal(error.stage, error.error_type, error.message)
+        except MemoryError:
+            return _refusal(stage, "RenderOutOfMemory", "it takes more memory than a renderer may have")
+        except FileNotFoundError:
+            return _refusal(stage, "DocumentNotFound", "the file is gone since it was listed")
+        except OSError as error:
+            return _refusal(stage, "DocumentUnreadable", f"the file cannot be read: {error.strerror or error}")
+
+    def _answer(self, request: dict[str, Any]) -> Answer:
+        if request["do"] == "sha256":
+            with open(request["path"], "rb") as file:
+                return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}, b""
+        if request["do"] == "open":
+            self._file = None
+            self._file = _open(request["path"])
+            return {"pages": self._file.pages}, b""
+        if self._file is None:
+            raise ValueError("no file is open")
+        budget = PixelBudget(*request["budget"])
+        if request["do"] == "measure":
+            tokens = [_visual_tokens(self._file, index, request["dpi"], budget) for index in request["indexes"]]
+            return {"visual_tokens": tokens}, b""
+        return _render(self._file, request["index"], request["dpi"], budget)
+
+
+def _refusal(stage: Stage, error_type: str, message: str) -> Answer:
+    return {"stage": stage, "error_type": error_type, "message": message}, b""
+
+
+def _open(path: str) -> OpenFile:
+    """Open a file by what it holds; names lie."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        raise PageError("open", "EmptyDocument", "the file has no content")
+    if head.startswith(IMAGE_MAGIC):
+        return ImageFile(path)
+    if b"%PDF-" in head:
+        return PdfFile(path)
+    raise PageError("open", "UnsupportedDocument", f"expected PDF, PNG, JPEG or TIFF; it begins with {head[:8]!r}")
+
+
+def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[float, float, PagePixels]:
+    if not 0 <= index < file.pages:
+        raise PageError("render", "NoSuchPage", f"page {index + 1} was asked for, the document has {file.pages}")
+    width_pt, height_pt, used = file.size(index, dpi)
+    return width_pt, height_pt, fit_page(width_pt, height_pt, used, budget)
+
+
+def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> int | None:
+    """``None`` for a page that cannot be rendered."""
+    try:
+        return _fit(file, index, dpi, budget)[2].visual_tokens
+    except PageError:
+        return None
+
+
+def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer:
+    started = time.perf_counter()
+    width_pt, height_pt, size = _fit(file, index, dpi, budget)
+    encoding, data = _encode(file.render(index, size.width_px, size.height_px))
+    header = {
+        "width_pt": width_pt,
+        "height_pt": height_pt,
+        "dpi": size.dpi,
+        "width_px": size.width_px,
+        "height_px": size.height_px,
+        "visual_tokens": size.visual_tokens,
+        "encoding": encoding,
+        "render_ms": (time.perf_counter() - started) * 1e3,
+    }
+    return header, data
+
+
+def _encode(image: Image) -> tuple[str, bytes]:
+    """Raw pixels while they are few, else a fast PNG; never JPEG, which smears letters."""
+    if image.nbytes <= _RAW_LIMIT_BYTES:
+        return "raw", image.tobytes()
+    buffer = io.BytesIO()
+    PilImage.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    return "png", buffer.getvalue()

@@ -1,0 +1,231 @@
+"""Pages from files nobody vouches for, through a child process that can be killed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import fsspec
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image as PilImage
+
+from pipeline.errors import PageError, Stage
+from pipeline.pages.child_process import ChildDied, ChildProcess
+from pipeline.records import (
+    AnswerSettings,
+    Bundle,
+    Document,
+    Failure,
+    Image,
+    PageFailure,
+    PageImage,
+    PixelBudget,
+    RenderedBundle,
+)
+
+_MEASURED_AT_ONCE = 500  # pages in one request, which has to fit into a pipe
+
+
+@dataclass(frozen=True, slots=True)
+class RenderLimits:
+    """What the child may use: seconds to open a document, seconds a page, bytes of address space.
+
+    Of the address space some 150 MiB go to the libraries.
+    """
+
+    open_seconds: float = 60.0
+    page_seconds: float = 60.0
+    memory_bytes: int = 4 << 30
+
+
+class RenderChild:
+    """A process that opens and renders documents; it is started when needed and replaced when it had to be killed.
+
+    Use it as a context manager, or call :meth:`close`. It serves one thread, and the kernel kills the process when the
+    thread that first used it ends.
+    """
+
+    def __init__(self, limits: RenderLimits | None = None) -> None:
+        self.limits = limits or RenderLimits()
+        self._process: ChildProcess | None = None
+        self._open: Document | None = None  # in the process
+        self._pages = 0  # of the open document
+        self._copy: tuple[Document, Path] | None = None  # of the remote document fetched last
+
+    def __enter__(self) -> RenderChild:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the process and delete local copies; the next request starts anew."""
+        self._stop()
+        self._drop_copy()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child, ``None`` while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def count_pages(self, document: Document) -> int:
+        """The number of pages, at least 1.
+
+        Raises:
+            PageError: the document cannot be opened.
+            EngineError: the child cannot be started.
+        """
+        if self._process is None or not self._process.alive() or self._open != document:
+            path = self._path(document)
+            self._open = None
+            header, _ = self._ask({"do": "open", "path": str(path)}, self.limits.open_seconds, "open")
+            self._open, self._pages = document, int(header["pages"])
+        return self._pages
+
+    def sha256(self, document: Document) -> str:
+        """SHA-256 of the document's bytes, in hex.
+
+        Raises:
+            PageError: the document cannot be read.
+            EngineError: the child cannot be started.
+        """
+        request = {"do": "sha256", "path": str(self._path(document))}
+        header, _ = self._ask(request, self.limits.open_seconds, "open")
+        return str(header["sha256"])
+
+    def measure(
+        self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
+    ) -> tuple[int | None, ...]:
+        """Visual tokens of each page (1-based) without rendering it; ``None`` for a page that will fail.
+
+        Raises:
+            PageError: the document cannot be opened, or measuring it takes too long.
+            EngineError: the child cannot be started.
+        """
+        found: list[int | None] = []
+        for start in range(0, len(pages), _MEASURED_AT_ONCE):
+            self.count_pages(document)
+            indexes = [page - 1 for page in pages[start : start + _MEASURED_AT_ONCE]]
+            request = {"do": "measure", "indexes": indexes, **_target(dpi, budget)}
+            header, _ = self._ask(request, self.limits.open_seconds, "open")
+            found.extend(header["visual_tokens"])
+        return tuple(found)
+
+    def render(
+        self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
+    ) -> Iterator[PageImage | PageFailure]:
+        """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only.
+
+        A document that cannot be opened costs all that are left, without another try for each.
+
+        Raises:
+            EngineError: the child cannot be started.
+        """
+        unopened: Failure | None = None
+        for page in pages:
+            if unopened is not None:
+                yield PageFailure(document.document_id, page, unopened)
+                continue
+            try:
+                self.count_pages(document)
+                request = {"do": "render", "index": page - 1, **_target(dpi, budget)}
+                header, data = self._ask(request, self.limits.page_seconds, "render")
+            except PageError as error:
+                failure = Failure(error.stage, error.error_type, error.message)
+                unopened = failure if error.stage == "open" else None
+                yield PageFailure(document.document_id, page, failure)
+            else:
+                yield PageImage(document_id=document.document_id, page=page, data=data, **header)
+
+    def _ask(self, request: dict[str, Any], seconds: float, stage: Stage) -> tuple[dict[str, Any], bytes]:
+        if self._process is None or not self._process.alive():
+            self._stop()
+            self._process = ChildProcess(self.limits.memory_bytes)
+        try:
+            header, data = self._process.ask(request, seconds)
+        except TimeoutError as error:
+            raise PageError(
+                stage, "RenderTimeout", f"not done within {seconds:g} s; the renderer was killed"
+            ) from error
+        except ChildDied as error:
+            raise PageError(stage, "RenderCrash", f"the renderer died ({error})") from error
+        if "error_type" in header:
+            if header["error_type"] == "RenderOutOfMemory":
+                self._stop()  # what a failed allocation leaves behind would burden the next page
+            raise PageError(header["stage"], header["error_type"], header["message"])
+        return header, data
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._process, self._open = None, None
+
+    def _path(self, document: Document) -> Path:
+        """A local path of the document; remote ones are copied, one at a time."""
+        try:
+            fs, path = fsspec.url_to_fs(document.uri)
+            if isinstance(fs, LocalFileSystem):
+                return Path(path)
+            if self._copy is None or self._copy[0] != document:
+                self._drop_copy()
+                target = Path(tempfile.mkdtemp(prefix="docpipe-")) / "document"
+                self._copy = document, target
+                fs.get_file(path, str(target))
+        except FileNotFoundError as error:
+            self._drop_copy()
+            raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
+        except (OSError, ValueError, ImportError) as error:
+            self._drop_copy()
+            raise PageError("open", "DocumentUnreadable", f"{document.uri} cannot be fetched: {error}") from error
+        return self._copy[1]
+
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            shutil.rmtree(self._copy[1].parent, ignore_errors=True)
+        self._copy = None
+
+
+def _target(dpi: int, budget: PixelBudget) -> dict[str, Any]:
+    return {"dpi": dpi, "budget": [budget.factor, budget.min_pixels, budget.max_pixels]}
+
+
+def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
+    """Render every page a bundle needs, and hash the documents it opens.
+
+    Raises:
+        EngineError: the child cannot be started.
+    """
+    images: list[PageImage] = []
+    failures: list[PageFailure] = []
+    sha256: dict[str, str] = {}
+    for document in bundle.documents:
+        pages = bundle.pages_of(document.document_id)
+        if not pages:
+            continue
+        for rendered in child.render(document, pages, settings.dpi, settings.budget):
+            if isinstance(rendered, PageImage):
+                images.append(rendered)
+            else:
+                failures.append(rendered)
+        try:
+            sha256[document.document_id] = child.sha256(document)
+        except PageError:
+            continue  # the pages of a document that vanished have failed by themselves
+    return RenderedBundle(bundle, tuple(images), tuple(failures), sha256)
+
+
+def decode_image(image: PageImage) -> Image:
+    """The pixels ``[height, width, 3]`` of a rendered page, not to be written to."""
+    if image.encoding == "png":
+        with PilImage.open(io.BytesIO(image.data)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    return np.frombuffer(image.data, dtype=np.uint8).reshape(image.height_px, image.width_px, 3)

@@ -1,0 +1,125 @@
+"""One question: what it may say, on which pages of which documents it is asked, and how it is put to the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import string
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Literal
+
+from fsspec.utils import glob_translate
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from glimpseprune.rule import KeepRule
+from pipeline.questions.page_ranges import PageRanges
+from pipeline.records import Ask
+
+AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
+Aggregate = Literal["best", "first", "all", "vote", "sum"]
+DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
+CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
+_SUMMABLE = ("integer", "number", "money")
+
+
+def _page_as_text(value: object) -> object:
+    """YAML reads ``pages: 3`` as a number."""
+    return str(value) if type(value) is int else value
+
+
+def _valid_pages(text: str) -> str:
+    PageRanges.parse(text)
+    return text
+
+
+def _valid_prompt(text: str) -> str:
+    places = [place[1:] for place in string.Formatter().parse(text) if place[1] is not None]
+    plain = {("text", "", None), ("choices", "", None)}
+    if ("text", "", None) not in places or set(places) - plain:
+        raise ValueError("expected {text} in it, optionally {choices}, and no other placeholder; {{ stands for a brace")
+    return text
+
+
+def _valid_glob(pattern: str) -> str:
+    re.compile(glob_translate(pattern))
+    return pattern
+
+
+Pages = Annotated[str, BeforeValidator(_page_as_text), AfterValidator(_valid_pages)]
+Prompt = Annotated[str, AfterValidator(_valid_prompt)]
+Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused, types are not converted, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Keep(Strict):
+    """Fields of the keep rule that a question overrides."""
+
+    threshold: float | None = Field(default=None, ge=0, lt=1)
+    max_ratio: float | None = Field(default=None, gt=0, le=1)
+    min_tokens: int | None = Field(default=None, ge=0)
+
+
+class Question(Strict):
+    """One question with all defaults applied."""
+
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    text: str = Field(min_length=1)
+    type: AnswerType = "text"
+    choices: tuple[str, ...] | None = None
+    pages: Pages = "all"
+    documents: Glob | None = None
+    aggregate: Aggregate = "best"
+    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    prompt: Prompt = DEFAULT_PROMPT
+    keep: Keep | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prompt_of_type(cls, raw: object) -> object:
+        """The default prompt of a choice names the choices: the model knows them from nowhere else."""
+        if isinstance(raw, Mapping) and raw.get("type") == "choice" and "prompt" not in raw:
+            return {**raw, "prompt": CHOICE_PROMPT}
+        return raw
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Question:
+        if (self.type == "choice") != (self.choices is not None):
+            raise ValueError("choices and type: choice belong together")
+        if self.choices is not None and len(set(self.choices)) < 2:
+            raise ValueError("choices needs at least two different values")
+        if self.aggregate == "sum" and self.type not in _SUMMABLE:
+            raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
+        return self
+
+    @cached_property
+    def page_ranges(self) -> PageRanges:
+        """The pages this question is asked on."""
+        return PageRanges.parse(self.pages)
+
+    @cached_property
+    def _glob(self) -> re.Pattern[str] | None:
+        return None if self.documents is None else re.compile(glob_translate(self.documents))
+
+    def applies_to(self, path: str) -> bool:
+        """Whether a document, by its path below ``--input``, is asked this question; ``**`` spans folders."""
+        return self._glob is None or self._glob.fullmatch(path) is not None
+
+    def to_ask(self, default_rule: KeepRule | None, planned: bool = False) -> Ask:
+        """The question as it is put to the model; ``keep`` overrides fields of the run's rule, where it prunes."""
+        rule = default_rule
+        if default_rule is not None and self.keep is not None:
+            rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
+        prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
+        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, planned and rule is not None)
+
+    def identity(self) -> str:
+        """Canonical JSON of everything an answer depends on; where and how it is aggregated are not part of it."""
+        fields = self.model_dump(exclude={"pages", "documents", "aggregate"})
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))

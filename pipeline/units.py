@@ -1,0 +1,171 @@
+"""What a run has to do: units of work with ids that say everything an answer depends on, packed into bundles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from glimpseprune.rule import KeepRule
+from pipeline.output.schema import SCHEMA_VERSION
+from pipeline.questions.file import QuestionSet
+from pipeline.records import (
+    AnswerSettings,
+    Ask,
+    Bundle,
+    Document,
+    Failure,
+    PageCount,
+    Unit,
+)
+
+CHUNK_PAGES = 32
+"""Pages of one document that stay together. Part of every unit's id, so a fixed number and no setting."""
+
+
+def make_units(
+    documents: Sequence[Document],
+    counts: Mapping[str, PageCount],
+    questions: QuestionSet,
+    settings: AnswerSettings,
+) -> list[Unit]:
+    """Every question on every chunk of pages it applies to, in the order of documents, pages, questions.
+
+    A document whose pages could not be counted gets one unit without pages for each question that would apply to it.
+
+    Args:
+        documents: what to read.
+        counts: the page count of every document, by id.
+        questions: what to ask.
+        settings: what the answers depend on.
+    """
+    base = _settings_json(settings)
+    identities = {question.id: f"{question.identity()}\0{base}" for question in questions.questions}
+    units = []
+    for document in documents:
+        asked = [question for question in questions.questions if question.applies_to(document.path)]
+        count = counts[document.document_id]
+        if count.pages is None:
+            units += [_unit(document, q.id, (), identities[q.id]) for q in asked]
+            continue
+        chunks: dict[int, dict[str, list[int]]] = {}
+        for question in asked:
+            for page in question.page_ranges.resolve(count.pages):
+                chunks.setdefault((page - 1) // CHUNK_PAGES, {}).setdefault(question.id, []).append(page)
+        for _, pages in sorted(chunks.items()):
+            units += [_unit(document, q.id, tuple(pages[q.id]), identities[q.id]) for q in asked if q.id in pages]
+    return units
+
+
+def planned_rows(units: Iterable[Unit]) -> int:
+    """How many rows of ``answers`` the units come to."""
+    return sum(max(1, len(unit.pages)) for unit in units)
+
+
+def make_bundles(
+    units: Sequence[Unit],
+    documents: Sequence[Document],
+    questions: QuestionSet,
+    settings: AnswerSettings,
+    counts: Mapping[str, PageCount],
+) -> list[Bundle]:
+    """Pack units into bundles of about ``CHUNK_PAGES`` pages.
+
+    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one follows
+    from documents, questions and counts, not from what is done already, so that a bundle that a crash left behind is
+    found again under its own id, with the markers of its attempts.
+
+    Args:
+        units: those that are to be done, in the order of :func:`make_units`.
+        documents: of the run.
+        questions: of the run.
+        settings: of the run.
+        counts: the page count of every document, by id.
+    """
+    by_id = {document.document_id: document for document in documents}
+    asks = [question.to_ask(settings.rule, settings.planned) for question in questions.questions]
+    left: dict[tuple[str, int], list[Unit]] = {}
+    for unit in units:
+        chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0
+        left.setdefault((unit.document_id, chunk), []).append(unit)
+    packs = ([unit for chunk in pack for unit in left.get(chunk, ())] for pack in _packs(documents, questions, counts))
+    return [_bundle(pack, by_id, asks, counts) for pack in packs if pack]
+
+
+def _packs(
+    documents: Sequence[Document], questions: QuestionSet, counts: Mapping[str, PageCount]
+) -> Iterator[list[tuple[str, int]]]:
+    """Neighbouring chunks (document id, number from 0) of up to ``CHUNK_PAGES`` pages that are asked about."""
+    pack: list[tuple[str, int]] = []
+    size = 0
+    for document in documents:
+        for chunk, pages in _asked_pages(document, questions, counts[document.document_id].pages).items():
+            if pack and size + pages > CHUNK_PAGES:
+                yield pack
+                pack, size = [], 0
+            pack.append((document.document_id, chunk))
+            size += pages
+    if pack:
+        yield pack
+
+
+def _asked_pages(document: Document, questions: QuestionSet, count: int | None) -> dict[int, int]:
+    """Number of pages in each chunk of a document that any question asks about; one where it cannot be opened."""
+    asked = [question for question in questions.questions if question.applies_to(document.path)]
+    if count is None:
+        return {0: 1} if asked else {}
+    pages = {page for question in asked for page in question.page_ranges.resolve(count)}
+    return dict(sorted(Counter((page - 1) // CHUNK_PAGES for page in pages).items()))
+
+
+def bundle_to_json(bundle: Bundle) -> str:
+    """A bundle as plain text, to cross a process border."""
+    return json.dumps(asdict(bundle), separators=(",", ":"))
+
+
+def bundle_from_json(text: str) -> Bundle:
+    """What :func:`bundle_to_json` made."""
+    raw: dict[str, Any] = json.loads(text)
+    return Bundle(
+        bundle_id=raw["bundle_id"],
+        documents=tuple(Document(**d) for d in raw["documents"]),
+        asks=tuple(Ask(**{**a, "rule": None if a["rule"] is None else KeepRule(**a["rule"])}) for a in raw["asks"]),
+        units=tuple(Unit(**{**u, "pages": tuple(u["pages"])}) for u in raw["units"]),
+        failures={key: Failure(**failure) for key, failure in raw["failures"].items()},
+    )
+
+
+def _settings_json(settings: AnswerSettings) -> str:
+    """What makes two answers comparable; where the model lies does not matter, what is in it does."""
+    fields = asdict(settings)
+    for name in ("model", "glimpse"):
+        del fields[name]
+    return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
+
+
+def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity: str) -> Unit:
+    text = "\0".join([document.document_id, ",".join(map(str, pages)), identity])
+    return Unit(hashlib.sha256(text.encode()).hexdigest()[:24], document.document_id, question_id, pages)
+
+
+def _bundle(
+    units: list[Unit], by_id: Mapping[str, Document], asks: Sequence[Ask], counts: Mapping[str, PageCount]
+) -> Bundle:
+    digest = hashlib.sha256("\0".join(unit.unit_id for unit in units).encode()).hexdigest()[:24]
+    ids = list(dict.fromkeys(unit.document_id for unit in units))
+    asked = {unit.question_id for unit in units}
+    failures: dict[str, Failure] = {}
+    for document_id in ids:
+        failure = counts[document_id].failure
+        if failure is not None:
+            failures[document_id] = failure
+    return Bundle(
+        bundle_id=digest,
+        documents=tuple(by_id[document_id] for document_id in ids),
+        asks=tuple(ask for ask in asks if ask.question_id in asked),
+        units=tuple(units),
+        failures=failures,
+    )

@@ -1,0 +1,84 @@
+"""The cost told beforehand is the cost torch counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+import glimpseprune as gp
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.methods.glimpse.addon_config import BaseShape, new_addon_config
+from glimpseprune.model import GlimpseModel
+from tests.support.batches import item
+from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
+
+TAILS, LIMIT = [1, 7, 3], 5
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("cost") / "base")
+
+
+def _counted(model: GlimpseModel, rules: list[torch.Tensor] | None) -> tuple[int, PageWork]:
+    """FLOPs of all questions of a page without the vision tower."""
+    first = item([(8, 12)], 0, 0)
+    generator = torch.Generator().manual_seed(7)
+    prompts = []
+    for number, length in enumerate(TAILS):
+        more = torch.randint(0, 200, (length,), generator=generator)
+        more[0] = 201 + number  # so that they differ from the first token on
+        prompts.append(torch.cat([first["input_ids"][0], more]))
+    grid = (int(first["image_grid_thw"][0, 1]), int(first["image_grid_thw"][0, 2]))
+    # torch does not count the fused attention of a CPU; written out, it is plain matrix products.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        out = gp.generate_page(model, prompts, first["pixel_values"], grid, rules, LIMIT)
+    assert [len(tokens) for tokens in out.sequences] == [LIMIT] * 3
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as vision, torch.inference_mode():
+        model.backbone.encode(first["pixel_values"], grid, (3, 2, 1, 0))
+    work = PageWork(first["input_ids"].shape[1], 96, TAILS, [LIMIT] * 3)
+    return counter.get_total_flops() - vision.get_total_flops(), work
+
+
+def _endless(model: GlimpseModel) -> GlimpseModel:
+    return GlimpseModel(model.base, model.backbone, model.glimpse, frozenset(), 1.0)
+
+
+def test_unpruned(base: Path) -> None:
+    model = _endless(gp.load(base, device="cpu"))
+    counted, work = _counted(model, None)
+    config: Any = model.base.config
+    assert unpruned_flops(DecoderShape.of(config.text_config), work) == pytest.approx(counted, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"attn_fuse_global": False}, {"reduce_layer": 0, "selected_layers": (0,)}], ids=str
+)
+@pytest.mark.parametrize("retention", [0.0625, 0.5])
+def test_pruned(base: Path, tmp_path: Path, changes: dict[str, Any], retention: float) -> None:
+    model = _endless(gp.load(base, glimpse=make_tiny_addon(tmp_path / "g", **changes), device="cpu"))
+    assert model.glimpse is not None
+    generator = torch.Generator().manual_seed(1)
+    masks = [torch.randperm(96, generator=generator) < 96 * retention for _ in TAILS]
+    counted, work = _counted(model, masks)
+    config: Any = model.base.config
+    expected = pruned_flops(DecoderShape.of(config.text_config), model.glimpse.config, work, retention)
+    assert expected == pytest.approx(counted, rel=0.02)
+
+
+def test_pruning_pays_for_few_questions_and_not_for_many() -> None:
+    shape = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)  # the 7B model and its published add-on
+    addon = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+
+    def ratio(questions: int) -> float:
+        work = PageWork(5020, 5000, [30] * questions, [16] * questions)
+        return pruned_flops(shape, addon, work, 0.04) / unpruned_flops(shape, work)
+
+    assert ratio(1) < 0.7
+    assert ratio(1) < ratio(10) < ratio(30)
+    assert ratio(60) > 1.0

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import glimpseprune as gp
+from glimpseprune.prefill import alone as prefill_module
+from tests.support import slow_path
+from tests.support.batches import batch, item
+from tests.support.tiny_model import make_glimpse, tiny_addon_config
+
+KEEP_ALL = gp.KeepRule(threshold=0.0)
+RULE = gp.KeepRule(max_ratio=0.4, min_tokens=3)
+ITEMS = [
+    item([(6, 9)], text=11, seed=1),
+    item([(3, 5)], text=30, seed=2),
+    item([(10, 4)], text=7, seed=3),
+    item([(8, 8)], text=18, seed=4),
+]
+TWO_IMAGES = item([(4, 6), (7, 3)], text=9, seed=5)
+NO_IMAGE = item([], text=12, seed=6)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Path, tiny_addon: Path) -> gp.GlimpseModel:
+    return gp.load(tiny_base, glimpse=tiny_addon, device="cpu", dtype="float32")
+
+
+def with_addon(model: gp.GlimpseModel, **changes: object) -> gp.GlimpseModel:
+    return dataclasses.replace(model, glimpse=make_glimpse(tiny_addon_config(**changes)))
+
+
+def stock_tokens(model: gp.GlimpseModel, inputs: dict[str, Tensor], new_tokens: int) -> list[list[int]]:
+    """Greedy tokens of the unmodified transformers model, cut after the end of sequence."""
+    base: Any = model.base
+    extra = {"mm_token_type_ids": (inputs["input_ids"] == base.config.image_token_id).int()}
+    given = {k: v for k, v in inputs.items() if v.numel()}
+    out = base.generate(**given, **extra, max_new_tokens=new_tokens, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+    cut = []
+    for row in out.tolist():
+        end = next((i for i, token in enumerate(row) if token in model.eos_token_ids), len(row) - 1)
+        cut.append(row[: end + 1])
+    return cut
+
+
+def tokens_of(out: gp.Output) -> list[list[int]]:
+    return [sequence.tolist() for sequence in out.sequences]
+
+
+@pytest.mark.parametrize("rule", [None, KEEP_ALL], ids=["no rule", "keep everything"])
+@pytest.mark.parametrize("inputs", [*ITEMS, TWO_IMAGES, NO_IMAGE], ids=lambda one: str(tuple(one["input_ids"].shape)))
+def test_keeping_everything_is_the_stock_model(
+    model: gp.GlimpseModel, inputs: dict[str, Tensor], rule: gp.KeepRule | None
+) -> None:
+    out = gp.generate(model, inputs, rule=rule, max_new_tokens=12)
+    base: Any = model.base
+    kinds = (inputs["input_ids"] == base.config.image_token_id).int()
+    with torch.no_grad():
+        images = {k: inputs[k] for k in ("pixel_values", "image_grid_thw") if inputs[k].numel()}
+        logits = base(input_ids=inputs["input_ids"], mm_token_type_ids=kinds if images else None, **images).logits[
+            :, -1
+        ]
+    torch.testing.assert_close(out.first_logits, logits, rtol=0, atol=1e-5)
+    assert tokens_of(out) == stock_tokens(model, inputs, 12)
+    assert out.keep[0].all()
+    assert out.stats[0].kv_tokens_kept == out.stats[0].kv_tokens_full == inputs["input_ids"].shape[1]
+
+
+def test_the_answers_of_the_tiny_model_differ(model: gp.GlimpseModel) -> None:
+    """Otherwise the comparisons of tokens in this file would prove nothing."""
+    answers = [tuple(tokens_of(gp.generate(model, one, rule=None, max_new_tokens=12))[0]) for one in ITEMS]
+    assert len(set(answers)) == len(ITEMS)
+    assert sum(len(set(answer)) > 3 for answer in answers) >= 3
+    pruned = [tuple(tokens_of(gp.generate(model, one, rule=RULE, max_new_tokens=12))[0]) for one in ITEMS]
+    assert sum(a != b for a, b in zip(answers, pruned, strict=True)) >= 2
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    "rule", [None, RULE, gp.KeepRule(max_ratio=0.2, min_tokens=5)], ids=["full", "cap", "tighter cap"]
+)
+def test_a_batch_gives_each_item_what_it_gets_alone(
+    model: gp.GlimpseModel, side: str, rule: gp.KeepRule | None
+) -> None:
+    items = [*ITEMS, TWO_IMAGES, NO_IMAGE]
+    together = gp.generate(model, batch(items, side), rule=rule, max_new_tokens=12)
+    for i, one in enumerate(items):
+        alone = gp.generate(model, one, rule=rule, max_new_tokens=12)
+        assert tokens_of(together)[i] == tokens_of(alone)[0]
+        assert torch.equal(together.keep[i], alone.keep[0])
+        assert torch.equal(together.first_logits[i], alone.first_logits[0])
+        torch.testing.assert_close(together.logprobs[i], alone.logprobs[0], rtol=0, atol=1e-5)
+
+
+def test_rules_and_limits_of_each_item(model: gp.GlimpseModel) -> None:
+    rules = [None, RULE, gp.KeepRule(max_ratio=0.1), KEEP_ALL]
+    limits = [1, 12, 3, 7]
+    together = gp.generate(model, batch(ITEMS), rule=rules, max_new_tokens=limits)
+    for i, (one, rule, limit) in enumerate(zip(ITEMS, rules, limits, strict=True)):
+        alone = gp.generate(model, one, rule=rule, max_new_tokens=limit)
+        assert tokens_of(together)[i] == tokens_of(alone)[0]
+        assert len(together.sequences[i]) <= limit
+
+
+FORMATS: dict[str, dict[str, object]] = {
+    "default": {},
+    "first layer": {"reduce_layer": 0, "selected_layers": (0,)},
+    "last layer": {"reduce_layer": 3, "selected_layers": (3,)},
+    "several selected layers": {"selected_layers": (2, 0, 1)},
+    "selected before reduced": {"selected_layers": (0,), "reduce_layer": 2},
+    "log-softmax": {"use_attention_logits": False},
+    "windowed predictor": {"attn_fuse_global": False},
+    "glimpse of two tokens": {"le_length": 2},
+    "glimpse of two tokens, log-softmax": {"le_length": 2, "use_attention_logits": False},
+    "no glimpse token": {"le_length": 0},
+    "glimpse in some layers": {"le_layers": (0, 2)},
+    "glimpse in layer 0 only": {"le_layers": (0,)},
+    "layernorm": {"le_norm_type": "layernorm"},
+    "one visual layer": {"selected_visual_layers": (1,)},
+    "deep supervision": {"deep_supervision": True},
+    "other widths": {"attn_fuse_size": 16, "visual_cond_size": 48, "attn_fuse_num_heads": 2},
+}
+
+
+@pytest.mark.parametrize("changes", FORMATS.values(), ids=FORMATS.keys())
+def test_pruning_equals_the_long_way(model: gp.GlimpseModel, changes: dict[str, object]) -> None:
+    variant = with_addon(model, **changes)
+    for one, rule in [
+        (ITEMS[0], RULE),
+        (ITEMS[2], gp.KeepRule(max_ratio=0.25)),
+        (TWO_IMAGES, gp.KeepRule(0.95, None, 4)),
+    ]:
+        out = gp.generate(variant, one, rule=rule, max_new_tokens=8)
+        scores, keep, tokens, first = slow_path.answer(variant, one, rule, 8)
+        assert out.scores[0] is not None
+        torch.testing.assert_close(out.scores[0], scores, rtol=0, atol=1e-4)
+        assert torch.equal(out.keep[0], keep)
+        torch.testing.assert_close(out.first_logits[0], first, rtol=0, atol=2e-5)
+        assert tokens_of(out)[0] == tokens
+
+
+def test_selection_is_by_image(model: gp.GlimpseModel) -> None:
+    rule = gp.KeepRule(threshold=0.9999, min_tokens=3)
+    out = gp.generate(model, TWO_IMAGES, rule=rule, max_new_tokens=1)
+    first, second = out.keep[0].split([24, 21])
+    assert int(first.sum()) >= 3
+    assert int(second.sum()) >= 3
+    assert out.stats[0].floor_hit
+    assert out.stats[0].kept_tokens == int(out.keep[0].sum())
+
+
+def test_the_cache_holds_only_what_was_kept(model: gp.GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[weakref.ref[Tensor]] = []
+    after: list[Any] = []
+    original = prefill_module.PrefillCache.keep
+
+    def watched(cache: prefill_module.PrefillCache, index: Tensor) -> None:
+        before.extend(weakref.ref(t) for t in (*cache.keys, *cache.values))
+        original(cache, index)
+        after.append(cache)
+
+    monkeypatch.setattr(prefill_module.PrefillCache, "keep", watched)
+    seen: list[int] = []
+    base: Any = model.base
+    handle = base.lm_head.register_forward_pre_hook(lambda _module, args: seen.append(args[0].shape[:-1].numel()))
+    layer_lengths: list[set[int]] = []
+    finish = model.backbone.logits
+
+    class Spy:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model.backbone, name)
+
+        def logits(self, hidden: Tensor) -> Tensor:
+            if after:
+                layer_lengths.append({k.shape[2] for k in (*after[0].keys, *after[0].values)})
+            return finish(hidden)
+
+    out = gp.generate(dataclasses.replace(model, backbone=Spy()), ITEMS[0], rule=RULE, max_new_tokens=1)
+    handle.remove()
+    gc.collect()
+    assert [ref() for ref in before] == [None] * len(before)
+    assert len(before) == 2 * 3  # keys and values of layers 0..K
+    kept = 3 + 2 + 11 + int(out.keep[0].sum())
+    assert layer_lengths[0] == {kept}
+    assert out.stats[0].kv_tokens_kept == kept
+    assert out.stats[0].kv_bytes_kept == 4 * 2 * 2 * 16 * 4 * kept  # layers, k and v, kv heads, head dim, float32
+    assert out.stats[0].kv_bytes_full == 4 * 2 * 2 * 16 * 4 * (3 + 2 + 11 + 54)
+    assert seen == [1]  # the head saw the last position only
+
+
+def state_of(model: gp.GlimpseModel) -> dict[str, Any]:
+    base: Any = model.base
+    return {
+        "hooks": {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in base.named_modules()},
+        "attributes": {name: sorted(vars(m)) for name, m in base.named_modules()},
+        "weights": {name: t.clone() for name, t in base.state_dict().items()},
+        "rope_deltas": base.model.rope_deltas,
+        "training": base.training,
+        "config": base.config.to_dict(),
+    }
+
+
+def assert_same_state(before: dict[str, Any], after: dict[str, Any]) -> None:
+    weights = before.pop("weights"), after.pop("weights")
+    assert before == after
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_call_leaves_no_trace(model: gp.GlimpseModel) -> None:
+    before = state_of(model)
+    gp.generate(model, batch(ITEMS), rule=RULE, max_new_tokens=3)
+    assert_same_state(before, state_of(model))
+
+
+def test_a_failed_call_leaves_no_trace(model: gp.GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    base: Any = model.base
+    before = state_of(model)
+    original = type(base.model.visual.blocks[2]).forward
+    calls = []
+
+    def failing(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("in the middle of the vision tower")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(base.model.visual.blocks[2]), "forward", failing)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        gp.generate(model, ITEMS[0], rule=RULE)
+    monkeypatch.undo()
+    assert_same_state(before, state_of(model))
+
+
+def test_repetition_penalty_of_the_checkpoint_is_applied_as_the_stock_model_does(model: gp.GlimpseModel) -> None:
+    base: Any = model.base
+    base.generation_config.repetition_penalty = 1.3
+    try:
+        penalised = dataclasses.replace(model, repetition_penalty=1.3)
+        want = [stock_tokens(model, one, 12)[0] for one in ITEMS]
+    finally:
+        base.generation_config.repetition_penalty = None
+    assert tokens_of(gp.generate(penalised, batch(ITEMS), rule=None, max_new_tokens=12)) == want
+    assert tokens_of(gp.generate(model, batch(ITEMS), rule=None, max_new_tokens=12)) != want
+
+
+def test_figures(model: gp.GlimpseModel) -> None:
+    out = gp.generate(model, batch([ITEMS[0], NO_IMAGE]), rule=gp.KeepRule(max_ratio=0.1), max_new_tokens=4)
+    pruned, plain = out.stats
+    assert (pruned.visual_tokens, pruned.kept_tokens, pruned.cap_hit) == (54, 5, True)
+    assert pruned.retention == pytest.approx(5 / 54)
+    assert (plain.visual_tokens, plain.retention, plain.vision_ms) == (0, None, None)
+    assert pruned.vision_ms is not None
+    assert pruned.prefill_ms is not None
+    assert pruned.decode_ms is not None
+    assert min(pruned.vision_ms, pruned.prefill_ms, pruned.decode_ms) > 0
+    logits = out.first_logits[0].log_softmax(-1)
+    assert float(out.logprobs[0][0]) == pytest.approx(float(logits.max()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixel_values": None}, "come together"),
+        ({"image_grid_thw": torch.tensor([[1, 12, 16]])}, "192 patches"),
+        ({"image_grid_thw": torch.tensor([[2, 12, 9]])}, "frame"),
+        ({"attention_mask": torch.zeros(1, 70, dtype=torch.long)}, "no tokens"),
+        ({"attention_mask": torch.ones(1, 69, dtype=torch.long)}, r"\[B, T\]"),
+        ({"input_ids": torch.zeros(1, 70, dtype=torch.long)}, "1 images"),
+        ({"image_grid_thw": torch.tensor([[1, 6, 36]])}, None),
+        ({"input_ids": torch.full((1, 70), 261)}, "image tokens more"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    model: gp.GlimpseModel, change: dict[str, Any], message: str | None
+) -> None:
+    inputs = {**ITEMS[0], **change}
+    if message is None:  # another grid of the same number of tokens is a fair input
+        gp.generate(model, inputs, rule=RULE, max_new_tokens=1)
+        return
+    with pytest.raises(gp.InputError, match=message):
+        gp.generate(model, inputs, rule=RULE)
+
+
+def test_a_rule_needs_an_addon(tiny_base: Path) -> None:
+    bare = gp.load(tiny_base, device="cpu")
+    assert bare.rule is None
+    with pytest.raises(gp.InputError, match="glimpse"):
+        gp.generate(bare, ITEMS[0], rule=RULE)
+    with pytest.raises(gp.InputError, match="3 entries for a batch of 1"):
+        gp.generate(bare, ITEMS[0], rule=[None] * 3)
+    with pytest.raises(gp.InputError, match="at least 1"):
+        gp.generate(bare, ITEMS[0], max_new_tokens=0)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_questions_about_one_image_run_the_vision_tower_once(model: gp.GlimpseModel, share: bool) -> None:
+    base: Any = model.base
+    image = ITEMS[0]
+    grid = (int(image["image_grid_thw"][0, 1]), int(image["image_grid_thw"][0, 2]))
+    suffixes = [[5, 6], [7, 8, 9, 10, 11], [12]]
+    prompts = [torch.cat([image["input_ids"][0], torch.tensor(suffix)]) for suffix in suffixes]
+    rules = [RULE, None, gp.KeepRule(max_ratio=0.1)]
+    runs: list[int] = []
+    handle = base.model.visual.merger.register_forward_hook(lambda *_: runs.append(1))
+    together = gp.generate_page(model, prompts, image["pixel_values"], grid, rules, 10, share)
+    handle.remove()
+    assert len(runs) == 1
+    assert [figures.vision_ms is not None for figures in together.stats] == [True, False, False]
+    assert [figures.prefix_ms is not None for figures in together.stats] == [share, False, False]
+    for i, (ids, rule) in enumerate(zip(prompts, rules, strict=True)):
+        inputs = {**image, "input_ids": ids[None], "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        alone = gp.generate(model, inputs, rule=rule, max_new_tokens=10)
+        assert tokens_of(together)[i] == tokens_of(alone)[0]
+        assert torch.equal(together.keep[i], alone.keep[0])
+        tolerance = 1e-4 if share else 0.0  # alone, an item is computed in the same way bit for bit
+        torch.testing.assert_close(together.first_logits[i], alone.first_logits[0], rtol=tolerance, atol=tolerance)
+    with pytest.raises(gp.InputError, match="item 1 has no image tokens"):
+        gp.generate_page(model, [prompts[0], torch.tensor([1, 2])], image["pixel_values"], grid)

@@ -1,0 +1,69 @@
+"""A page that is read once answers every question as it is answered alone, whenever it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import glimpseprune as gp
+from glimpseprune.page import EncodedPage
+from tests.support.batches import item
+from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
+
+RULE = gp.KeepRule(max_ratio=0.3, min_tokens=2)
+PAGE = item([(4, 6)], 0, 0)
+QUESTIONS = [torch.tensor([11, 12, 13]), torch.tensor([21]), torch.tensor([31, 32, 33, 34, 35])]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> gp.GlimpseModel:
+    folder = tmp_path_factory.mktemp("page")
+    base = make_tiny_checkpoint(folder / "base")
+    return gp.load(base, glimpse=make_tiny_addon(folder / "glimpse"), device="cpu")
+
+
+@pytest.fixture
+def page(model: gp.GlimpseModel) -> EncodedPage:
+    return model.encode_page(PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
+
+
+def _alone(model: gp.GlimpseModel, question: torch.Tensor, rule: gp.KeepRule | None, limit: int) -> gp.Output:
+    ids = torch.cat([PAGE["input_ids"], question[None]], dim=1)
+    inputs = {**PAGE, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return gp.generate(model, inputs, rule=rule, max_new_tokens=limit)
+
+
+def test_every_question_as_alone(model: gp.GlimpseModel, page: EncodedPage) -> None:
+    rules, limits = [RULE, None, RULE], [3, 5, 7]
+    answers = model.ask(page, QUESTIONS, rules, limits)
+    for question, rule, limit, answer in zip(QUESTIONS, rules, limits, answers, strict=True):
+        alone = _alone(model, question, rule, limit)
+        assert answer.tokens == alone.sequences[0].tolist()
+        assert torch.equal(answer.keep, alone.keep[0])
+        assert answer.stats.kept_tokens == alone.stats[0].kept_tokens
+        assert (answer.scores is None) == (rule is None)
+
+
+def test_asked_again_it_answers_the_same(model: gp.GlimpseModel, page: EncodedPage) -> None:
+    first = model.ask(page, QUESTIONS, RULE, 6)
+    again = [model.ask(page, [question], RULE, 6)[0] for question in QUESTIONS]
+    assert [answer.tokens for answer in again] == [answer.tokens for answer in first]
+    assert page.vision_ms is not None
+    assert page.prefix_ms is not None
+
+
+def test_without_an_addon_only_whole_pages(tmp_path: Path) -> None:
+    model = gp.load(make_tiny_checkpoint(tmp_path / "base"), device="cpu")
+    page = model.encode_page(PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
+    assert page.shared is None
+    (answer,) = model.ask(page, QUESTIONS[:1], None, 4)
+    assert answer.tokens == _alone(model, QUESTIONS[0], None, 4).sequences[0].tolist()
+    with pytest.raises(gp.InputError, match="add-on"):
+        model.ask(page, QUESTIONS[:1], RULE, 4)
+
+
+def test_an_empty_question_is_refused(model: gp.GlimpseModel, page: EncodedPage) -> None:
+    with pytest.raises(gp.InputError, match="at least one token"):
+        model.ask(page, [torch.tensor([], dtype=torch.long)], RULE)

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from glimpseprune.errors import AddonError
+from glimpseprune.rule import KeepRule
+from jobs import exit_codes
+from jobs.cli.main import app
+from jobs.run.prepare import answer_settings, frozen_settings, reproduce_command
+from jobs.settings import RunSettings, load_settings
+from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
+from pipeline.questions.file import parse_questions
+
+CLI = CliRunner()
+NEEDED = ["--input", "in", "--questions", "q.yaml", "--output", "out"]
+
+FLAGS: dict[str, tuple[list[str], Any]] = {
+    "input": (["--input", "a", "--input", "b"], ("in", "a", "b")),
+    "questions": (["--questions", "other.yaml"], "other.yaml"),
+    "output": (["--output", "there"], "there"),
+    "model": (["--model", "m"], "m"),
+    "glimpse": (["--glimpse", "g"], "g"),
+    "prune": (["--prune", "auto"], "auto"),
+    "drop_blank": (["--drop-blank"], True),
+    "threshold": (["--threshold", "0.3"], 0.3),
+    "max_ratio": (["--max-ratio", "0.2"], 0.2),
+    "min_tokens": (["--min-tokens", "4"], 4),
+    "dpi": (["--dpi", "144"], 144),
+    "max_visual_tokens": (["--max-visual-tokens", "900"], 900),
+    "actors": (["--actors", "3"], 3),
+    "gpus_per_actor": (["--gpus-per-actor", "0.5"], 0.5),
+    "address": (["--address", "http://head:8265"], "http://head:8265"),
+    "detach": (["--detach"], True),
+    "shared_fs": (["--shared-fs"], True),
+    "limit": (["--limit", "7"], 7),
+    "max_failed_share": (["--max-failed-share", "0.5"], 0.5),
+    "deadline": (["--deadline", "90"], 90.0),
+    "device": (["--device", "cpu"], "cpu"),
+    "dtype": (["--dtype", "bfloat16"], "bfloat16"),
+    "attn": (["--attn", "sdpa"], "sdpa"),
+    "seed": (["--seed", "5"], 5),
+    "quiet": (["--quiet"], True),
+}
+
+
+@pytest.fixture
+def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """What a command line comes to, without running it."""
+    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a, text: b}]")
+    (tmp_path / "other.yaml").write_text("version: 1\nquestions: [{id: a, text: b}]")
+    monkeypatch.chdir(tmp_path)
+    seen: list[RunSettings] = []
+
+    def run_job(settings: RunSettings, _questions: object) -> dict[str, Any]:
+        seen.append(settings)
+        return {"exit_code": 0, **EMPTY_REPORT}
+
+    monkeypatch.setattr("jobs.run.job.run_job", run_job)
+    monkeypatch.setattr("jobs.cluster.submit.submit", lambda settings, *_: seen.append(settings) or "job")
+    monkeypatch.setattr("jobs.cluster.submit.follow", lambda *_: 0)
+
+    def call(*arguments: str) -> RunSettings:
+        outcome = CLI.invoke(app, ["run", *NEEDED, *arguments])
+        assert outcome.exit_code == 0, outcome.output
+        return seen[-1]
+
+    return call
+
+
+EMPTY_REPORT: dict[str, Any] = {
+    "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review"), 0),
+    "this_run": {"pages_per_s": None, "pages": 0},
+    "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None},
+    "documents": 0,
+    "pages": 0,
+    "interrupted": False,
+    "settings": {"output": "out"},
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str) -> None:
+    arguments, value = FLAGS[name]
+    plain, given = settings_of().model_dump(), settings_of(*arguments).model_dump()
+    assert given[name] == value != plain[name]
+    assert {key for key in plain if plain[key] != given[key]} == {name}
+
+
+def test_there_is_no_flag_without_a_test() -> None:
+    assert set(FLAGS) == set(RunSettings.model_fields)
+
+
+def test_defaults() -> None:
+    settings = load_settings(None, {"input": ["in"], "questions": "q", "output": "o"})
+    assert (settings.model, settings.dpi, settings.max_failed_share, settings.seed) == ("nano", None, 0.05, 0)
+
+
+def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('dpi = 100\nmax-ratio = 0.5\nmax_visual_tokens = 50\ninput = "x"\nquiet = true')
+    settings = settings_of("--config", "run.toml", "--dpi", "120")
+    assert (settings.dpi, settings.max_ratio, settings.max_visual_tokens, settings.quiet) == (120, 0.5, 50, True)
+    assert settings.input == ("in",)
+    only_file = load_settings(tmp_path / "run.toml", {"questions": "q", "output": "o", "input": []})
+    assert only_file.input == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("toml", "arguments", "message"),
+    [
+        ("colour = 1", NEEDED, "unknown key 'colour'"),
+        ("dpi = [", NEEDED, "--config"),
+        ("dpi = 1", NEEDED, "--dpi: "),
+        ("", NEEDED[2:], "--input is required"),
+        ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
+        ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
+        ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
+        ("", [*NEEDED, "--limit", "0"], "--limit: "),
+        ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
+    ],
+)
+def test_wrong_settings_end_with_code_2_and_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, toml: str, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(toml)
+    outcome = CLI.invoke(app, ["run", *arguments, "--config", "run.toml"])
+    assert outcome.exit_code == exit_codes.USAGE
+    assert message in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (QuestionsError("x"), 2),
+        (SettingsChangedError("x"), 2),
+        (EngineError("x"), 3),
+        (ModelError("x"), 3),
+        (AddonError("x"), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_one_exit_code_for_each_kind_of_error(
+    monkeypatch: pytest.MonkeyPatch, settings_of: Any, error: BaseException, code: int
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jobs.run.job.run_job", failing)
+    outcome = CLI.invoke(app, ["run", *NEEDED])
+    assert outcome.exit_code == code
+    assert outcome.output.strip() in ("docpipe: x", "interrupted")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, settings_of: Any) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("jobs.run.job.run_job", failing)
+    assert isinstance(CLI.invoke(app, ["run", *NEEDED]).exception, ZeroDivisionError)
+    with pytest.raises(TypeError, match="no exit code for PageError"):
+        exit_codes.exit_code(PageError("open", "X", "y"))
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_the_exit_code_of_the_run_is_passed_on(monkeypatch: pytest.MonkeyPatch, settings_of: Any, code: int) -> None:
+    monkeypatch.setattr("jobs.run.job.run_job", lambda *_: {**EMPTY_REPORT, "exit_code": code})
+    assert CLI.invoke(app, ["run", *NEEDED]).exit_code == code
+
+
+def test_questions_check(tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a, text: b}, {id: c, text: d}]")
+    outcome = CLI.invoke(app, ["questions", "check", str(tmp_path / "q.yaml")])
+    assert (outcome.exit_code, outcome.output) == (0, f"{tmp_path}/q.yaml: 2 questions: a, c\n")
+    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a}]")
+    outcome = CLI.invoke(app, ["questions", "check", str(tmp_path / "q.yaml")])
+    assert outcome.exit_code == 2
+    assert "q.yaml:2: questions.0.text: is required" in outcome.output
+
+
+def make(base: Path, **flags: Any) -> RunSettings:
+    return RunSettings(input=("in",), questions="q", output="o", model=str(base), **flags)
+
+
+def test_which_rule_a_run_uses(tiny_base: Path, tiny_addon: Path) -> None:
+    addon = str(tiny_addon)
+    assert answer_settings(make(tiny_base)).rule is None
+    assert answer_settings(make(tiny_base, glimpse=addon)).rule == KeepRule(0.5, 0.111, 1)
+    changed = answer_settings(make(tiny_base, glimpse=addon, threshold=0.7, max_ratio=0.3, min_tokens=9))
+    assert changed.rule == KeepRule(0.7, 0.3, 9)
+    off = answer_settings(make(tiny_base, glimpse=addon, prune="off"))
+    assert (off.rule, off.glimpse, off.glimpse_fingerprint) == (None, None, None)
+    for prune in ("glimpse", "auto"):
+        with pytest.raises(UsageError, match=f"--prune {prune} needs an add-on"):
+            answer_settings(make(tiny_base, prune=prune))
+    with pytest.raises(UsageError, match="--max-ratio has no effect"):
+        answer_settings(make(tiny_base, max_ratio=0.1))
+
+
+def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, tiny_addon: Path) -> None:
+    found = {
+        prune: answer_settings(make(tiny_base, glimpse=str(tiny_addon), prune=prune))
+        for prune in ("off", "glimpse", "auto")
+    }
+    assert {prune: settings.planned for prune, settings in found.items()} == {
+        "off": False,
+        "glimpse": False,
+        "auto": True,
+    }
+    assert found["auto"] == dataclasses.replace(found["glimpse"], planned=True)
+    asked = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}]', "q.yaml")
+    assert {prune: frozen_settings(settings, asked)["prune"] for prune, settings in found.items()} == {
+        prune: prune for prune in found
+    }
+
+
+def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
+    run = make(tiny_base, dpi=100, max_ratio=0.5, device="cpu", seed=3, actors=7)
+    command = reproduce_command(run).format(input="'a b.pdf'")
+    assert command == (
+        f"docpipe run --input 'a b.pdf' --questions q --model {tiny_base} --max-ratio 0.5 --dpi 100 --device cpu "
+        "--seed 3 --output reproduced"
+    )
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "jobs", "--help"], capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - started
+    modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not modules & {"torch", "ray", "transformers", "pymupdf", "pyarrow", "numpy"}
+    assert seconds < 5  # under 1 s on a machine that is not busy with other things
+    assert "Usage: docpipe" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["jobs.run.job", "jobs.cluster.submit", "jobs.commands.forecast"])
+def test_the_driver_stays_light(module: str) -> None:
+    code = f"import {module}, sys; print(sorted({{'torch', 'transformers', 'pymupdf', 'ray'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
+    assert done.stdout.strip() == "[]"

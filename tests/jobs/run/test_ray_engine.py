@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jobs.run.ray_engine import _patience_s, run_bundles
+from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, receipt_of, receipt_row, to_table
+from jobs.run.resources import Resources
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.answering.checkpoints import addon_rule, fingerprint
+from pipeline.errors import ModelError
+from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.loop import run_loop
+from pipeline.output.folder import Folder
+from pipeline.output.publish import publish
+from pipeline.output.store import OutputStore
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild, render_bundle
+from pipeline.questions.file import parse_questions
+from pipeline.records import AnswerSettings, Bundle, Failure, PageCount, PixelBudget, Receipt, Unit
+from pipeline.units import make_bundles, make_units
+from tests.support.colours import (
+    GREEN,
+    RED,
+    WHITE,
+    load_and_note_pids,
+    load_colours,
+    load_nothing,
+    load_slowly_answering,
+    make_pdf,
+)
+
+QUESTIONS = parse_questions(
+    'version: 1\nquestions:\n  - {id: a, text: "A?", max_new_tokens: 3}\n'
+    '  - {id: b, text: "B and more?", pages: "1", max_new_tokens: 2}\n',
+    "questions.yaml",
+)
+SETTINGS = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784), "float32", 0)
+RESOURCES = Resources(
+    actors=1, actor_cpus=0.5, actor_gpus=0.0, actor_threads=1, renders=1, render_cpus=1.0, render_memory_bytes=2**30
+)
+
+
+def config(output: Path, settings: AnswerSettings = SETTINGS) -> ActorConfig:
+    return ActorConfig(settings, str(output), "docpipe run --input {input}", "cpu", "auto", 1, None)
+
+
+def planned(folder: Path, settings: AnswerSettings = SETTINGS) -> tuple[list[Unit], list[Bundle]]:
+    documents = list_documents([str(folder)])
+    with RenderChild() as child:
+        counts = {d.document_id: PageCount(d.document_id, child.count_pages(d)) for d in documents}
+    broken = [d for d in documents if d.path == "broken.pdf"]
+    for d in broken:
+        counts[d.document_id] = PageCount(d.document_id, None, Failure("open", "CorruptDocument", "no"))
+    units = make_units(documents, counts, QUESTIONS, settings)
+    return units, make_bundles(units, documents, QUESTIONS, settings, counts)
+
+
+def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
+    """Everything published, without what differs from one execution to the next by nature."""
+    publish(store, {"a": "best", "b": "first"})
+    found = {}
+    for name in ("answers", "pages", "failures", "documents"):
+        table = pa.concat_tables(pq.read_table(file) for file in Path(store.folder.uri, name).glob("*.parquet"))
+        volatile = [c for c in table.column_names if c.endswith("_ms") or c.startswith("peak_")]
+        found[name] = sorted(table.drop_columns(volatile).to_pylist(), key=lambda row: json.dumps(row, default=str))
+    return found
+
+
+@pytest.mark.slow
+def test_ray_gives_the_rows_of_the_plain_loop(
+    ray_session: None, tmp_path: Path, tiny_base: Path, tiny_addon: Path
+) -> None:
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    for i in range(3):
+        make_pdf(pdfs / f"{i}.pdf", [WHITE, (200, 20 * i, 90)], size_pt=60 + 20 * i)
+    make_pdf(pdfs / "broken.pdf", [WHITE])
+    make_pdf(pdfs / "long.pdf", [(5 * i, 250 - 5 * i, 100) for i in range(33)])
+    settings = AnswerSettings(
+        model=str(tiny_base),
+        model_fingerprint=fingerprint(tiny_base),
+        glimpse=str(tiny_addon),
+        glimpse_fingerprint=fingerprint(tiny_addon),
+        rule=addon_rule(tiny_addon),
+        dpi=72,
+        budget=read_pixel_budget(tiny_base, 16),
+        dtype="float32",
+        seed=0,
+    )
+    units, bundles = planned(pdfs, settings)
+    assert [len(bundle.documents) for bundle in bundles] == [4, 1, 1]
+    threads = torch.get_num_threads()
+    looped = OutputStore(Folder(str(tmp_path / "loop")), "docpipe run --input {input}")
+    with RenderChild() as child:
+        answerer = load_answerer(config(tmp_path / "loop", settings))
+        by_loop = list(run_loop(bundles, child, answerer, settings))
+    torch.set_num_threads(threads)
+    by_ray = list(run_bundles(bundles, config(tmp_path / "ray", settings), RESOURCES))
+
+    rayed = OutputStore(Folder(str(tmp_path / "ray")), "docpipe run --input {input}")
+    assert rayed.completed_units() == looped.completed_units() == {unit.unit_id for unit in units}
+    expected = tables(looped)
+    assert tables(rayed) == expected
+    assert [len(rows) for rows in expected.values()] == [39 + 4 + 2, 39, 2, 10]
+    assert Counter(row["status"] for row in expected["answers"])["failed"] == 2
+    counts = {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_loop}
+    assert {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_ray} == counts
+
+
+def test_rendering_stays_out_of_the_process_that_holds_the_model(ray_session: None, tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE])
+    receipts = list(run_bundles(planned(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
+    assert [receipt.counts["answered"] for receipt in receipts] == [2]
+    (seen,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert seen["pid"] != os.getpid()
+    assert not seen["renders"]
+
+
+def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path: Path) -> None:
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    make_pdf(pdfs / "a.pdf", [WHITE, RED, (9, 9, 9)])
+    units, bundles = planned(pdfs)
+    (receipt,) = run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours)
+    assert receipt.attempt == 3
+    store = OutputStore(Folder(str(tmp_path / "out")))
+    assert store.completed_units() == {unit.unit_id for unit in units}
+    found = tables(store)
+    assert {(row["page"], row["question_id"], row["status"], row["answer"]) for row in found["answers"]} == {
+        (1, "a", "answered", "a (255, 255, 255)"),
+        (1, "b", "answered", "b (255, 255, 255)"),
+        (2, "a", "failed", None),
+        (3, "a", "answered", "a (9, 9, 9)"),
+    }
+    assert [(row["page"], row["error_type"], row["attempts"]) for row in found["failures"]] == [(2, "ModelCrash", 3)]
+    assert not list((tmp_path / "out" / "inflight").iterdir())
+
+
+def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) -> None:
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    make_pdf(pdfs / "bug.pdf", [WHITE] * 17 + [GREEN])
+    make_pdf(pdfs / "fine.pdf", [WHITE] * 17)
+    units, bundles = planned(pdfs)
+    assert len(bundles) == 2
+    receipts = list(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours))
+    assert [receipt.bundle_id for receipt in receipts] == [bundles[1].bundle_id]
+    done = OutputStore(Folder(str(tmp_path / "out"))).completed_units()
+    assert done == {unit.unit_id for unit in bundles[1].units} < {unit.unit_id for unit in units}
+
+
+def test_a_model_that_does_not_load_ends_the_run_with_its_reason(ray_session: None, tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE])
+    with pytest.raises(ModelError, match="^no model on cpu$"):
+        list(run_bundles(planned(tmp_path)[1], config(tmp_path / "out"), RESOURCES, load_nothing))
+
+
+@pytest.mark.slow
+def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: None, tmp_path: Path) -> None:
+    """Twice as many pixels as Ray's object store holds pass through it, and none of them is spilled to disk."""
+    import ray
+
+    pdfs = tmp_path / "pdfs"
+    pdfs.mkdir()
+    for i in range(12):
+        make_pdf(pdfs / f"{i:02}.pdf", [WHITE] * 17, size_pt=700)
+    settings = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784), "float32", 0)
+    bundles = planned(pdfs, settings)[1]
+    assert len(bundles) == 12
+    with RenderChild() as child:
+        rendered = render_bundle(bundles[0], child, settings)
+    assert 12 * sum(len(image.data) for image in rendered.images) > 1.7 * 150 * 2**20
+    receipts = list(run_bundles(bundles, config(tmp_path / "out", settings), RESOURCES, load_slowly_answering))
+    assert len(receipts) == 12
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert not [path for path in session.glob("ray_spilled_objects*/**/*") if path.is_file()]
+
+
+def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) -> None:
+    make_pdf(tmp_path / "a.pdf", [WHITE, RED])
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    documents = list_documents([str(tmp_path)])
+    counts = {d.document_id: PageCount(d.document_id, 3) for d in documents}
+    units = make_units(documents, counts, QUESTIONS, SETTINGS)
+    (bundle,) = make_bundles(units, documents, QUESTIONS, SETTINGS, counts)
+    with RenderChild() as child:
+        rendered = render_bundle(bundle, child, SETTINGS)
+    assert (len(rendered.images), len(rendered.failures)) == (2, 4)
+    assert from_table(to_table(rendered)) == rendered
+    receipt = Receipt("b", 3, {"answered": 2, "failed": 1}, 12.5, 9.5, 1.7e9, 1.7e9 + 0.0125, 2)
+    assert receipt_of(pa.Table.from_pylist([receipt_row(receipt)]).to_pylist()[0]) == receipt
+
+
+@pytest.mark.parametrize(("deadline_s", "seconds"), [(None, 32 * 600), (10.0, 1800), (1000.0, 32_000)])
+def test_ray_is_patient_with_a_bundle_of_slow_pages(deadline_s: float | None, seconds: float) -> None:
+    assert _patience_s(deadline_s) == seconds
+
+
+def test_the_loader_is_what_the_engine_takes() -> None:
+    loader: Callable[[ActorConfig], BundleAnswerer] = load_answerer
+    assert loader is run_bundles.__defaults__[0]  # type: ignore[index]

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jobs.run.resources import Resources, plan_resources
+from jobs.run.watchdog import EXIT_HUNG
+from pipeline.errors import UsageError
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("cluster", "asked", "want"),
+    [
+        ((2, 0, 16 * GIB), (None, None), Resources(1, 0.5, 0.0, 2, 1, 1.0, 4 * GIB)),
+        ((2, 0, 3 * GIB), (None, None), Resources(1, 0.5, 0.0, 2, 1, 1.0, 3 * GIB // 2)),
+        ((2, 0, 16 * GIB), (2, None), Resources(2, 0.5, 0.0, 1, 1, 1.0, 4 * GIB)),
+        ((16, 1, 100 * GIB), (None, None), Resources(1, 0.5, 1.0, 16, 3, 1.0, 4 * GIB)),
+        ((16, 1, 100 * GIB), (None, 0.5), Resources(2, 0.5, 0.5, 8, 6, 1.0, 4 * GIB)),
+        ((64, 8, 500 * GIB), (None, None), Resources(8, 0.5, 1.0, 8, 24, 1.0, 4 * GIB)),
+        ((32, 0, 100 * GIB), (None, None), Resources(2, 0.5, 0.0, 16, 6, 1.0, 4 * GIB)),
+        ((1, 0, 16 * GIB), (None, None), Resources(1, 0.25, 0.0, 1, 1, 0.5, 4 * GIB)),
+        ((64, 0, 5 * GIB), (None, None), Resources(4, 0.5, 0.0, 16, 5, 1.0, GIB)),
+    ],
+)
+def test_how_a_cluster_is_shared(
+    cluster: tuple[float, float, int], asked: tuple[int | None, float | None], want: Resources
+) -> None:
+    plan = plan_resources(*cluster, *asked, "auto")
+    assert plan == want
+    assert plan.actor_cpus != plan.render_cpus  # equal ones fuse
+
+
+def test_no_gpu_is_taken_that_may_not_be_used() -> None:
+    assert plan_resources(16, 4, GIB * 64, None, None, "cpu").actor_gpus == 0
+    assert plan_resources(16, 4, GIB * 64, None, None, "cuda").actor_gpus == 1
+
+
+@pytest.mark.parametrize(
+    ("cluster", "asked", "device", "message"),
+    [
+        ((2, 0, GIB), (4, None), "auto", "ask for 2 --actors at most"),
+        ((1, 0, GIB), (9, None), "auto", "ask for 2 --actors at most"),
+        ((8, 1, GIB), (2, None), "cuda", "more than the 1 there are"),
+        ((8, 0, GIB), (None, 1), "auto", "0 GPUs can be used"),
+        ((8, 2, GIB), (None, 1), "cpu", "--gpus-per-actor 1 was asked for"),
+        ((8, 0, GIB), (None, None), "cuda", "Ray sees no GPU"),
+        ((8, 0, GIB // 2), (None, None), "auto", "rendering needs 1 GiB"),
+    ],
+)
+def test_what_cannot_run_is_refused(
+    cluster: tuple[float, float, int], asked: tuple[int | None, float | None], device: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_resources(*cluster, *asked, device)
+
+
+WATCHED = """
+import time
+from types import SimpleNamespace
+from jobs.run.watchdog import Watchdog
+work = SimpleNamespace(page_started_at=None)
+dog = Watchdog(work, {deadline}, interval_s=0.02, warm_up_s={warm_up})
+for seconds in {pages}:
+    work.page_started_at = time.monotonic()
+    time.sleep(seconds)
+    work.page_started_at = None
+    time.sleep(0.1)
+print("alive", dog.allowed_s())
+"""
+
+
+@pytest.mark.parametrize(
+    ("deadline", "warm_up", "pages", "code"),
+    [
+        ("0.5", "0", "[0.1, 0.1, 30]", EXIT_HUNG),
+        ("0.5", "0.5", "[30]", EXIT_HUNG),
+        ("0.5", "60", "[1, 0.1]", 0),  # the first page of a process takes longer
+        ("5", "0", "[0.1, 0.1]", 0),
+        ("None", "0", "[0.1, 0.2, 0.1]", 0),
+    ],
+)
+def test_a_page_past_the_deadline_ends_the_process(deadline: str, warm_up: str, pages: str, code: int) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED.format(deadline=deadline, warm_up=warm_up, pages=pages)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert ("alive" in done.stdout) == (code == 0)
+    assert time.monotonic() - started < 20

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pymupdf
+import pytest
+
+import glimpseprune as gp
+from glimpseprune.stats import PruneStats
+from pipeline.answering.bundle_answerer import BundleAnswerer, status_of
+from pipeline.answering.page_answerer import ModelAnswer
+from pipeline.loop import run_loop
+from pipeline.output.attempts import Markers
+from pipeline.output.folder import Folder
+from pipeline.output.publish import publish
+from pipeline.output.store import OutputStore
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild
+from pipeline.records import Bundle, Failure, PageCount, Receipt
+from pipeline.units import make_bundles, make_units
+from tests.support.helpers import SETTINGS, FakeReader, page_error, questions
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    (tmp_path / "in").mkdir()
+    with pymupdf.open() as pdf:
+        for shade in (0.1, 0.5, 0.9):
+            pdf.new_page(width=300, height=300).draw_rect((0, 0, 300, 300), color=None, fill=(shade,) * 3)
+        pdf.save(tmp_path / "in" / "a.pdf")
+    (tmp_path / "in" / "b.pdf").write_bytes(b"no pdf")
+    found = list_documents([str(tmp_path / "in")])
+    asked = questions("id: a, text: What a", "id: b, text: What b, pages: '2', documents: 'a*'")
+    counts = {
+        found[0].document_id: PageCount(found[0].document_id, 3),
+        found[1].document_id: PageCount(found[1].document_id, None, Failure("open", "UnsupportedDocument", "text")),
+    }
+    units = make_units(found, counts, asked, SETTINGS)
+    (made,) = make_bundles(units, found, asked, SETTINGS, counts)
+    return made
+
+
+def run(bundle: Bundle, reader: Any, output: Path) -> tuple[Receipt, list[dict[str, Any]], BundleAnswerer]:
+    folder = Folder(str(output))
+    store = OutputStore(folder)
+    answerer = BundleAnswerer(reader, store, Markers(folder))
+    with RenderChild() as child:
+        (receipt,) = run_loop([bundle], child, answerer, SETTINGS)
+    publish(store, {})
+    rows = pq.read_table(output / "answers").to_pylist()
+    return receipt, sorted(rows, key=lambda r: (r["document"], r["page"] or 0, r["question_id"])), answerer
+
+
+def test_every_row_of_a_bundle_is_answered_or_failed(bundle: Bundle, tmp_path: Path) -> None:
+    receipt, rows, answerer = run(bundle, FakeReader(), tmp_path / "out")
+    assert [(r["document"], r["page"], r["question_id"], r["status"]) for r in rows] == [
+        ("a.pdf", 1, "a", "answered"),
+        ("a.pdf", 2, "a", "answered"),
+        ("a.pdf", 2, "b", "answered"),
+        ("a.pdf", 3, "a", "answered"),
+        ("b.pdf", None, "a", "failed"),
+    ]
+    assert [r["answer"].split()[0] for r in rows[:4]] == ["25.00", "127.00", "127.00", "229.00"]
+    assert (receipt.pages, receipt.counts["answered"], receipt.counts["failed"], receipt.attempt) == (3, 4, 1, 1)
+    assert answerer.page_started_at is None
+    assert not list((tmp_path / "out" / "inflight").iterdir())
+    row = rows[0]
+    assert row["document_sha256"] is not None
+    assert rows[4]["document_sha256"] is None
+    assert (row["kept_tokens"], row["visual_tokens"], row["kv_bytes_kept"], row["decode_ms"]) == (12, 121, 50, 3.5)
+    assert row["evidence"] == [{"x0": 0.0, "y0": 0.0, "x1": 300.0, "y1": pytest.approx(600 / 11), "score": 1.0}]
+    pages = pq.read_table(tmp_path / "out" / "pages").to_pylist()
+    assert [(p["page"], p["width_px"], p["vision_ms"], p["prefix_ms"]) for p in pages] == [
+        (1, 308, 1.5, None),
+        (2, 308, 3.0, None),
+        (3, 308, 1.5, None),
+    ]
+    assert pages[0]["retention_mean"] == pytest.approx(12 / 121)
+    assert pages[0]["peak_rss_bytes"] > 10**7
+    assert pages[0]["peak_memory_bytes"] is None  # there is no device
+
+
+def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
+    reader = FakeReader([None, page_error(), gp.InputError("odd image")])
+    receipt, rows, _ = run(bundle, reader, tmp_path / "out")
+    assert [r["status"] for r in rows] == ["answered", "failed", "failed", "failed", "failed"]
+    assert receipt.counts == {"answered": 1, "not_answerable": 0, "skipped": 0, "failed": 4, "needs_review": 0}
+    failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
+    assert sorted((f["page"] or 0, f["question_id"], f["stage"], f["error_type"]) for f in failures) == [
+        (0, "a", "open", "UnsupportedDocument"),
+        (2, "a", "infer", "OutOfMemory"),
+        (2, "b", "infer", "OutOfMemory"),
+        (3, "a", "infer", "InputError"),
+    ]
+
+
+class Watched(FakeReader):
+    """Notes when pages are made ready and when the model has them; some cannot be made ready."""
+
+    def __init__(self, unready: dict[float, Exception] | None = None) -> None:
+        super().__init__()
+        self.unready = unready or {}
+        self.prepared: list[tuple[float, str]] = []
+        self.answered: list[tuple[float, float | None]] = []
+        self.ready = threading.Semaphore(0)
+        self.answerer: BundleAnswerer | None = None
+
+    def prepare(self, page: Any, asks: Any) -> Any:
+        self.prepared.append((float(page.mean()), threading.current_thread().name))
+        self.ready.release()
+        if float(page.mean()) in self.unready:
+            raise self.unready[float(page.mean())]
+        return page, asks
+
+    def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
+        assert self.answerer is not None
+        began = time.monotonic()
+        if self.answerer.page_started_at is not None:
+            self.answered.append((began, self.answerer.page_started_at))
+        while self.ready.acquire(timeout=0.1):
+            pass  # whatever is made ready ahead is ready now
+        return super()._answer_page(page, asks)
+
+
+def watched(bundle: Bundle, reader: Watched, output: Path) -> BundleAnswerer:
+    folder = Folder(str(output))
+    reader.answerer = BundleAnswerer(reader, OutputStore(folder), Markers(folder))  # type: ignore[arg-type]
+    with RenderChild() as child:
+        list(run_loop([bundle], child, reader.answerer, SETTINGS))
+    return reader.answerer
+
+
+def test_the_next_page_is_made_ready_meanwhile_and_its_time_does_not_run(bundle: Bundle, tmp_path: Path) -> None:
+    reader = Watched()
+    answerer = watched(bundle, reader, tmp_path / "out")
+    assert [grey for grey, _ in reader.prepared] == [25.0, 127.0, 229.0]
+    assert all(name.startswith("docpipe-look-ahead") for _, name in reader.prepared)
+    assert [began - started < 0.09 for began, started in reader.answered if started is not None] == [True] * 3
+    starts = [started for _, started in reader.answered]
+    assert starts == sorted(starts)  # type: ignore[type-var]
+    assert answerer.page_started_at is None
+    assert not [t for t in threading.enumerate() if t.name.startswith("docpipe-look-ahead")]
+
+
+def test_a_page_that_cannot_be_made_ready_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
+    reader = Watched({25.0: gp.InputError("odd"), 229.0: page_error()})
+    watched(bundle, reader, tmp_path / "out")
+    publish(OutputStore(Folder(str(tmp_path / "out"))), {})
+    failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
+    assert sorted((f["page"] or 0, f["error_type"]) for f in failures) == [
+        (0, "UnsupportedDocument"),
+        (1, "InputError"),
+        (3, "OutOfMemory"),
+    ]
+    assert reader.pages == 1
+
+
+def test_after_a_crash_nothing_is_made_ready_ahead(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(SystemError):
+        run(bundle, FakeReader([SystemError()]), tmp_path / "out")
+    reader = Watched()
+    watched(bundle, reader, tmp_path / "out")
+    assert {name for _, name in reader.prepared} == {threading.current_thread().name}
+    assert reader.pages == 3
+
+
+def test_a_page_the_model_dies_on_is_skipped_at_the_third_attempt(bundle: Bundle, tmp_path: Path) -> None:
+    """The exception stands for the death of the process: nothing in it is caught, and the marker stays."""
+    out = tmp_path / "out"
+    with pytest.raises(SystemError):
+        run(bundle, FakeReader([None, SystemError()]), out)
+    with pytest.raises(SystemError):
+        run(bundle, FakeReader([None, SystemError()]), out)
+    receipt, rows, _ = run(bundle, reader := FakeReader(), out)
+    assert receipt.attempt == 3
+    assert reader.pages == 2
+    assert [r["status"] for r in rows] == ["answered", "failed", "failed", "answered", "failed"]
+    failures = pq.read_table(out / "failures").to_pylist()
+    assert {(f["error_type"], f["attempts"]) for f in failures if f["page"] == 2} == {("ModelCrash", 3)}
+
+
+def answer(text: str = "x", **changes: Any) -> ModelAnswer:
+    stats = PruneStats(10, 5, changes.pop("floor_hit", False), False, 20, 15, 200, 150)
+    made = ModelAnswer(text, "stop", 0.9, 3, stats, None, None, (2, 5))
+    return dataclasses.replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (answer(), "answered"),
+        (answer("N/A"), "not_answerable"),
+        (answer("not answerable."), "not_answerable"),
+        (answer(""), "needs_review"),
+        (answer(finish_reason="length"), "needs_review"),
+        (answer(floor_hit=True), "needs_review"),
+    ],
+)
+def test_status(given: ModelAnswer, status: str) -> None:
+    assert status_of(given) == status

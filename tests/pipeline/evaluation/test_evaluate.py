@@ -1,0 +1,165 @@
+"""Data sets with known answers, and the figures an evaluation gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from jobs.commands.evaluate import parse_modes
+from pipeline.datasets.example import Region, by_page, coverage, covered_cells
+from pipeline.datasets.load import load_examples
+from pipeline.errors import UsageError
+from pipeline.evaluation.evaluate import Measured
+from pipeline.evaluation.metrics import anls, exact_match
+from pipeline.evaluation.score_table import scores, table, write_rows
+from pipeline.samples import Family
+from pipeline.samples.write import write_samples
+
+
+class TestMetrics:
+    @pytest.mark.parametrize(
+        ("answer", "gold", "expected"),
+        [
+            ("Lisbon", ["Lisbon"], 1.0),
+            (" lisbon ", ["Porto", "Lisbon"], 1.0),
+            ("Lisban", ["Lisbon"], 1 - 1 / 6),
+            ("Lis", ["Lisbon"], 0.0),  # half of it is wrong: not less than the threshold
+            ("Lisb", ["Lisbon"], 1 - 2 / 6),
+            ("", ["Lisbon"], 0.0),
+        ],
+    )
+    def test_anls(self, answer: str, gold: list[str], expected: float) -> None:
+        assert anls(answer, gold) == pytest.approx(expected)
+
+    def test_exact_match_is_exact(self) -> None:
+        assert exact_match("EUR 5.00 ", ["5.00", "EUR 5.00"])
+        assert not exact_match("eur 5.00", ["EUR 5.00"])
+
+
+class TestRegions:
+    def test_a_region_over_four_cells(self) -> None:
+        region = Region(0.25, 0.25, 0.75, 0.75)
+        assert covered_cells([region], 2, 2).all()
+        keep = np.array([True, False, False, False])
+        assert coverage(region, keep, 2, 2) == pytest.approx(0.25)
+        assert coverage(region, ~keep, 2, 2) == pytest.approx(0.75)
+
+    def test_a_region_inside_one_cell_of_a_long_grid(self) -> None:
+        cells = covered_cells([Region(0.51, 0.1, 0.59, 0.2)], 1, 10)
+        assert cells.nonzero()[0].tolist() == [5]
+
+    def test_uneven_shares(self) -> None:
+        region = Region(0.4, 0.0, 0.6, 1.0)
+        assert coverage(region, np.array([True, False]), 1, 2) == pytest.approx(0.5)
+        assert coverage(Region(0.4, 0.0, 0.9, 1.0), np.array([True, False]), 1, 2) == pytest.approx(0.2)
+
+    def test_a_point_and_a_region_beyond_the_page(self) -> None:
+        assert covered_cells([Region(1.0, 1.0, 1.0, 1.0)], 3, 3).nonzero()[0].tolist() == [8]
+        assert coverage(Region(-1.0, -1.0, 2.0, 2.0), np.ones(9, bool), 3, 3) == pytest.approx(1.0)
+
+    def test_no_region_covers_nothing(self) -> None:
+        assert not covered_cells([], 2, 3).any()
+
+
+class TestLoading:
+    def test_samples(self, tmp_path: Path) -> None:
+        made = write_samples(tmp_path, [4, 5], Family(min_fields=8, max_fields=8))
+        examples = load_examples(tmp_path)
+        first = [e for e in examples if e.document.name == "00000004.pdf"]
+        assert [len(group) for group in by_page(examples)] == [10, 10]
+        assert sum(e.answerable for e in first) == 8
+        for field in made[0].fields:
+            example = next(e for e in first if e.question_id == field.key)
+            assert example.answers == (field.value,)
+            assert example.regions[0].x0 == pytest.approx(field.value_box.x0 / made[0].width_pt)
+        assert all(e.answers == ("n/a",) and not e.regions for e in first if not e.answerable)
+
+    def test_visual_cot(self, tmp_path: Path) -> None:
+        (tmp_path / "cot" / "gqa").mkdir(parents=True)
+        Image.new("RGB", (200, 100)).save(tmp_path / "cot" / "gqa" / "a.jpg")
+        row = {"question": "Which?", "answer": "red", "image": "a.jpg", "dataset": "gqa", "bboxs": [[20, 10, 120, 60]]}
+        path = tmp_path / "train.jsonl"
+        path.write_text(json.dumps(row) + "\n\n" + json.dumps({**row, "possible_answers": ["red", "crimson"]}) + "\n")
+        first, second = load_examples(path)
+        assert first.regions == (Region(0.1, 0.1, 0.6, 0.6),)
+        assert first.answers == ("red",)
+        assert second.answers == ("red", "crimson")
+        assert first.document == tmp_path / "cot" / "gqa" / "a.jpg"
+
+    def test_docvqa(self, tmp_path: Path) -> None:
+        (tmp_path / "documents").mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / "documents" / "x.png")
+        rows = [{"questionId": 7, "question": "Who?", "image": "documents/x.png", "answers": ["A", "B"], "docId": 1}]
+        path = tmp_path / "val.json"
+        path.write_text(json.dumps({"dataset_name": "docvqa", "data": rows}))
+        (example,) = load_examples(path)
+        assert (example.question_id, example.answers, example.regions) == ("7", ("A", "B"), ())
+
+    @pytest.mark.parametrize(
+        ("name", "text", "said"),
+        [
+            ("a.jsonl", '{"question": "x"}', "line 1"),
+            ("a.jsonl", '{"question": "x", "answer": "y", "image": "gone.jpg"}', "--images"),
+            ("a.jsonl", "{", "line 1"),
+            ("a.json", "[]", "DocVQA"),
+            ("a.json", '{"data": [{"question": "x", "image": "y", "answers": [], "questionId": 1}]}', "answers"),
+            ("a.txt", "", "docpipe samples"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, tmp_path: Path, name: str, text: str, said: str) -> None:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UsageError, match=said):
+            load_examples(tmp_path / name)
+
+
+def _row(mode: str, exact: bool, kept: int, covered: float | None, answerable: bool = True) -> Measured:
+    return Measured(
+        document="a.pdf",
+        page=1,
+        question_id="q",
+        question="Q?",
+        answerable=answerable,
+        gold=("x",),
+        mode=mode,  # type: ignore[arg-type]
+        answer="x",
+        exact=exact,
+        anls=float(exact),
+        confidence=0.5,
+        visual_tokens=100,
+        kept_tokens=kept,
+        retention=kept / 100,
+        box_coverage=covered,
+        prefill_ms=None,
+    )
+
+
+def test_scores_of_each_mode(tmp_path: Path) -> None:
+    rows = [
+        _row("off", True, 100, 1.0),
+        _row("glimpse", True, 10, 0.95),
+        _row("glimpse", False, 20, 0.5),
+        _row("glimpse", True, 30, None, answerable=False),
+    ]
+    off, glimpse = scores(rows)
+    assert (off.mode, off.exact, off.retention_mean, off.absent_exact) == ("off", 1.0, 1.0, None)
+    assert glimpse.exact == pytest.approx(2 / 3)
+    assert glimpse.absent_exact == 1.0
+    assert (glimpse.retention_mean, glimpse.retention_p50) == (pytest.approx(0.2), 0.2)
+    assert glimpse.boxes_covered == 0.5
+    write_rows(rows, tmp_path / "new" / "eval.parquet")
+    assert pq.read_table(tmp_path / "new" / "eval.parquet").column("mode").to_pylist() == ["off"] + ["glimpse"] * 3
+    shares = ["1.000", "1.000", "-", "100.0%", "100.0%", "100.0%", "100.0%"]
+    assert table(scores(rows)).splitlines()[1].split() == ["off", "1", *shares]
+
+
+def test_random_needs_glimpse() -> None:
+    assert parse_modes("random, glimpse") == ("glimpse", "random")
+    with pytest.raises(UsageError, match="name glimpse too"):
+        parse_modes("off,random")
+    with pytest.raises(UsageError, match="expected some of"):
+        parse_modes("of")

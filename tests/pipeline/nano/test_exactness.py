@@ -1,0 +1,121 @@
+"""With the embedded model, every path gives the tokens that ``gp.generate`` gives to a page and a question alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+import glimpseprune as gp
+from glimpseprune.generation import Keep
+from pipeline.answering.checkpoints import resolve_model
+from pipeline.answering.page_answerer import ModelAnswer, Reader
+from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild, decode_image
+from pipeline.questions.file import load_questions
+from pipeline.records import Ask, Image, PageImage
+from pipeline.samples.write import write_samples
+
+PAGES, LIMIT = 3, 24
+KEYS = ("total", "date", "invoice_no", "customer", "city")
+
+
+@dataclass
+class Page:
+    """A page, its asks (some pruned, some not) and the tokens each gets alone."""
+
+    image: Image
+    asks: list[Ask]
+    prompts: list[Tensor]
+    pixels: Tensor
+    grid: tuple[int, int]
+    rules: list[Keep]
+    alone: list[list[int]]
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader.load("nano", "nano", "cpu", "float32", "sdpa", 0)
+
+
+@pytest.fixture(scope="module")
+def pages(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
+    folder = tmp_path_factory.mktemp("pages")
+    write_samples(folder, range(500, 500 + PAGES), keys=KEYS)
+    questions = load_questions(str(folder / "questions.yaml")).questions
+    budget = read_pixel_budget(resolve_model("nano"), None)
+    found = []
+    with RenderChild() as child:
+        for document in list_documents((str(folder / "pdfs"),), None):
+            (rendered,) = child.render(document, [1], 144, budget)
+            assert isinstance(rendered, PageImage)
+            found.append(_page(reader, decode_image(rendered), [(q.id, q.text) for q in questions]))
+    return found
+
+
+def _page(reader: Reader, image: Image, questions: list[tuple[str, str]]) -> Page:
+    rule = reader.model.rule
+    asks = [
+        Ask(name, text, "text", LIMIT, rule if number % 3 else None) for number, (name, text) in enumerate(questions)
+    ]
+    pixels, grid = reader.processor.image(image)
+    prompts = [reader.processor.prompt(ask.prompt, grid) for ask in asks]
+    rules: list[Keep] = [ask.rule for ask in asks]
+    alone = []
+    for prompt, rule in zip(prompts, rules, strict=True):
+        inputs = {
+            "input_ids": prompt[None],
+            "attention_mask": torch.ones(1, prompt.numel(), dtype=torch.long),
+            "pixel_values": pixels,
+            "image_grid_thw": torch.tensor([[1, *grid]]),
+        }
+        alone.append(gp.generate(reader.model, inputs, rule=rule, max_new_tokens=LIMIT).sequences[0].tolist())
+    return Page(image, asks, prompts, pixels, grid, rules, alone)
+
+
+def test_the_answers_say_something(reader: Reader, pages: list[Page]) -> None:
+    texts = {reader.processor.text(torch.tensor(tokens)) for page in pages for tokens in page.alone}
+    assert len(texts) > PAGES * len(KEYS) // 2
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_questions_of_a_page_together(reader: Reader, pages: list[Page], share: bool) -> None:
+    for page in pages:
+        out = gp.generate_page(reader.model, page.prompts, page.pixels, page.grid, page.rules, LIMIT, share)
+        assert [tokens.tolist() for tokens in out.sequences] == page.alone
+
+
+def test_a_page_read_once_and_asked_twice(reader: Reader, pages: list[Page]) -> None:
+    for page in pages:
+        end = int((page.prompts[0] == reader.processor.image_token_id).nonzero()[-1]) + 1
+        read = reader.model.encode_page(page.prompts[0][:end], page.pixels, page.grid)
+        tails = [prompt[end:] for prompt in page.prompts]
+        first = reader.model.ask(read, tails[:2], page.rules[:2], LIMIT)
+        second = reader.model.ask(read, tails[2:], page.rules[2:], LIMIT)
+        assert [answer.tokens for answer in first + second] == page.alone
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 4_000_000, 1 << 40])
+def test_pages_decoding_together_in_any_order(reader: Reader, pages: list[Page], limit_bytes: int) -> None:
+    reader = Reader(reader.model, reader.processor)
+    reader.memory.limit_bytes = limit_bytes
+    rng = random.Random(limit_bytes)
+    order = rng.sample(range(PAGES), PAGES)
+    shuffled = {number: rng.sample(range(len(KEYS)), len(KEYS)) for number in order}
+    todo = [
+        (number, partial(reader.prepare, pages[number].image, [pages[number].asks[i] for i in shuffled[number]]))
+        for number in order
+    ]
+    found: dict[int, list[ModelAnswer]] = {}
+    for number, answers in reader.answer_pages(todo):
+        assert isinstance(answers, list)
+        found[number] = answers
+    for number, places in shuffled.items():
+        expected = [reader.processor.text(torch.tensor(pages[number].alone[i])) for i in places]
+        assert [answer.text for answer in found[number]] == expected
+        assert [answer.new_tokens for answer in found[number]] == [len(pages[number].alone[i]) for i in places]

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.pages.documents import list_documents
+from pipeline.records import Document
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "in"
+    for name in (
+        "b.pdf",
+        "a/c.PDF",
+        "a/d.tiff",
+        "a/b/e.JPeG",
+        "f.png",
+        "notes.txt",
+        "pdf",
+        ".hidden.pdf",
+        ".git/g.pdf",
+        "a/.x/h.pdf",
+        "x.pdf.txt",
+    ):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+        os.utime(path, ns=(10**18, 10**18 + 7))
+    (root / "folder.pdf").mkdir()
+    os.mkfifo(root / "pipe.pdf")
+    return root
+
+
+def paths(*inputs: str | Path, limit: int | None = None) -> list[str]:
+    return [document.path for document in list_documents([str(given) for given in inputs], limit)]
+
+
+def test_a_folder_is_read_recursively_by_suffix_and_sorted(tree: Path) -> None:
+    everything = ["a/b/e.JPeG", "a/c.PDF", "a/d.tiff", "b.pdf", "f.png"]
+    assert paths(tree) == everything
+    assert paths(f"{tree}/") == everything
+    assert paths(tree, limit=2) == everything[:2]
+
+
+def test_what_is_known_of_a_document(tree: Path) -> None:
+    document = list_documents([str(tree)])[3]
+    uri = str(tree / "b.pdf")
+    assert document == Document(document.document_id, "b.pdf", uri, 5, "1000000000000000007")
+    assert len(document.document_id) == 16
+    assert pickle.loads(pickle.dumps(document)) == document
+
+
+def test_the_id_follows_from_path_size_and_time_alone(tree: Path, tmp_path: Path) -> None:
+    before = list_documents([str(tree / "b.pdf")])[0]
+    (tree / "b.pdf").write_bytes(b"other")
+    os.utime(tree / "b.pdf", ns=(5, 10**18 + 7))
+    assert list_documents([str(tree / "b.pdf")]) == [before]
+    tree.rename(tmp_path / "moved")
+    assert list_documents([str(tmp_path / "moved")])[3].document_id == before.document_id
+    moved = tmp_path / "moved" / "b.pdf"
+    seen = {before.document_id}
+    os.utime(moved, ns=(5, 10**18 + 8))
+    seen.add(list_documents([str(moved)])[0].document_id)
+    moved.write_bytes(b"longer")
+    os.utime(moved, ns=(5, 10**18 + 8))
+    seen.add(list_documents([str(moved)])[0].document_id)
+    moved = moved.rename(moved.with_name("c.pdf"))
+    seen.add(list_documents([str(moved)])[0].document_id)
+    assert len(seen) == 4
+
+
+def test_globs(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert paths(f"{tree}/*.pdf") == ["b.pdf"]
+    assert paths(f"{tree}/a/*") == ["c.PDF", "d.tiff"]
+    assert paths(f"{tree}/**/*.[pP][dD][fF]") == ["a/c.PDF", "b.pdf"]
+    assert paths(f"{tree}/**") == paths(tree)
+    monkeypatch.chdir(tree)
+    assert paths("*.p?[fg]") == ["b.pdf", "f.png"]
+    assert paths("a") == ["b/e.JPeG", "c.PDF", "d.tiff"]
+    assert paths("../in/a/b") == ["e.JPeG"]
+
+
+def test_a_name_with_wildcards_in_it_is_that_file(tree: Path) -> None:
+    (tree / "s[1].pdf").write_bytes(b"x")
+    (tree / "q?").mkdir()
+    (tree / "q?" / "z.pdf").write_bytes(b"x")
+    assert paths(tree / "s[1].pdf") == ["s[1].pdf"]
+    assert paths(tree / "q?") == ["z.pdf"]
+
+
+def test_a_file_named_explicitly_counts_whatever_its_name(tree: Path) -> None:
+    assert paths(tree / "notes.txt", tree / ".hidden.pdf") == [".hidden.pdf", "notes.txt"]
+
+
+def test_a_file_reached_twice_is_read_once(tree: Path) -> None:
+    assert paths(tree, tree, tree / "b.pdf", f"{tree}/*.pdf") == paths(tree)
+    assert paths(tree, tree / "a") == paths(tree)
+    assert paths(tree / "a", tree) == ["b.pdf", "b/e.JPeG", "c.PDF", "d.tiff", "f.png"]
+
+
+def test_two_files_with_the_same_id_are_told_apart(tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.pdf").write_bytes(b"B.PDF")
+    os.utime(other / "b.pdf", ns=(5, 10**18 + 7))
+    alone = list_documents([str(tree)])
+    found = list_documents([str(tree), str(other)])
+    assert [d.path for d in found].count("b.pdf") == 2
+    assert len({d.document_id for d in found}) == len(found) == 6
+    assert {d.uri for d in found if d.path == "b.pdf"} == {str(tree / "b.pdf"), str(other / "b.pdf")}
+    assert [d for d in found if d.path != "b.pdf"] == [d for d in alone if d.path != "b.pdf"]
+    assert list_documents([str(other), str(tree)]) == found
+
+
+def test_links_to_files_are_followed_and_a_dangling_one_is_listed(tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "links"
+    root.mkdir()
+    (root / "good.pdf").symlink_to(tree / "b.pdf")
+    (root / "gone.pdf").symlink_to(tree / "nothing.pdf")
+    (root / "loop").symlink_to(root)
+    found = list_documents([str(root)])
+    assert [(d.path, d.size_bytes, d.version) for d in found] == [
+        ("gone.pdf", 0, ""),
+        ("good.pdf", 5, "1000000000000000007"),
+    ]
+    assert paths(f"{root}/*.pdf") == ["gone.pdf", "good.pdf"]
+    assert paths(root / "loop") == ["gone.pdf", "good.pdf"]
+
+
+def test_an_object_store() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("a.pdf", "x/b.PNG", "x/.c.pdf", "x/d.txt"):
+        memory.pipe(f"/bucket/{name}", name.encode())
+    found = list_documents(["memory://bucket"])
+    assert [(d.path, d.uri, d.size_bytes) for d in found] == [
+        ("a.pdf", "memory:///bucket/a.pdf", 5),
+        ("x/b.PNG", "memory:///bucket/x/b.PNG", 7),
+    ]
+    assert all(d.version for d in found)
+    assert list_documents(["memory://bucket"]) == found
+    assert paths("memory://bucket/x/*") == ["b.PNG"]
+    assert paths("memory://bucket/x/d.txt") == ["d.txt"]
+    assert fsspec.open(found[1].uri).open().read() == b"x/b.PNG"
+
+
+def test_local_uris_are_plain_paths(tree: Path) -> None:
+    assert list_documents([f"file://{tree}/b.pdf"]) == list_documents([f"{tree}/b.pdf"])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("nothing", "no such file or folder"),
+        ("nosuch://a/b", "cannot be listed"),
+        ("memory://nothing", "no such file or folder"),
+        ("zip://*.pdf::a.zip", "chained addresses are not supported"),
+        ("*.gif", "no document in"),
+        ("empty", "no document in"),
+        ("pipe.pdf", "no such file or folder"),
+    ],
+)
+def test_an_input_without_documents_is_a_usage_error(
+    given: str, reason: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    (tree / "empty").mkdir()
+    with pytest.raises(UsageError, match=reason) as caught:
+        list_documents([given])
+    assert given in str(caught.value)
+
+
+def test_one_missing_input_is_not_made_up_for_by_another(tree: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        list_documents([str(tree), str(tree / "nothing")])
+
+
+def test_a_name_that_is_not_utf8_is_refused_by_name(tree: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tree) + b"/\xff.pdf"))).write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"udcff.pdf' is not valid UTF-8; rename it"):
+        list_documents([str(tree)])
+    assert paths(tree / "a") == ["b/e.JPeG", "c.PDF", "d.tiff"]
+
+
+def test_a_folder_that_may_not_be_read_is_a_usage_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def guarded(path: str) -> object:
+        if str(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)  # tests may run as root, who may read everything
+    with pytest.raises(UsageError, match=r"cannot be listed: .*Permission denied"):
+        list_documents([str(tree)])

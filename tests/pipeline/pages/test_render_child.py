@@ -1,0 +1,205 @@
+"""What happens when the renderer hangs, dies, runs out of memory or is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import EngineError
+from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image
+from pipeline.records import Document, Failure, PageFailure, PageImage, PixelBudget
+from tests.support.hostile import as_document, content_bomb, raw_pdf, text_pdf
+
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256)
+GIB = 1 << 30
+Put = Callable[[str, bytes], Document]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    def write(name: str, data: bytes) -> Document:
+        (tmp_path / name).write_bytes(data)
+        return as_document(tmp_path / name)
+
+    return write
+
+
+def test_a_page_that_takes_too_much_memory_costs_that_page_only(put: Put) -> None:
+    bomb, sound = put("bomb.pdf", content_bomb()), put("a.pdf", text_pdf(1))
+    with RenderChild(RenderLimits(memory_bytes=GIB // 2)) as child:
+        assert child.count_pages(bomb) == 1
+        first = child.pid
+        (result,) = child.render(bomb, [1], 72, BUDGET)
+        assert isinstance(result, PageFailure)
+        assert (result.failure.stage, result.failure.error_type) == ("render", "RenderOutOfMemory")
+        assert isinstance(next(child.render(sound, [1], 72, BUDGET)), PageImage)
+        assert child.pid != first
+        assert Path(f"/proc/{child.pid}/limits").read_text().count(str(GIB // 2)) == 2
+
+
+def test_a_child_that_cannot_start_is_a_fault_of_the_machine(put: Put) -> None:
+    with (
+        RenderChild(RenderLimits(memory_bytes=64 << 20)) as child,
+        pytest.raises(EngineError, match="does not start within 64 MiB of address space: .+"),
+    ):
+        child.count_pages(put("a.pdf", text_pdf(1)))
+
+
+def test_a_hanging_page_costs_that_page_only(put: Put) -> None:
+    document = put("a.pdf", text_pdf(3))
+    with RenderChild(RenderLimits(page_seconds=1.5)) as child:
+        pages = child.render(document, [1, 2, 3], 72, BUDGET)
+        assert isinstance(next(pages), PageImage)
+        hung = child.pid
+        assert hung is not None
+        os.kill(hung, signal.SIGSTOP)
+        started = time.monotonic()
+        assert next(pages) == PageFailure(
+            document.document_id,
+            2,
+            Failure("render", "RenderTimeout", "not done within 1.5 s; the renderer was killed"),
+        )
+        assert time.monotonic() - started < 10
+        assert not Path(f"/proc/{hung}").exists()
+        third = next(pages)
+        assert isinstance(third, PageImage)
+        assert third.page == 3
+        assert child.pid != hung
+
+
+def test_a_hanging_document_is_opened_once_not_once_a_page(put: Put) -> None:
+    document, other = put("a.pdf", text_pdf(3)), put("b.pdf", text_pdf(1))
+    with RenderChild(RenderLimits(open_seconds=1.0)) as child:
+        child.count_pages(other)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        started = time.monotonic()
+        results = list(child.render(document, [1, 2, 3], 72, BUDGET))
+        assert time.monotonic() - started < 2.5
+    expected = Failure("open", "RenderTimeout", "not done within 1 s; the renderer was killed")
+    assert results == [PageFailure(document.document_id, page, expected) for page in (1, 2, 3)]
+
+
+def test_a_crashing_page_costs_that_page_only(put: Put) -> None:
+    document = put("a.pdf", text_pdf(3))
+    with RenderChild() as child:
+        pages = child.render(document, [1, 2, 3], 72, BUDGET)
+        next(pages)
+        crashing = child.pid
+        assert crashing is not None
+        os.kill(crashing, signal.SIGSTOP)  # so that it dies with the request in hand
+        timer = threading.Timer(0.3, os.kill, (crashing, signal.SIGKILL))
+        timer.start()
+        second, third = pages
+        timer.join()
+    assert second == PageFailure(
+        document.document_id, 2, Failure("render", "RenderCrash", "the renderer died (signal 9)")
+    )
+    assert isinstance(third, PageImage)
+
+
+def test_a_child_that_died_between_two_pages_costs_nothing(put: Put) -> None:
+    document = put("a.pdf", text_pdf(2))
+    with RenderChild() as child:
+        pages = child.render(document, [1, 2], 72, BUDGET)
+        next(pages)
+        before = child.pid
+        assert before is not None
+        os.kill(before, signal.SIGSEGV)
+        os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+        assert isinstance(next(pages), PageImage)
+        assert child.pid != before
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where whoever started the tests in the background had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_after_an_interrupt_no_answer_is_taken_for_another(put: Put) -> None:
+    document = put("a.pdf", text_pdf(2))
+    with RenderChild() as child:
+        expected = [decode_image(p) for p in child.render(document, [1, 2], 72, BUDGET) if isinstance(p, PageImage)]
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(child.render(document, [1], 72, BUDGET))
+        timer.join()
+        (again,) = child.render(document, [2], 72, BUDGET)
+        assert isinstance(again, PageImage)
+        assert np.array_equal(decode_image(again), expected[1])
+
+
+def test_the_child_goes_when_its_parent_is_killed(put: Put) -> None:
+    document = put("a.pdf", text_pdf(1))
+    program = (
+        "import sys, time\nfrom pipeline.records import Document\nfrom pipeline.pages.renderer import RenderChild\n"
+        f"child = RenderChild()\nchild.count_pages({document!r})\nprint(child.pid, flush=True)\ntime.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        os.kill(pid, signal.SIGSTOP)  # not even one that cannot see its input end
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while (stat := Path(f"/proc/{pid}/stat")).exists() and stat.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_closing_leaves_nothing_behind_and_opening_starts_anew(put: Put) -> None:
+    document = put("a.pdf", text_pdf(1))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    child = RenderChild()
+    child.count_pages(document)
+    first = child.pid
+    child.close()
+    assert child.pid is None
+    assert not Path(f"/proc/{first}").exists()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert child.count_pages(document) == 1
+    child.close()
+    child.close()
+
+
+def test_the_child_prints_nothing_dumps_no_core_and_loads_no_neural_network(
+    put: Put, capfd: pytest.CaptureFixture[str]
+) -> None:
+    complaints = put("a.pdf", raw_pdf(content=b"BT /Nope 12 Tf (x) Tj ET [ ( << Q Q Q"))
+    with RenderChild() as child:
+        assert isinstance(next(child.render(complaints, [1], 72, BUDGET)), PageImage)
+        limits = Path(f"/proc/{child.pid}/limits").read_text()
+        assert "onnxruntime" not in Path(f"/proc/{child.pid}/maps").read_text()
+    assert capfd.readouterr() == ("", "")
+    assert limits.split("Max core file size")[1].split()[:2] == ["0", "0"]
+
+
+def test_the_folder_it_is_started_in_does_not_matter(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json.py", "pipeline.py", "pymupdf.py"):
+        (tmp_path / name).write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    with RenderChild() as child:
+        assert child.count_pages(put("a.pdf", text_pdf(1))) == 1
+
+
+def test_the_driver_stays_light() -> None:
+    names = "page_ranges questions documents geometry render child_process records errors"
+    imports = "; ".join(f"import pipeline.{name}" for name in names.split())
+    heavy = "{'torch', 'transformers', 'pymupdf', 'ray', 'pyarrow'}"
+    command = [sys.executable, "-c", f"{imports}; import sys; print(sorted({heavy} & set(sys.modules)))"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

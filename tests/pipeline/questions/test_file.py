@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from glimpseprune.rule import KeepRule
+from pipeline.errors import QuestionsError, UsageError
+from pipeline.questions.file import Question, load_questions, parse_questions
+from pipeline.records import Ask
+
+EVERYTHING = """\
+version: 1
+defaults: {pages: "1-2", max_new_tokens: 48, keep: {max_ratio: 0.5, min_tokens: 2}}
+questions:
+  - id: invoice_total
+    text: What is the total amount?
+    type: money
+    pages: "1-3,-1"
+    documents: "invoices/*.pdf"
+    aggregate: sum
+    max_new_tokens: 32
+    prompt: "{text}\\nAnswer with a single word or phrase."
+    keep: {max_ratio: 0.2, threshold: 0.25}
+  - id: kind
+    text: What is it?
+    type: choice
+    choices: [invoice, "no"]
+  - id: plain
+    text: "Is {this} plain?"
+    pages: 3
+"""
+
+
+def one(fields: str) -> Question:
+    return parse_questions(f"version: 1\nquestions:\n  - {{id: a, text: Which, {fields}}}\n", "q.yaml").questions[0]
+
+
+def refusal(text: str) -> list[str]:
+    with pytest.raises(QuestionsError) as caught:
+        parse_questions(text, "q.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_every_field_arrives_and_defaults_fill_the_rest() -> None:
+    total, kind, plain = parse_questions(EVERYTHING, "q.yaml").questions
+    assert total.model_dump() == {
+        "id": "invoice_total",
+        "text": "What is the total amount?",
+        "type": "money",
+        "choices": None,
+        "pages": "1-3,-1",
+        "documents": "invoices/*.pdf",
+        "aggregate": "sum",
+        "max_new_tokens": 32,
+        "prompt": "{text}\nAnswer with a single word or phrase.",
+        "keep": {"threshold": 0.25, "max_ratio": 0.2, "min_tokens": 2},
+    }
+    assert (kind.choices, kind.pages, kind.max_new_tokens, kind.aggregate) == (("invoice", "no"), "1-2", 48, "best")
+    assert plain.page_ranges.resolve(5) == (3,)
+    assert parse_questions("version: 1\nquestions: [{id: a, text: b}]", "q").questions[0].pages == "all"
+
+
+def test_what_is_asked() -> None:
+    total, kind, plain = parse_questions(EVERYTHING, "q.yaml").questions
+    rule = KeepRule(threshold=0.5, max_ratio=0.9, min_tokens=7)
+    assert total.to_ask(rule) == Ask(
+        "invoice_total",
+        "What is the total amount?\nAnswer with a single word or phrase.",
+        "money",
+        32,
+        KeepRule(threshold=0.25, max_ratio=0.2, min_tokens=2),
+    )
+    assert total.to_ask(None).rule is None
+    assert kind.to_ask(rule).prompt == (
+        "What is it?\nAnswer with one of: invoice, no. If the page does not say, answer n/a."
+    )
+    assert plain.to_ask(rule).prompt.startswith("Is {this} plain?\n")
+    assert plain.to_ask(rule).rule == KeepRule(threshold=0.5, max_ratio=0.5, min_tokens=2)
+
+
+def test_without_keep_the_rule_of_the_run_holds() -> None:
+    rule = KeepRule(threshold=0.1, max_ratio=None, min_tokens=0)
+    assert one("").to_ask(rule).rule is rule
+    assert one("keep: {min_tokens: 0}").to_ask(KeepRule()).rule == KeepRule(0.5, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "applies"),
+    [
+        ("invoices/*.pdf", "invoices/a.pdf", True),
+        ("invoices/*.pdf", "invoices/2024/a.pdf", False),
+        ("invoices/*.pdf", "old/invoices/a.pdf", False),
+        ("invoices/**", "invoices/2024/a.pdf", True),
+        ("**/a.pdf", "a.pdf", True),
+        ("**/a.pdf", "x/y/a.pdf", True),
+        ("**/*.pdf", "x/y/a.PDF", False),
+        ("a[12].pdf", "a2.pdf", True),
+        ("a?.pdf", "a.pdf", False),
+        ("a.pdf", "axpdf", False),
+    ],
+)
+def test_documents_is_a_glob_on_the_path_below_the_input(pattern: str, path: str, applies: bool) -> None:
+    assert one(f"documents: '{pattern}'").applies_to(path) is applies
+    assert one("").applies_to(path)
+
+
+def test_identity_is_what_an_answer_depends_on() -> None:
+    base = one("").identity()
+    for same in ("pages: '1'", "documents: 'x*'", "aggregate: first"):
+        assert one(same).identity() == base
+    others = [
+        "prompt: '{text}!'",
+        "type: date",
+        "max_new_tokens: 63",
+        "keep: {min_tokens: 1}",
+        "type: choice, choices: [a, b]",
+        "type: choice, choices: [b, a]",
+    ]
+    identities = [base, *(one(other).identity() for other in others)]
+    assert len(set(identities)) == len(identities)
+    assert json.loads(base)["text"] == "Which"
+    assert base == json.dumps(json.loads(base), sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["q.yaml:1: file: expected a mapping with version and questions, found NoneType"]),
+        ("- 1", ["q.yaml:1: file: expected a mapping with version and questions, found list"]),
+        ("a: [", ["q.yaml:1: file: not valid YAML: expected the node content, but found '<stream end>'"]),
+        ("questions:\n- {id: a, text: b}", ["q.yaml:1: version: is required"]),
+        ("version: 1\n", ["q.yaml:1: questions: is required"]),
+        ("version: 1\nquestions: []", ["q.yaml:2: questions: expected at least one question (found ())"]),
+        ("version: 2\nquestions:\n- {id: a, text: b}", ["q.yaml:1: version: Input should be 1 (found 2)"]),
+        ("version: 1\nquestions:\n- {id: a}", ["q.yaml:3: questions.0.text: is required"]),
+        ("version: 1\nfoo: 1\nquestions:\n- {id: a, text: b}", ["q.yaml:2: foo: unknown key"]),
+        (
+            "version: 1\nquestions:\n- id: a\n  text: b\n  txet: c\n- id: a2\n  text: d\n  max_new_tokens: 0\n",
+            [
+                "q.yaml:5: questions.0.txet: unknown key",
+                "q.yaml:8: questions.1.max_new_tokens: Input should be greater than or equal to 1 (found 0)",
+            ],
+        ),
+        (
+            "version: 1\nquestions:\n- id: a\n  text: b\n- id: a\n  text: c\n",
+            ["q.yaml:5: questions.1.id: 'a' is used twice"],
+        ),
+        (
+            "version: 1\nquestions:\n- id: a\n  text: b\n  text: c\n",
+            ["q.yaml:5: questions.0.text: is given twice"],
+        ),
+        (
+            "version: 1\ndefaults:\n  pages: x\n  id: y\nquestions:\n- {id: a, text: b}\n- {id: c, text: d}",
+            [
+                "q.yaml:3: defaults.pages: 'x' is no page range; expected 'all' or a list such as '1-3,-1' (found 'x')",
+                "q.yaml:4: defaults.id: unknown key",
+            ],
+        ),
+        (
+            "version: 1\nquestions:\n- {id: a, text: b, type: choice, choices: [yes, maybe]}",
+            ["q.yaml:3: questions.0.choices.0: Input should be a valid string; put it in quotes (found True)"],
+        ),
+        (
+            "version: 1\nquestions:\n- {id: a, text: 2024-99-99}",
+            ["q.yaml:1: file: a date or number in it is none: month must be in 1..12; put it in quotes"],
+        ),
+        (
+            "version: 1\nquestions:\n- {id: a, text: b, keep: {max_ratio: 0, top: 1}}",
+            [
+                "q.yaml:3: questions.0.keep.max_ratio: Input should be greater than 0 (found 0)",
+                "q.yaml:3: questions.0.keep.top: unknown key",
+            ],
+        ),
+    ],
+)
+def test_a_refusal_names_file_line_and_field(text: str, lines: list[str]) -> None:
+    assert refusal(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("id: A", "questions.0.id: is given twice"),
+        ("type: sum", "questions.0.type: Input should be 'text', 'integer'"),
+        ("type: choice", "choices and type: choice belong together"),
+        ("choices: [a, b]", "choices and type: choice belong together"),
+        ("type: choice, choices: [a, a]", "choices needs at least two different values"),
+        ("aggregate: sum", "aggregate: sum needs type integer, number, money, found text"),
+        ("pages: 0", "questions.0.pages: '0' is no page range"),
+        ("pages: '3-1'", "questions.0.pages: '3-1' ends before it begins"),
+        ("documents: 'a**'", "questions.0.documents: Invalid pattern"),
+        ("documents: ''", "questions.0.documents: String should have at least 1 character"),
+        ("max_new_tokens: '3'", "questions.0.max_new_tokens: Input should be a valid integer"),
+        ("max_new_tokens: true", "questions.0.max_new_tokens: Input should be a valid integer"),
+        ("prompt: Answer", "questions.0.prompt: expected {text} in it"),
+        ("prompt: '{text} {page}'", "questions.0.prompt: expected {text} in it"),
+        ("prompt: '{text.__class__}'", "questions.0.prompt: expected {text} in it"),
+        ("prompt: '{text:d}'", "questions.0.prompt: expected {text} in it"),
+        ("prompt: '{text!r}'", "questions.0.prompt: expected {text} in it"),
+        ("prompt: '{text} }'", "questions.0.prompt: Single '}'"),
+        ("keep: {threshold: 1}", "questions.0.keep.threshold: Input should be less than 1"),
+        ("keep: {min_tokens: -1}", "questions.0.keep.min_tokens: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_question_that_cannot_be_meant_is_refused(fields: str, reason: str) -> None:
+    (line,) = refusal(f"version: 1\nquestions:\n  - {{id: a, text: Which, {fields}}}\n")
+    assert line.startswith("q.yaml:3: questions.0")
+    assert reason in line
+
+
+@pytest.mark.parametrize("name", ["A", "a-b", "", "é", "a b"])
+def test_an_id_is_lower_case_letters_digits_and_underscores(name: str) -> None:
+    (line,) = refusal(f"version: 1\nquestions:\n- {{id: '{name}', text: b}}")
+    assert line.startswith("q.yaml:3: questions.0.id: String should match pattern")
+
+
+def test_a_file_that_contains_itself_is_refused() -> None:
+    (line,) = refusal("version: 1\nquestions:\n- &a [*a]")
+    assert line.startswith("q.yaml:3: questions.0: ")
+
+
+def test_load_from_path_and_uri(tmp_path: Path) -> None:
+    path = tmp_path / "q.yaml"
+    path.write_text(EVERYTHING, encoding="utf-8")
+    fsspec.filesystem("memory").pipe("/questions/q.yaml", EVERYTHING.encode())
+    expected = parse_questions(EVERYTHING, "q.yaml")
+    assert load_questions(str(path)) == expected
+    assert load_questions("memory://questions/q.yaml") == expected
+    assert pickle.loads(pickle.dumps(expected)) == expected
+
+
+def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("version: 1 # \xe9".encode("latin-1"))
+    for uri in (str(tmp_path / "no.yaml"), str(tmp_path), str(latin), "nosuch://q.yaml"):
+        with pytest.raises(UsageError, match="cannot be read") as caught:
+            load_questions(uri)
+        assert str(caught.value).startswith(uri)
+        assert isinstance(pickle.loads(pickle.dumps(caught.value)), QuestionsError)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+from glimpseprune.rule import KeepRule
+from pipeline.records import AnswerSettings, PageCount, PixelBudget
+from pipeline.units import (
+    CHUNK_PAGES,
+    bundle_from_json,
+    bundle_to_json,
+    make_bundles,
+    make_units,
+    planned_rows,
+)
+from tests.support.bundles import LOCKED, SETTINGS, document, documents_with, plan, questions
+
+
+def test_units_are_questions_on_chunks_of_pages_in_document_order() -> None:
+    units, _ = plan([2, 40])
+    first, second = document(0).document_id, document(1).document_id
+    assert [(u.document_id, u.question_id, u.pages) for u in units] == [
+        (first, "total", (1, 2)),
+        (first, "date", (1,)),
+        (second, "total", tuple(range(1, 33))),
+        (second, "date", (1,)),
+        (second, "total", tuple(range(33, 41))),
+    ]
+    assert len({u.unit_id for u in units}) == len(units)
+    assert planned_rows(units) == 2 + 1 + 40 + 1
+
+
+def test_a_document_that_cannot_be_opened_is_one_row_a_question_and_carries_its_failure() -> None:
+    units, bundles = plan([None, 1])
+    assert [(u.question_id, u.pages) for u in units[:2]] == [("total", ()), ("date", ())]
+    assert planned_rows(units) == 4
+    assert [b.failures for b in bundles] == [{document(0).document_id: LOCKED}]
+
+
+def test_questions_on_other_documents_or_pages_plan_nothing() -> None:
+    asked = questions(
+        'version: 1\nquestions:\n  - {id: a, text: A, documents: "other/**"}\n  - {id: b, text: B, pages: "5-9"}\n'
+    )
+    units, bundles = plan([3, None], asked)
+    assert [(u.question_id, u.document_id, u.pages) for u in units] == [("b", document(1).document_id, ())]
+    assert len(bundles) == 1
+
+
+BASE = "version: 1\nquestions:\n  - {id: a, text: A}\n"
+
+
+def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) -> list[str]:
+    documents, counts = documents_with([pages])
+    return [u.unit_id for u in make_units(documents, counts, questions(text), settings)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model_fingerprint": "m2"},
+        {"glimpse_fingerprint": "g1"},
+        {"rule": None},
+        {"rule": KeepRule(threshold=0.41, max_ratio=0.3, min_tokens=2)},
+        {"dpi": 150},
+        {"budget": PixelBudget(28, 3136, 1_003_521)},
+        {"dtype": "bfloat16"},
+        {"seed": 1},
+        {"planned": True},
+    ],
+)
+def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[str, object]) -> None:
+    assert _ids(settings=dataclasses.replace(SETTINGS, **changed)) != _ids()  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_under_another_name_is_the_same_unit() -> None:
+    assert _ids(settings=dataclasses.replace(SETTINGS, model="/mnt/nano", glimpse="x")) == _ids()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["text: B", "prompt: 'Q: {text}'", "type: money", "max_new_tokens: 9", "keep: {min_tokens: 3}", "pages: '1-2'"],
+)
+def test_every_part_of_a_question_that_an_answer_depends_on_changes_the_unit(extra: str) -> None:
+    fields = extra if extra.startswith("text") else f"text: A, {extra}"
+    assert _ids(f"version: 1\nquestions:\n  - {{id: a, {fields}}}\n") != _ids()
+
+
+def test_aggregation_and_selection_of_documents_do_not_change_the_unit() -> None:
+    assert _ids('version: 1\nquestions:\n  - {id: a, text: A, aggregate: vote, documents: "docs/*"}\n') == _ids()
+
+
+def test_ids_are_the_same_on_every_machine() -> None:
+    # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["f84e211f445d1b6dc97f8b9f"]
+
+
+def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:
+    assert _ids(pages=70)[:2] == _ids(pages=64)
+
+
+def test_short_documents_share_a_bundle_and_long_ones_are_cut() -> None:
+    _, bundles = plan([10, 10, 10, 10, 70, 1])
+    assert [[(d.path[-8:-4], len(b.pages_of(d.document_id))) for d in b.documents] for b in bundles] == [
+        [("0000", 10), ("0001", 10), ("0002", 10)],
+        [("0003", 10)],
+        [("0004", 32)],
+        [("0004", 32)],
+        [("0004", 6), ("0005", 1)],
+    ]
+
+
+def test_a_bundle_counts_the_pages_that_are_asked_for_not_those_of_the_document() -> None:
+    asked = questions('version: 1\nquestions:\n  - {id: a, text: A, pages: "1,-1"}\n')
+    _, bundles = plan([500] * 16, asked)
+    assert [len(b.documents) for b in bundles] == [16]
+    assert [b.pages_of(d.document_id) for b in bundles for d in b.documents] == [[1, 500]] * 16
+
+
+def test_bundles_hold_each_unit_once_and_a_page_once() -> None:
+    rng = random.Random(5)
+    pages = [rng.choice([None, 1, 2, 3, 31, 32, 33, 64, 65, 100]) for _ in range(60)]
+    units, bundles = plan(pages)
+    assert sorted(u.unit_id for b in bundles for u in b.units) == sorted(u.unit_id for u in units)
+    places = [(d.document_id, page) for b in bundles for d in b.documents for page in b.pages_of(d.document_id)]
+    assert len(places) == len(set(places)) == sum(p or 0 for p in pages)
+    assert len({b.bundle_id for b in bundles}) == len(bundles)
+    for bundle in bundles:
+        pages_in = sum(max(1, len(bundle.pages_of(d.document_id))) for d in bundle.documents)
+        assert pages_in <= CHUNK_PAGES
+        assert {d.document_id for d in bundle.documents} == {u.document_id for u in bundle.units}
+        assert {a.question_id for a in bundle.asks} == {u.question_id for u in bundle.units}
+        assert bundle.asks == tuple(sorted(bundle.asks, key=lambda a: ["total", "date"].index(a.question_id)))
+
+
+def test_what_is_left_comes_in_the_same_bundles_whatever_was_finished_in_between() -> None:
+    rng = random.Random(11)
+    pages = [rng.randint(1, 20) for _ in range(50)]
+    _, bundles = plan(pages)
+    for _ in range(10):
+        finished = [b for b in bundles if rng.random() < 0.5]
+        done = {u.unit_id for b in finished for u in b.units}
+        _, left = plan(pages, done=done)
+        assert left == [b for b in bundles if b not in finished]
+
+
+def test_a_new_question_is_asked_alone() -> None:
+    old, _ = plan([3, 3])
+    more = questions(
+        'version: 1\nquestions:\n  - {id: total, text: "What is the total?", type: money}\n  - {id: new, text: N}\n'
+    )
+    _, bundles = plan([3, 3], more, {u.unit_id for u in old})
+    assert [[u.question_id for u in b.units] for b in bundles] == [["new", "new"]]
+    assert [a.question_id for b in bundles for a in b.asks] == ["new"]
+
+
+def test_asks_carry_the_rule_of_the_run_with_the_overrides_of_the_question() -> None:
+    _, bundles = plan([1], questions("version: 1\nquestions:\n  - {id: a, text: A, keep: {min_tokens: 16}}\n"))
+    assert bundles[0].asks[0].rule == KeepRule(threshold=0.4, max_ratio=0.3, min_tokens=16)
+
+
+def test_a_bundle_survives_json_exactly() -> None:
+    _, bundles = plan([None, 3, 40])
+    for bundle in bundles:
+        again = bundle_from_json(bundle_to_json(bundle))
+        assert again == bundle
+        assert type(again.units[0].pages) is tuple
+        assert again.failures == bundle.failures
+    odd = dataclasses.replace(
+        bundles[0], asks=(dataclasses.replace(bundles[0].asks[0], prompt='é"\\\n\u2028', rule=None),)
+    )
+    assert bundle_from_json(bundle_to_json(odd)) == odd
+
+
+def test_no_document_gives_no_bundle() -> None:
+    assert make_units([], {}, questions(), SETTINGS) == []
+    assert make_bundles([], [], questions(), SETTINGS, {}) == []
+    assert planned_rows([]) == 0
+
+
+def test_a_plan_of_nine_hundred_thousand_pages_is_complete() -> None:
+    documents = [document(n) for n in range(3000)]
+    counts = {d.document_id: PageCount(d.document_id, 300) for d in documents}
+    units = make_units(documents, counts, questions(), SETTINGS)
+    bundles = make_bundles(units, documents, questions(), SETTINGS, counts)
+    assert planned_rows(units) == 3000 * 301
+    assert sum(len(b.units) for b in bundles) == len(units) == 3000 * 11
