@@ -23,12 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.module import Glimpse
-from glimpseprune.methods.glimpse.predictor import Looked, Vip
+from glimpseprune.methods.glimpse.predictor import ImageCondition, Predictor
 from glimpseprune.prefill.alone import prefill_full, prefill_glimpse
 from glimpseprune.training.stage1 import LossWeights
 from glimpseprune.training.trainer import Figures, train
 from pipeline.answering.checkpoints import default_dpi, resolve_model
-from pipeline.answering.page_answerer import Reader
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.datasets.example import by_page
 from pipeline.datasets.load import load_examples
 from pipeline.datasets.page_images import PageImages
@@ -54,20 +54,22 @@ class MeanAttention(nn.Module):
         self.shift = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, attention: Tensor, *image: Any) -> Tensor:
-        return self.score(attention, self.look(*image))
+        return self.score(attention, self.precompute(*image))
 
-    def look(self, *image: Any) -> tuple[()]:
+    def precompute(self, *image: Any) -> tuple[()]:
         return ()
 
-    def score(self, attention: Tensor, looked: tuple[()]) -> Tensor:
+    def score(self, attention: Tensor, image: tuple[()]) -> Tensor:
         return 10 * (self.scale * attention.mean(-1) + self.shift)
 
 
-class Unconditioned(Vip):
+class Unconditioned(Predictor):
     """The predictor without the visual features."""
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
-        return super().look([torch.zeros_like(feature) for feature in features], grid, cells)
+    def precompute(
+        self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
+    ) -> ImageCondition:
+        return super().precompute([torch.zeros_like(feature) for feature in features], grid, cells)
 
 
 @dataclass(frozen=True)
@@ -89,37 +91,37 @@ def variants(layers: int) -> list[Variant]:
     return [Variant("full"), *parts, *losses, *depths]
 
 
-def prefill_flops(reader: Reader, page: Any, question: str, rule: gp.KeepRule | None) -> int:
+def prefill_flops(page_answerer: PageAnswerer, page: Any, question: str, rule: gp.KeepRule | None) -> int:
     """Language model FLOPs of one prefill, glimpse and predictor included, vision tower not."""
-    pixels, grid = reader.processor.image(page)
-    prompt = reader.model.backbone.page_prompts(
-        [reader.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], pixels, grid
+    pixels, grid = page_answerer.processor.image(page)
+    prompt = page_answerer.model.backbone.page_prompts(
+        [page_answerer.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], pixels, grid
     )[0]
-    glimpse = reader.model.glimpse
+    glimpse = page_answerer.model.glimpse
     layers = () if glimpse is None else glimpse.config.selected_visual_layers
     with torch.no_grad():
-        image = reader.model.backbone.encode(pixels, grid, layers)
+        image = page_answerer.model.backbone.encode(pixels, grid, layers)
         # Fused attention is not counted on a CPU; written out, it is.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             if rule is None or glimpse is None:
-                prefill_full(reader.model.backbone, prompt, [image])
+                prefill_full(page_answerer.model.backbone, prompt, [image])
             else:
-                prefill_glimpse(reader.model.backbone, glimpse, prompt, [image], rule)
+                prefill_glimpse(page_answerer.model.backbone, glimpse, prompt, [image], rule)
     return int(counter.get_total_flops())
 
 
 def run(
-    variant: Variant, reader: Reader, images: PageImages, train_set: Path, test_set: Path, args: Any
+    variant: Variant, page_answerer: PageAnswerer, images: PageImages, train_set: Path, test_set: Path, args: Any
 ) -> dict[str, Any]:
     torch.manual_seed(0)
-    glimpse = gp.new_glimpse(reader.model, variant.reduce_layer)
+    glimpse = gp.new_glimpse(page_answerer.model, variant.reduce_layer)
     if variant.predictor == "mean":
         glimpse.attn_fuser = MeanAttention()  # type: ignore[assignment]
     elif variant.predictor == "blind":
         glimpse.attn_fuser = Unconditioned(glimpse.config)
-    fit(variant, reader, images, glimpse, train_set, args)
+    fit(variant, page_answerer, images, glimpse, train_set, args)
     glimpse.requires_grad_(False).eval()
-    measured = Reader(replace(reader.model, glimpse=glimpse), reader.processor)
+    measured = PageAnswerer(replace(page_answerer.model, glimpse=glimpse), page_answerer.processor)
     rows: list[Measured] = []
     flops, full = [], []
     for number, examples in enumerate(by_page(load_examples(test_set))):
@@ -140,15 +142,17 @@ def run(
     }
 
 
-def fit(variant: Variant, reader: Reader, images: PageImages, glimpse: Glimpse, data: Path, args: Any) -> None:
+def fit(
+    variant: Variant, page_answerer: PageAnswerer, images: PageImages, glimpse: Glimpse, data: Path, args: Any
+) -> None:
     task = GlimpseTask(
-        reader.model,
+        page_answerer.model,
         glimpse,
-        reader.processor,
+        page_answerer.processor,
         images,
         load_examples(data),
         steps=args.questions // args.batch,
-        parts=1,
+        accumulation_steps=1,
         questions=args.batch,
         weights=variant.weights,
         margin=args.margin,
@@ -167,10 +171,10 @@ def fit(variant: Variant, reader: Reader, images: PageImages, glimpse: Glimpse, 
     train(task, 0, after)
 
 
-def unpruned(reader: Reader, images: PageImages, test_set: Path) -> dict[str, Any]:
+def unpruned(page_answerer: PageAnswerer, images: PageImages, test_set: Path) -> dict[str, Any]:
     rows: list[Measured] = []
     for examples in by_page(load_examples(test_set)):
-        rows += measure_page(reader, images.of(examples[0]), examples, ("off",), None, 0)
+        rows += measure_page(page_answerer, images.of(examples[0]), examples, ("off",), None, 0)
     score = scores(rows)[0]
     return {"variant": "unpruned", "K": None, "exact": score.exact, "anls": score.anls, "retention": 1.0,
             "boxes_covered": 1.0, "prefill_flops": 1.0}  # fmt: skip
@@ -214,20 +218,20 @@ def main() -> None:
     if not train_set.exists():
         write_samples(train_set, pick_seeds(11, 400))
         write_samples(test_set, pick_seeds(12, args.pages))
-    reader = Reader.load(args.model, None, "cpu", "float32", "sdpa", 0)
+    page_answerer = PageAnswerer.load(args.model, None, "cpu", "float32", "sdpa", 0)
     done = args.out / "rows.jsonl"
     rows = [json.loads(line) for line in done.read_text().splitlines()] if done.is_file() else []
     with RenderChild() as child:
         dpi = args.dpi or default_dpi(args.model)
         images = PageImages(child, dpi, read_pixel_budget(resolve_model(args.model), None))
-        for variant in [None, *variants(reader.model.backbone.num_layers)]:
+        for variant in [None, *variants(page_answerer.model.backbone.num_layers)]:
             name = "unpruned" if variant is None else variant.name
             if any(row["variant"] == name for row in rows):
                 continue
             if variant is None:
-                rows.append(unpruned(reader, images, test_set))
+                rows.append(unpruned(page_answerer, images, test_set))
             else:
-                rows.append(run(variant, reader, images, train_set, test_set, args))
+                rows.append(run(variant, page_answerer, images, train_set, test_set, args))
             with done.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
     text = markdown(rows)

@@ -105,13 +105,13 @@ def main() -> None:
     print(f"{args.shape}, {visual} visual tokens, {kept} kept; vision tower {tower / 1e12:.1f} TFLOPs by its sizes\n")
     print(f"one question, torch's counter: {baseline / 1e12:.2f} unpruned, {counted / 1e12:.2f} pruned: "
           f"{counted / baseline:.1%}; the tower included {(counted + tower) / (baseline + tower):.1%}\n")  # fmt: skip
-    print("| questions | a question, TFLOPs | of the unpruned by itself | dense shared prefix | pruned / dense |")
+    print("| questions | a question, TFLOPs | of the unpruned by itself | dense shared prefix | pruned / unpruned |")
     print("|" + " --- |" * 5)
     for number in args.questions:
         work = PageWork(shared, visual, [TEXT_AFTER] * number, [1] * number)
-        ours, dense = pruned_flops(shape, model.glimpse.config, work, args.keep), unpruned_flops(shape, work)
+        ours, unpruned = pruned_flops(shape, model.glimpse.config, work, args.keep), unpruned_flops(shape, work)
         print(f"| {number} | {ours / number / 1e12:.2f} | {ours / number / baseline:.1%} | "
-              f"{dense / number / 1e12:.2f} | {ours / dense:.3f} |")  # fmt: skip
+              f"{unpruned / number / 1e12:.2f} | {ours / unpruned:.3f} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from jobs.run.job import run_job
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.page_answerer import ModelAnswer, PreparedPage, Reader
+from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer, PreparedPage
 from pipeline.questions.file import load_questions
 from pipeline.records import Ask, Image
 from pipeline.samples.write import pick_seeds, read_truth, write_samples
@@ -38,17 +38,17 @@ KEYS = (
 
 
 class OneByOne:
-    """A reader without sharing and pooling: every question of a page as if it were the only one."""
+    """A page_answerer without sharing and pooling: every question of a page as if it were the only one."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+    def __init__(self, page_answerer: PageAnswerer) -> None:
+        self.page_answerer = page_answerer
 
     @property
     def model_ms(self) -> float:
-        return self.reader.model_ms
+        return self.page_answerer.model_ms
 
     def prepare(self, page: Image, asks: Iterable[Ask]) -> list[PreparedPage]:
-        return [self.reader.prepare(page, [ask]) for ask in asks]
+        return [self.page_answerer.prepare(page, [ask]) for ask in asks]
 
     def answer_pages(
         self, pages: Iterable[tuple[Any, Callable[[], list[PreparedPage]]]]
@@ -56,14 +56,14 @@ class OneByOne:
         for key, prepared in pages:
             answers: list[Any] = []
             for one in prepared():
-                ((_, found),) = self.reader.answer_pages([(key, lambda one=one: one)])
+                ((_, found),) = self.page_answerer.answer_pages([(key, lambda one=one: one)])
                 answers += found
             yield key, answers
 
 
 def load_one_by_one(config: ActorConfig) -> BundleAnswerer:
     answerer = load_answerer(config)
-    answerer.reader = OneByOne(answerer.reader)
+    answerer.page_answerer = OneByOne(answerer.page_answerer)
     return answerer
 
 

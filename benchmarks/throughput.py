@@ -1,7 +1,7 @@
 """Questions a second on identical pages and questions: transformers as users write it, and docpipe.
 
     python benchmarks/throughput.py --out DIR [--shape small|3b|7b] [--tokens 1000 5000] [--questions 1 4 10 30]
-                                    [--contenders docpipe dense ...] [--rounds 5] [--device auto] [--keep 0.04]
+                                    [--contenders docpipe unpruned ...] [--rounds 5] [--device auto] [--keep 0.04]
                                     [--new-tokens 16] [--pages 2]
 
 Weights are random, so the share of tokens kept is forced, with the same random masks for every contender that prunes,
@@ -14,7 +14,7 @@ Contenders:
     batched         transformers, ``generate`` with all questions of the page as one padded batch; timed once
     reused prefix   transformers' modules with the image prefix in a cache that every question continues from
     glimpse         docpipe, one question at a time; of many questions the first two are timed
-    dense           docpipe without pruning: every visual token behind a shared prefix, questions together
+    unpruned           docpipe without pruning: every visual token behind a shared prefix, questions together
     docpipe         shared prefix, questions together, pruned; those of ``--pages`` pages decode in one pool
 """
 
@@ -159,7 +159,7 @@ def docpipe(model: GlimpseModel, work: Work) -> int:
     return len(pool.done)
 
 
-def dense(model: GlimpseModel, work: Work) -> int:
+def unpruned(model: GlimpseModel, work: Work) -> int:
     gp.generate_page(model, work.prompts, work.pixels, work.grid, None, work.new_tokens)
     return len(work.prompts)
 
@@ -170,7 +170,7 @@ CONTENDERS: dict[str, Callable[[GlimpseModel, Work], int]] = {
     "batched": batched,
     "reused prefix": reused_prefix,
     "glimpse": glimpse_alone,
-    "dense": dense,
+    "unpruned": unpruned,
     "docpipe": docpipe,
 }
 
@@ -225,7 +225,7 @@ def measure(
     for name in names:
         pruned = name in ("glimpse", "docpipe")
         # A contender that runs the tower once a page has that much less of it a question.
-        tower = vision / (len(work.prompts) if name in ("reused prefix", "dense", "docpipe") else 1)
+        tower = vision / (len(work.prompts) if name in ("reused prefix", "unpruned", "docpipe") else 1)
         rows.append(
             Row(
                 contender=name,

@@ -16,7 +16,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.families.base import EncodedImage, Prompt
 from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import Prefilled, next_position, prefill_full, prefill_glimpse
-from glimpseprune.prefill.shared import Page, ask, read_prefix, shared_prefix
+from glimpseprune.prefill.shared import SharedPrefix, ask, read_prefix, shared_prefix
 from glimpseprune.prefill.unpruned import answer_together
 from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.rule import KeepRule
@@ -235,7 +235,7 @@ def _prefill(
         for pruned in (True, False):
             rows = [i for i, rule in enumerate(rules) if (rule is not None) == pruned]
             prefix = shared_prefix([prompts[i] for i in rows]) if len(rows) > 1 else None
-            if prefix is not None and (pruned or model.backbone.takes_bias):
+            if prefix is not None and (pruned or model.backbone.supports_attention_bias):
                 mine = [prompts[i] for i in rows]
                 if pruned:
                     pruning = [rule for rule in rules if rule is not None]
@@ -254,7 +254,7 @@ def _prefill(
     return sequences, stats
 
 
-def read_page(model: GlimpseModel, prefix: Prompt, images: Sequence[EncodedImage]) -> tuple[Page, float]:
+def read_page(model: GlimpseModel, prefix: Prompt, images: Sequence[EncodedImage]) -> tuple[SharedPrefix, float]:
     """What all questions of a page share, up to layer K, and its wall time in milliseconds.
 
     Raises:
@@ -268,7 +268,7 @@ def read_page(model: GlimpseModel, prefix: Prompt, images: Sequence[EncodedImage
 
 
 def ask_pruned(
-    model: GlimpseModel, page: Page, prompts: Sequence[Prompt], rules: Sequence[KeepRule | Tensor]
+    model: GlimpseModel, page: SharedPrefix, prompts: Sequence[Prompt], rules: Sequence[KeepRule | Tensor]
 ) -> list[tuple[Prefilled, PruneStats]]:
     """Each prompt about a page that has been read, pruned for itself.
 

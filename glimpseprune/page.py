@@ -22,7 +22,7 @@ from glimpseprune.generation import (
 )
 from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import Prefilled
-from glimpseprune.prefill.shared import Page
+from glimpseprune.prefill.shared import SharedPrefix
 from glimpseprune.stats import PruneStats
 
 
@@ -40,7 +40,7 @@ class EncodedPage:
 
     prefix: Prompt
     images: list[EncodedImage]
-    shared: Page | None
+    shared: SharedPrefix | None
     vision_ms: float | None
     prefix_ms: float | None
 
@@ -134,7 +134,7 @@ def _prefill(
             raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
         asked = ask_pruned(model, page.shared, [prompts[i] for i, _ in pruned], [rule for _, rule in pruned])
         found |= zip([i for i, _ in pruned], asked, strict=True)
-    if whole and model.backbone.takes_bias:
+    if whole and model.backbone.supports_attention_bias:
         mine, most = [prompts[i] for i in whole], [limits[i] for i in whole]
         found |= zip(whole, ask_unpruned(model, page.prefix, page.images, mine, most)[0], strict=True)
     elif whole:

@@ -63,7 +63,7 @@ class AnswerSettings:
     """Everything an answer depends on besides document and question; part of every unit's id.
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
-    ``planned``: whether to prune is decided page by page (``--prune auto``).
+    ``prune_auto``: whether to prune is decided page by page (``--prune auto``).
     ``drop_blank``: the model does not see blank paper.
     """
 
@@ -76,7 +76,7 @@ class AnswerSettings:
     budget: PixelBudget
     dtype: str
     seed: int
-    planned: bool = False
+    prune_auto: bool = False
     drop_blank: bool = False
 
 
@@ -84,7 +84,7 @@ class AnswerSettings:
 class Ask:
     """One question as it is put to the model, all defaults applied.
 
-    ``planned``: on pages where that is cheaper, it is answered without pruning. Only with a rule.
+    ``prune_auto``: on pages where that is cheaper, it is answered without pruning. Only with a rule.
     """
 
     question_id: str
@@ -92,7 +92,7 @@ class Ask:
     type: str
     max_new_tokens: int
     rule: KeepRule | None
-    planned: bool = False
+    prune_auto: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +205,9 @@ class PageAnswer:
     prefill_ms: float | None = None
     decode_ms: float | None = None
     new_tokens: int | None = None
-    plan: Literal["glimpse", "dense"] | None = None
-    plan_tflops_glimpse: float | None = None
-    plan_tflops_dense: float | None = None
+    pruning: Literal["glimpse", "unpruned"] | None = None
+    expected_tflops_glimpse: float | None = None
+    expected_tflops_unpruned: float | None = None
     failure: Failure | None = None
 
 

@@ -86,7 +86,7 @@ def make_bundles(
         counts: the page count of every document, by id.
     """
     by_id = {document.document_id: document for document in documents}
-    asks = [question.to_ask(settings.rule, settings.planned) for question in questions.questions]
+    asks = [question.to_ask(settings.rule, settings.prune_auto) for question in questions.questions]
     left: dict[tuple[str, int], list[Unit]] = {}
     for unit in units:
         chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0

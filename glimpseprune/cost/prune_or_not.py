@@ -28,44 +28,48 @@ EXPECTED_ANSWER = 16
 
 
 @dataclass(frozen=True, slots=True)
-class PagePlan:
+class PruningChoice:
     """How the questions of a page are answered, and why.
 
     Attributes:
-        choice: ``glimpse``, each with its own survivors; or ``dense``, all with every visual token.
+        choice: ``glimpse``, each with its own survivors; or ``unpruned``, all with every visual token.
         tflops_glimpse: expected for all of them with pruning, the predictor included, the vision tower not; in 1e12.
-        tflops_dense: the same without pruning.
+        tflops_unpruned: the same without pruning.
     """
 
-    choice: Literal["glimpse", "dense"]
+    choice: Literal["glimpse", "unpruned"]
     tflops_glimpse: float
-    tflops_dense: float
+    tflops_unpruned: float
 
 
-def plan_page(
-    shape: DecoderShape, addon: AddonConfig, glimpse: Sequence[PageWork], dense: Sequence[PageWork], retention: float
-) -> PagePlan:
-    """Choose the cheaper way; glimpse where they cost the same, as its caches are smaller.
+def cheaper_way(
+    shape: DecoderShape,
+    addon: AddonConfig,
+    pruned: Sequence[PageWork],
+    unpruned: Sequence[PageWork],
+    retention: float,
+) -> PruningChoice:
+    """Choose the cheaper way; a tie goes to pruning, whose caches are smaller.
 
     Args:
-        shape: of the language model.
+        shape: sizes of the language model.
         addon: what prunes.
-        glimpse: the questions of the page, in the groups that would share a prefix if they are pruned.
-        dense: the same questions, in the groups that would share a prefix if they are not.
+        pruned: the questions of the page, in the groups that would share a prefix if they are pruned.
+        unpruned: the same questions, in the groups that would share a prefix if they are not.
         retention: share of the visual tokens that is expected to be kept, in 0..1.
     """
-    pruned = sum(pruned_flops(shape, addon, work, retention) for work in glimpse)
-    unpruned = sum(unpruned_flops(shape, work) for work in dense)
-    return PagePlan("glimpse" if pruned <= unpruned else "dense", pruned / 1e12, unpruned / 1e12)
+    with_pruning = sum(pruned_flops(shape, addon, work, retention) for work in pruned)
+    without = sum(unpruned_flops(shape, work) for work in unpruned)
+    return PruningChoice("glimpse" if with_pruning <= without else "unpruned", with_pruning / 1e12, without / 1e12)
 
 
-def plan_questions(
+def choose_pruning(
     model: GlimpseModel,
     prompts: Sequence[Tensor],
     rules: Sequence[KeepRule],
     limits: Sequence[int],
     share: bool = True,
-) -> PagePlan:
+) -> PruningChoice:
     """Plan the questions of one page. The same prompts, rules and limits always get the same plan from a loaded model.
 
     Args:
@@ -90,11 +94,11 @@ def plan_questions(
         answers=[min(limit, EXPECTED_ANSWER) for limit in limits],
     )
     together = share and visual > 0 and int(slots[-1]) < shared
-    return plan_page(
+    return cheaper_way(
         DecoderShape.of(config.text_config),
         model.glimpse.config,
-        glimpse=[work] if together else work.apart(),
-        dense=[work] if together and model.backbone.takes_bias else work.apart(),
+        pruned=[work] if together else work.apart(),
+        unpruned=[work] if together and model.backbone.supports_attention_bias else work.apart(),
         retention=max(expected_retention(rule, visual) for rule in rules),
     )
 

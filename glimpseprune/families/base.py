@@ -73,7 +73,7 @@ class Backbone(Protocol):
         """Of the weights."""
 
     @property
-    def takes_bias(self) -> bool:
+    def supports_attention_bias(self) -> bool:
         """Whether :meth:`run_layer` takes a bias; flash attention does not."""
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:

@@ -63,7 +63,7 @@ class Qwen25VL:
         return dtype
 
     @property
-    def takes_bias(self) -> bool:
+    def supports_attention_bias(self) -> bool:
         """Whether :meth:`run_layer` takes a bias; flash attention does not."""
         return not self.flash
 

@@ -22,7 +22,9 @@ def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, 
     Returns:
         ``[1, T, D]`` for :func:`leave_layer`.
     """
-    if not backbone.takes_bias:  # the survivors' attention has gaps, which only a bias can say; so all of the layer
+    if (
+        not backbone.supports_attention_bias
+    ):  # the survivors' attention has gaps, which only a bias can say; so all of the layer
         return backbone.run_layer(layer, hidden, rotary, cache)
     cache.update(*backbone.keys_values(layer, hidden, rotary), layer)
     return hidden
@@ -42,7 +44,7 @@ def leave_layer(
         tokens: ``[S]``, increasing; each sees the tokens up to itself.
     """
     some = entered.index_select(1, tokens)
-    if not backbone.takes_bias:
+    if not backbone.supports_attention_bias:
         return some
     keys, values = cache.keys[layer], cache.values[layer]
     unseen = torch.arange(keys.shape[2], device=tokens.device) > tokens[:, None]

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.methods.glimpse.module import Glimpse
-from glimpseprune.methods.glimpse.predictor import Looked
+from glimpseprune.methods.glimpse.predictor import ImageCondition
 from glimpseprune.prefill.alone import Place, Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.rule import KeepRule
@@ -29,21 +29,21 @@ the published width."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SharedPrefix:
     """What the questions of a page share.
 
     Attributes:
         prompt: the tokens that all prompts begin with, the image among them; P in number.
         cache: keys and values of layers 0..K.
         hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.prefill.partial_layer`).
-        looked: the predictor's part for each image.
+        conditions: the predictor's part for each image.
         places: where the visual tokens of each image are.
     """
 
     prompt: Prompt
     cache: PrefillCache
     hidden: Tensor
-    looked: tuple[Looked, ...]
+    conditions: tuple[ImageCondition, ...]
     places: tuple[Place, ...]
 
 
@@ -71,7 +71,7 @@ def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
     )
 
 
-def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Sequence[EncodedImage]) -> Page:
+def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Sequence[EncodedImage]) -> SharedPrefix:
     """Run what all questions share through layers 0..K."""
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
@@ -79,12 +79,16 @@ def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Se
     last = glimpse.config.reduce_layer
     hidden = run_layers(backbone, range(last), hidden, rotary, cache)
     hidden = enter_layer(backbone, last, hidden, rotary, cache)
-    looked = tuple(glimpse.attn_fuser.look(image.features, image.grid, image.cells) for image in images)
-    return Page(prefix, cache, hidden, looked, tuple((image.grid, image.cells) for image in images))
+    conditions = tuple(glimpse.attn_fuser.precompute(image.features, image.grid, image.cells) for image in images)
+    return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
 
 
 def ask(
-    backbone: Backbone, glimpse: Glimpse, page: Page, prompts: Sequence[Prompt], rules: Sequence[KeepRule | Tensor]
+    backbone: Backbone,
+    glimpse: Glimpse,
+    page: SharedPrefix,
+    prompts: Sequence[Prompt],
+    rules: Sequence[KeepRule | Tensor],
 ) -> list[Prefilled]:
     """Prefill the questions of a page, each pruned by its rule; the same as each prompt by itself.
 
@@ -98,7 +102,7 @@ def ask(
     Raises:
         InputError: a mask of another length than the page has visual tokens.
     """
-    groups = [prompts] if backbone.takes_bias else [[prompt] for prompt in prompts]
+    groups = [prompts] if backbone.supports_attention_bias else [[prompt] for prompt in prompts]
     tails = [tail for group in groups for tail in _run_tails(backbone, glimpse, page, group)]
     outcomes = []
     for scores, rule in zip(_scores(glimpse, page, tails), rules, strict=True):
@@ -135,7 +139,7 @@ class _Tail:
     attention: Tensor
 
 
-def _run_tails(backbone: Backbone, glimpse: Glimpse, page: Page, prompts: Sequence[Prompt]) -> list[_Tail]:
+def _run_tails(backbone: Backbone, glimpse: Glimpse, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[_Tail]:
     """Layers 0..K of all questions as one packed sequence of R tokens behind the prefix."""
     config = glimpse.config
     shared = page.prompt.input_ids.numel()
@@ -159,7 +163,7 @@ def _run_tails(backbone: Backbone, glimpse: Glimpse, page: Page, prompts: Sequen
     glimpses = torch.cat([torch.arange(span.stop, span.stop + extra) for span in spans]).to(device)
     last = torch.tensor([end - 1 for end in starts[1:]], device=device)
     # Without a bias, attention is causal up to the last key: right for one question, and there is only one then.
-    bias = _packed_bias(shared, starts, hidden) if backbone.takes_bias else None
+    bias = _packed_bias(shared, starts, hidden) if backbone.supports_attention_bias else None
 
     run = Continuation(page.cache)
     rows: dict[int, list[Tensor]] = {}
@@ -192,13 +196,13 @@ def _run_tails(backbone: Backbone, glimpse: Glimpse, page: Page, prompts: Sequen
     ]
 
 
-def _scores(glimpse: Glimpse, page: Page, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
+def _scores(glimpse: Glimpse, page: SharedPrefix, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
     """For each question the importance logits of each image, ``[N_i]``."""
     images = []
-    for slots, looked in zip(page.prompt.image_slots, page.looked, strict=True):
+    for slots, condition in zip(page.prompt.image_slots, page.conditions, strict=True):
         at_once = max(1, _SCORED_AT_ONCE // slots.numel())
         parts = [
-            glimpse.attn_fuser.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), looked)
+            glimpse.attn_fuser.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), condition)
             for i in range(0, len(tails), at_once)
         ]
         images.append(torch.cat(parts))  # [Q, N_i]
@@ -225,7 +229,7 @@ def _packed_bias(shared: int, starts: Sequence[int], like: Tensor) -> Tensor:
 def _finish(
     backbone: Backbone,
     last_layer: int,
-    page: Page,
+    page: SharedPrefix,
     prompts: Sequence[Prompt],
     tails: Sequence[_Tail],
     keeps: Sequence[Tensor],

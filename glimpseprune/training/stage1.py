@@ -19,14 +19,14 @@ from glimpseprune.training.gate import log_gate, uniform_noise
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingExample:
     """One question with its answer.
 
     Attributes:
         prompt: image and question, up to where the answer begins.
         answer: ``[A]`` tokens, the end of sequence included.
         evidence: ``[N]`` bool, the visual tokens under the boxes of the answer; ``None`` where there are no boxes.
-        visible: the visual tokens that the model is to see at all, bool ``[N]``, alike in all lessons about
+        visible: the visual tokens that the model is to see at all, bool ``[N]``, alike in all examples about
             an image; ``None``: all.
     """
 
@@ -54,63 +54,67 @@ class LossWeights:
 
 
 def batch_loss(
-    backbone: Backbone, glimpse: Glimpse, lessons: Sequence[Lesson], weights: LossWeights, noise: torch.Generator
+    backbone: Backbone,
+    glimpse: Glimpse,
+    examples: Sequence[TrainingExample],
+    weights: LossWeights,
+    noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Mean loss over some lessons, and its parts. The vision tower runs once for lessons that share an image.
+    """Mean loss over some examples, and its parts. The vision tower runs once for examples that share an image.
 
     Args:
         backbone: the frozen model, without flash attention.
         glimpse: what learns.
-        lessons: at least one.
+        examples: at least one.
         weights: of the losses.
         noise: source of the gates' noise.
 
     Returns:
         The loss to differentiate; and, as plain numbers, each part (`kl`, `language`, `localisation`), the share of
         tokens the threshold would keep (`retention`), and the share of box tokens among them (`coverage`). A part that
-        no lesson has is left out.
+        no example has is left out.
 
     Raises:
-        InputError: a lesson's prompt has no image.
+        InputError: a example's prompt has no image.
     """
-    if any(not lesson.prompt.pixels for lesson in lessons):
-        raise InputError("a lesson has no image; there is nothing to prune")
+    if any(not example.prompt.pixels for example in examples):
+        raise InputError("a example has no image; there is nothing to prune")
     totals: list[Tensor] = []
     parts: dict[str, list[float]] = {}
-    for group in _by_image([_seen(lesson) for lesson in lessons]):
-        for lesson, prefix in zip(group, _prefixes(backbone, glimpse, group), strict=True):
-            loss, figures = _lesson_loss(backbone, glimpse, lesson, prefix, weights, noise)
+    for group in _by_image([_seen(example) for example in examples]):
+        for example, prefix in zip(group, _prefixes(backbone, glimpse, group), strict=True):
+            loss, figures = _example_loss(backbone, glimpse, example, prefix, weights, noise)
             totals.append(loss)
             for name, value in figures.items():
                 parts.setdefault(name, []).append(value)
     return torch.stack(totals).mean(), {name: sum(values) / len(values) for name, values in parts.items()}
 
 
-def _seen(lesson: Lesson) -> Lesson:
-    """The lesson over the visible tokens alone; ``visible`` stays as it is, over all."""
-    if lesson.visible is None:
-        return lesson
-    evidence = None if lesson.evidence is None else lesson.evidence[lesson.visible]
-    return replace(lesson, prompt=drop_from_prompt(lesson.prompt, lesson.visible), evidence=evidence)
+def _seen(example: TrainingExample) -> TrainingExample:
+    """The example over the visible tokens alone; ``visible`` stays as it is, over all."""
+    if example.visible is None:
+        return example
+    evidence = None if example.evidence is None else example.evidence[example.visible]
+    return replace(example, prompt=drop_from_prompt(example.prompt, example.visible), evidence=evidence)
 
 
-def _by_image(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
-    """Runs of consecutive lessons about the very same images."""
-    groups: list[list[Lesson]] = []
-    for lesson in lessons:
+def _by_image(examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
+    """Runs of consecutive examples about the very same images."""
+    groups: list[list[TrainingExample]] = []
+    for example in examples:
         last = groups[-1][-1].prompt.pixels if groups else ()
-        pixels = lesson.prompt.pixels
+        pixels = example.prompt.pixels
         if len(last) == len(pixels) and all(a is b for a, b in zip(last, pixels, strict=True)):
-            groups[-1].append(lesson)
+            groups[-1].append(example)
         else:
-            groups.append([lesson])
+            groups.append([example])
     return groups
 
 
-def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[Lesson]) -> Iterator[Prefix]:
-    """Each lesson's prompt after layers 0..K; what the prompts have in common runs once."""
+def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[TrainingExample]) -> Iterator[Prefix]:
+    """Each example's prompt after layers 0..K; what the prompts have in common runs once."""
     last = glimpse.config.reduce_layer
-    prompts = [lesson.prompt for lesson in group]
+    prompts = [example.prompt for example in group]
     images = _encode(backbone, glimpse, prompts[0], group[0].visible)
     common = shared_prefix(prompts) if len(prompts) > 1 else None
     begun = None if common is None else run_prefix(backbone, common, images, last)
@@ -128,10 +132,10 @@ def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt, visible: Tenso
     return [backbone.encode(pixels, grid, layers, visible) for pixels, grid in pairs]
 
 
-def _lesson_loss(
+def _example_loss(
     backbone: Backbone,
     glimpse: Glimpse,
-    lesson: Lesson,
+    example: TrainingExample,
     prefix: Prefix,
     weights: LossWeights,
     noise: torch.Generator,
@@ -143,18 +147,18 @@ def _lesson_loss(
     figures = {"retention": float(kept.float().mean())}
     if weights.kl or weights.language:
         gate = log_gate(scores, uniform_noise(scores.numel(), noise).to(scores.device))
-        student = answer_logits(backbone, prefix, lesson.answer, last, gate)
+        student = answer_logits(backbone, prefix, example.answer, last, gate)
         if weights.kl:
             with torch.no_grad():
-                teacher = answer_logits(backbone, prefix, lesson.answer, last, None)
+                teacher = answer_logits(backbone, prefix, example.answer, last, None)
             part = losses.kl_divergence(teacher, student)
             loss, figures["kl"] = loss + weights.kl * part, float(part.detach())
         if weights.language:
-            part = losses.language(student, lesson.answer)
+            part = losses.language(student, example.answer)
             loss, figures["language"] = loss + weights.language * part, float(part.detach())
-    if lesson.evidence is not None:
-        figures["coverage"] = float(kept[lesson.evidence].float().mean())
+    if example.evidence is not None:
+        figures["coverage"] = float(kept[example.evidence].float().mean())
         if weights.localisation:
-            part = losses.localisation(scores, lesson.evidence)
+            part = losses.localisation(scores, example.evidence)
             loss, figures["localisation"] = loss + weights.localisation * part, float(part.detach())
     return loss, figures

@@ -36,11 +36,11 @@ class Task(Protocol):
         """How many there are."""
 
     @property
-    def parts(self) -> int:
+    def accumulation_steps(self) -> int:
         """Forward passes a step and worker; their gradients are averaged."""
 
     @property
-    def clip(self) -> float:
+    def max_grad_norm(self) -> float:
         """Gradients are scaled down to this norm."""
 
     def rate(self, step: int) -> float:
@@ -70,14 +70,14 @@ def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker:
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * task.rate(step)
         sums: dict[str, list[float]] = {}
-        for part in range(task.parts):
+        for part in range(task.accumulation_steps):
             loss, figures = task.loss(step, part * workers + worker)
-            (loss / task.parts).backward()  # type: ignore[no-untyped-call]
+            (loss / task.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": float(loss.detach()), **figures}.items():
                 sums.setdefault(name, []).append(value)
         if workers > 1:
             _average(parameters, workers)
-        norm = float(nn.utils.clip_grad_norm_(parameters, task.clip))
+        norm = float(nn.utils.clip_grad_norm_(parameters, task.max_grad_norm))
         if not math.isfinite(norm):
             raise DivergedError(
                 f"the gradient of step {step + 1} is {norm}; expected a finite number. The step was not taken and the "

@@ -145,12 +145,12 @@ def plan(
     """Say what a run would do: documents, pages, units, visual tokens, memory, time. No model is loaded."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     with reported():
-        from jobs.commands.forecast import plan_report
+        from jobs.commands.forecast import forecast
         from jobs.settings import load_settings
         from pipeline.questions.file import load_questions
 
         settings = load_settings(config, flags)
-        typer.echo(plan_report(settings, load_questions(settings.questions)))
+        typer.echo(forecast(settings, load_questions(settings.questions)))
 
 
 @questions_app.command("check")

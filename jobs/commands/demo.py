@@ -59,7 +59,7 @@ def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: 
 def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[str], Any]) -> None:
     """Ask one of the questions again, and draw which tokens of its page it kept."""
     from pipeline.answering.overlay import draw_kept
-    from pipeline.answering.page_answerer import Reader
+    from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.datasets.example import Example
     from pipeline.datasets.page_images import PageImages
     from pipeline.pages.renderer import RenderChild
@@ -67,12 +67,12 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     questions = load_questions(run.questions).questions
     question = next(q for q in questions if q.id == row["question_id"])
     fixed = answer_settings(run)
-    reader = Reader.load(run.model, fixed.glimpse, run.device, run.dtype, run.attn, run.seed)
+    page_answerer = PageAnswerer.load(run.model, fixed.glimpse, run.device, run.dtype, run.attn, run.seed)
     document = out / "pdfs" / row["document"]
     with RenderChild() as child:
         pages = PageImages(child, fixed.dpi, fixed.budget)
         page = pages.of(Example(document, row["page"], question.id, question.text, ("",), ()))
-    (answer,) = reader.answer_page(page, [question.to_ask(fixed.rule)])
+    (answer,) = page_answerer.answer_page(page, [question.to_ask(fixed.rule)])
     if answer.keep is not None:
         target = out / "kept.png"
         draw_kept(page, answer.keep, answer.grid).save(target)

@@ -13,7 +13,7 @@ from glimpseprune.rule import KeepRule
 from jobs.progress import Progress
 from jobs.run.prepare import answer_settings
 from jobs.settings import RunSettings
-from pipeline.answering.page_answerer import Reader
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.datasets.example import by_page
 from pipeline.datasets.load import load_examples
 from pipeline.datasets.page_images import PageImages
@@ -85,19 +85,24 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     if "glimpse" in settings.compare and fixed.rule is None:
         raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
-    reader = Reader.load(run.model, fixed.glimpse, run.device, run.dtype, "auto", run.seed)
-    reader.drop_blank = fixed.drop_blank
+    page_answerer = PageAnswerer.load(run.model, fixed.glimpse, run.device, run.dtype, "auto", run.seed)
+    page_answerer.drop_blank = fixed.drop_blank
     rows: list[Measured] = []
     with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:
         images = PageImages(child, fixed.dpi, fixed.budget)
         for number, examples in enumerate(pages):
-            rows += _measure(reader, images, examples, settings.compare, fixed.rule, settings.seed + number)
+            rows += _measure(page_answerer, images, examples, settings.compare, fixed.rule, settings.seed + number)
             progress.add()
     write_rows(rows, settings.out)
     return scores(rows)
 
 
 def _measure(
-    reader: Reader, images: PageImages, examples: Sequence[Any], modes: Sequence[Mode], rule: KeepRule | None, seed: int
+    page_answerer: PageAnswerer,
+    images: PageImages,
+    examples: Sequence[Any],
+    modes: Sequence[Mode],
+    rule: KeepRule | None,
+    seed: int,
 ) -> list[Measured]:
-    return list(measure_page(reader, images.of(examples[0]), examples, modes, rule, seed))
+    return list(measure_page(page_answerer, images.of(examples[0]), examples, modes, rule, seed))

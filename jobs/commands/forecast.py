@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.progress import Progress
 from jobs.run.children import for_each_document
-from jobs.run.prepare import Work, plan_work
+from jobs.run.prepare import Work, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import resolve_model
 from pipeline.errors import PageError
@@ -23,14 +23,14 @@ from pipeline.units import planned_rows
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def plan_report(run: RunSettings, questions: QuestionSet) -> str:
+def forecast(run: RunSettings, questions: QuestionSet) -> str:
     """The lines of ``docpipe plan``; nothing is written, no model is loaded.
 
     Raises:
         UsageError: as :func:`jobs.run.job.run_job` would.
     """
     store = OutputStore(Folder(run.output))
-    work = plan_work(run, questions, store, remember=False)
+    work = prepare_work(run, questions, store, remember=False)
     pending = work.pending(store.completed_units())
     tokens = _visual_tokens(run, work, pending)
     known = [count for count in tokens if count is not None]

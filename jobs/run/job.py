@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.interrupts import interruptible
 from jobs.progress import Progress
 from jobs.ray_session import cluster, ray_session
-from jobs.run.prepare import Work, frozen_settings, plan_work, reproduce_command
+from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
 from jobs.run.ray_engine import run_bundles
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
@@ -60,7 +60,7 @@ def run_job(
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run))
     with interruptible(), OutputLock(folder) as lock:
-        work = plan_work(run, questions, store, remember=True)
+        work = prepare_work(run, questions, store, remember=True)
         store.check_settings(frozen_settings(work.settings, questions))
         job = _Job(run, work, store, lock, load)
         job.work_through(address)

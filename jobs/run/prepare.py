@@ -58,7 +58,7 @@ class Work:
         return [unit for unit in self.units if unit.unit_id not in completed]
 
 
-def plan_work(run: RunSettings, questions: QuestionSet, store: OutputStore, remember: bool) -> Work:
+def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, remember: bool) -> Work:
     """List the documents, count their pages and make the units.
 
     Args:
@@ -130,7 +130,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         budget=read_pixel_budget(model, run.max_visual_tokens),
         dtype=run.dtype,
         seed=run.seed,
-        planned=run.prune == "auto",
+        prune_auto=run.prune == "auto",
         drop_blank=run.drop_blank,
     )
 
@@ -142,7 +142,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "glimpse": settings.glimpse_fingerprint,
         "rule": None if settings.rule is None else asdict(settings.rule),
         "drop_blank": settings.drop_blank,
-        "prune": "off" if settings.rule is None else "auto" if settings.planned else "glimpse",
+        "prune": "off" if settings.rule is None else "auto" if settings.prune_auto else "glimpse",
         "dpi": settings.dpi,
         "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
         "dtype": settings.dtype,

@@ -104,17 +104,19 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     import torch
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
-    from pipeline.answering.page_answerer import Reader
+    from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.output.attempts import Markers
     from pipeline.output.folder import Folder
     from pipeline.output.store import OutputStore
 
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
     settings = config.settings
-    reader = Reader.load(settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed)
-    reader.drop_blank = settings.drop_blank
+    page_answerer = PageAnswerer.load(
+        settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed
+    )
+    page_answerer.drop_blank = settings.drop_blank
     folder = Folder(config.output)
-    return BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))
+    return BundleAnswerer(page_answerer, OutputStore(folder, config.command), Markers(folder))
 
 
 class AnswerActor:

@@ -15,7 +15,7 @@ from pipeline.families.qwen_vl_size import read_pixel_budget
 
 if TYPE_CHECKING:
     from glimpseprune.methods.glimpse.module import Glimpse
-    from pipeline.answering.page_answerer import Reader
+    from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.datasets.training_examples import GlimpseTask
 
 
@@ -82,26 +82,26 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     import torch
 
     from glimpseprune.training.stage1 import LossWeights
-    from pipeline.answering.page_answerer import Reader
+    from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.datasets.page_images import PageImages
     from pipeline.datasets.training_examples import GlimpseTask
     from pipeline.pages.renderer import RenderChild
 
     chosen = GlimpseSettings.model_validate(settings)
     # Flash attention takes no bias, and the gates are one.
-    reader = Reader.load(chosen.model, None, device, "auto", "sdpa", chosen.seed)
+    page_answerer = PageAnswerer.load(chosen.model, None, device, "auto", "sdpa", chosen.seed)
     torch.manual_seed(chosen.seed)
-    glimpse = _start(reader, chosen)
+    glimpse = _start(page_answerer, chosen)
     budget = read_pixel_budget(resolve_model(chosen.model), chosen.max_visual_tokens)
     images = PageImages(RenderChild(), chosen.dpi or default_dpi(chosen.model), budget)
     return GlimpseTask(
-        reader.model,
+        page_answerer.model,
         glimpse,
-        reader.processor,
+        page_answerer.processor,
         images,
         load_examples(chosen.data, chosen.images),
         steps=-(-chosen.questions // (chosen.batch * chosen.accumulate * workers)),
-        parts=chosen.accumulate,
+        accumulation_steps=chosen.accumulate,
         questions=chosen.batch,
         weights=LossWeights(chosen.kl, chosen.language, chosen.localisation, chosen.retention),
         margin=chosen.margin,
@@ -113,7 +113,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     )
 
 
-def _start(reader: Reader, settings: GlimpseSettings) -> Glimpse:
+def _start(page_answerer: PageAnswerer, settings: GlimpseSettings) -> Glimpse:
     """The add-on to begin with: a fresh one, or one that is there."""
     from glimpseprune import new_glimpse
     from glimpseprune.methods.glimpse.addon import load_addon
@@ -121,7 +121,7 @@ def _start(reader: Reader, settings: GlimpseSettings) -> Glimpse:
     from pipeline.answering.checkpoints import check_fit
 
     if settings.glimpse is None:
-        return new_glimpse(reader.model, settings.reduce_layer)
+        return new_glimpse(page_answerer.model, settings.reduce_layer)
     folder = addon_folder(resolve_addon(settings.glimpse))
     check_fit(resolve_model(settings.model), folder)
-    return load_addon(folder).to(reader.model.backbone.device)
+    return load_addon(folder).to(page_answerer.model.backbone.device)

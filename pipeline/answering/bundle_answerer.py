@@ -13,7 +13,7 @@ from functools import partial
 
 from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.answering.page_answerer import ModelAnswer, PreparedPage, Reader
+from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer, PreparedPage
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.store import OutputStore
@@ -43,7 +43,7 @@ class BundleAnswerer:
     marker it leaves behind makes the next attempt look closer.
 
     Args:
-        reader: the loaded model.
+        page_answerer: the loaded model.
         store: where bundles are committed.
         markers: evidence of bundles in flight, for attempts after a crash.
 
@@ -52,15 +52,15 @@ class BundleAnswerer:
             watchdog. What is made ready ahead does not count.
     """
 
-    def __init__(self, reader: Reader, store: OutputStore, markers: Markers) -> None:
-        self.reader = reader
+    def __init__(self, page_answerer: PageAnswerer, store: OutputStore, markers: Markers) -> None:
+        self.page_answerer = page_answerer
         self.store = store
         self.markers = markers
         self.page_started_at: float | None = None
 
     def run(self, rendered: RenderedBundle) -> Receipt:
         """Answer and commit one bundle."""
-        began_at_s, started, model_ms = time.time(), time.perf_counter(), self.reader.model_ms
+        began_at_s, started, model_ms = time.time(), time.perf_counter(), self.page_answerer.model_ms
         bundle = rendered.bundle
         attempt = self.markers.begin(bundle.bundle_id)
         answers: list[PageAnswer] = []
@@ -81,7 +81,7 @@ class BundleAnswerer:
             pages=len(rendered.images) + len(rendered.failures),
             counts={status: sum(a.status == status for a in answers) for status in STATUSES},
             busy_ms=(time.perf_counter() - started) * 1e3,
-            model_ms=self.reader.model_ms - model_ms,
+            model_ms=self.page_answerer.model_ms - model_ms,
             began_at_s=began_at_s,
             ended_at_s=time.time(),
             attempt=attempt.number,
@@ -99,7 +99,7 @@ class BundleAnswerer:
             return
         found: dict[int, tuple[list[PageAnswer], PageReport]] = {}
         try:
-            for number, answers in self.reader.answer_pages(self._begun(rendered)):
+            for number, answers in self.page_answerer.answer_pages(self._begun(rendered)):
                 found[number] = _rows(rendered.bundle, rendered.images[number], answers, attempt)
                 self.page_started_at = time.monotonic()  # of the next, or of what is left in the pool
         finally:
@@ -115,7 +115,7 @@ class BundleAnswerer:
                 yield number, page.result
 
     def _prepare(self, bundle: Bundle, image: PageImage) -> PreparedPage:
-        return self.reader.prepare(decode_image(image), bundle.asks_of(image.document_id, image.page))
+        return self.page_answerer.prepare(decode_image(image), bundle.asks_of(image.document_id, image.page))
 
     def _page_alone(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
         if (image.document_id, image.page) in attempt.crashed:
@@ -127,7 +127,7 @@ class BundleAnswerer:
         self.page_started_at = time.monotonic()
         _reset_peak_memory()
         try:
-            ((_, found),) = self.reader.answer_pages([(0, partial(self._prepare, bundle, image))])
+            ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, image))])
         finally:
             self.page_started_at = None
         return _rows(bundle, image, found, attempt)
@@ -158,7 +158,7 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
-    stats, plan = answer.stats, answer.plan
+    stats, pruning = answer.stats, answer.pruning
     evidence = None
     if answer.keep is not None and answer.scores is not None:
         least = -math.inf if ask.rule is None else ask.rule.threshold_logit
@@ -186,9 +186,9 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         prefill_ms=stats.prefill_ms,
         decode_ms=stats.decode_ms,
         new_tokens=answer.new_tokens,
-        plan=None if plan is None else plan.choice,
-        plan_tflops_glimpse=None if plan is None else plan.tflops_glimpse,
-        plan_tflops_dense=None if plan is None else plan.tflops_dense,
+        pruning=None if pruning is None else pruning.choice,
+        expected_tflops_glimpse=None if pruning is None else pruning.tflops_glimpse,
+        expected_tflops_unpruned=None if pruning is None else pruning.tflops_unpruned,
     )
 
 

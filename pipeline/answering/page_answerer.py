@@ -18,7 +18,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
-from glimpseprune.cost.prune_or_not import PagePlan, plan_questions
+from glimpseprune.cost.prune_or_not import PruningChoice, choose_pruning
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
@@ -44,7 +44,7 @@ class ModelAnswer:
         keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
         scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
         grid: rows and columns of visual tokens, N = rows * columns.
-        plan: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
+        pruning: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
     """
 
     text: str
@@ -55,7 +55,7 @@ class ModelAnswer:
     keep: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
     grid: tuple[int, int]
-    plan: PagePlan | None = None
+    pruning: PruningChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class PreparedPage:
     visible: Tensor | None = None
 
 
-class Reader:
+class PageAnswerer:
     """A model with its processor.
 
     Args:
@@ -99,7 +99,7 @@ class Reader:
         self.model_ms = 0.0
 
     @classmethod
-    def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> Reader:
+    def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> PageAnswerer:
         """Load model, add-on and processor by name: ``nano``, folders or hub ids.
 
         Raises:
@@ -211,21 +211,21 @@ class Reader:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
-        plan = self._plan(page) if keep is None else None
-        if plan is not None and plan.choice == "dense":
-            rules = [None if ask.planned else ask.rule for ask in asks]
+        pruning = self._choose_pruning(page) if keep is None else None
+        if pruning is not None and pruning.choice == "unpruned":
+            rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
             sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), plan)
+        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), pruning)
 
-    def _plan(self, page: PreparedPage) -> PagePlan | None:
+    def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
-        left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.planned and ask.rule is not None]
+        left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.prune_auto and ask.rule is not None]
         if not left:
             return None
         limits = [page.asks[i].max_new_tokens for i, _ in left]
         prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
-        return plan_questions(self.model, prompts, [rule for _, rule in left], limits, self.share)
+        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits, self.share)
 
     def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
         """The prompt with as many image tokens as the language model sees."""
@@ -276,7 +276,7 @@ class _OpenPage:
     sequences: list[gp.Prefilled]
     stats: list[gp.PruneStats]
     grid: tuple[int, int]
-    plan: PagePlan | None
+    pruning: PruningChoice | None
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Put every question into the pool."""
@@ -287,22 +287,22 @@ class _OpenPage:
         """Whether the pool has all answers."""
         return all((key, i) in pool.done for i in range(len(self.asks)))
 
-    def answers(self, reader: Reader, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
+    def answers(self, page_answerer: PageAnswerer, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
         """Take the answers out of the pool."""
-        return [self._answer(reader, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
+        return [self._answer(page_answerer, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
 
-    def _answer(self, reader: Reader, decoded: gp.Decoded, i: int) -> ModelAnswer:
+    def _answer(self, page_answerer: PageAnswerer, decoded: gp.Decoded, i: int) -> ModelAnswer:
         sequence, stats = self.sequences[i], self.stats[i]
         stats.decode_ms = decoded.decode_ms
         scored = sequence.scores is not None
         return ModelAnswer(
-            text=reader.processor.text(torch.tensor(decoded.tokens)),
-            finish_reason="stop" if decoded.tokens[-1] in reader.model.eos_token_ids else "length",
+            text=page_answerer.processor.text(torch.tensor(decoded.tokens)),
+            finish_reason="stop" if decoded.tokens[-1] in page_answerer.model.eos_token_ids else "length",
             confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
             new_tokens=len(decoded.tokens),
             stats=stats,
             keep=sequence.keep.cpu().numpy() if scored else None,
             scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
             grid=self.grid,
-            plan=self.plan if self.asks[i].planned else None,
+            pruning=self.pruning if self.asks[i].prune_auto else None,
         )

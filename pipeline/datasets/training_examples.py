@@ -10,7 +10,7 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.module import Glimpse
-from glimpseprune.training.stage1 import Lesson, LossWeights, batch_loss
+from glimpseprune.training.stage1 import LossWeights, TrainingExample, batch_loss
 from glimpseprune.training.trainer import Figures, cosine
 from pipeline.datasets.example import Example, by_page, covered_cells
 from pipeline.datasets.page_images import PageImages
@@ -28,7 +28,7 @@ class GlimpseTask:
         images: renders the pages.
         examples: what to learn from.
         steps: how many.
-        parts: batches a step and worker, whose gradients are averaged.
+        accumulation_steps: batches a step and worker, whose gradients are averaged.
         questions: of one batch.
         weights: of the losses.
         margin: visual tokens by which the answers' boxes are grown on every side.
@@ -39,7 +39,7 @@ class GlimpseTask:
         workers: how many share a step.
     """
 
-    clip = 1.0
+    max_grad_norm = 1.0
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class GlimpseTask:
         examples: Sequence[Example],
         *,
         steps: int,
-        parts: int,
+        accumulation_steps: int,
         questions: int,
         weights: LossWeights,
         margin: float,
@@ -64,7 +64,7 @@ class GlimpseTask:
         self.module = glimpse.requires_grad_(True)
         self.optimizers = [torch.optim.AdamW(glimpse.parameters(), lr=rate, weight_decay=0.0)]
         self.margin, self.drop_blank = margin, drop_blank
-        self.steps, self.parts, self.questions = steps, parts, questions
+        self.steps, self.accumulation_steps, self.questions = steps, accumulation_steps, questions
         self.warm_up, self.seed, self.workers = warm_up, seed, workers
         self.pages = list(by_page(examples))
         self._order: tuple[int, list[Example]] = (-1, [])
@@ -76,12 +76,12 @@ class GlimpseTask:
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
         """Loss of the batch ``part`` of a step."""
-        first = (step * self.parts * self.workers + part) * self.questions
-        lessons = [self._lesson(self._example(first + i)) for i in range(self.questions)]
+        first = (step * self.accumulation_steps * self.workers + part) * self.questions
+        training_examples = [self._training_example(self._example(first + i)) for i in range(self.questions)]
         noise = torch.Generator().manual_seed(random.Random(f"{self.seed} {step} {part}").getrandbits(62))
         device = self.model.backbone.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            return batch_loss(self.model.backbone, self.module, lessons, self.weights, noise)
+            return batch_loss(self.model.backbone, self.module, training_examples, self.weights, noise)
 
     def _example(self, number: int) -> Example:
         """Example ``number`` of an endless sequence: every epoch has them all, page by page, in an order of its own."""
@@ -92,7 +92,7 @@ class GlimpseTask:
             self._order = epoch, [example for page in pages for example in page]
         return self._order[1][place]
 
-    def _lesson(self, example: Example) -> Lesson:
+    def _training_example(self, example: Example) -> TrainingExample:
         backbone = self.model.backbone
         key = (self._order[0], example.document, example.page)
         if self._page[0] != key:
@@ -106,7 +106,7 @@ class GlimpseTask:
             rows, columns = (side // self.processor.merge_size for side in grid)
             boxes = [region.grown(self.margin / columns, self.margin / rows) for region in example.regions]
             evidence = torch.from_numpy(covered_cells(boxes, rows, columns)).to(backbone.device)
-        return Lesson(prompt, answer.to(backbone.device), evidence, visible)
+        return TrainingExample(prompt, answer.to(backbone.device), evidence, visible)
 
     def _shown(self, example: Example) -> tuple[Tensor, tuple[int, int], Tensor | None]:
         """Patches and patch grid of an example's page, and what of it is visible in this epoch."""

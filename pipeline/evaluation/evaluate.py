@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glimpseprune.rule import KeepRule
-from pipeline.answering.page_answerer import ModelAnswer, Reader
+from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
 from pipeline.datasets.example import Example, coverage
 from pipeline.evaluation.metrics import anls, exact_match
 from pipeline.questions.question import DEFAULT_PROMPT
@@ -63,7 +63,7 @@ class Measured:
 
 
 def measure_page(
-    reader: Reader,
+    page_answerer: PageAnswerer,
     page: Image,
     examples: Sequence[Example],
     modes: Sequence[Mode],
@@ -73,7 +73,7 @@ def measure_page(
     """Answer the examples of one page in every mode.
 
     Args:
-        reader: the model.
+        page_answerer: the model.
         page: ``[height, width, 3]``.
         examples: all on this page.
         modes: ``random`` needs ``glimpse`` before it, whose numbers of tokens it keeps.
@@ -85,10 +85,10 @@ def measure_page(
         asks = [_ask(example, rule if mode == "glimpse" else None) for example in examples]
         keep = None
         if mode == "random":
-            grid = reader.visual_grid(page)
+            grid = page_answerer.visual_grid(page)
             rng = np.random.default_rng([seed, len(examples), *counts])
             keep = [_random_mask(rng, count, grid[0] * grid[1]) for count in counts]
-        answers = reader.answer_page(page, asks, keep)
+        answers = page_answerer.answer_page(page, asks, keep)
         if mode == "glimpse":
             counts = [answer.stats.kept_tokens for answer in answers]
         for example, answer in zip(examples, answers, strict=True):

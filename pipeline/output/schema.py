@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
 
@@ -36,9 +36,9 @@ ANSWERS = pa.schema(
         pa.field("prefill_ms", pa.float64()),
         pa.field("decode_ms", pa.float64()),
         pa.field("new_tokens", pa.int32()),
-        pa.field("plan", pa.string()),
-        pa.field("plan_tflops_glimpse", pa.float64()),
-        pa.field("plan_tflops_dense", pa.float64()),
+        pa.field("pruning", pa.string()),
+        pa.field("expected_tflops_glimpse", pa.float64()),
+        pa.field("expected_tflops_unpruned", pa.float64()),
     ]
 )
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipeline.records import Image
 
-_FLAT = 12  # of 255: what lies closer together is one colour to a reader
+_FLAT = 12  # of 255: what lies closer together is one colour to a page_answerer
 _ANCHORS = 3, 5
 
 

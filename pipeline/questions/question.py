@@ -111,13 +111,13 @@ class Question(Strict):
         """Whether a document, by its path below ``--input``, is asked this question; ``**`` spans folders."""
         return self._glob is None or self._glob.fullmatch(path) is not None
 
-    def to_ask(self, default_rule: KeepRule | None, planned: bool = False) -> Ask:
+    def to_ask(self, default_rule: KeepRule | None, prune_auto: bool = False) -> Ask:
         """The question as it is put to the model; ``keep`` overrides fields of the run's rule, where it prunes."""
         rule = default_rule
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
         prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
-        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, planned and rule is not None)
+        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, prune_auto and rule is not None)
 
     def identity(self) -> str:
         """Canonical JSON of everything an answer depends on; where and how it is aggregated are not part of it."""

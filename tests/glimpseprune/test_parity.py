@@ -66,9 +66,9 @@ def swapped_rotary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def blind_condition(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = vip.Vip.forward
+    original = vip.Predictor.forward
     monkeypatch.setattr(
-        vip.Vip, "forward", lambda self, a, features, *where: original(self, a, [0 * f for f in features], *where)
+        vip.Predictor, "forward", lambda self, a, features, *where: original(self, a, [0 * f for f in features], *where)
     )
 
 

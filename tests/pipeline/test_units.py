@@ -15,11 +15,11 @@ from pipeline.units import (
     make_units,
     planned_rows,
 )
-from tests.support.bundles import LOCKED, SETTINGS, document, documents_with, plan, questions
+from tests.support.bundles import LOCKED, SETTINGS, document, documents_with, questions, units_and_bundles
 
 
 def test_units_are_questions_on_chunks_of_pages_in_document_order() -> None:
-    units, _ = plan([2, 40])
+    units, _ = units_and_bundles([2, 40])
     first, second = document(0).document_id, document(1).document_id
     assert [(u.document_id, u.question_id, u.pages) for u in units] == [
         (first, "total", (1, 2)),
@@ -33,7 +33,7 @@ def test_units_are_questions_on_chunks_of_pages_in_document_order() -> None:
 
 
 def test_a_document_that_cannot_be_opened_is_one_row_a_question_and_carries_its_failure() -> None:
-    units, bundles = plan([None, 1])
+    units, bundles = units_and_bundles([None, 1])
     assert [(u.question_id, u.pages) for u in units[:2]] == [("total", ()), ("date", ())]
     assert planned_rows(units) == 4
     assert [b.failures for b in bundles] == [{document(0).document_id: LOCKED}]
@@ -43,7 +43,7 @@ def test_questions_on_other_documents_or_pages_plan_nothing() -> None:
     asked = questions(
         'version: 1\nquestions:\n  - {id: a, text: A, documents: "other/**"}\n  - {id: b, text: B, pages: "5-9"}\n'
     )
-    units, bundles = plan([3, None], asked)
+    units, bundles = units_and_bundles([3, None], asked)
     assert [(u.question_id, u.document_id, u.pages) for u in units] == [("b", document(1).document_id, ())]
     assert len(bundles) == 1
 
@@ -101,7 +101,7 @@ def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:
 
 
 def test_short_documents_share_a_bundle_and_long_ones_are_cut() -> None:
-    _, bundles = plan([10, 10, 10, 10, 70, 1])
+    _, bundles = units_and_bundles([10, 10, 10, 10, 70, 1])
     assert [[(d.path[-8:-4], len(b.pages_of(d.document_id))) for d in b.documents] for b in bundles] == [
         [("0000", 10), ("0001", 10), ("0002", 10)],
         [("0003", 10)],
@@ -113,7 +113,7 @@ def test_short_documents_share_a_bundle_and_long_ones_are_cut() -> None:
 
 def test_a_bundle_counts_the_pages_that_are_asked_for_not_those_of_the_document() -> None:
     asked = questions('version: 1\nquestions:\n  - {id: a, text: A, pages: "1,-1"}\n')
-    _, bundles = plan([500] * 16, asked)
+    _, bundles = units_and_bundles([500] * 16, asked)
     assert [len(b.documents) for b in bundles] == [16]
     assert [b.pages_of(d.document_id) for b in bundles for d in b.documents] == [[1, 500]] * 16
 
@@ -121,7 +121,7 @@ def test_a_bundle_counts_the_pages_that_are_asked_for_not_those_of_the_document(
 def test_bundles_hold_each_unit_once_and_a_page_once() -> None:
     rng = random.Random(5)
     pages = [rng.choice([None, 1, 2, 3, 31, 32, 33, 64, 65, 100]) for _ in range(60)]
-    units, bundles = plan(pages)
+    units, bundles = units_and_bundles(pages)
     assert sorted(u.unit_id for b in bundles for u in b.units) == sorted(u.unit_id for u in units)
     places = [(d.document_id, page) for b in bundles for d in b.documents for page in b.pages_of(d.document_id)]
     assert len(places) == len(set(places)) == sum(p or 0 for p in pages)
@@ -137,31 +137,33 @@ def test_bundles_hold_each_unit_once_and_a_page_once() -> None:
 def test_what_is_left_comes_in_the_same_bundles_whatever_was_finished_in_between() -> None:
     rng = random.Random(11)
     pages = [rng.randint(1, 20) for _ in range(50)]
-    _, bundles = plan(pages)
+    _, bundles = units_and_bundles(pages)
     for _ in range(10):
         finished = [b for b in bundles if rng.random() < 0.5]
         done = {u.unit_id for b in finished for u in b.units}
-        _, left = plan(pages, done=done)
+        _, left = units_and_bundles(pages, done=done)
         assert left == [b for b in bundles if b not in finished]
 
 
 def test_a_new_question_is_asked_alone() -> None:
-    old, _ = plan([3, 3])
+    old, _ = units_and_bundles([3, 3])
     more = questions(
         'version: 1\nquestions:\n  - {id: total, text: "What is the total?", type: money}\n  - {id: new, text: N}\n'
     )
-    _, bundles = plan([3, 3], more, {u.unit_id for u in old})
+    _, bundles = units_and_bundles([3, 3], more, {u.unit_id for u in old})
     assert [[u.question_id for u in b.units] for b in bundles] == [["new", "new"]]
     assert [a.question_id for b in bundles for a in b.asks] == ["new"]
 
 
 def test_asks_carry_the_rule_of_the_run_with_the_overrides_of_the_question() -> None:
-    _, bundles = plan([1], questions("version: 1\nquestions:\n  - {id: a, text: A, keep: {min_tokens: 16}}\n"))
+    _, bundles = units_and_bundles(
+        [1], questions("version: 1\nquestions:\n  - {id: a, text: A, keep: {min_tokens: 16}}\n")
+    )
     assert bundles[0].asks[0].rule == KeepRule(threshold=0.4, max_ratio=0.3, min_tokens=16)
 
 
 def test_a_bundle_survives_json_exactly() -> None:
-    _, bundles = plan([None, 3, 40])
+    _, bundles = units_and_bundles([None, 3, 40])
     for bundle in bundles:
         again = bundle_from_json(bundle_to_json(bundle))
         assert again == bundle

@@ -62,7 +62,7 @@ def documents_with(pages: Sequence[int | None]) -> tuple[list[Document], dict[st
     return documents, counts
 
 
-def plan(
+def units_and_bundles(
     pages: Sequence[int | None], asked: QuestionSet | None = None, done: set[str] | None = None
 ) -> tuple[list[Unit], list[Bundle]]:
     """All units of documents with so many pages, and the bundles of those that are not done."""

@@ -83,6 +83,6 @@ def load_nothing(config: ActorConfig) -> BundleAnswerer:
     raise ModelError(f"no model on {config.device}")
 
 
-def _answerer(reader: ColourReader, config: ActorConfig) -> BundleAnswerer:
+def _answerer(page_answerer: ColourReader, config: ActorConfig) -> BundleAnswerer:
     folder = Folder(config.output)
-    return BundleAnswerer(reader, OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
+    return BundleAnswerer(page_answerer, OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def one_by_one(
     answer: Callable[[Image, Sequence[Ask]], list[ModelAnswer]],
     pages: Iterable[tuple[Any, Callable[[], tuple[Image, Sequence[Ask]]]]],
 ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
-    """What a reader without a pool yields; its page errors are results, what else it raises gets out."""
+    """What a page_answerer without a pool yields; its page errors are results, what else it raises gets out."""
     for key, prepared in pages:
         try:
             yield key, answer(*prepared())
@@ -53,7 +53,7 @@ def one_by_one(
             yield key, PageError("infer", "InputError", str(error))
 
 
-class FakeReader:
+class FakePageAnswerer:
     """Answers with the page's mean grey and the prompt; raises what it is told to for some pages."""
 
     def __init__(self, raises: Sequence[BaseException | None] = ()) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from glimpseprune.methods.glimpse.addon_config import AddonConfig
-from glimpseprune.methods.glimpse.predictor import Vip
+from glimpseprune.methods.glimpse.predictor import Predictor
 
 
 class Glimpse(nn.Module):
@@ -24,7 +24,7 @@ class Glimpse(nn.Module):
         super().__init__()
         self.config = config
         width = config.base.hidden_size
-        self.attn_fuser = Vip(config)
+        self.attn_fuser = Predictor(config)
         if config.le_length:
             self.learnable_embeddings = nn.Parameter(torch.empty(len(config.le_layers), config.le_length, width))
             self.le_proj = nn.Linear(width, width)

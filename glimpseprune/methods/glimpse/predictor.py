@@ -20,7 +20,7 @@ _ROTARY_BASE = 10000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ImageCondition:
     """The image's part of the predictor.
 
     Attributes:
@@ -34,7 +34,7 @@ class Looked:
     windows: Tensor | None
 
 
-class Vip(nn.Module):
+class Predictor(nn.Module):
     """Predicts which visual tokens of one image matter for the question (arXiv 2508.01548, section 3.2).
 
     Args:
@@ -68,9 +68,11 @@ class Vip(nn.Module):
         Returns:
             ``[N]`` importance logits, higher = keep.
         """
-        return self.score(attention[None], self.look(features, grid, cells))[0]
+        return self.score(attention[None], self.precompute(features, grid, cells))[0]
 
-    def look(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Looked:
+    def precompute(
+        self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
+    ) -> ImageCondition:
         """What scoring needs of an image whatever the question: computed once a page."""
         device = features[0].device
         conditions = []
@@ -82,13 +84,13 @@ class Vip(nn.Module):
         if cells is not None:
             cos, sin = cos[cells], sin[cells]
             windows = None if windows is None else renumbered(windows, cells, grid)
-        return Looked(tuple(conditions), (cos, sin), windows)
+        return ImageCondition(tuple(conditions), (cos, sin), windows)
 
-    def score(self, attention: Tensor, looked: Looked) -> Tensor:
+    def score(self, attention: Tensor, image: ImageCondition) -> Tensor:
         """Importance logits ``[Q, N]`` of an image, from Q questions' glimpse attention ``[Q, N, layers * H]``."""
         x = self.attn_in_proj(attention)  # [Q, N, E]
-        for layer, condition in zip(self.layers, looked.conditions, strict=True):
-            x = layer(x, condition, looked.rotary, looked.windows)
+        for layer, condition in zip(self.layers, image.conditions, strict=True):
+            x = layer(x, condition, image.rotary, image.windows)
         scores: Tensor = self.attn_out_projs[-1](x)[..., 0]
         return scores
 

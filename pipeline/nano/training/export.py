@@ -13,7 +13,7 @@ from pipeline.nano.training.shape import CELL, GREY_MEAN, GREY_STD, MAX_VISUAL_T
 
 
 def export(model: nn.Module, folder: Path) -> None:
-    """Weights in bfloat16, configuration, tokenizer with its chat template and image processor, for any reader."""
+    """Write an ordinary checkpoint folder: bfloat16 weights, tokenizer, chat template and image processor."""
     stock = model.to(torch.bfloat16)
     stock.generation_config.update(  # type: ignore[operator, union-attr]
         eos_token_id=vocabulary.END, pad_token_id=vocabulary.PAD, bos_token_id=None, do_sample=False

@@ -61,7 +61,7 @@ DECAY = 1500  # the rates fall to zero over the last steps
 WARM_UP = 60
 # At twice these rates the tower learns faster at first, and the answers worse: what is asked is forgotten in bursts.
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
-CLIP = 5.0
+MAX_GRAD_NORM = 5.0
 TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 16, 224, 448
 MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
 WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}

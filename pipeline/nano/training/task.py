@@ -40,8 +40,8 @@ class NanoTask:
         compiled: compile the forward passes; it takes a minute or two and doubles the speed.
     """
 
-    parts = 1
-    clip = recipe.CLIP
+    accumulation_steps = 1
+    max_grad_norm = recipe.MAX_GRAD_NORM
 
     def __init__(
         self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES, compiled: bool = True

@@ -16,7 +16,7 @@ from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.training import losses
 from glimpseprune.training.forward import answer_logits, glimpse_scores, run_prefix
 from glimpseprune.training.gate import gated_causal_bias, log_gate, uniform_noise
-from glimpseprune.training.stage1 import Lesson, LossWeights, batch_loss
+from glimpseprune.training.stage1 import LossWeights, TrainingExample, batch_loss
 from tests.support.batches import item
 from tests.support.tiny_model import make_glimpse, make_tiny_addon, make_tiny_checkpoint, tiny_addon_config
 
@@ -34,14 +34,14 @@ def glimpse() -> Glimpse:
     return make_glimpse(tiny_addon_config()).requires_grad_(True)
 
 
-def _lessons(model: gp.GlimpseModel, count: int = 2) -> list[Lesson]:
-    lessons = []
+def _lessons(model: gp.GlimpseModel, count: int = 2) -> list[TrainingExample]:
+    examples = []
     for seed in range(count):
         prompt = model.backbone.prompts(item([(4, 6)], 5, seed))[0]
         evidence = torch.zeros(24, dtype=torch.bool)
         evidence[seed : seed + 4] = True
-        lessons.append(Lesson(prompt, torch.tensor([40 + seed, 50, 60, 258]), evidence))
-    return lessons
+        examples.append(TrainingExample(prompt, torch.tensor([40 + seed, 50, 60, 258]), evidence))
+    return examples
 
 
 class TestLosses:
@@ -151,11 +151,11 @@ class TestGradients:
         assert all(p.grad is not None and bool(p.grad.abs().sum()) for p in glimpse.parameters())
 
     def test_ten_steps_lower_the_loss(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        lessons = _lessons(model)
+        examples = _lessons(model)
         optimizer = torch.optim.AdamW(glimpse.parameters(), lr=3e-3)
 
         def loss() -> Tensor:
-            return batch_loss(model.backbone, glimpse, lessons, ALL, torch.Generator().manual_seed(0))[0]
+            return batch_loss(model.backbone, glimpse, examples, ALL, torch.Generator().manual_seed(0))[0]
 
         before = loss().item()
         for _ in range(10):
@@ -165,18 +165,18 @@ class TestGradients:
         assert loss().item() < 0.9 * before
 
     def test_figures_count_what_the_threshold_keeps(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        lesson = _lessons(model, 1)[0]
+        example = _lessons(model, 1)[0]
         prefix = run_prefix(
             model.backbone,
-            lesson.prompt,
-            [model.backbone.encode(lesson.prompt.pixels[0], lesson.prompt.grids[0], (3, 2, 1, 0))],
+            example.prompt,
+            [model.backbone.encode(example.prompt.pixels[0], example.prompt.grids[0], (3, 2, 1, 0))],
             2,
         )
         kept = glimpse_scores(model.backbone, glimpse, prefix) > 0
-        _, figures = batch_loss(model.backbone, glimpse, [lesson], ALL, torch.Generator().manual_seed(0))
-        assert lesson.evidence is not None
+        _, figures = batch_loss(model.backbone, glimpse, [example], ALL, torch.Generator().manual_seed(0))
+        assert example.evidence is not None
         assert figures["retention"] == pytest.approx(kept.float().mean().item())
-        assert figures["coverage"] == pytest.approx(kept[lesson.evidence].float().mean().item())
+        assert figures["coverage"] == pytest.approx(kept[example.evidence].float().mean().item())
 
     def test_are_right_where_the_predictor_is_sure_of_itself(self, glimpse: Glimpse) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -202,46 +202,48 @@ class TestGradients:
         ids = [torch.cat([image["input_ids"][0], torch.tensor(tail)]) for tail in ([11, 5, 6], [11, 7], [11, 5, 9, 9])]
         grid = (int(image["image_grid_thw"][0, 1]), int(image["image_grid_thw"][0, 2]))
         prompts = model.backbone.page_prompts(ids, image["pixel_values"], grid)
-        lessons = [Lesson(prompt, torch.tensor([40, 258]), None) for prompt in prompts]
+        examples = [TrainingExample(prompt, torch.tensor([40, 258]), None) for prompt in prompts]
         weights = LossWeights(kl=1.0, language=1.0, retention=1.0)
 
-        def grads(*batches: list[Lesson]) -> list[Tensor]:
+        def grads(*batches: list[TrainingExample]) -> list[Tensor]:
             glimpse.zero_grad()
             noise = torch.Generator().manual_seed(0)
             losses = [batch_loss(model.backbone, glimpse, batch, weights, noise)[0] for batch in batches]
             torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
             return [p.grad.clone() for p in glimpse.parameters() if p.grad is not None]
 
-        together, alone = grads(lessons), grads(*([lesson] for lesson in lessons))
+        together, alone = grads(examples), grads(*([example] for example in examples))
         for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
     def test_a_lesson_without_boxes_has_no_localisation(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        lesson = _lessons(model, 1)[0]
-        blind = Lesson(lesson.prompt, lesson.answer, None)
+        example = _lessons(model, 1)[0]
+        blind = TrainingExample(example.prompt, example.answer, None)
         _, figures = batch_loss(model.backbone, glimpse, [blind], ALL, torch.Generator().manual_seed(0))
         assert sorted(figures) == ["kl", "language", "retention"]
 
     def test_a_lesson_without_an_image_is_refused(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
         prompt = model.backbone.prompts({"input_ids": torch.tensor([[1, 2, 3]])})[0]
         with pytest.raises(gp.InputError, match="no image"):
-            batch_loss(model.backbone, glimpse, [Lesson(prompt, torch.tensor([258]), None)], ALL, torch.Generator())
+            batch_loss(
+                model.backbone, glimpse, [TrainingExample(prompt, torch.tensor([258]), None)], ALL, torch.Generator()
+            )
 
     def test_what_is_not_visible_is_left_out_as_in_inference(self, model: gp.GlimpseModel) -> None:
         assert model.glimpse is not None
-        lesson = _lessons(model, 1)[0]
+        example = _lessons(model, 1)[0]
         visible = torch.rand(24, generator=torch.Generator().manual_seed(1)) < 0.6
-        prompt = lesson.prompt
+        prompt = example.prompt
         out = gp.generate_page(
             model, [prompt.input_ids], prompt.pixels[0], prompt.grids[0], gp.KeepRule(), 1, visible=visible
         )
-        assert lesson.evidence is not None
+        assert example.evidence is not None
         assert out.scores[0] is not None
-        expected = losses.localisation(out.scores[0][visible], lesson.evidence[visible])
+        expected = losses.localisation(out.scores[0][visible], example.evidence[visible])
         weights = LossWeights(language=0.0, localisation=1.0)
-        seen = replace(lesson, visible=visible)
+        seen = replace(example, visible=visible)
         loss, _ = batch_loss(model.backbone, model.glimpse, [seen, seen], weights, torch.Generator())
         torch.testing.assert_close(loss, expected)
         assert not torch.allclose(
-            batch_loss(model.backbone, model.glimpse, [lesson], weights, torch.Generator())[0], loss
+            batch_loss(model.backbone, model.glimpse, [example], weights, torch.Generator())[0], loss
         )

@@ -211,12 +211,12 @@ def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, ti
         prune: answer_settings(make(tiny_base, glimpse=str(tiny_addon), prune=prune))
         for prune in ("off", "glimpse", "auto")
     }
-    assert {prune: settings.planned for prune, settings in found.items()} == {
+    assert {prune: settings.prune_auto for prune, settings in found.items()} == {
         "off": False,
         "glimpse": False,
         "auto": True,
     }
-    assert found["auto"] == dataclasses.replace(found["glimpse"], planned=True)
+    assert found["auto"] == dataclasses.replace(found["glimpse"], prune_auto=True)
     asked = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}]', "q.yaml")
     assert {prune: frozen_settings(settings, asked)["prune"] for prune, settings in found.items()} == {
         prune: prune for prune in found

@@ -13,7 +13,7 @@ from jobs.cli.main import app
 from jobs.cluster.payload import pack, unpack
 from jobs.cluster.submit import _exit_code, _travelling, submit
 from jobs.commands.doctor import examine
-from jobs.commands.forecast import plan_report
+from jobs.commands.forecast import forecast
 from jobs.settings import RunSettings
 from jobs.summary import summary
 from pipeline.errors import UsageError
@@ -36,7 +36,7 @@ def settings(tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
 
 
 def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings, tmp_path: Path) -> None:
-    report = plan_report(settings, load_questions(settings.questions))
+    report = forecast(settings, load_questions(settings.questions))
     assert dict(line.split(None, 1) for line in report.splitlines()[:5]) == {
         "documents": "5, of which 1 cannot be opened",
         "pages": "4",
@@ -53,7 +53,7 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
 def test_plan_estimates_from_the_last_run_only(settings: RunSettings, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text(json.dumps({"this_run": {"pages_per_s": 0.05}}))
-    report = plan_report(settings, load_questions(settings.questions))
+    report = forecast(settings, load_questions(settings.questions))
     assert "time             about 1.3 min at the 0.05 pages/s of the last run" in report
 
 

@@ -10,10 +10,10 @@ import pymupdf
 import pytest
 
 from jobs.run.job import run_job
-from jobs.run.prepare import count_pages, plan_work
+from jobs.run.prepare import count_pages, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.page_answerer import Reader
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.loop import run_loop
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
@@ -81,12 +81,12 @@ def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: P
 
     folder = Folder(str(tmp_path / "loop"))
     store = OutputStore(folder)
-    work = plan_work(settings, questions(), store, remember=False)
-    reader = Reader.load(settings.model, settings.glimpse, "cpu", "auto", "auto", 0)
+    work = prepare_work(settings, questions(), store, remember=False)
+    page_answerer = PageAnswerer.load(settings.model, settings.glimpse, "cpu", "auto", "auto", 0)
     bundles = make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
     assert len(bundles) > 1
     with RenderChild() as child:
-        receipts = list(run_loop(bundles, child, BundleAnswerer(reader, store, Markers(folder)), work.settings))
+        receipts = list(run_loop(bundles, child, BundleAnswerer(page_answerer, store, Markers(folder)), work.settings))
     publish(store, {})
     assert len(receipts) == len(bundles) == report["this_run"]["bundles"]
     for table in ("answers", "pages", "documents"):

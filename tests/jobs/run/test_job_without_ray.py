@@ -34,7 +34,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import parse_questions
 from pipeline.records import Bundle, Document, Receipt
 from tests.support.colours import WHITE, make_pdf
-from tests.support.helpers import FakeReader
+from tests.support.helpers import FakePageAnswerer
 
 QUESTIONS = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}, {id: b, text: "B?", pages: "1"}]', "q.yaml")
 ROWS = 3 * 18
@@ -45,7 +45,7 @@ Engine = Callable[[Sequence[Bundle], ActorConfig, Resources], Iterator[Receipt]]
 def loop(bundles: Sequence[Bundle], config: ActorConfig, resources: Resources) -> Iterator[Receipt]:
     folder = Folder(config.output)
     with RenderChild() as child:
-        answerer = BundleAnswerer(FakeReader(), OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
+        answerer = BundleAnswerer(FakePageAnswerer(), OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
         yield from run_loop(bundles, child, answerer, config.settings)
 
 

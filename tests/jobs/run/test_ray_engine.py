@@ -53,7 +53,7 @@ def config(output: Path, settings: AnswerSettings = SETTINGS) -> ActorConfig:
     return ActorConfig(settings, str(output), "docpipe run --input {input}", "cpu", "auto", 1, None)
 
 
-def planned(folder: Path, settings: AnswerSettings = SETTINGS) -> tuple[list[Unit], list[Bundle]]:
+def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tuple[list[Unit], list[Bundle]]:
     documents = list_documents([str(folder)])
     with RenderChild() as child:
         counts = {d.document_id: PageCount(d.document_id, child.count_pages(d)) for d in documents}
@@ -96,7 +96,7 @@ def test_ray_gives_the_rows_of_the_plain_loop(
         dtype="float32",
         seed=0,
     )
-    units, bundles = planned(pdfs, settings)
+    units, bundles = units_and_bundles(pdfs, settings)
     assert [len(bundle.documents) for bundle in bundles] == [4, 1, 1]
     threads = torch.get_num_threads()
     looped = OutputStore(Folder(str(tmp_path / "loop")), "docpipe run --input {input}")
@@ -118,7 +118,7 @@ def test_ray_gives_the_rows_of_the_plain_loop(
 
 def test_rendering_stays_out_of_the_process_that_holds_the_model(ray_session: None, tmp_path: Path) -> None:
     make_pdf(tmp_path / "a.pdf", [WHITE])
-    receipts = list(run_bundles(planned(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
+    receipts = list(run_bundles(units_and_bundles(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
     assert [receipt.counts["answered"] for receipt in receipts] == [2]
     (seen,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
     assert seen["pid"] != os.getpid()
@@ -129,7 +129,7 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
     pdfs = tmp_path / "pdfs"
     pdfs.mkdir()
     make_pdf(pdfs / "a.pdf", [WHITE, RED, (9, 9, 9)])
-    units, bundles = planned(pdfs)
+    units, bundles = units_and_bundles(pdfs)
     (receipt,) = run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours)
     assert receipt.attempt == 3
     store = OutputStore(Folder(str(tmp_path / "out")))
@@ -150,7 +150,7 @@ def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) 
     pdfs.mkdir()
     make_pdf(pdfs / "bug.pdf", [WHITE] * 17 + [GREEN])
     make_pdf(pdfs / "fine.pdf", [WHITE] * 17)
-    units, bundles = planned(pdfs)
+    units, bundles = units_and_bundles(pdfs)
     assert len(bundles) == 2
     receipts = list(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours))
     assert [receipt.bundle_id for receipt in receipts] == [bundles[1].bundle_id]
@@ -161,7 +161,7 @@ def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) 
 def test_a_model_that_does_not_load_ends_the_run_with_its_reason(ray_session: None, tmp_path: Path) -> None:
     make_pdf(tmp_path / "a.pdf", [WHITE])
     with pytest.raises(ModelError, match="^no model on cpu$"):
-        list(run_bundles(planned(tmp_path)[1], config(tmp_path / "out"), RESOURCES, load_nothing))
+        list(run_bundles(units_and_bundles(tmp_path)[1], config(tmp_path / "out"), RESOURCES, load_nothing))
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: N
     for i in range(12):
         make_pdf(pdfs / f"{i:02}.pdf", [WHITE] * 17, size_pt=700)
     settings = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784), "float32", 0)
-    bundles = planned(pdfs, settings)[1]
+    bundles = units_and_bundles(pdfs, settings)[1]
     assert len(bundles) == 12
     with RenderChild() as child:
         rendered = render_bundle(bundles[0], child, settings)

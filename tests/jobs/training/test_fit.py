@@ -47,7 +47,7 @@ def _settings(base: Path, data: Path, **changes: Any) -> dict[str, Any]:
 class _Line:
     """Fits y = 2x; each part of a step sees a number of its own."""
 
-    steps, parts, clip = 12, 2, 1.0
+    steps, accumulation_steps, max_grad_norm = 12, 2, 1.0
 
     def __init__(self) -> None:
         torch.manual_seed(0)

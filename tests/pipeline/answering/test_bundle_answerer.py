@@ -23,7 +23,7 @@ from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Bundle, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
-from tests.support.helpers import SETTINGS, FakeReader, page_error, questions
+from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def bundle(tmp_path: Path) -> Bundle:
     return made
 
 
-def run(bundle: Bundle, reader: Any, output: Path) -> tuple[Receipt, list[dict[str, Any]], BundleAnswerer]:
+def run(bundle: Bundle, page_answerer: Any, output: Path) -> tuple[Receipt, list[dict[str, Any]], BundleAnswerer]:
     folder = Folder(str(output))
     store = OutputStore(folder)
-    answerer = BundleAnswerer(reader, store, Markers(folder))
+    answerer = BundleAnswerer(page_answerer, store, Markers(folder))
     with RenderChild() as child:
         (receipt,) = run_loop([bundle], child, answerer, SETTINGS)
     publish(store, {})
@@ -57,7 +57,7 @@ def run(bundle: Bundle, reader: Any, output: Path) -> tuple[Receipt, list[dict[s
 
 
 def test_every_row_of_a_bundle_is_answered_or_failed(bundle: Bundle, tmp_path: Path) -> None:
-    receipt, rows, answerer = run(bundle, FakeReader(), tmp_path / "out")
+    receipt, rows, answerer = run(bundle, FakePageAnswerer(), tmp_path / "out")
     assert [(r["document"], r["page"], r["question_id"], r["status"]) for r in rows] == [
         ("a.pdf", 1, "a", "answered"),
         ("a.pdf", 2, "a", "answered"),
@@ -86,8 +86,8 @@ def test_every_row_of_a_bundle_is_answered_or_failed(bundle: Bundle, tmp_path: P
 
 
 def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
-    reader = FakeReader([None, page_error(), gp.InputError("odd image")])
-    receipt, rows, _ = run(bundle, reader, tmp_path / "out")
+    page_answerer = FakePageAnswerer([None, page_error(), gp.InputError("odd image")])
+    receipt, rows, _ = run(bundle, page_answerer, tmp_path / "out")
     assert [r["status"] for r in rows] == ["answered", "failed", "failed", "failed", "failed"]
     assert receipt.counts == {"answered": 1, "not_answerable": 0, "skipped": 0, "failed": 4, "needs_review": 0}
     failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
@@ -99,7 +99,7 @@ def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> No
     ]
 
 
-class Watched(FakeReader):
+class Watched(FakePageAnswerer):
     """Notes when pages are made ready and when the model has them; some cannot be made ready."""
 
     def __init__(self, unready: dict[float, Exception] | None = None) -> None:
@@ -127,29 +127,29 @@ class Watched(FakeReader):
         return super()._answer_page(page, asks)
 
 
-def watched(bundle: Bundle, reader: Watched, output: Path) -> BundleAnswerer:
+def watched(bundle: Bundle, page_answerer: Watched, output: Path) -> BundleAnswerer:
     folder = Folder(str(output))
-    reader.answerer = BundleAnswerer(reader, OutputStore(folder), Markers(folder))  # type: ignore[arg-type]
+    page_answerer.answerer = BundleAnswerer(page_answerer, OutputStore(folder), Markers(folder))  # type: ignore[arg-type]
     with RenderChild() as child:
-        list(run_loop([bundle], child, reader.answerer, SETTINGS))
-    return reader.answerer
+        list(run_loop([bundle], child, page_answerer.answerer, SETTINGS))
+    return page_answerer.answerer
 
 
 def test_the_next_page_is_made_ready_meanwhile_and_its_time_does_not_run(bundle: Bundle, tmp_path: Path) -> None:
-    reader = Watched()
-    answerer = watched(bundle, reader, tmp_path / "out")
-    assert [grey for grey, _ in reader.prepared] == [25.0, 127.0, 229.0]
-    assert all(name.startswith("docpipe-look-ahead") for _, name in reader.prepared)
-    assert [began - started < 0.09 for began, started in reader.answered if started is not None] == [True] * 3
-    starts = [started for _, started in reader.answered]
+    page_answerer = Watched()
+    answerer = watched(bundle, page_answerer, tmp_path / "out")
+    assert [grey for grey, _ in page_answerer.prepared] == [25.0, 127.0, 229.0]
+    assert all(name.startswith("docpipe-look-ahead") for _, name in page_answerer.prepared)
+    assert [began - started < 0.09 for began, started in page_answerer.answered if started is not None] == [True] * 3
+    starts = [started for _, started in page_answerer.answered]
     assert starts == sorted(starts)  # type: ignore[type-var]
     assert answerer.page_started_at is None
     assert not [t for t in threading.enumerate() if t.name.startswith("docpipe-look-ahead")]
 
 
 def test_a_page_that_cannot_be_made_ready_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
-    reader = Watched({25.0: gp.InputError("odd"), 229.0: page_error()})
-    watched(bundle, reader, tmp_path / "out")
+    page_answerer = Watched({25.0: gp.InputError("odd"), 229.0: page_error()})
+    watched(bundle, page_answerer, tmp_path / "out")
     publish(OutputStore(Folder(str(tmp_path / "out"))), {})
     failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
     assert sorted((f["page"] or 0, f["error_type"]) for f in failures) == [
@@ -157,28 +157,28 @@ def test_a_page_that_cannot_be_made_ready_costs_that_page(bundle: Bundle, tmp_pa
         (1, "InputError"),
         (3, "OutOfMemory"),
     ]
-    assert reader.pages == 1
+    assert page_answerer.pages == 1
 
 
 def test_after_a_crash_nothing_is_made_ready_ahead(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(SystemError):
-        run(bundle, FakeReader([SystemError()]), tmp_path / "out")
-    reader = Watched()
-    watched(bundle, reader, tmp_path / "out")
-    assert {name for _, name in reader.prepared} == {threading.current_thread().name}
-    assert reader.pages == 3
+        run(bundle, FakePageAnswerer([SystemError()]), tmp_path / "out")
+    page_answerer = Watched()
+    watched(bundle, page_answerer, tmp_path / "out")
+    assert {name for _, name in page_answerer.prepared} == {threading.current_thread().name}
+    assert page_answerer.pages == 3
 
 
 def test_a_page_the_model_dies_on_is_skipped_at_the_third_attempt(bundle: Bundle, tmp_path: Path) -> None:
     """The exception stands for the death of the process: nothing in it is caught, and the marker stays."""
     out = tmp_path / "out"
     with pytest.raises(SystemError):
-        run(bundle, FakeReader([None, SystemError()]), out)
+        run(bundle, FakePageAnswerer([None, SystemError()]), out)
     with pytest.raises(SystemError):
-        run(bundle, FakeReader([None, SystemError()]), out)
-    receipt, rows, _ = run(bundle, reader := FakeReader(), out)
+        run(bundle, FakePageAnswerer([None, SystemError()]), out)
+    receipt, rows, _ = run(bundle, page_answerer := FakePageAnswerer(), out)
     assert receipt.attempt == 3
-    assert reader.pages == 2
+    assert page_answerer.pages == 2
     assert [r["status"] for r in rows] == ["answered", "failed", "failed", "answered", "failed"]
     failures = pq.read_table(out / "failures").to_pylist()
     assert {(f["error_type"], f["attempts"]) for f in failures if f["page"] == 2} == {("ModelCrash", 3)}

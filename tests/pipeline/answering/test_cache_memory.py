@@ -17,7 +17,7 @@ from glimpseprune.decode.cache import PoolCache
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.rule import KeepRule
 from pipeline.answering.cache_memory import CacheMemory
-from pipeline.answering.page_answerer import ModelAnswer, Reader
+from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
 from pipeline.errors import PageError
 from pipeline.records import Ask
 
@@ -27,24 +27,24 @@ PAGES = [(number, np.full((112, 84 + 28 * number, 3), 40 * number, np.uint8)) fo
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_base: Path, tiny_addon: Path) -> Reader:
-    return Reader.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
+def loaded(tiny_base: Path, tiny_addon: Path) -> PageAnswerer:
+    return PageAnswerer.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
 
 
 @pytest.fixture
-def reader(loaded: Reader) -> Reader:
-    return Reader(loaded.model, loaded.processor)
+def page_answerer(loaded: PageAnswerer) -> PageAnswerer:
+    return PageAnswerer(loaded.model, loaded.processor)
 
 
 @pytest.fixture(scope="module")
-def want(loaded: Reader) -> dict[int, list[str]]:
+def want(loaded: PageAnswerer) -> dict[int, list[str]]:
     return {number: [one.text for one in loaded.answer_page(pixels, ASKS)] for number, pixels in PAGES}
 
 
-def texts(reader: Reader) -> dict[int, list[str]]:
+def texts(page_answerer: PageAnswerer) -> dict[int, list[str]]:
     found = {}
-    pages = [(number, partial(reader.prepare, pixels, ASKS)) for number, pixels in PAGES]
-    for number, answers in reader.answer_pages(pages):
+    pages = [(number, partial(page_answerer.prepare, pixels, ASKS)) for number, pixels in PAGES]
+    for number, answers in page_answerer.answer_pages(pages):
         assert not isinstance(answers, PageError)
         found[number] = [answer.text for answer in answers]
     return found
@@ -101,43 +101,45 @@ def test_on_the_cpu_each_process_has_its_part_of_half() -> None:
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sequences in the pool whenever a page's prefill begins."""
     held: list[int] = []
-    original = Reader._prefill
+    original = PageAnswerer._prefill
 
-    def counted(self: Reader, *args: Any) -> Any:
+    def counted(self: PageAnswerer, *args: Any) -> Any:
         held.append(len(args[-1]))
         return original(self, *args)
 
-    monkeypatch.setattr(Reader, "_prefill", counted)
+    monkeypatch.setattr(PageAnswerer, "_prefill", counted)
     return held
 
 
 @pytest.mark.parametrize("room", ["none", "some", "plenty"])
 def test_the_answers_do_not_depend_on_the_limit(
-    reader: Reader, want: dict[int, list[str]], room: str, monkeypatch: pytest.MonkeyPatch
+    page_answerer: PageAnswerer, want: dict[int, list[str]], room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = count_opened(monkeypatch)
-    reader.memory.limit_bytes = {"none": 0, "some": 300_000, "plenty": 1 << 40}[room]
-    assert texts(reader) == want
+    page_answerer.memory.limit_bytes = {"none": 0, "some": 300_000, "plenty": 1 << 40}[room]
+    assert texts(page_answerer) == want
     assert (max(held) == 0) == (room == "none")
     assert (held == [0, 3, 6, 9, 12]) == (room == "plenty")
 
 
-def test_a_device_that_fills_up(reader: Reader, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_fills_up(
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is free follows what the pool holds; with two pages' sequences, no prefill would fit any more."""
     pools: list[DecodePool] = []
-    original = Reader._pool
+    original = PageAnswerer._pool
 
-    def noted(self: Reader) -> DecodePool:
+    def noted(self: PageAnswerer) -> DecodePool:
         pools.append(original(self))
         return pools[-1]
 
-    monkeypatch.setattr(Reader, "_pool", noted)
+    monkeypatch.setattr(PageAnswerer, "_pool", noted)
     held = count_opened(monkeypatch)
-    reader.memory = CacheMemory(CUDA, 300, lambda: 1000 - 100 * len(pools[-1]))
+    page_answerer.memory = CacheMemory(CUDA, 300, lambda: 1000 - 100 * len(pools[-1]))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 400)
-    assert texts(reader) == want
+    assert texts(page_answerer) == want
     assert 0 < max(held) <= 5
 
 
@@ -153,38 +155,38 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, fails:
 
 
 def test_out_of_memory_while_decoding_lowers_the_limit_for_good(
-    reader: Reader, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out_of_memory(monkeypatch, DecodePool, "_forward", lambda pool: len(pool._rows) > 4)
-    before = reader.memory.limit_bytes
-    assert texts(reader) == want
-    lowered = reader.memory.limit_bytes
+    before = page_answerer.memory.limit_bytes
+    assert texts(page_answerer) == want
+    lowered = page_answerer.memory.limit_bytes
     assert 0 < lowered < before
     held = count_opened(monkeypatch)
-    assert texts(reader) == want
+    assert texts(page_answerer) == want
     assert max(held) <= 6
-    assert reader.memory.limit_bytes <= lowered
+    assert page_answerer.memory.limit_bytes <= lowered
 
 
 def test_out_of_memory_while_the_pool_grows(
-    reader: Reader, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out_of_memory(monkeypatch, PoolCache, "_make_room", lambda cache, rows, *_: rows > 2)
-    assert texts(reader) == want
-    assert reader.memory.limit_bytes < 1 << 30
+    assert texts(page_answerer) == want
+    assert page_answerer.memory.limit_bytes < 1 << 30
 
 
 def test_out_of_memory_in_prefill_first_finishes_what_is_in_the_pool(
-    reader: Reader, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools: list[DecodePool] = []
-    original = Reader._pool
+    original = PageAnswerer._pool
 
-    def noted(self: Reader) -> DecodePool:
+    def noted(self: PageAnswerer) -> DecodePool:
         pools.append(original(self))
         return pools[-1]
 
-    monkeypatch.setattr(Reader, "_pool", noted)
+    monkeypatch.setattr(PageAnswerer, "_pool", noted)
     sizes: list[tuple[int, int]] = []
 
     def crowded(_: Any, prompts: list[Any], *__: Any) -> bool:
@@ -192,12 +194,12 @@ def test_out_of_memory_in_prefill_first_finishes_what_is_in_the_pool(
         return len(pools[-1]) > 0
 
     out_of_memory(monkeypatch, gp, "prefill_page", crowded)
-    assert texts(reader) == want
+    assert texts(page_answerer) == want
     assert sizes == [(0, 3), (3, 3), (0, 3), (3, 3), (0, 3), (3, 3), (0, 3), (3, 3), (0, 3)]
 
 
 def test_questions_are_halved_only_when_nothing_else_is_left(
-    reader: Reader, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
 
@@ -206,20 +208,22 @@ def test_questions_are_halved_only_when_nothing_else_is_left(
         return len(prompts) > 2
 
     out_of_memory(monkeypatch, gp, "prefill_page", large)
-    assert texts(reader) == want
+    assert texts(page_answerer) == want
     assert sizes == [3, 1, 2] + [3, 3, 1, 2] * 4
 
 
-def test_a_pool_gives_back_what_the_finished_leave(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = reader._pool()
+def test_a_pool_gives_back_what_the_finished_leave(
+    page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = page_answerer._pool()
     sizes = []
     for number, pixels in PAGES:
-        opened = reader._open(reader.prepare(pixels, ASKS), None, pool)
+        opened = page_answerer._open(page_answerer.prepare(pixels, ASKS), None, pool)
         opened.enter(pool, number)
     while len(pool):
         sizes.append(pool.nbytes)
         pool.step()
     assert sizes[-1] < sizes[0] / 2
     assert pool.nbytes == 0
-    answers: list[ModelAnswer] = opened.answers(reader, pool, PAGES[-1][0])
+    answers: list[ModelAnswer] = opened.answers(page_answerer, pool, PAGES[-1][0])
     assert len(answers) == 3

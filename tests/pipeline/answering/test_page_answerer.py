@@ -16,7 +16,7 @@ from PIL import Image
 import glimpseprune as gp
 from glimpseprune.rule import KeepRule
 from pipeline.answering.checkpoints import addon_rule, check_fit, fingerprint, resolve_addon, resolve_model
-from pipeline.answering.page_answerer import Reader
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import ModelError, PageError, UsageError
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.records import Ask
@@ -28,10 +28,12 @@ ASKS = [
 ]
 
 
-def ready(reader: Reader, pages: Iterable[tuple[Any, np.ndarray, Sequence[Ask]]]) -> Iterator[tuple[Any, Any]]:
-    """Pages as the reader takes them: made ready when their turn comes."""
+def ready(
+    page_answerer: PageAnswerer, pages: Iterable[tuple[Any, np.ndarray, Sequence[Ask]]]
+) -> Iterator[tuple[Any, Any]]:
+    """Pages as the page_answerer takes them: made ready when their turn comes."""
     for key, pixels, asks in pages:
-        yield key, partial(reader.prepare, pixels, asks)
+        yield key, partial(page_answerer.prepare, pixels, asks)
 
 
 def page(seed: int = 0, width: int = 224, height: int = 308) -> np.ndarray:
@@ -39,8 +41,8 @@ def page(seed: int = 0, width: int = 224, height: int = 308) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def reader(tiny_base: Path, tiny_addon: Path) -> Reader:
-    return Reader.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
+def page_answerer(tiny_base: Path, tiny_addon: Path) -> PageAnswerer:
+    return PageAnswerer.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
 
 
 def test_the_prompt_is_the_chat_template_with_the_image_first(tiny_base: Path) -> None:
@@ -81,21 +83,23 @@ def test_templates_of_older_checkpoints_and_missing_ones(tiny_base: Path, tmp_pa
         Processor(old).prompt("?", (2, 2))
 
 
-def test_questions_about_a_page_equal_single_calls(reader: Reader) -> None:
-    answers = reader.answer_page(page(), ASKS)
-    pixels, grid = reader.processor.image(page())
+def test_questions_about_a_page_equal_single_calls(page_answerer: PageAnswerer) -> None:
+    answers = page_answerer.answer_page(page(), ASKS)
+    pixels, grid = page_answerer.processor.image(page())
     for ask, answer in zip(ASKS, answers, strict=True):
-        ids = reader.processor.prompt(ask.prompt, grid)[None]
+        ids = page_answerer.processor.prompt(ask.prompt, grid)[None]
         inputs = {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
             "pixel_values": pixels,
             "image_grid_thw": torch.tensor([[1, *grid]]),
         }
-        out = gp.generate(reader.model, inputs, rule=ask.rule, max_new_tokens=ask.max_new_tokens)
-        assert answer.text == reader.processor.text(out.sequences[0])
+        out = gp.generate(page_answerer.model, inputs, rule=ask.rule, max_new_tokens=ask.max_new_tokens)
+        assert answer.text == page_answerer.processor.text(out.sequences[0])
         assert answer.new_tokens == len(out.sequences[0]) <= ask.max_new_tokens
-        assert answer.finish_reason == ("stop" if int(out.sequences[0][-1]) in reader.model.eos_token_ids else "length")
+        assert answer.finish_reason == (
+            "stop" if int(out.sequences[0][-1]) in page_answerer.model.eos_token_ids else "length"
+        )
         assert answer.confidence == pytest.approx(math.exp(out.logprobs[0].mean()), abs=1e-6)
         assert answer.grid == (11, 8)
         assert answer.stats.kept_tokens == out.stats[0].kept_tokens
@@ -106,10 +110,10 @@ def test_questions_about_a_page_equal_single_calls(reader: Reader) -> None:
 
 @pytest.mark.parametrize("room", [0, 1 << 30], ids=["no room", "much room"])
 @pytest.mark.parametrize("share", [True, False])
-def test_pages_together_are_pages_alone(reader: Reader, room: int, share: bool) -> None:
+def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int, share: bool) -> None:
     pages = {number: (page(number, 112 + 28 * number), ASKS[number % 2 :]) for number in range(5)}
-    alone = {number: reader.answer_page(*one) for number, one in pages.items()}
-    pooled = Reader(reader.model, reader.processor, share)
+    alone = {number: page_answerer.answer_page(*one) for number, one in pages.items()}
+    pooled = PageAnswerer(page_answerer.model, page_answerer.processor, share)
     pooled.memory.limit_bytes = room
     together = dict(pooled.answer_pages(ready(pooled, ((number, *one) for number, one in pages.items()))))
     assert sorted(together) == sorted(alone)
@@ -128,7 +132,7 @@ def test_pages_together_are_pages_alone(reader: Reader, room: int, share: bool) 
             assert ours.confidence == pytest.approx(theirs.confidence, rel=1e-4)
 
 
-def test_a_page_that_does_not_fit_costs_that_page(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_does_not_fit_costs_that_page(page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
     original = gp.prefill_page
 
     def small(model: Any, prompts: list[Any], pixels: Any, *args: Any) -> Any:
@@ -138,13 +142,13 @@ def test_a_page_that_does_not_fit_costs_that_page(reader: Reader, monkeypatch: p
 
     monkeypatch.setattr(gp, "prefill_page", small, raising=False)
     pages = [("small", page(0), ASKS), ("large", page(1, 308, 308), ASKS), ("other", page(2), ASKS)]
-    found = dict(reader.answer_pages(ready(reader, pages)))
+    found = dict(page_answerer.answer_pages(ready(page_answerer, pages)))
     assert isinstance(found["large"], PageError)
     assert [len(found[name]) for name in ("small", "other")] == [3, 3]  # type: ignore[arg-type]
 
 
-def test_out_of_memory_halves_the_questions(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    want = [answer.text for answer in reader.answer_page(page(), ASKS)]
+def test_out_of_memory_halves_the_questions(page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = [answer.text for answer in page_answerer.answer_page(page(), ASKS)]
     sizes: list[int] = []
     original = gp.prefill_page
 
@@ -155,7 +159,7 @@ def test_out_of_memory_halves_the_questions(reader: Reader, monkeypatch: pytest.
         return original(model, prompts, *args)
 
     monkeypatch.setattr(gp, "prefill_page", small, raising=False)
-    assert [answer.text for answer in reader.answer_page(page(), ASKS)] == want
+    assert [answer.text for answer in page_answerer.answer_page(page(), ASKS)] == want
     assert sizes == [3, 1, 2, 1, 1]
 
     def never(*_: Any) -> Any:
@@ -163,7 +167,7 @@ def test_out_of_memory_halves_the_questions(reader: Reader, monkeypatch: pytest.
 
     monkeypatch.setattr(gp, "prefill_page", never, raising=False)
     with pytest.raises(PageError, match="OutOfMemory.*88 visual tokens"):
-        reader.answer_page(page(), ASKS)
+        page_answerer.answer_page(page(), ASKS)
 
 
 def test_names_that_stand_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_names_that_stand_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
         resolve_addon("not a name at all")
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ModelError, match="llama"):
-        Reader.load(str(tmp_path), None, "cpu", "auto", "auto", 0)
+        PageAnswerer.load(str(tmp_path), None, "cpu", "auto", "auto", 0)
 
 
 def test_fingerprints_follow_the_content(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

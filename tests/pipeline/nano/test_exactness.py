@@ -13,7 +13,7 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.generation import Keep
 from pipeline.answering.checkpoints import resolve_model
-from pipeline.answering.page_answerer import ModelAnswer, Reader
+from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
 from pipeline.families.qwen_vl_size import read_pixel_budget
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild, decode_image
@@ -39,12 +39,12 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader.load("nano", "nano", "cpu", "float32", "sdpa", 0)
+def page_answerer() -> PageAnswerer:
+    return PageAnswerer.load("nano", "nano", "cpu", "float32", "sdpa", 0)
 
 
 @pytest.fixture(scope="module")
-def pages(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
+def pages(page_answerer: PageAnswerer, tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
     folder = tmp_path_factory.mktemp("pages")
     write_samples(folder, range(500, 500 + PAGES), keys=KEYS)
     questions = load_questions(str(folder / "questions.yaml")).questions
@@ -54,17 +54,17 @@ def pages(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> list[Page
         for document in list_documents((str(folder / "pdfs"),), None):
             (rendered,) = child.render(document, [1], 144, budget)
             assert isinstance(rendered, PageImage)
-            found.append(_page(reader, decode_image(rendered), [(q.id, q.text) for q in questions]))
+            found.append(_page(page_answerer, decode_image(rendered), [(q.id, q.text) for q in questions]))
     return found
 
 
-def _page(reader: Reader, image: Image, questions: list[tuple[str, str]]) -> Page:
-    rule = reader.model.rule
+def _page(page_answerer: PageAnswerer, image: Image, questions: list[tuple[str, str]]) -> Page:
+    rule = page_answerer.model.rule
     asks = [
         Ask(name, text, "text", LIMIT, rule if number % 3 else None) for number, (name, text) in enumerate(questions)
     ]
-    pixels, grid = reader.processor.image(image)
-    prompts = [reader.processor.prompt(ask.prompt, grid) for ask in asks]
+    pixels, grid = page_answerer.processor.image(image)
+    prompts = [page_answerer.processor.prompt(ask.prompt, grid) for ask in asks]
     rules: list[Keep] = [ask.rule for ask in asks]
     alone = []
     for prompt, rule in zip(prompts, rules, strict=True):
@@ -74,48 +74,48 @@ def _page(reader: Reader, image: Image, questions: list[tuple[str, str]]) -> Pag
             "pixel_values": pixels,
             "image_grid_thw": torch.tensor([[1, *grid]]),
         }
-        alone.append(gp.generate(reader.model, inputs, rule=rule, max_new_tokens=LIMIT).sequences[0].tolist())
+        alone.append(gp.generate(page_answerer.model, inputs, rule=rule, max_new_tokens=LIMIT).sequences[0].tolist())
     return Page(image, asks, prompts, pixels, grid, rules, alone)
 
 
-def test_the_answers_say_something(reader: Reader, pages: list[Page]) -> None:
-    texts = {reader.processor.text(torch.tensor(tokens)) for page in pages for tokens in page.alone}
+def test_the_answers_say_something(page_answerer: PageAnswerer, pages: list[Page]) -> None:
+    texts = {page_answerer.processor.text(torch.tensor(tokens)) for page in pages for tokens in page.alone}
     assert len(texts) > PAGES * len(KEYS) // 2
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_the_questions_of_a_page_together(reader: Reader, pages: list[Page], share: bool) -> None:
+def test_the_questions_of_a_page_together(page_answerer: PageAnswerer, pages: list[Page], share: bool) -> None:
     for page in pages:
-        out = gp.generate_page(reader.model, page.prompts, page.pixels, page.grid, page.rules, LIMIT, share)
+        out = gp.generate_page(page_answerer.model, page.prompts, page.pixels, page.grid, page.rules, LIMIT, share)
         assert [tokens.tolist() for tokens in out.sequences] == page.alone
 
 
-def test_a_page_read_once_and_asked_twice(reader: Reader, pages: list[Page]) -> None:
+def test_a_page_read_once_and_asked_twice(page_answerer: PageAnswerer, pages: list[Page]) -> None:
     for page in pages:
-        end = int((page.prompts[0] == reader.processor.image_token_id).nonzero()[-1]) + 1
-        read = reader.model.encode_page(page.prompts[0][:end], page.pixels, page.grid)
+        end = int((page.prompts[0] == page_answerer.processor.image_token_id).nonzero()[-1]) + 1
+        read = page_answerer.model.encode_page(page.prompts[0][:end], page.pixels, page.grid)
         tails = [prompt[end:] for prompt in page.prompts]
-        first = reader.model.ask(read, tails[:2], page.rules[:2], LIMIT)
-        second = reader.model.ask(read, tails[2:], page.rules[2:], LIMIT)
+        first = page_answerer.model.ask(read, tails[:2], page.rules[:2], LIMIT)
+        second = page_answerer.model.ask(read, tails[2:], page.rules[2:], LIMIT)
         assert [answer.tokens for answer in first + second] == page.alone
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 4_000_000, 1 << 40])
-def test_pages_decoding_together_in_any_order(reader: Reader, pages: list[Page], limit_bytes: int) -> None:
-    reader = Reader(reader.model, reader.processor)
-    reader.memory.limit_bytes = limit_bytes
+def test_pages_decoding_together_in_any_order(page_answerer: PageAnswerer, pages: list[Page], limit_bytes: int) -> None:
+    page_answerer = PageAnswerer(page_answerer.model, page_answerer.processor)
+    page_answerer.memory.limit_bytes = limit_bytes
     rng = random.Random(limit_bytes)
     order = rng.sample(range(PAGES), PAGES)
     shuffled = {number: rng.sample(range(len(KEYS)), len(KEYS)) for number in order}
     todo = [
-        (number, partial(reader.prepare, pages[number].image, [pages[number].asks[i] for i in shuffled[number]]))
+        (number, partial(page_answerer.prepare, pages[number].image, [pages[number].asks[i] for i in shuffled[number]]))
         for number in order
     ]
     found: dict[int, list[ModelAnswer]] = {}
-    for number, answers in reader.answer_pages(todo):
+    for number, answers in page_answerer.answer_pages(todo):
         assert isinstance(answers, list)
         found[number] = answers
     for number, places in shuffled.items():
-        expected = [reader.processor.text(torch.tensor(pages[number].alone[i])) for i in places]
+        expected = [page_answerer.processor.text(torch.tensor(pages[number].alone[i])) for i in places]
         assert [answer.text for answer in found[number]] == expected
         assert [answer.new_tokens for answer in found[number]] == [len(pages[number].alone[i]) for i in places]

@@ -24,7 +24,7 @@ from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import document_table
 from pipeline.records import STATUSES, Bundle, BundleResult, Failure
-from tests.support.bundles import plan, questions, result_of, rows_of
+from tests.support.bundles import questions, result_of, rows_of, units_and_bundles
 
 SCHEMAS = {"answers": ANSWERS, "pages": PAGES, "documents": DOCUMENTS, "failures": FAILURES}
 KEYS = {
@@ -83,7 +83,7 @@ def broken_page(bundle: Bundle) -> dict[tuple[str, int], Failure]:
 
 
 def results_for(pages: Sequence[int | None]) -> list[BundleResult]:
-    return [result_of(bundle, broken_page(bundle)) for bundle in plan(pages)[1]]
+    return [result_of(bundle, broken_page(bundle)) for bundle in units_and_bundles(pages)[1]]
 
 
 def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:
@@ -304,9 +304,9 @@ def test_rows_of_parts_that_were_deleted_go_and_come_back(memory: str) -> None:
 @pytest.mark.parametrize("in_steps", [False, True])
 def test_a_unit_in_two_parts_is_published_once(memory: str, in_steps: bool) -> None:
     # A worker that outlives its run commits its bundle after the next run has planned the same units in others.
-    _, [old] = plan([3, 4])
+    _, [old] = units_and_bundles([3, 4])
     done = {unit.unit_id for unit in old.units if unit.question_id == "total"}
-    _, [new] = plan([3, 4], done=done)
+    _, [new] = units_and_bundles([3, 4], done=done)
     assert new.bundle_id != old.bundle_id
     store = store_at(memory)
     store.commit(result_of(old))
@@ -322,14 +322,14 @@ def test_a_unit_in_two_parts_is_published_once(memory: str, in_steps: bool) -> N
 
 
 def test_a_question_that_is_added_reads_its_pages_again_but_a_page_stays_one_row(memory: str) -> None:
-    units, [bundle] = plan([3])
+    units, [bundle] = units_and_bundles([3])
     store = store_at(memory)
     first = result_of(bundle)
     peaks = [dataclasses.replace(page, peak_memory_bytes=9, peak_rss_bytes=5) for page in first.pages]
     store.commit(dataclasses.replace(first, pages=tuple(peaks)))
     published(store)
     more = questions('version: 1\nquestions:\n  - {id: a_longer_name, text: "New", pages: "2"}\n')
-    _, [extra] = plan([3], more, {unit.unit_id for unit in units})
+    _, [extra] = units_and_bundles([3], more, {unit.unit_id for unit in units})
     result = result_of(extra)
     [report] = result.pages
     again = dataclasses.replace(report, peak_rss_bytes=7, render_ms=99.0)

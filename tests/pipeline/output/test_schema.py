@@ -41,9 +41,9 @@ def test_the_schemas_are_pinned() -> None:
             "prefill_ms: double",
             "decode_ms: double",
             "new_tokens: int32",
-            "plan: string",
-            "plan_tflops_glimpse: double",
-            "plan_tflops_dense: double",
+            "pruning: string",
+            "expected_tflops_glimpse: double",
+            "expected_tflops_unpruned: double",
         ],
         "pages": [
             "document_id: string not null",

@@ -25,7 +25,7 @@ from pipeline.output.schema import PART
 from pipeline.output.store import OutputStore
 from pipeline.records import Failure, PageCount
 from pipeline.units import planned_rows
-from tests.support.bundles import plan, result_of, rows_of
+from tests.support.bundles import result_of, rows_of, units_and_bundles
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -39,7 +39,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: Path) -> None:
-    _, [bundle] = plan([None, 3])
+    _, [bundle] = units_and_bundles([None, 3])
     result = result_of(bundle, {(bundle.documents[1].document_id, 2): Failure("infer", "OutOfMemory", "x", 2)})
     OutputStore(Folder(str(tmp_path))).commit(result)
     [path] = tmp_path.iterdir()
@@ -66,7 +66,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
 
 
 def test_completed_units_are_those_of_the_commits(uri: str) -> None:
-    units, bundles = plan([20, 20, 40])
+    units, bundles = units_and_bundles([20, 20, 40])
     store = OutputStore(Folder(uri))
     assert store.completed_units() == set()
     for bundle in bundles[:2]:
@@ -84,14 +84,14 @@ def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
     committed = []
     for _ in range(50):
         store = OutputStore(Folder(uri))
-        units, bundles = plan(pages, done=store.completed_units())
+        units, bundles = units_and_bundles(pages, done=store.completed_units())
         if not bundles:
             break
         for bundle in rng.sample(bundles, k=min(len(bundles), rng.randint(1, 3))):
             committed.append(result_of(bundle))
             store.commit(committed[-1])
         pages.extend(rng.choice([None, 4]) for _ in range(rng.randint(0, 1)) if len(pages) < 30)
-    assert plan(pages, done=OutputStore(Folder(uri)).completed_units())[1] == []
+    assert units_and_bundles(pages, done=OutputStore(Folder(uri)).completed_units())[1] == []
     rows = rows_of(committed)
     assert len(rows) == len({row[:3] for row in rows}) == planned_rows(units)
     store = OutputStore(Folder(uri))
@@ -100,7 +100,7 @@ def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
 
 
 def test_committing_again_replaces(uri: str) -> None:
-    _, [bundle] = plan([2])
+    _, [bundle] = units_and_bundles([2])
     store = OutputStore(Folder(uri))
     store.commit(result_of(bundle))
     store.commit(result_of(bundle))
@@ -123,7 +123,7 @@ def test_committing_again_replaces(uri: str) -> None:
 def test_a_result_that_loses_or_repeats_a_row_is_refused(
     tmp_path: Path, spoil: Callable[[Any], Any], message: str
 ) -> None:
-    _, [bundle] = plan([2])
+    _, [bundle] = units_and_bundles([2])
     result = result_of(bundle)
     with pytest.raises(EngineError, match=message):
         OutputStore(Folder(str(tmp_path))).commit(dataclasses.replace(result, answers=spoil(result.answers)))
@@ -131,7 +131,7 @@ def test_a_result_that_loses_or_repeats_a_row_is_refused(
 
 
 def test_a_crash_before_the_rename_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, [bundle] = plan([2])
+    _, [bundle] = units_and_bundles([2])
     seen: list[str] = []
 
     def crash(source: str, target: str) -> None:
@@ -202,7 +202,7 @@ def test_an_object_store_gets_one_put_under_the_final_name(monkeypatch: pytest.M
         original(self, path, value, mode=mode)
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", spy)
-    _, [bundle] = plan([2])
+    _, [bundle] = units_and_bundles([2])
     root = uuid.uuid4().hex
     OutputStore(Folder(f"memory://{root}")).commit(result_of(bundle))
     assert puts == [f"/{root}/parts/{bundle.bundle_id}.parquet"]
@@ -266,7 +266,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 
 
 def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, [bundle] = plan([2])
+    _, [bundle] = units_and_bundles([2])
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.output.schema.SCHEMA_VERSION", 1)
         OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))

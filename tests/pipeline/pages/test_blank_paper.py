@@ -1,4 +1,4 @@
-"""What counts as paper, and a reader that does not show it."""
+"""What counts as paper, and a page_answerer that does not show it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune.rule import KeepRule
-from pipeline.answering.page_answerer import Reader
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.pages.blank_paper import inked_cells, visible_cells
 from pipeline.records import Ask
 
@@ -47,32 +47,32 @@ def test_visible_are_ink_its_neighbours_in_the_row_and_anchors() -> None:
 
 
 def test_a_reader_does_not_show_paper(tiny_base: Path, tiny_addon: Path) -> None:
-    reader = Reader.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
+    page_answerer = PageAnswerer.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
     page = _page()
     page[28:56, :56] = np.random.default_rng(0).integers(0, 256, (28, 56, 3), dtype=np.uint8)
     visible = torch.from_numpy(visible_cells(page, 28))
     for rule in (KeepRule(max_ratio=0.5), None):
         asks = [Ask(name, f"What {name}?", "text", 5, rule) for name in "ab"]
-        reader.drop_blank = True
-        answers = reader.answer_page(page, asks)
-        pixels, grid = reader.processor.image(page)
-        prompts = [reader.processor.prompt(ask.prompt, grid) for ask in asks]
-        expected = gp.generate_page(reader.model, prompts, pixels, grid, rule, 5, visible=visible)
+        page_answerer.drop_blank = True
+        answers = page_answerer.answer_page(page, asks)
+        pixels, grid = page_answerer.processor.image(page)
+        prompts = [page_answerer.processor.prompt(ask.prompt, grid) for ask in asks]
+        expected = gp.generate_page(page_answerer.model, prompts, pixels, grid, rule, 5, visible=visible)
         for answer, tokens, keep in zip(answers, expected.sequences, expected.keep, strict=True):
-            assert answer.text == reader.processor.text(tokens)
+            assert answer.text == page_answerer.processor.text(tokens)
             assert answer.stats.visual_tokens == 56
             assert answer.stats.kept_tokens == int(keep.sum())
             assert not (keep & ~visible).any()
-        reader.drop_blank = False
-        assert all(answer.stats.kept_tokens > 28 for answer in reader.answer_page(page, asks) if rule is None)
+        page_answerer.drop_blank = False
+        assert all(answer.stats.kept_tokens > 28 for answer in page_answerer.answer_page(page, asks) if rule is None)
 
 
 def test_the_planner_counts_what_is_seen(tiny_base: Path, tiny_addon: Path) -> None:
-    reader = Reader.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
-    asks = [Ask("a", "What a?", "text", 5, KeepRule(), planned=True)]
-    (whole,) = reader.answer_page(_page(), asks)
-    reader.drop_blank = True
-    (seen,) = reader.answer_page(_page(), asks)
-    assert whole.plan is not None
-    assert seen.plan is not None
-    assert seen.plan.tflops_dense < 0.6 * whole.plan.tflops_dense
+    page_answerer = PageAnswerer.load(str(tiny_base), str(tiny_addon), "cpu", "auto", "auto", 0)
+    asks = [Ask("a", "What a?", "text", 5, KeepRule(), prune_auto=True)]
+    (whole,) = page_answerer.answer_page(_page(), asks)
+    page_answerer.drop_blank = True
+    (seen,) = page_answerer.answer_page(_page(), asks)
+    assert whole.pruning is not None
+    assert seen.pruning is not None
+    assert seen.pruning.tflops_unpruned < 0.6 * whole.pruning.tflops_unpruned
