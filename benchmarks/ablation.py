@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.methods.glimpse.predictor import ImageCondition, Predictor
-from glimpseprune.prefill.alone import prefill_full, prefill_glimpse
+from glimpseprune.prefill.alone import prefill_full, prefill_pruned
 from glimpseprune.training.stage1 import LossWeights
 from glimpseprune.training.trainer import Figures, train
 from pipeline.answering.checkpoints import default_dpi, resolve_model
@@ -52,9 +52,6 @@ class MeanAttention(nn.Module):
         # A tenth of what they stand for, so that the common learning rate gets them somewhere.
         self.scale = nn.Parameter(torch.tensor(0.1))
         self.shift = nn.Parameter(torch.tensor(0.0))
-
-    def forward(self, attention: Tensor, *image: Any) -> Tensor:
-        return self.score(attention, self.precompute(*image))
 
     def precompute(self, *image: Any) -> tuple[()]:
         return ()
@@ -97,8 +94,8 @@ def prefill_flops(page_answerer: PageAnswerer, page: Any, question: str, rule: g
     prompt = page_answerer.model.backbone.page_prompts(
         [page_answerer.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], pixels, grid
     )[0]
-    glimpse = page_answerer.model.glimpse
-    layers = () if glimpse is None else glimpse.config.selected_visual_layers
+    glimpse = page_answerer.model.method
+    layers = () if glimpse is None else glimpse.vision_layers
     with torch.no_grad():
         image = page_answerer.model.backbone.encode(pixels, grid, layers)
         # Fused attention is not counted on a CPU; written out, it is.
@@ -106,7 +103,7 @@ def prefill_flops(page_answerer: PageAnswerer, page: Any, question: str, rule: g
             if rule is None or glimpse is None:
                 prefill_full(page_answerer.model.backbone, prompt, [image])
             else:
-                prefill_glimpse(page_answerer.model.backbone, glimpse, prompt, [image], rule)
+                prefill_pruned(page_answerer.model.backbone, glimpse, prompt, [image], rule)
     return int(counter.get_total_flops())
 
 
@@ -121,7 +118,7 @@ def run(
         glimpse.attn_fuser = Unconditioned(glimpse.config)
     fit(variant, page_answerer, images, glimpse, train_set, args)
     glimpse.requires_grad_(False).eval()
-    measured = PageAnswerer(replace(page_answerer.model, glimpse=glimpse), page_answerer.processor)
+    measured = PageAnswerer(replace(page_answerer.model, method=glimpse), page_answerer.processor)
     rows: list[Measured] = []
     flops, full = [], []
     for number, examples in enumerate(by_page(load_examples(test_set))):

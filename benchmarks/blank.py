@@ -19,7 +19,9 @@ from flops import vision
 from random_model import SHAPES, make_model
 
 from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
-from glimpseprune.methods.glimpse.addon_config import BaseShape, new_addon_config
+from glimpseprune.families.shape import ModelShape
+from glimpseprune.methods.glimpse.addon_config import new_addon_config
+from glimpseprune.methods.glimpse.module import Glimpse
 from pipeline.errors import PageError
 from pipeline.pages.blank_paper import inked_cells, visible_cells
 from pipeline.pages.documents import list_documents
@@ -28,8 +30,10 @@ from pipeline.records import PageImage, PixelBudget
 
 CELL = 28
 BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)
-SHAPE = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)
-ADDON = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+SHAPE_7B = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)
+SHAPE = DecoderShape.of(SHAPE_7B)
+with torch.device("meta"):
+    ADDON = Glimpse(new_addon_config(SHAPE_7B))
 _MODEL: Any = make_model(SHAPES["7b"], torch.device("meta"), torch.float32).base
 TOWER = _MODEL.config.vision_config
 BEFORE, AFTER = 15, 25  # text around the image

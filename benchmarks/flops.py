@@ -49,21 +49,21 @@ def unpruned(model: GlimpseModel, tokens: int) -> None:
 
 
 def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -> None:
-    """One question, as ``prefill_glimpse`` goes, with the selection given by its size."""
+    """One question, as ``prefill_pruned`` goes, with the selection given by its size."""
     backbone: Backbone = model.backbone
-    glimpse = model.glimpse
+    glimpse = model.method
     assert glimpse is not None
-    last = glimpse.config.reduce_layer
+    last = glimpse.prune_layer
     total = TEXT_BEFORE + visual + TEXT_AFTER
     states, (places, rotary) = hidden(model, total + 1)  # and the glimpse token
     cache = PrefillCache()
     states = run_layers(backbone, range(last), states, rotary, cache)
     states = enter_layer(backbone, last, states, rotary, cache)
-    backbone.glimpse_query(last, states[:, -1:], (rotary[0][:, -1:], rotary[1][:, -1:]))
-    layers = len(glimpse.config.selected_visual_layers)
+    backbone.queries(last, states[:, -1:], (rotary[0][:, -1:], rotary[1][:, -1:]))
+    layers = len(glimpse.vision_layers)
     features = [torch.empty(visual, backbone.shape.vision_hidden_size, device="meta")] * layers
     heads = backbone.shape.num_attention_heads
-    glimpse.attn_fuser(torch.empty(visual, heads, device="meta"), features, grid)
+    glimpse.score(torch.empty(1, visual, heads, device="meta"), glimpse.precompute(features, grid))
     survivors = torch.zeros(TEXT_BEFORE + kept + TEXT_AFTER, dtype=torch.long, device="meta")
     states = leave_layer(backbone, last, states, places, cache, survivors)
     rotary = backbone.rotary(places[:, None, : survivors.numel()])
@@ -91,13 +91,13 @@ def main() -> None:
     parser.add_argument("--questions", type=int, nargs="+", default=[1, 4, 10, 20, 30])
     args = parser.parse_args()
     model = make_model(SHAPES[args.shape], torch.device("meta"), torch.float32)
-    assert model.glimpse is not None
+    assert model.method is not None
     rows = round((args.tokens * 1.4) ** 0.5)
     grid = (rows, round(args.tokens / rows))
     visual = grid[0] * grid[1]
     kept = round(args.keep * visual)
     config: Any = model.base.config
-    shape = DecoderShape.of(config.text_config)
+    shape = DecoderShape.of(model.backbone.shape)
     shared = TEXT_BEFORE + visual
     baseline = count(lambda: unpruned(model, shared + TEXT_AFTER))
     counted = count(lambda: pruned(model, visual, kept, grid))
@@ -109,9 +109,9 @@ def main() -> None:
     print("|" + " --- |" * 5)
     for number in args.questions:
         work = PageWork(shared, visual, [TEXT_AFTER] * number, [1] * number)
-        ours, unpruned = pruned_flops(shape, model.glimpse.config, work, args.keep), unpruned_flops(shape, work)
+        ours, whole = pruned_flops(shape, model.method, work, args.keep), unpruned_flops(shape, work)
         print(f"| {number} | {ours / number / 1e12:.2f} | {ours / number / baseline:.1%} | "
-              f"{unpruned / number / 1e12:.2f} | {ours / unpruned:.3f} |")  # fmt: skip
+              f"{whole / number / 1e12:.2f} | {ours / whole:.3f} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from glimpseprune.model import GlimpseModel
 
 
 def answer(model: GlimpseModel, work: Work) -> list[gp.PruneStats]:
-    return gp.generate_page(model, work.prompts, work.pixels, work.grid, work.masks, work.new_tokens).stats
+    page = gp.encode_page(model, work.prefix, work.pixels, work.grid)
+    return [one.stats for one in page.ask(work.tails, work.masks, work.new_tokens)]
 
 
 def stages(stats: list[gp.PruneStats]) -> str:

@@ -62,6 +62,16 @@ class Work:
         """Of the first page."""
         return self.pages[0]
 
+    @property
+    def prefix(self) -> Tensor:
+        """What all prompts begin with, up to behind the image."""
+        return self.prompts[0][: int((self.prompts[0] == IMAGE).nonzero()[-1]) + 1]
+
+    @property
+    def tails(self) -> list[Tensor]:
+        """What is left of each prompt."""
+        return [prompt[self.prefix.numel() :] for prompt in self.prompts]
+
     def inputs(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What the processor would make of some of the questions, each with the page's pixels again."""
         ids = torch.stack([self.prompts[row] for row in rows])
@@ -152,7 +162,8 @@ def docpipe(model: GlimpseModel, work: Work) -> int:
     pool = gp.DecodePool(model.backbone, frozenset())
     limits = [work.new_tokens] * len(work.prompts)
     for number, pixels in enumerate(work.pages):
-        ready, _ = gp.prefill_page(model, work.prompts, pixels, work.grid, work.masks, limits)
+        page = gp.encode_page(model, work.prefix, pixels, work.grid)
+        ready, _ = page.prefill(work.tails, work.masks, limits)
         for key, (sequence, prompt) in enumerate(zip(ready, work.prompts, strict=True)):
             pool.add((number, key), sequence, prompt, work.new_tokens)
     pool.run()
@@ -160,7 +171,7 @@ def docpipe(model: GlimpseModel, work: Work) -> int:
 
 
 def unpruned(model: GlimpseModel, work: Work) -> int:
-    gp.generate_page(model, work.prompts, work.pixels, work.grid, None, work.new_tokens)
+    gp.encode_page(model, work.prefix, work.pixels, work.grid).ask(work.tails, None, work.new_tokens)
     return len(work.prompts)
 
 
@@ -220,7 +231,8 @@ def measure(
                 if name != "batched" or number == 0:
                     seconds[name].append(_seconds(CONTENDERS[name], model, work, device))
                 turns.update()
-    kept = gp.generate_page(model, work.prompts[:1], work.pixels, work.grid, work.masks[:1], 1).stats[0]
+    page = gp.encode_page(model, work.prefix, work.pixels, work.grid)
+    kept = page.ask(work.tails[:1], work.masks[:1], 1)[0].stats
     rows = []
     for name in names:
         pruned = name in ("glimpse", "docpipe")

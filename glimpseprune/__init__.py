@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glimpseprune.decode.greedy import Decoded
     from glimpseprune.decode.pool import DecodePool
+    from glimpseprune.decode.prefilled import Prefilled
     from glimpseprune.errors import (
         AddonError,
         DivergedError,
@@ -19,18 +20,22 @@ if TYPE_CHECKING:
         StackError,
         UnsupportedModelError,
     )
-    from glimpseprune.generation import Output, generate, generate_page, prefill_page
+    from glimpseprune.families.registry import register_family
+    from glimpseprune.generation import Output, generate
+    from glimpseprune.loading import load, new_glimpse
     from glimpseprune.methods.glimpse.addon import save_addon
-    from glimpseprune.model import GlimpseModel, load, new_glimpse
-    from glimpseprune.prefill.alone import Prefilled
+    from glimpseprune.model import GlimpseModel
+    from glimpseprune.page import Answer, EncodedPage, encode_page
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
 
 __all__ = [
     "AddonError",
+    "Answer",
     "DecodePool",
     "Decoded",
     "DivergedError",
+    "EncodedPage",
     "GlimpseError",
     "GlimpseModel",
     "InputError",
@@ -40,33 +45,35 @@ __all__ = [
     "PruneStats",
     "StackError",
     "UnsupportedModelError",
+    "encode_page",
     "generate",
-    "generate_page",
     "load",
     "new_glimpse",
-    "prefill_page",
+    "register_family",
     "save_addon",
 ]
 
 _HOME = {
     "AddonError": "errors",
+    "Answer": "page",
     "DecodePool": "decode.pool",
     "Decoded": "decode.greedy",
     "DivergedError": "errors",
+    "EncodedPage": "page",
     "GlimpseError": "errors",
     "GlimpseModel": "model",
     "InputError": "errors",
     "KeepRule": "rule",
     "Output": "generation",
-    "Prefilled": "prefill.alone",
+    "Prefilled": "decode.prefilled",
     "PruneStats": "stats",
     "StackError": "errors",
     "UnsupportedModelError": "errors",
+    "encode_page": "page",
     "generate": "generation",
-    "generate_page": "generation",
-    "load": "model",
-    "new_glimpse": "model",
-    "prefill_page": "generation",
+    "load": "loading",
+    "new_glimpse": "loading",
+    "register_family": "families.registry",
     "save_addon": "methods.glimpse.addon",
 }
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.families.shape import ModelShape
+from glimpseprune.methods.base import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,16 @@ class DecoderShape:
     vocab: int
 
     @classmethod
-    def of(cls, text: Any) -> DecoderShape:
-        """From the text configuration of a transformers model."""
-        head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    def of(cls, shape: ModelShape) -> DecoderShape:
+        """Take these sizes out of a model's."""
         return cls(
-            layers=text.num_hidden_layers,
-            hidden=text.hidden_size,
-            heads=text.num_attention_heads,
-            kv_heads=text.num_key_value_heads,
-            head_dim=head_dim,
-            mlp=text.intermediate_size,
-            vocab=text.vocab_size,
+            layers=shape.num_hidden_layers,
+            hidden=shape.hidden_size,
+            heads=shape.num_attention_heads,
+            kv_heads=shape.num_key_value_heads,
+            head_dim=shape.head_dim,
+            mlp=shape.intermediate_size,
+            vocab=shape.vocab_size,
         )
 
     def layer(self, tokens: int, seen: int) -> int:
@@ -90,16 +89,16 @@ def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
     return total + shape.head(sum(work.answers))
 
 
-def pruned_flops(shape: DecoderShape, addon: AddonConfig, work: PageWork, retention: float) -> int:
+def pruned_flops(shape: DecoderShape, method: Method, work: PageWork, retention: float) -> int:
     """Every question with the share ``retention`` of the visual tokens, behind a shared prefix up to layer K."""
-    first = addon.reduce_layer + 1
-    packed = sum(work.tails) + len(work.tails) * addon.le_length
-    total = addon.reduce_layer * shape.layer(work.shared, work.shared)
+    first = method.prune_layer + 1
+    packed = sum(work.tails) + len(work.tails) * method.appended
+    total = method.prune_layer * shape.layer(work.shared, work.shared)
     total += first * shape.layer(packed, work.shared + packed)
     # Layer K in two halves: keys and values of all, the rest of those that some question keeps, each its own choice.
     some = work.shared - round((1 - retention) ** len(work.tails) * work.visual)
     total += shape.keys_values(work.shared) + shape.layer(some, work.shared)
-    total += _look_flops(addon, work.visual) + len(work.tails) * _score_flops(addon, work.visual)
+    total += method.precompute_flops(work.visual) + len(work.tails) * method.score_flops(work.visual)
     text = work.shared - work.visual
     survivors = [text + round(retention * work.visual) + tail for tail in work.tails]
     longest = max(survivors)
@@ -110,21 +109,3 @@ def pruned_flops(shape: DecoderShape, addon: AddonConfig, work: PageWork, retent
         active = sum(answer > step for answer in work.answers)
         total += shape.layers * shape.layer(active, longest + step)
     return total + shape.head(sum(work.answers))
-
-
-def _look_flops(addon: AddonConfig, visual: int) -> int:
-    """The predictor's look at a page: the visual condition and its part of queries and keys."""
-    width = addon.attn_fuse_size + addon.visual_cond_size
-    one = addon.base.vision_hidden_size * addon.visual_cond_size + 2 * addon.visual_cond_size * width
-    return 2 * visual * one * len(addon.selected_visual_layers)
-
-
-def _score_flops(addon: AddonConfig, visual: int) -> int:
-    """The predictor for one question."""
-    narrow, width = addon.attn_fuse_size, addon.attn_fuse_size + addon.visual_cond_size
-    # Over the whole image values are padded to the width of the keys, for fused attention.
-    attention = 2 * visual * 2 * width if addon.attn_fuse_global else 2 * addon.window**2 * (width + narrow)
-    linear = 2 * narrow * width + 2 * narrow * narrow + 3 * narrow * 2 * narrow
-    one = 2 * linear + attention
-    entry = 2 * addon.base.num_attention_heads * len(addon.selected_layers) * narrow + 2 * narrow
-    return visual * (one * len(addon.selected_visual_layers) + entry)

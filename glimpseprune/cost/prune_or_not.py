@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
 from glimpseprune.errors import InputError
-from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.methods.base import Method
 from glimpseprune.model import GlimpseModel
-from glimpseprune.prefill.shared import shared_length
 from glimpseprune.rule import KeepRule
 
 EXPECTED_RETENTION = 0.04
@@ -44,7 +43,7 @@ class PruningChoice:
 
 def cheaper_way(
     shape: DecoderShape,
-    addon: AddonConfig,
+    method: Method,
     pruned: Sequence[PageWork],
     unpruned: Sequence[PageWork],
     retention: float,
@@ -53,52 +52,46 @@ def cheaper_way(
 
     Args:
         shape: sizes of the language model.
-        addon: what prunes.
+        method: what prunes.
         pruned: the questions of the page, in the groups that would share a prefix if they are pruned.
         unpruned: the same questions, in the groups that would share a prefix if they are not.
         retention: share of the visual tokens that is expected to be kept, in 0..1.
     """
-    with_pruning = sum(pruned_flops(shape, addon, work, retention) for work in pruned)
+    with_pruning = sum(pruned_flops(shape, method, work, retention) for work in pruned)
     without = sum(unpruned_flops(shape, work) for work in unpruned)
     return PruningChoice("glimpse" if with_pruning <= without else "unpruned", with_pruning / 1e12, without / 1e12)
 
 
 def choose_pruning(
-    model: GlimpseModel,
-    prompts: Sequence[Tensor],
-    rules: Sequence[KeepRule],
-    limits: Sequence[int],
-    share: bool = True,
+    model: GlimpseModel, prompts: Sequence[Tensor], rules: Sequence[KeepRule], limits: Sequence[int]
 ) -> PruningChoice:
-    """Plan the questions of one page. The same prompts, rules and limits always get the same plan from a loaded model.
+    """Choose for the questions of one page; the same prompts, rules and limits always get the same choice.
 
     Args:
-        model: with an add-on. With flash attention unpruned questions are prefilled one by one, and counted so.
+        model: a model that can prune. Without attention biases it prefills unpruned questions one by one.
         prompts: token ids ``[T_b]`` of each question, the image's tokens included.
-        rules: of each question. Questions run side by side, padded to the longest: the laxest rule counts for all.
-        limits: new tokens at most, for each question.
-        share: as in :func:`glimpseprune.generate_page`.
+        rules: rule of each question. Questions run side by side, padded to the longest: the laxest rule counts.
+        limits: most new tokens of each question.
 
     Raises:
-        InputError: the model has no add-on.
+        InputError: the model has no method to prune with.
     """
-    if model.glimpse is None:
-        raise InputError("only a model with a glimpse add-on can be planned: load it with glimpse=...")
-    config: Any = model.base.config
-    slots = (prompts[0] == config.image_token_id).nonzero()[:, 0]  # [N]
-    visual, shared = slots.numel(), shared_length(prompts)
+    if model.method is None:
+        raise InputError("there is nothing to choose for a model that cannot prune: load it with glimpse=...")
+    slots = (prompts[0] == model.backbone.image_token_id).nonzero()[:, 0]  # [N]
+    visual = slots.numel()
+    shared = int(slots[-1]) + 1 if visual else 0
     work = PageWork(
         shared=shared,
         visual=visual,
         tails=[prompt.numel() - shared for prompt in prompts],
         answers=[min(limit, EXPECTED_ANSWER) for limit in limits],
     )
-    together = share and visual > 0 and int(slots[-1]) < shared
     return cheaper_way(
-        DecoderShape.of(config.text_config),
-        model.glimpse.config,
-        pruned=[work] if together else work.apart(),
-        unpruned=[work] if together and model.backbone.supports_attention_bias else work.apart(),
+        DecoderShape.of(model.backbone.shape),
+        model.method,
+        pruned=[work],
+        unpruned=[work] if model.backbone.supports_attention_bias else work.apart(),
         retention=max(expected_retention(rule, visual) for rule in rules),
     )
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from glimpseprune.decode.cache import PoolCache, PrefillCache
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
+from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, run_layers
-from glimpseprune.prefill.alone import Prefilled
 from glimpseprune.stats import now_ms
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from glimpseprune.methods.glimpse.addon_config import BaseShape
+from glimpseprune.families.shape import ModelShape
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -60,9 +60,10 @@ class Cache(Protocol):
 class Backbone(Protocol):
     """A stock model seen as its parts; calling any of them leaves the model as it was."""
 
-    shape: BaseShape
+    shape: ModelShape
     num_layers: int
     rotary_axes: int
+    image_token_id: int
 
     @property
     def device(self) -> torch.device:
@@ -125,7 +126,7 @@ class Backbone(Protocol):
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """What :meth:`run_layer` would put into the cache: ``[B, T, D] -> [B, H_kv, T, d]`` each, keys after rotary."""
 
-    def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
+    def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.
 
         ``hidden`` is the layer's input.

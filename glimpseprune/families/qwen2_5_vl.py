@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
-from glimpseprune.errors import InputError, UnsupportedModelError
+from glimpseprune.errors import GlimpseError, InputError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.qwen2_5_vl_rope import rope_positions
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
-from glimpseprune.methods.glimpse.addon_config import BaseShape
+from glimpseprune.families.registry import Family
+from glimpseprune.families.shape import ModelShape
 
 
 class Qwen25VL:
@@ -41,14 +44,9 @@ class Qwen25VL:
                 f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
             )
         self.merge = int(vision.spatial_merge_size)
-        self.shape = BaseShape(
-            hidden_size=text.hidden_size,
-            num_hidden_layers=text.num_hidden_layers,
-            num_attention_heads=text.num_attention_heads,
-            vision_hidden_size=vision.hidden_size,
-            vision_depth=vision.depth,
-        )
-        self.num_layers = int(text.num_hidden_layers)
+        self.shape = read_shape(model.config)
+        self.num_layers = self.shape.num_hidden_layers
+        self.image_token_id = int(model.config.image_token_id)
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +124,7 @@ class Qwen25VL:
 
     def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
         """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
-        positions = torch.eq(tokens, self.config.image_token_id).nonzero()[:, 0]
+        positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
         slots: list[Tensor] = []
         for grid in grids:
             if not positions.numel():
@@ -201,7 +199,7 @@ class Qwen25VL:
         )
         return apply_rotary_pos_emb(keys, keys, *rotary)[1], values
 
-    def glimpse_query(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
+    def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries ``[T, H, d]`` of every position, after rotary and scaled."""
         block = self.text.layers[layer]
         attention = block.self_attn
@@ -216,27 +214,39 @@ class Qwen25VL:
         return out.float()
 
 
-def rope_positions(length: int, slots: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> Tensor:
-    """Rotary positions of one prompt on the axes time, row, column (arXiv 2409.12191, section 2.1): ``[3, T]``.
+def read_shape(config: Any) -> ModelShape:
+    """Take the sizes out of a ``Qwen2_5_VLConfig``."""
+    text, vision = config.text_config, config.vision_config
+    return ModelShape(
+        hidden_size=text.hidden_size,
+        num_hidden_layers=text.num_hidden_layers,
+        num_attention_heads=text.num_attention_heads,
+        num_key_value_heads=text.num_key_value_heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
+        intermediate_size=text.intermediate_size,
+        vocab_size=text.vocab_size,
+        rms_norm_eps=text.rms_norm_eps,
+        vision_hidden_size=vision.hidden_size,
+        vision_depth=vision.depth,
+        vision_window=vision.window_size // vision.spatial_merge_size // vision.patch_size,
+    )
 
-    Text counts up on all axes. An image starts at the next position p: its tokens have time p, row p + i, column p + j,
-    and what follows it starts at p + max(rows, columns).
 
-    Args:
-        length: T.
-        slots: for each image, the positions of its tokens in the prompt, consecutive and increasing.
-        grids: for each image, rows and columns of visual tokens.
-    """
-    positions = torch.empty(3, length, dtype=torch.long)
-    start, following = 0, 0
-    for slot, (rows, columns) in zip(slots, grids, strict=True):
-        first = int(slot[0])
-        positions[:, start:first] = torch.arange(following, following + first - start)
-        following += first - start
-        end = first + rows * columns
-        positions[0, first:end] = following
-        positions[1, first:end] = following + torch.arange(rows).repeat_interleave(columns)
-        positions[2, first:end] = following + torch.arange(columns).repeat(rows)
-        start, following = end, following + max(rows, columns)
-    positions[:, start:] = torch.arange(following, following + length - start)
-    return positions
+def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
+    """Load the stock model; see :class:`~glimpseprune.families.registry.LoadWeights`."""
+    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        base, dtype=dtype, attn_implementation=attn_implementation, revision=revision, output_loading_info=True
+    )
+    for kind in ("missing_keys", "mismatched_keys"):
+        if info[kind]:
+            raise GlimpseError(
+                f"{base}: {len(info[kind])} {kind.replace('_', ' ')} in the checkpoint, such as {sorted(info[kind])[0]}"
+            )
+    if model.generation_config is None:
+        model.generation_config = GenerationConfig.from_model_config(model.config)
+    return model
+
+
+FAMILY = Family(
+    read_config=AutoConfig.from_pretrained, read_shape=read_shape, load_weights=load_weights, backbone=Qwen25VL
+)

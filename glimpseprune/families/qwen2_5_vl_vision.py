@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glimpseprune.methods.glimpse.predictor import grid_windows, renumbered
+from glimpseprune.grid import grid_windows, renumbered
 
 
 def run_tower(

@@ -1,4 +1,4 @@
-"""Prefill of one sequence: everything up to the first answer token's logits, with or without a glimpse.
+"""Prefill of one sequence: everything up to the first answer token's logits, pruned or not.
 
 Alone and without padding: attention is plain causal (no mask tensor), no work goes into padding, and an item gets bit
 for bit what it gets in any other batch. What the questions of one page have in common is in ``shared.py``.
@@ -7,47 +7,21 @@ for bit what it gets in any other batch. What the questions of one page have in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import PrefillCache
-from glimpseprune.decode.greedy import Decoded
+from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.errors import InputError
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, Rotary
-from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.methods.base import Method
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.rule import KeepRule
 from glimpseprune.selection import select
 
 Place = tuple[tuple[int, int], Tensor | None]
 """Grid and cells of an image's visual tokens, as of :class:`~glimpseprune.families.base.EncodedImage`."""
-
-
-@dataclass(slots=True)
-class Prefilled:
-    """One sequence that is ready to decode.
-
-    Attributes:
-        cache: keys and values of the prompt tokens that were kept, in every layer.
-        logits: ``[vocab]`` of the first answer token, float32.
-        next_position: rotary position of the first answer token, counted from the unpruned prompt.
-        scores: ``[N]`` importance logits over all images of the prompt; ``None`` where nothing was scored.
-        keep: ``[N]`` bool.
-        floor_hit: the rule's floor decided in some image.
-        cap_hit: the rule's cap decided in some image.
-        decoded: the answer, where it was decoded together with others of its page; the cache is empty then.
-    """
-
-    cache: PrefillCache
-    logits: Tensor
-    next_position: int
-    scores: Tensor | None
-    keep: Tensor
-    floor_hit: bool = False
-    cap_hit: bool = False
-    decoded: Decoded | None = None
 
 
 def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
@@ -62,27 +36,27 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
     return Prefilled(cache, backbone.logits(last)[0], next_position(prompt), None, keep)
 
 
-def prefill_glimpse(
-    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | Tensor
+def prefill_pruned(
+    backbone: Backbone, method: Method, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | Tensor
 ) -> Prefilled:
-    """Prefill that drops visual tokens after layer K = ``reduce_layer`` (arXiv 2508.01548).
+    """Prefill one prompt and drop visual tokens after layer K.
 
     Args:
         backbone: the model.
-        glimpse: the add-on.
+        method: scores the visual tokens.
         prompt: one item with at least one image.
-        images: its images after the vision tower, with the features of the add-on's ``selected_visual_layers``.
+        images: its images after the vision tower, with the features of the method's ``vision_layers``.
         rule: which tokens stay, applied to each image by itself; or the tokens themselves, bool ``[N]``.
 
     Raises:
         InputError: a mask of another length than the prompt has visual tokens.
     """
-    last = glimpse.config.reduce_layer
+    last = method.prune_layer
     cache = PrefillCache()
-    hidden, attention = _run_with_glimpse(backbone, glimpse, prompt, images, cache)
+    hidden, attention = _run_to_prune_layer(backbone, method, prompt, images, cache)
 
     scores = [
-        glimpse.attn_fuser(attention[slots], image.features, image.grid, image.cells)
+        method.score(attention[None, slots], method.precompute(image.features, image.grid, image.cells))[0]
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
     keep, floor_hit, cap_hit = select_tokens(scores, rule, [(image.grid, image.cells) for image in images])
@@ -115,9 +89,9 @@ def kept_positions(prompt: Prompt, survivors: Tensor) -> Tensor:
     return prompt.position_ids.index_select(1, survivors)
 
 
-def glimpse_positions(prompt: Prompt, length: int) -> Tensor:
-    """Rotary positions ``[axes, length]`` of the glimpse token: they follow the prompt, equal on all axes."""
-    after = torch.arange(length, device=prompt.position_ids.device) + next_position(prompt)
+def appended_positions(prompt: Prompt, count: int) -> Tensor:
+    """Rotary positions ``[axes, count]`` of appended tokens: they follow the prompt, equal on all axes."""
+    after = torch.arange(count, device=prompt.position_ids.device) + next_position(prompt)
     return after.expand(prompt.position_ids.shape[0], -1)
 
 
@@ -152,39 +126,38 @@ def next_position(prompt: Prompt) -> int:
     return int(prompt.position_ids[:, -1].max()) + 1
 
 
-def _run_with_glimpse(
-    backbone: Backbone, glimpse: Glimpse, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
+def _run_to_prune_layer(
+    backbone: Backbone, method: Method, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
 ) -> tuple[Tensor, Tensor]:
-    """Layers 0..K with the glimpse token at the end, K entered only (:mod:`glimpseprune.prefill.partial_layer`).
+    """Run layers 0..K with the appended tokens at the end, K only entered (:mod:`glimpseprune.prefill.partial_layer`).
 
     Returns:
-        Hidden states ``[1, T + le_length, D]``, and the glimpse attention over the prompt
-        ``[T, len(selected_layers) * H]``.
+        Hidden states ``[1, T + appended, D]``, and the last token's attention to the prompt
+        ``[T, len(attention_layers) * H]``.
     """
-    config = glimpse.config
     hidden = backbone.embed(prompt, images)
     length = hidden.shape[1]
     positions = prompt.position_ids
-    token = glimpse.token_at(0)
+    token = method.token_at(0)
     if token is not None:
-        hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + le_length, D]
-        positions = torch.cat([positions, glimpse_positions(prompt, config.le_length)], dim=1)
+        hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + appended, D]
+        positions = torch.cat([positions, appended_positions(prompt, method.appended)], dim=1)
     rotary = backbone.rotary(positions[:, None])
 
-    attention: dict[int, Tensor] = {}
-    for layer in range(config.reduce_layer + 1):
-        token = glimpse.token_at(layer)
+    rows: dict[int, Tensor] = {}
+    for layer in range(method.prune_layer + 1):
+        token = method.token_at(layer)
         if layer and token is not None:
             hidden[:, length:] += token
         entering = hidden[:, -1:]
-        if layer < config.reduce_layer:
+        if layer < method.prune_layer:
             hidden = backbone.run_layer(layer, hidden, rotary, cache)
         else:
             hidden = enter_layer(backbone, layer, hidden, rotary, cache)
-        if layer in config.selected_layers:
-            query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
-            attention[layer] = glimpse_row(query, cache.keys[layer][0], config.use_attention_logits)[:length]
-    return hidden, torch.cat([attention[layer] for layer in config.selected_layers], dim=-1)
+        if layer in method.attention_layers:
+            query = backbone.queries(layer, entering, last_rotary(rotary))[0]
+            rows[layer] = attention_row(query, cache.keys[layer][0], method.raw_attention)[:length]
+    return hidden, layer_major([rows[layer] for layer in method.attention_layers], hidden.new_empty(length, 0))
 
 
 def last_rotary(rotary: Rotary) -> Rotary:
@@ -193,13 +166,13 @@ def last_rotary(rotary: Rotary) -> Rotary:
     return cos[:, -1:], sin[:, -1:]
 
 
-def glimpse_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
-    """The glimpse token's attention to every token at one layer.
+def attention_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
+    """One token's attention to every token at one layer.
 
     Args:
         query: ``[H, d]``, after rotary, scaled.
         keys: ``[H_kv, T, d]``; repeated to the H heads.
-        raw: scores as they are; otherwise the log-softmax over the row.
+        raw: scores before the softmax; otherwise their log-softmax over the row.
 
     Returns:
         ``[T, H]``.
@@ -209,3 +182,8 @@ def glimpse_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
     if not raw:
         row = row.log_softmax(dim=-1)
     return row.transpose(0, 1)
+
+
+def layer_major(rows: Sequence[Tensor], none: Tensor) -> Tensor:
+    """Put the rows ``[T, H]`` of several layers side by side, ``[T, layers * H]``; ``none`` where there are none."""
+    return torch.cat(list(rows), dim=-1) if rows else none

@@ -2,7 +2,7 @@
 
 The image stands before the question and attention is causal, so up to layer K the states of everything in front of the
 first differing token are the same for all questions of a page. They are computed once, without a mask. The questions
-then run as one short packed sequence in which each sees the shared prefix and itself, with a glimpse token of its own;
+then run as one short packed sequence in which each sees the shared prefix and itself, with appended tokens of its own;
 and from layer K on, each runs with its own survivors.
 """
 
@@ -10,16 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from glimpseprune.decode.cache import Continuation, PrefillCache
+from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
-from glimpseprune.methods.glimpse.module import Glimpse
-from glimpseprune.methods.glimpse.predictor import ImageCondition
-from glimpseprune.prefill.alone import Place, Prefilled, glimpse_positions, glimpse_row, next_position, select_tokens
+from glimpseprune.methods.base import Method
+from glimpseprune.prefill.alone import (
+    Place,
+    appended_positions,
+    attention_row,
+    layer_major,
+    next_position,
+    select_tokens,
+)
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.rule import KeepRule
 
@@ -36,14 +44,14 @@ class SharedPrefix:
         prompt: the tokens that all prompts begin with, the image among them; P in number.
         cache: keys and values of layers 0..K.
         hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.prefill.partial_layer`).
-        conditions: the predictor's part for each image.
+        conditions: what the method read of each image.
         places: where the visual tokens of each image are.
     """
 
     prompt: Prompt
     cache: PrefillCache
     hidden: Tensor
-    conditions: tuple[ImageCondition, ...]
+    conditions: tuple[Any, ...]
     places: tuple[Place, ...]
 
 
@@ -71,21 +79,21 @@ def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
     )
 
 
-def read_prefix(backbone: Backbone, glimpse: Glimpse, prefix: Prompt, images: Sequence[EncodedImage]) -> SharedPrefix:
+def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequence[EncodedImage]) -> SharedPrefix:
     """Run what all questions share through layers 0..K."""
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
-    last = glimpse.config.reduce_layer
+    last = method.prune_layer
     hidden = run_layers(backbone, range(last), hidden, rotary, cache)
     hidden = enter_layer(backbone, last, hidden, rotary, cache)
-    conditions = tuple(glimpse.attn_fuser.precompute(image.features, image.grid, image.cells) for image in images)
+    conditions = tuple(method.precompute(image.features, image.grid, image.cells) for image in images)
     return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
 
 
-def ask(
+def prefill_questions(
     backbone: Backbone,
-    glimpse: Glimpse,
+    method: Method,
     page: SharedPrefix,
     prompts: Sequence[Prompt],
     rules: Sequence[KeepRule | Tensor],
@@ -94,7 +102,7 @@ def ask(
 
     Args:
         backbone: the model.
-        glimpse: the add-on.
+        method: scores the visual tokens.
         page: what the prompts share.
         prompts: each begins with ``page.prompt`` and goes on beyond it.
         rules: for each prompt, or the tokens to keep, bool ``[N]``.
@@ -103,12 +111,12 @@ def ask(
         InputError: a mask of another length than the page has visual tokens.
     """
     groups = [prompts] if backbone.supports_attention_bias else [[prompt] for prompt in prompts]
-    tails = [tail for group in groups for tail in _run_tails(backbone, glimpse, page, group)]
+    tails = [tail for group in groups for tail in _run_tails(backbone, method, page, group)]
     outcomes = []
-    for scores, rule in zip(_scores(glimpse, page, tails), rules, strict=True):
+    for scores, rule in zip(_scores(method, page, tails), rules, strict=True):
         outcomes.append((scores, *select_tokens(scores, rule, page.places)))
     keeps = [keep for _, keep, _, _ in outcomes]
-    caches, logits = _finish(backbone, glimpse.config.reduce_layer, page, prompts, tails, keeps)
+    caches, logits = _finish(backbone, method.prune_layer, page, prompts, tails, keeps)
     return [
         Prefilled(
             cache=cache,
@@ -129,8 +137,8 @@ def ask(
 class _Tail:
     """A question after layer K.
 
-    ``hidden`` is ``[T, D]``; ``keys`` and ``values`` are ``[H_kv, T, d]`` for each layer; ``attention`` is the glimpse
-    token's over the prefix, ``[P, len(selected_layers) * H]``. The glimpse token itself is gone.
+    ``hidden`` is ``[T, D]``; ``keys`` and ``values`` are ``[H_kv, T, d]`` for each layer; ``attention`` is the last
+    token's over the prefix, ``[P, len(attention_layers) * H]``. Appended tokens are gone.
     """
 
     hidden: Tensor
@@ -139,12 +147,11 @@ class _Tail:
     attention: Tensor
 
 
-def _run_tails(backbone: Backbone, glimpse: Glimpse, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[_Tail]:
+def _run_tails(backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[_Tail]:
     """Layers 0..K of all questions as one packed sequence of R tokens behind the prefix."""
-    config = glimpse.config
     shared = page.prompt.input_ids.numel()
-    token = glimpse.token_at(0)
-    extra = 0 if token is None else config.le_length
+    token = method.token_at(0)
+    extra = 0 if token is None else method.appended
     lengths = [prompt.input_ids.numel() - shared for prompt in prompts]
     starts = [0]
     for length in lengths:
@@ -155,54 +162,54 @@ def _run_tails(backbone: Backbone, glimpse: Glimpse, page: SharedPrefix, prompts
         places.append(prompt.position_ids[:, shared:])
         if token is not None:
             pieces.append(token.to(pieces[-1].dtype))
-            places.append(glimpse_positions(prompt, extra))
+            places.append(appended_positions(prompt, extra))
     hidden = torch.cat(pieces)[None]  # [1, R, D]
     rotary = backbone.rotary(torch.cat(places, dim=1)[:, None])
     device = hidden.device
     spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=False)]
-    glimpses = torch.cat([torch.arange(span.stop, span.stop + extra) for span in spans]).to(device)
+    added_at = torch.cat([torch.arange(span.stop, span.stop + extra) for span in spans]).to(device)
     last = torch.tensor([end - 1 for end in starts[1:]], device=device)
     # Without a bias, attention is causal up to the last key: right for one question, and there is only one then.
     bias = _packed_bias(shared, starts, hidden) if backbone.supports_attention_bias else None
 
     run = Continuation(page.cache)
     rows: dict[int, list[Tensor]] = {}
-    for layer in range(config.reduce_layer + 1):
-        added = glimpse.token_at(layer)
+    for layer in range(method.prune_layer + 1):
+        added = method.token_at(layer)
         if layer and added is not None:
-            hidden[:, glimpses] += added.to(hidden.dtype).repeat(len(prompts), 1)
+            hidden[:, added_at] += added.to(hidden.dtype).repeat(len(prompts), 1)
         entering = hidden[:, last]
         hidden = backbone.run_layer(layer, hidden, rotary, run, bias=bias)
-        if layer in config.selected_layers:
-            queries = backbone.glimpse_query(layer, entering, (rotary[0][:, last], rotary[1][:, last]))  # [Q, H, d]
+        if layer in method.attention_layers:
+            queries = backbone.queries(layer, entering, (rotary[0][:, last], rotary[1][:, last]))  # [Q, H, d]
             keys = run.keys[layer][0]
             rows[layer] = [
-                glimpse_row(
+                attention_row(
                     query,
                     torch.cat([keys[:, :shared], keys[:, shared + a : shared + b]], 1),
-                    config.use_attention_logits,
+                    method.raw_attention,
                 )[:shared]
                 for query, a, b in zip(queries, starts, starts[1:], strict=False)
             ]
-    layers = range(config.reduce_layer + 1)
+    layers = range(method.prune_layer + 1)
     return [
         _Tail(
             hidden=hidden[0, span],
             keys=[run.keys[i][0, :, shared + span.start : shared + span.stop] for i in layers],
             values=[run.values[i][0, :, shared + span.start : shared + span.stop] for i in layers],
-            attention=torch.cat([rows[i][q] for i in config.selected_layers], dim=-1),
+            attention=layer_major([rows[i][q] for i in method.attention_layers], hidden.new_empty(shared, 0)),
         )
         for q, span in enumerate(spans)
     ]
 
 
-def _scores(glimpse: Glimpse, page: SharedPrefix, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
+def _scores(method: Method, page: SharedPrefix, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
     """For each question the importance logits of each image, ``[N_i]``."""
     images = []
     for slots, condition in zip(page.prompt.image_slots, page.conditions, strict=True):
         at_once = max(1, _SCORED_AT_ONCE // slots.numel())
         parts = [
-            glimpse.attn_fuser.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), condition)
+            method.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), condition)
             for i in range(0, len(tails), at_once)
         ]
         images.append(torch.cat(parts))  # [Q, N_i]

@@ -12,9 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.errors import InputError
 from glimpseprune.families.base import Prompt
-from glimpseprune.prefill.alone import Prefilled, kept_positions, surviving_tokens
+from glimpseprune.prefill.alone import kept_positions, surviving_tokens
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
-from glimpseprune.methods.glimpse.module import Glimpse
-from glimpseprune.prefill.alone import glimpse_positions, glimpse_row, last_rotary
+from glimpseprune.methods.base import Method
+from glimpseprune.prefill.alone import appended_positions, attention_row, last_rotary, layer_major
 from glimpseprune.training.gate import gated_causal_bias
 
 
@@ -62,31 +62,33 @@ def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
     return Prefix(prompt, begun.images, cache, torch.cat([begun.hidden, tail], dim=1))
 
 
-def glimpse_scores(backbone: Backbone, glimpse: Glimpse, prefix: Prefix) -> Tensor:
+def token_scores(backbone: Backbone, method: Method, prefix: Prefix) -> Tensor:
     """Importance logits of all visual tokens of the prompt, ``[N]``; the same as inference computes."""
-    config, prompt = glimpse.config, prefix.prompt
+    prompt = prefix.prompt
     length = prompt.input_ids.numel()
-    token = glimpse.token_at(0)
+    token = method.token_at(0)
     if token is None:
         raise ValueError("training needs an add-on with a glimpse token (le_length of at least 1)")
     hidden = token[None].to(prefix.hidden.dtype)  # [1, le_length, D]
-    rotary = backbone.rotary(glimpse_positions(prompt, config.le_length)[:, None])
-    bias = gated_causal_bias(config.le_length, length + config.le_length, None, None, hidden)
+    rotary = backbone.rotary(appended_positions(prompt, method.appended)[:, None])
+    bias = gated_causal_bias(method.appended, length + method.appended, None, None, hidden)
     rows: dict[int, Tensor] = {}
-    for layer in range(config.reduce_layer + 1):
-        added = glimpse.token_at(layer)
+    for layer in range(method.prune_layer + 1):
+        added = method.token_at(layer)
         if layer and added is not None:
             hidden = hidden + added.to(hidden.dtype)
         entering = hidden[:, -1:]
         continuation = Continuation(prefix.cache)
         hidden = backbone.run_layer(layer, hidden, rotary, continuation, bias=bias)
-        if layer in config.selected_layers:
-            query = backbone.glimpse_query(layer, entering, last_rotary(rotary))[0]
-            rows[layer] = glimpse_row(query, continuation.keys[layer][0], config.use_attention_logits)[:length]
-    attention = torch.cat([rows[layer] for layer in config.selected_layers], dim=-1)
+        if layer in method.attention_layers:
+            query = backbone.queries(layer, entering, last_rotary(rotary))[0]
+            rows[layer] = attention_row(query, continuation.keys[layer][0], method.raw_attention)[:length]
+    attention = layer_major([rows[layer] for layer in method.attention_layers], token.new_empty(length, 0))
     return torch.cat(
         [
-            glimpse.attn_fuser(attention[slots].to(token.dtype), image.features, image.grid, image.cells)
+            method.score(
+                attention[None, slots].to(token.dtype), method.precompute(image.features, image.grid, image.cells)
+            )[0]
             for slots, image in zip(prompt.image_slots, prefix.images, strict=True)
         ]
     )

@@ -14,7 +14,7 @@ from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.prefill.shared import shared_prefix
 from glimpseprune.prefill.visible import drop_from_prompt
 from glimpseprune.training import losses
-from glimpseprune.training.forward import Prefix, answer_logits, extend_prefix, glimpse_scores, run_prefix
+from glimpseprune.training.forward import Prefix, answer_logits, extend_prefix, run_prefix, token_scores
 from glimpseprune.training.gate import log_gate, uniform_noise
 
 
@@ -75,10 +75,10 @@ def batch_loss(
         no example has is left out.
 
     Raises:
-        InputError: a example's prompt has no image.
+        InputError: an example's prompt has no image.
     """
     if any(not example.prompt.pixels for example in examples):
-        raise InputError("a example has no image; there is nothing to prune")
+        raise InputError("an example has no image; there is nothing to prune")
     totals: list[Tensor] = []
     parts: dict[str, list[float]] = {}
     for group in _by_image([_seen(example) for example in examples]):
@@ -113,7 +113,7 @@ def _by_image(examples: Sequence[TrainingExample]) -> list[list[TrainingExample]
 
 def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[TrainingExample]) -> Iterator[Prefix]:
     """Each example's prompt after layers 0..K; what the prompts have in common runs once."""
-    last = glimpse.config.reduce_layer
+    last = glimpse.prune_layer
     prompts = [example.prompt for example in group]
     images = _encode(backbone, glimpse, prompts[0], group[0].visible)
     common = shared_prefix(prompts) if len(prompts) > 1 else None
@@ -127,7 +127,7 @@ def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[TrainingExam
 
 @torch.no_grad()
 def _encode(backbone: Backbone, glimpse: Glimpse, prompt: Prompt, visible: Tensor | None) -> list[EncodedImage]:
-    layers = glimpse.config.selected_visual_layers
+    layers = glimpse.vision_layers
     pairs = zip(prompt.pixels, prompt.grids, strict=True)
     return [backbone.encode(pixels, grid, layers, visible) for pixels, grid in pairs]
 
@@ -140,10 +140,10 @@ def _example_loss(
     weights: LossWeights,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    last = glimpse.config.reduce_layer
-    scores = glimpse_scores(backbone, glimpse, prefix).float()
+    last = glimpse.prune_layer
+    scores = token_scores(backbone, glimpse, prefix).float()
     loss = weights.retention * losses.expected_retention(scores)
-    kept = scores.detach().sigmoid() > glimpse.config.reduce_threshold
+    kept = scores.detach().sigmoid() > glimpse.rule.threshold
     figures = {"retention": float(kept.float().mean())}
     if weights.kl or weights.language:
         gate = log_gate(scores, uniform_noise(scores.numel(), noise).to(scores.device))

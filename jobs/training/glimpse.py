@@ -116,8 +116,8 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
 def _start(page_answerer: PageAnswerer, settings: GlimpseSettings) -> Glimpse:
     """The add-on to begin with: a fresh one, or one that is there."""
     from glimpseprune import new_glimpse
+    from glimpseprune.loading import addon_folder
     from glimpseprune.methods.glimpse.addon import load_addon
-    from glimpseprune.model import addon_folder
     from pipeline.answering.checkpoints import check_fit
 
     if settings.glimpse is None:

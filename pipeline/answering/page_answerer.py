@@ -81,7 +81,6 @@ class PageAnswerer:
     Args:
         model: from :func:`glimpseprune.load`.
         processor: of the same checkpoint.
-        share: run what the questions of a page have in common once.
 
     Attributes:
         drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
@@ -90,10 +89,9 @@ class PageAnswerer:
             way to them.
     """
 
-    def __init__(self, model: gp.GlimpseModel, processor: Processor, share: bool = True) -> None:
+    def __init__(self, model: gp.GlimpseModel, processor: Processor) -> None:
         self.model = model
         self.processor = processor
-        self.share = share
         self.drop_blank = False
         self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
@@ -225,7 +223,7 @@ class PageAnswerer:
             return None
         limits = [page.asks[i].max_new_tokens for i, _ in left]
         prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
-        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits, self.share)
+        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits)
 
     def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
         """The prompt with as many image tokens as the language model sees."""
@@ -245,7 +243,9 @@ class PageAnswerer:
             with self.memory.prefill():
                 pixels = self.processor.patches(page.image, self.model.backbone.device)
                 grid = page.image.grid
-                return gp.prefill_page(self.model, prompts, pixels, grid, rules, limits, self.share, page.visible)
+                end = int((prompts[0] == self.processor.image_token_id).nonzero()[-1]) + 1
+                read = gp.encode_page(self.model, prompts[0][:end], pixels, grid, page.visible)
+                return read.prefill([prompt[end:] for prompt in prompts], rules, limits)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1 and not len(pool):
                 rows, columns = self._token_grid(page.image)

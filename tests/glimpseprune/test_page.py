@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> gp.GlimpseModel:
 
 @pytest.fixture
 def page(model: gp.GlimpseModel) -> EncodedPage:
-    return model.encode_page(PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
+    return gp.encode_page(model, PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
 
 
 def _alone(model: gp.GlimpseModel, question: torch.Tensor, rule: gp.KeepRule | None, limit: int) -> gp.Output:
@@ -37,7 +37,7 @@ def _alone(model: gp.GlimpseModel, question: torch.Tensor, rule: gp.KeepRule | N
 
 def test_every_question_as_alone(model: gp.GlimpseModel, page: EncodedPage) -> None:
     rules, limits = [RULE, None, RULE], [3, 5, 7]
-    answers = model.ask(page, QUESTIONS, rules, limits)
+    answers = page.ask(QUESTIONS, rules, limits)
     for question, rule, limit, answer in zip(QUESTIONS, rules, limits, answers, strict=True):
         alone = _alone(model, question, rule, limit)
         assert answer.tokens == alone.sequences[0].tolist()
@@ -47,23 +47,31 @@ def test_every_question_as_alone(model: gp.GlimpseModel, page: EncodedPage) -> N
 
 
 def test_asked_again_it_answers_the_same(model: gp.GlimpseModel, page: EncodedPage) -> None:
-    first = model.ask(page, QUESTIONS, RULE, 6)
-    again = [model.ask(page, [question], RULE, 6)[0] for question in QUESTIONS]
+    first = page.ask(QUESTIONS, RULE, 6)
+    again = [page.ask([question], RULE, 6)[0] for question in QUESTIONS]
     assert [answer.tokens for answer in again] == [answer.tokens for answer in first]
-    assert page.vision_ms is not None
-    assert page.prefix_ms is not None
+    assert [answer.stats.vision_ms is not None for answer in first + again] == [True] + [False] * 5
+    assert [answer.stats.prefix_ms is not None for answer in first + again] == [True] + [False] * 5
+
+
+def test_a_single_question_first_and_others_later(model: gp.GlimpseModel, page: EncodedPage) -> None:
+    (first,) = page.ask(QUESTIONS[:1], RULE, 6)
+    assert page.shared is None  # nobody to share with yet
+    later = page.ask(QUESTIONS, RULE, 6)
+    assert later[0].tokens == first.tokens
+    torch.testing.assert_close(later[0].first_logits, first.first_logits, rtol=1e-4, atol=1e-4)
+    assert page.shared is not None
 
 
 def test_without_an_addon_only_whole_pages(tmp_path: Path) -> None:
     model = gp.load(make_tiny_checkpoint(tmp_path / "base"), device="cpu")
-    page = model.encode_page(PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
-    assert page.shared is None
-    (answer,) = model.ask(page, QUESTIONS[:1], None, 4)
+    page = gp.encode_page(model, PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12))
+    (answer,) = page.ask(QUESTIONS[:1], None, 4)
     assert answer.tokens == _alone(model, QUESTIONS[0], None, 4).sequences[0].tolist()
     with pytest.raises(gp.InputError, match="add-on"):
-        model.ask(page, QUESTIONS[:1], RULE, 4)
+        page.ask(QUESTIONS[:1], RULE, 4)
 
 
 def test_an_empty_question_is_refused(model: gp.GlimpseModel, page: EncodedPage) -> None:
     with pytest.raises(gp.InputError, match="at least one token"):
-        model.ask(page, [torch.tensor([], dtype=torch.long)], RULE)
+        page.ask([torch.tensor([], dtype=torch.long)], RULE)

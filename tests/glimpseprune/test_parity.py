@@ -51,8 +51,8 @@ def test_agrees_with_the_published_code(model: gp.GlimpseModel, case: str) -> No
 
 
 def shifted_glimpse(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = prefill.glimpse_positions
-    monkeypatch.setattr(prefill, "glimpse_positions", lambda prompt, length: original(prompt, length) - 1)
+    original = prefill.appended_positions
+    monkeypatch.setattr(prefill, "appended_positions", lambda prompt, length: original(prompt, length) - 1)
 
 
 def swapped_rotary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +66,9 @@ def swapped_rotary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def blind_condition(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = vip.Predictor.forward
+    original = vip.Predictor.precompute
     monkeypatch.setattr(
-        vip.Predictor, "forward", lambda self, a, features, *where: original(self, a, [0 * f for f in features], *where)
+        vip.Predictor, "precompute", lambda self, features, *where: original(self, [0 * f for f in features], *where)
     )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from glimpseprune.errors import AddonError
 from glimpseprune.rule import KeepRule
@@ -20,6 +20,30 @@ OWN_FORMAT = "docpipe-glimpse"
 OWN_VERSION = 1
 
 
+class Sizes(Protocol):
+    """Sizes of a model, whoever tells them."""
+
+    @property
+    def hidden_size(self) -> int: ...  # noqa: D102
+    @property
+    def num_hidden_layers(self) -> int: ...  # noqa: D102
+    @property
+    def num_attention_heads(self) -> int: ...  # noqa: D102
+    @property
+    def vision_hidden_size(self) -> int: ...  # noqa: D102
+    @property
+    def vision_depth(self) -> int: ...  # noqa: D102
+
+
+class NormAndWindow(Sizes, Protocol):
+    """Sizes of a model that a new add-on is made for."""
+
+    @property
+    def rms_norm_eps(self) -> float: ...  # noqa: D102
+    @property
+    def vision_window(self) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class BaseShape:
     """The sizes of the base model that an add-on depends on."""
@@ -29,6 +53,11 @@ class BaseShape:
     num_attention_heads: int
     vision_hidden_size: int
     vision_depth: int
+
+    @classmethod
+    def of(cls, shape: Sizes) -> BaseShape:
+        """Take these sizes out of a model's."""
+        return cls(**{field.name: getattr(shape, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +101,7 @@ class AddonConfig:
             anchor=self.reduce_anchor,
         )
 
-    def check_base(self, shape: BaseShape) -> None:
+    def check_base(self, shape: Sizes) -> None:
         """Refuse a base model of another shape.
 
         Raises:
@@ -91,17 +120,14 @@ class AddonConfig:
         return {"format": OWN_FORMAT, "version": OWN_VERSION, **dataclasses.asdict(self)}
 
 
-def new_addon_config(
-    shape: BaseShape, window: int, rms_norm_eps: float, reduce_layer: int | None = None
-) -> AddonConfig:
-    """The configuration of an add-on that is to be trained for a base, by the published ratios.
+def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> AddonConfig:
+    """Configure an add-on that is to be trained for a base, by the published ratios.
 
-    Qwen2.5-VL-3B and 7B get the published values (K = 23 and 18, E = 256, F = 512, visual layers 31, 23, 15, 7).
+    The article's 3B and 7B models get the published values: K = 23 and 18, E = 256, F = 512, visual layers 31, 23, 15
+    and 7.
 
     Args:
-        shape: of the base.
-        window: side of its vision tower's attention window in merged tokens.
-        rms_norm_eps: of its language model.
+        shape: sizes of the base.
         reduce_layer: K; two thirds of the depth, as published, by default.
 
     Raises:
@@ -113,9 +139,9 @@ def new_addon_config(
         raise AddonError(f"reduce_layer is {last}; the base has the layers 0 to {layers - 1}")
     quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}, reverse=True)
     return AddonConfig(
-        base=shape,
-        window=window,
-        rms_norm_eps=rms_norm_eps,
+        base=BaseShape.of(shape),
+        window=shape.vision_window,
+        rms_norm_eps=shape.rms_norm_eps,
         selected_layers=(last,),
         use_attention_logits=True,
         attn_fuse_size=min(256, shape.hidden_size // 4),

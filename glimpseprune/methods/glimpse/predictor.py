@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from glimpseprune.grid import grid_windows, renumbered
 from glimpseprune.methods.glimpse.addon_config import AddonConfig
 
 _NORM_EPS = 1e-6
@@ -54,26 +55,16 @@ class Predictor(nn.Module):
             nn.Linear(width, 1) if config.deep_supervision or i == depth - 1 else nn.Identity() for i in range(depth)
         )
 
-    def forward(
-        self, attention: Tensor, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
-    ) -> Tensor:
-        """Score the N visual tokens of one image, in raster order.
-
-        Args:
-            attention: ``[N, len(selected_layers) * H]`` glimpse attention, layer-major.
-            features: for each selected visual layer, ``[N, vision_hidden_size]``.
-            grid: rows and columns of visual tokens.
-            cells: ``[N]`` where in the grid the tokens are, increasing; ``None``: everywhere, N = rows * columns.
-
-        Returns:
-            ``[N]`` importance logits, higher = keep.
-        """
-        return self.score(attention[None], self.precompute(features, grid, cells))[0]
-
     def precompute(
         self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
     ) -> ImageCondition:
-        """What scoring needs of an image whatever the question: computed once a page."""
+        """Compute the image's part, which no question changes.
+
+        Args:
+            features: for each selected visual layer, ``[N, vision_hidden_size]``.
+            grid: rows and columns of visual tokens.
+            cells: ``[N]`` where in the grid the tokens are, increasing; ``None``: everywhere, N = rows * columns.
+        """
         device = features[0].device
         conditions = []
         for layer, project, feature in zip(self.layers, self.cond_in_projs, features, strict=True):
@@ -108,22 +99,6 @@ def grid_rotary(grid: tuple[int, int], head_dim: int, device: torch.device) -> t
     column = torch.arange(columns, device=device, dtype=torch.float32).repeat(rows)
     angles = torch.cat([row[:, None] * inverse, column[:, None] * inverse], dim=-1).repeat(1, 2)
     return angles.cos(), angles.sin()
-
-
-def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
-    """Raster indices of each ``window x window`` square of the grid, ``[windows, window**2]``, -1 where outside it."""
-    rows, columns = grid
-    index = torch.arange(rows * columns, device=device).reshape(rows, columns)
-    index = F.pad(index, (0, -columns % window, 0, -rows % window), value=-1)
-    blocks = index.reshape(index.shape[0] // window, window, index.shape[1] // window, window)
-    return blocks.transpose(1, 2).reshape(-1, window * window)
-
-
-def renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Windows over the tokens of some cells: their numbers among those, -1 for cells without a token."""
-    numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # the last is what -1 points at
-    numbers[cells] = torch.arange(cells.numel(), device=cells.device)
-    return numbers[windows]
 
 
 class _Layer(nn.Module):

@@ -12,9 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import glimpseprune as gp
 from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
-from glimpseprune.methods.glimpse.addon_config import BaseShape, new_addon_config
+from glimpseprune.families.shape import ModelShape
+from glimpseprune.methods.glimpse.addon_config import new_addon_config
+from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.model import GlimpseModel
 from tests.support.batches import item
+from tests.support.pages import ask_page, split_prompts
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 TAILS, LIMIT = [1, 7, 3], 5
@@ -37,23 +40,23 @@ def _counted(model: GlimpseModel, rules: list[torch.Tensor] | None) -> tuple[int
     grid = (int(first["image_grid_thw"][0, 1]), int(first["image_grid_thw"][0, 2]))
     # torch does not count the fused attention of a CPU; written out, it is plain matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        out = gp.generate_page(model, prompts, first["pixel_values"], grid, rules, LIMIT)
+        out = ask_page(model, prompts, first["pixel_values"], grid, rules, LIMIT)
     assert [len(tokens) for tokens in out.sequences] == [LIMIT] * 3
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as vision, torch.inference_mode():
         model.backbone.encode(first["pixel_values"], grid, (3, 2, 1, 0))
-    work = PageWork(first["input_ids"].shape[1], 96, TAILS, [LIMIT] * 3)
+    prefix, tails = split_prompts(model, prompts)
+    work = PageWork(prefix.numel(), 96, [tail.numel() for tail in tails], [LIMIT] * 3)
     return counter.get_total_flops() - vision.get_total_flops(), work
 
 
 def _endless(model: GlimpseModel) -> GlimpseModel:
-    return GlimpseModel(model.base, model.backbone, model.glimpse, frozenset(), 1.0)
+    return GlimpseModel(model.base, model.backbone, model.method, frozenset(), 1.0)
 
 
 def test_unpruned(base: Path) -> None:
     model = _endless(gp.load(base, device="cpu"))
     counted, work = _counted(model, None)
-    config: Any = model.base.config
-    assert unpruned_flops(DecoderShape.of(config.text_config), work) == pytest.approx(counted, rel=0.01)
+    assert unpruned_flops(DecoderShape.of(model.backbone.shape), work) == pytest.approx(counted, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -62,18 +65,19 @@ def test_unpruned(base: Path) -> None:
 @pytest.mark.parametrize("retention", [0.0625, 0.5])
 def test_pruned(base: Path, tmp_path: Path, changes: dict[str, Any], retention: float) -> None:
     model = _endless(gp.load(base, glimpse=make_tiny_addon(tmp_path / "g", **changes), device="cpu"))
-    assert model.glimpse is not None
+    assert model.method is not None
     generator = torch.Generator().manual_seed(1)
     masks = [torch.randperm(96, generator=generator) < 96 * retention for _ in TAILS]
     counted, work = _counted(model, masks)
-    config: Any = model.base.config
-    expected = pruned_flops(DecoderShape.of(config.text_config), model.glimpse.config, work, retention)
+    expected = pruned_flops(DecoderShape.of(model.backbone.shape), model.method, work, retention)
     assert expected == pytest.approx(counted, rel=0.02)
 
 
 def test_pruning_pays_for_few_questions_and_not_for_many() -> None:
-    shape = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)  # the 7B model and its published add-on
-    addon = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+    sizes = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)  # the 7B model
+    shape = DecoderShape.of(sizes)
+    with torch.device("meta"):
+        addon = Glimpse(new_addon_config(sizes))  # in the published proportions
 
     def ratio(questions: int) -> float:
         work = PageWork(5020, 5000, [30] * questions, [16] * questions)

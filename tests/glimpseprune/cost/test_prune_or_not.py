@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from glimpseprune.cost import prune_or_not as planner
 from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
@@ -19,7 +20,9 @@ from glimpseprune.cost.prune_or_not import (
     expected_retention,
 )
 from glimpseprune.errors import InputError
-from glimpseprune.methods.glimpse.addon_config import BaseShape, new_addon_config
+from glimpseprune.families.shape import ModelShape
+from glimpseprune.methods.glimpse.addon_config import new_addon_config
+from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.rule import KeepRule
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
@@ -35,8 +38,10 @@ from pipeline.units import make_bundles, make_units
 from tests.support.colours import WHITE, make_pdf
 from tests.support.helpers import SETTINGS, questions
 
-SHAPE = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)  # the 7B model and its published add-on
-ADDON = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
+SHAPE_7B = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)
+SHAPE = DecoderShape.of(SHAPE_7B)
+with torch.device("meta"):
+    ADDON = Glimpse(new_addon_config(SHAPE_7B))
 RULE = KeepRule(max_ratio=0.3)
 ASKS = [
     Ask(name, text, "text", limit, RULE, prune_auto=True)
@@ -107,21 +112,18 @@ def test_the_figures_are_those_of_the_prompts(page_answerer: PageAnswerer) -> No
     prompts = [page_answerer.processor.prompt(ask.prompt, grid) for ask in ASKS]
     rules = [KeepRule(max_ratio=0.02), KeepRule(min_tokens=9), KeepRule()]
     lengths = [prompt.numel() for prompt in prompts]
-    shared = next(i for i in range(min(lengths)) if len({int(prompt[i]) for prompt in prompts}) > 1)
+    shared = int((prompts[0] == page_answerer.processor.image_token_id).nonzero()[-1]) + 1
     work = PageWork(shared, 88, [length - shared for length in lengths], [9, 5, 16])
-    config: Any = page_answerer.model.base.config
-    shape = DecoderShape.of(config.text_config)
-    assert page_answerer.model.glimpse is not None
-    addon = page_answerer.model.glimpse.config
+    shape = DecoderShape.of(page_answerer.model.backbone.shape)
+    assert page_answerer.model.method is not None
+    addon = page_answerer.model.method
 
     choice = choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40])
     assert choice.tflops_glimpse == pytest.approx(pruned_flops(shape, addon, work, 9 / 88) / 1e12)
     assert choice.tflops_unpruned == pytest.approx(unpruned_flops(shape, work) / 1e12)
-    apart = choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40], share=False)
-    assert apart.tflops_unpruned == pytest.approx(sum(unpruned_flops(shape, one) for one in work.apart()) / 1e12)
     assert choice == choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40])
-    with pytest.raises(InputError, match="glimpse add-on"):
-        choose_pruning(dataclasses.replace(page_answerer.model, glimpse=None), prompts, rules, [9, 5, 40])
+    with pytest.raises(InputError, match="cannot prune"):
+        choose_pruning(dataclasses.replace(page_answerer.model, method=None), prompts, rules, [9, 5, 40])
 
 
 def said(answers: Sequence[ModelAnswer]) -> list[Any]:

@@ -13,7 +13,7 @@ import glimpseprune as gp
 from glimpseprune.decode.cache import PoolCache, PrefillCache
 from glimpseprune.decode.greedy import Decoded
 from glimpseprune.decode.pool import DecodePool
-from glimpseprune.prefill.alone import Prefilled, prefill_glimpse
+from glimpseprune.prefill.alone import Prefilled, prefill_pruned
 from tests.support.batches import item
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
@@ -29,11 +29,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> gp.GlimpseModel:
 
 def _sequence(model: gp.GlimpseModel, number: int) -> tuple[Prefilled, torch.Tensor]:
     prompt = model.backbone.prompts(item([GRIDS[number]], 2 + number, number))[0]
-    assert model.glimpse is not None
+    assert model.method is not None
     rule = gp.KeepRule(max_ratio=0.5)
     with torch.inference_mode():
         image = model.backbone.encode(prompt.pixels[0], prompt.grids[0], (3, 2, 1, 0))
-        return prefill_glimpse(model.backbone, model.glimpse, prompt, [image], rule), prompt.input_ids
+        return prefill_pruned(model.backbone, model.method, prompt, [image], rule), prompt.input_ids
 
 
 @pytest.fixture(scope="module", params=[1.0, 1.3], ids=["plain", "penalty"])

@@ -12,8 +12,8 @@ import torch
 import glimpseprune as gp
 from glimpseprune.decode.greedy import Greedy
 from glimpseprune.families.base import Prompt
-from glimpseprune.prefill.alone import Prefilled, prefill_glimpse
-from glimpseprune.prefill.shared import ask, read_prefix, shared_prefix
+from glimpseprune.prefill.alone import Prefilled, prefill_pruned
+from glimpseprune.prefill.shared import prefill_questions, read_prefix, shared_prefix
 from glimpseprune.prefill.unpruned import answer_together
 from tests.support.batches import item
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
@@ -62,7 +62,7 @@ def _assert_same(one: Prefilled, other: Prefilled) -> None:
 @pytest.mark.parametrize("grids", [[(4, 6)], [(2, 3), (4, 4)]], ids=["one image", "two images"])
 def test_together_is_alone(base: Path, tmp_path: Path, changes: dict[str, Any], grids: list[tuple[int, int]]) -> None:
     model = gp.load(base, glimpse=make_tiny_addon(tmp_path / "g", **changes), device="cpu")
-    assert model.glimpse is not None
+    assert model.method is not None
     prompts = _prompts(model, [1, 7, 3, 4], grids)
     total = sum(rows * columns for rows, columns in grids)
     given = torch.arange(total) % 3 == 0
@@ -72,10 +72,10 @@ def test_together_is_alone(base: Path, tmp_path: Path, changes: dict[str, Any], 
     ]
     prefix = shared_prefix(prompts)
     assert prefix is not None
-    page = read_prefix(model.backbone, model.glimpse, prefix, images)
-    together = ask(model.backbone, model.glimpse, page, prompts, rules)
+    page = read_prefix(model.backbone, model.method, prefix, images)
+    together = prefill_questions(model.backbone, model.method, page, prompts, rules)
     for prompt, rule, found in zip(prompts, rules, together, strict=True):
-        _assert_same(found, prefill_glimpse(model.backbone, model.glimpse, prompt, images, rule))
+        _assert_same(found, prefill_pruned(model.backbone, model.method, prompt, images, rule))
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
@@ -103,14 +103,14 @@ def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
 
 def test_a_page_can_be_asked_again(base: Path, tmp_path: Path) -> None:
     model = gp.load(base, glimpse=make_tiny_addon(tmp_path / "g"), device="cpu")
-    assert model.glimpse is not None
+    assert model.method is not None
     prompts = _prompts(model, [5, 2], [(4, 6)])
     images = [model.backbone.encode(prompts[0].pixels[0], prompts[0].grids[0], (3, 2, 1, 0))]
     prefix = shared_prefix(prompts)
     assert prefix is not None
-    page = read_prefix(model.backbone, model.glimpse, prefix, images)
+    page = read_prefix(model.backbone, model.method, prefix, images)
     rules = [gp.KeepRule(), gp.KeepRule()]
-    first, again = (ask(model.backbone, model.glimpse, page, prompts, rules) for _ in range(2))
+    first, again = (prefill_questions(model.backbone, model.method, page, prompts, rules) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         _assert_same(one, other)
 

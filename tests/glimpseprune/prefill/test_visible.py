@@ -11,6 +11,7 @@ from transformers.vision_utils import get_vision_position_ids
 
 import glimpseprune as gp
 from tests.support.batches import IMAGE, item
+from tests.support.pages import ask_page
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 PAGE = item([(6, 8)], 0, 0)
@@ -28,7 +29,18 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _page(model: gp.GlimpseModel, rule: Any, visible: Tensor | None, share: bool = True) -> gp.Output:
-    return gp.generate_page(model, PROMPTS, PAGE["pixel_values"], GRID, rule, 6, share, visible)
+    """The questions of a page, all at once or each on a page of its own."""
+    if share:
+        return ask_page(model, PROMPTS, PAGE["pixel_values"], GRID, rule, 6, visible)
+    outs = [ask_page(model, [prompt], PAGE["pixel_values"], GRID, rule, 6, visible) for prompt in PROMPTS]
+    return gp.Output(
+        sequences=[out.sequences[0] for out in outs],
+        logprobs=[out.logprobs[0] for out in outs],
+        scores=[out.scores[0] for out in outs],
+        keep=[out.keep[0] for out in outs],
+        first_logits=torch.cat([out.first_logits for out in outs]),
+        stats=[out.stats[0] for out in outs],
+    )
 
 
 def _tower(model: gp.GlimpseModel, visible: Tensor) -> tuple[Tensor, list[Tensor]]:

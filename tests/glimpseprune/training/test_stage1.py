@@ -14,10 +14,11 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.training import losses
-from glimpseprune.training.forward import answer_logits, glimpse_scores, run_prefix
+from glimpseprune.training.forward import answer_logits, run_prefix, token_scores
 from glimpseprune.training.gate import gated_causal_bias, log_gate, uniform_noise
 from glimpseprune.training.stage1 import LossWeights, TrainingExample, batch_loss
 from tests.support.batches import item
+from tests.support.pages import ask_page
 from tests.support.tiny_model import make_glimpse, make_tiny_addon, make_tiny_checkpoint, tiny_addon_config
 
 ALL = LossWeights(kl=1.0, language=1.0, localisation=1.0, retention=0.5)
@@ -34,7 +35,7 @@ def glimpse() -> Glimpse:
     return make_glimpse(tiny_addon_config()).requires_grad_(True)
 
 
-def _lessons(model: gp.GlimpseModel, count: int = 2) -> list[TrainingExample]:
+def _examples(model: gp.GlimpseModel, count: int = 2) -> list[TrainingExample]:
     examples = []
     for seed in range(count):
         prompt = model.backbone.prompts(item([(4, 6)], 5, seed))[0]
@@ -102,14 +103,14 @@ class TestForward:
             glimpse=make_tiny_addon(tmp_path / "g", reduce_layer=reduce_layer, selected_layers=(0,), le_length=2),
             device="cpu",
         )
-        assert model.glimpse is not None
+        assert model.method is not None
         inputs = item([(4, 6), (2, 2)], 5, 0)
         prompt = model.backbone.prompts(inputs)[0]
         images = [model.backbone.encode(p, g, (3, 2, 1, 0)) for p, g in zip(prompt.pixels, prompt.grids, strict=True)]
         prefix = run_prefix(model.backbone, prompt, images, reduce_layer)
         out = gp.generate(model, inputs, rule=gp.KeepRule(), max_new_tokens=1)
         assert out.scores[0] is not None
-        torch.testing.assert_close(glimpse_scores(model.backbone, model.glimpse, prefix), out.scores[0])
+        torch.testing.assert_close(token_scores(model.backbone, model.method, prefix), out.scores[0])
 
     @pytest.mark.parametrize("rule", [None, gp.KeepRule(threshold=0.5), gp.KeepRule(max_ratio=0.1)])
     @pytest.mark.parametrize("reduce_layer", [0, 2, 3])
@@ -135,7 +136,7 @@ class TestGradients:
     def test_reach_every_parameter_of_the_addon_and_nothing_else(
         self, model: gp.GlimpseModel, glimpse: Glimpse
     ) -> None:
-        loss, _ = batch_loss(model.backbone, glimpse, _lessons(model), ALL, torch.Generator().manual_seed(0))
+        loss, _ = batch_loss(model.backbone, glimpse, _examples(model), ALL, torch.Generator().manual_seed(0))
         loss.backward()  # type: ignore[no-untyped-call]
         silent = [name for name, p in glimpse.named_parameters() if p.grad is None or not p.grad.abs().sum()]
         assert silent == []
@@ -147,11 +148,11 @@ class TestGradients:
     def test_each_loss_alone_trains_the_token_and_the_predictor(
         self, model: gp.GlimpseModel, glimpse: Glimpse, weights: LossWeights
     ) -> None:
-        batch_loss(model.backbone, glimpse, _lessons(model), weights, torch.Generator().manual_seed(0))[0].backward()  # type: ignore[no-untyped-call]
+        batch_loss(model.backbone, glimpse, _examples(model), weights, torch.Generator().manual_seed(0))[0].backward()  # type: ignore[no-untyped-call]
         assert all(p.grad is not None and bool(p.grad.abs().sum()) for p in glimpse.parameters())
 
     def test_ten_steps_lower_the_loss(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        examples = _lessons(model)
+        examples = _examples(model)
         optimizer = torch.optim.AdamW(glimpse.parameters(), lr=3e-3)
 
         def loss() -> Tensor:
@@ -165,14 +166,14 @@ class TestGradients:
         assert loss().item() < 0.9 * before
 
     def test_figures_count_what_the_threshold_keeps(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        example = _lessons(model, 1)[0]
+        example = _examples(model, 1)[0]
         prefix = run_prefix(
             model.backbone,
             example.prompt,
             [model.backbone.encode(example.prompt.pixels[0], example.prompt.grids[0], (3, 2, 1, 0))],
             2,
         )
-        kept = glimpse_scores(model.backbone, glimpse, prefix) > 0
+        kept = token_scores(model.backbone, glimpse, prefix) > 0
         _, figures = batch_loss(model.backbone, glimpse, [example], ALL, torch.Generator().manual_seed(0))
         assert example.evidence is not None
         assert figures["retention"] == pytest.approx(kept.float().mean().item())
@@ -188,14 +189,15 @@ class TestGradients:
 
         def grads(dtype: torch.dtype) -> list[Tensor]:
             vip = copy.deepcopy(glimpse.attn_fuser).to(dtype)
-            scores = vip(attention.to(dtype), [feature.to(dtype) for feature in features], (20, 30))
+            image = vip.precompute([feature.to(dtype) for feature in features], (20, 30))
+            scores = vip.score(attention.to(dtype)[None], image)[0]
             scores.square().sum().backward()
             return [p.grad for p in vip.parameters() if p.grad is not None]
 
         for single, double in zip(grads(torch.float32), grads(torch.float64), strict=True):
             torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * float(double.abs().max()))
 
-    def test_lessons_of_one_page_share_its_beginning_and_lose_as_alone(
+    def test_examples_of_one_page_share_its_beginning_and_lose_as_alone(
         self, model: gp.GlimpseModel, glimpse: Glimpse
     ) -> None:
         image = item([(4, 6)], 0, 0)
@@ -216,13 +218,13 @@ class TestGradients:
         for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
-    def test_a_lesson_without_boxes_has_no_localisation(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
-        example = _lessons(model, 1)[0]
+    def test_an_example_without_boxes_has_no_localisation(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
+        example = _examples(model, 1)[0]
         blind = TrainingExample(example.prompt, example.answer, None)
         _, figures = batch_loss(model.backbone, glimpse, [blind], ALL, torch.Generator().manual_seed(0))
         assert sorted(figures) == ["kl", "language", "retention"]
 
-    def test_a_lesson_without_an_image_is_refused(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
+    def test_an_example_without_an_image_is_refused(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
         prompt = model.backbone.prompts({"input_ids": torch.tensor([[1, 2, 3]])})[0]
         with pytest.raises(gp.InputError, match="no image"):
             batch_loss(
@@ -230,20 +232,18 @@ class TestGradients:
             )
 
     def test_what_is_not_visible_is_left_out_as_in_inference(self, model: gp.GlimpseModel) -> None:
-        assert model.glimpse is not None
-        example = _lessons(model, 1)[0]
+        assert model.method is not None
+        example = _examples(model, 1)[0]
         visible = torch.rand(24, generator=torch.Generator().manual_seed(1)) < 0.6
         prompt = example.prompt
-        out = gp.generate_page(
-            model, [prompt.input_ids], prompt.pixels[0], prompt.grids[0], gp.KeepRule(), 1, visible=visible
-        )
+        out = ask_page(model, [prompt.input_ids], prompt.pixels[0], prompt.grids[0], gp.KeepRule(), 1, visible)
         assert example.evidence is not None
         assert out.scores[0] is not None
         expected = losses.localisation(out.scores[0][visible], example.evidence[visible])
         weights = LossWeights(language=0.0, localisation=1.0)
         seen = replace(example, visible=visible)
-        loss, _ = batch_loss(model.backbone, model.glimpse, [seen, seen], weights, torch.Generator())
+        loss, _ = batch_loss(model.backbone, model.method, [seen, seen], weights, torch.Generator())
         torch.testing.assert_close(loss, expected)
         assert not torch.allclose(
-            batch_loss(model.backbone, model.glimpse, [example], weights, torch.Generator())[0], loss
+            batch_loss(model.backbone, model.method, [example], weights, torch.Generator())[0], loss
         )

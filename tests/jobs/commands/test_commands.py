@@ -81,7 +81,7 @@ def test_doctor() -> None:
 
 
 def test_doctor_refuses_a_stack_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glimpseprune.golden._TOKENS", [1])
+    monkeypatch.setattr("glimpseprune.golden._TOLERANCE", -1.0)
     outcome = CliRunner().invoke(app, ["doctor"])
     assert outcome.exit_code == 3
     assert "golden numbers   WRONG: " in outcome.output

@@ -193,7 +193,7 @@ def test_out_of_memory_in_prefill_first_finishes_what_is_in_the_pool(
         sizes.append((len(pools[-1]), len(prompts)))
         return len(pools[-1]) > 0
 
-    out_of_memory(monkeypatch, gp, "prefill_page", crowded)
+    out_of_memory(monkeypatch, gp.EncodedPage, "prefill", crowded)
     assert texts(page_answerer) == want
     assert sizes == [(0, 3), (3, 3), (0, 3), (3, 3), (0, 3), (3, 3), (0, 3), (3, 3), (0, 3)]
 
@@ -207,7 +207,7 @@ def test_questions_are_halved_only_when_nothing_else_is_left(
         sizes.append(len(prompts))
         return len(prompts) > 2
 
-    out_of_memory(monkeypatch, gp, "prefill_page", large)
+    out_of_memory(monkeypatch, gp.EncodedPage, "prefill", large)
     assert texts(page_answerer) == want
     assert sizes == [3, 1, 2] + [3, 3, 1, 2] * 4
 

@@ -109,11 +109,10 @@ def test_questions_about_a_page_equal_single_calls(page_answerer: PageAnswerer) 
 
 
 @pytest.mark.parametrize("room", [0, 1 << 30], ids=["no room", "much room"])
-@pytest.mark.parametrize("share", [True, False])
-def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int, share: bool) -> None:
+def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int) -> None:
     pages = {number: (page(number, 112 + 28 * number), ASKS[number % 2 :]) for number in range(5)}
     alone = {number: page_answerer.answer_page(*one) for number, one in pages.items()}
-    pooled = PageAnswerer(page_answerer.model, page_answerer.processor, share)
+    pooled = PageAnswerer(page_answerer.model, page_answerer.processor)
     pooled.memory.limit_bytes = room
     together = dict(pooled.answer_pages(ready(pooled, ((number, *one) for number, one in pages.items()))))
     assert sorted(together) == sorted(alone)
@@ -133,14 +132,14 @@ def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int, 
 
 
 def test_a_page_that_does_not_fit_costs_that_page(page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = gp.prefill_page
+    original = gp.EncodedPage.prefill
 
-    def small(model: Any, prompts: list[Any], pixels: Any, *args: Any) -> Any:
-        if pixels.shape[0] > 400:
+    def small(self: gp.EncodedPage, *args: Any) -> Any:
+        if self.pixels.shape[0] > 400:
             raise torch.OutOfMemoryError("full")
-        return original(model, prompts, pixels, *args)
+        return original(self, *args)
 
-    monkeypatch.setattr(gp, "prefill_page", small, raising=False)
+    monkeypatch.setattr(gp.EncodedPage, "prefill", small)
     pages = [("small", page(0), ASKS), ("large", page(1, 308, 308), ASKS), ("other", page(2), ASKS)]
     found = dict(page_answerer.answer_pages(ready(page_answerer, pages)))
     assert isinstance(found["large"], PageError)
@@ -150,22 +149,22 @@ def test_a_page_that_does_not_fit_costs_that_page(page_answerer: PageAnswerer, m
 def test_out_of_memory_halves_the_questions(page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
     want = [answer.text for answer in page_answerer.answer_page(page(), ASKS)]
     sizes: list[int] = []
-    original = gp.prefill_page
+    original = gp.EncodedPage.prefill
 
-    def small(model: Any, prompts: list[Any], *args: Any) -> Any:
-        sizes.append(len(prompts))
-        if len(prompts) > 1:
+    def small(self: gp.EncodedPage, questions: list[Any], *args: Any) -> Any:
+        sizes.append(len(questions))
+        if len(questions) > 1:
             raise torch.OutOfMemoryError("full")
-        return original(model, prompts, *args)
+        return original(self, questions, *args)
 
-    monkeypatch.setattr(gp, "prefill_page", small, raising=False)
+    monkeypatch.setattr(gp.EncodedPage, "prefill", small)
     assert [answer.text for answer in page_answerer.answer_page(page(), ASKS)] == want
     assert sizes == [3, 1, 2, 1, 1]
 
     def never(*_: Any) -> Any:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(gp, "prefill_page", never, raising=False)
+    monkeypatch.setattr(gp.EncodedPage, "prefill", never)
     with pytest.raises(PageError, match="OutOfMemory.*88 visual tokens"):
         page_answerer.answer_page(page(), ASKS)
 

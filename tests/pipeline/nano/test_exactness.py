@@ -20,6 +20,7 @@ from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.questions.file import load_questions
 from pipeline.records import Ask, Image, PageImage
 from pipeline.samples.write import write_samples
+from tests.support.pages import ask_page, split_prompts
 
 PAGES, LIMIT = 3, 24
 KEYS = ("total", "date", "invoice_no", "customer", "city")
@@ -83,20 +84,18 @@ def test_the_answers_say_something(page_answerer: PageAnswerer, pages: list[Page
     assert len(texts) > PAGES * len(KEYS) // 2
 
 
-@pytest.mark.parametrize("share", [True, False])
-def test_the_questions_of_a_page_together(page_answerer: PageAnswerer, pages: list[Page], share: bool) -> None:
+def test_the_questions_of_a_page_together(page_answerer: PageAnswerer, pages: list[Page]) -> None:
     for page in pages:
-        out = gp.generate_page(page_answerer.model, page.prompts, page.pixels, page.grid, page.rules, LIMIT, share)
+        out = ask_page(page_answerer.model, page.prompts, page.pixels, page.grid, page.rules, LIMIT)
         assert [tokens.tolist() for tokens in out.sequences] == page.alone
 
 
 def test_a_page_read_once_and_asked_twice(page_answerer: PageAnswerer, pages: list[Page]) -> None:
     for page in pages:
-        end = int((page.prompts[0] == page_answerer.processor.image_token_id).nonzero()[-1]) + 1
-        read = page_answerer.model.encode_page(page.prompts[0][:end], page.pixels, page.grid)
-        tails = [prompt[end:] for prompt in page.prompts]
-        first = page_answerer.model.ask(read, tails[:2], page.rules[:2], LIMIT)
-        second = page_answerer.model.ask(read, tails[2:], page.rules[2:], LIMIT)
+        prefix, tails = split_prompts(page_answerer.model, page.prompts)
+        read = gp.encode_page(page_answerer.model, prefix, page.pixels, page.grid)
+        first = read.ask(tails[:2], page.rules[:2], LIMIT)
+        second = read.ask(tails[2:], page.rules[2:], LIMIT)
         assert [answer.tokens for answer in first + second] == page.alone
 
 

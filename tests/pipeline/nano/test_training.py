@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.families.qwen2_5_vl import rope_positions
+from glimpseprune.families.qwen2_5_vl_rope import rope_positions
 from glimpseprune.training.trainer import train
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.nano.training import recipe, vocabulary

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import glimpseprune as gp
 from glimpseprune.rule import KeepRule
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.pages.blank_paper import inked_cells, visible_cells
 from pipeline.records import Ask
+from tests.support.pages import ask_page
 
 
 def _page() -> np.ndarray:
@@ -57,7 +57,7 @@ def test_a_reader_does_not_show_paper(tiny_base: Path, tiny_addon: Path) -> None
         answers = page_answerer.answer_page(page, asks)
         pixels, grid = page_answerer.processor.image(page)
         prompts = [page_answerer.processor.prompt(ask.prompt, grid) for ask in asks]
-        expected = gp.generate_page(page_answerer.model, prompts, pixels, grid, rule, 5, visible=visible)
+        expected = ask_page(page_answerer.model, prompts, pixels, grid, rule, 5, visible)
         for answer, tokens, keep in zip(answers, expected.sequences, expected.keep, strict=True):
             assert answer.text == page_answerer.processor.text(tokens)
             assert answer.stats.visual_tokens == 56

@@ -1,0 +1,36 @@
+"""The sizes of a model that pruning, its cost and its training depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a language model and its vision tower, under the names of transformers' configurations.
+
+    Attributes:
+        hidden_size: width D of the language model.
+        num_hidden_layers: its layers L.
+        num_attention_heads: its query heads H.
+        num_key_value_heads: its key and value heads.
+        head_dim: width of one head.
+        intermediate_size: width of its MLP.
+        vocab_size: tokens of its vocabulary.
+        rms_norm_eps: epsilon of its norms.
+        vision_hidden_size: width of the vision tower.
+        vision_depth: layers of the vision tower.
+        vision_window: side of the tower's attention window in visual tokens; 0 where it has none.
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    rms_norm_eps: float
+    vision_hidden_size: int
+    vision_depth: int
+    vision_window: int

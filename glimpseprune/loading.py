@@ -1,0 +1,133 @@
+"""Loading: a stock checkpoint, optionally with an add-on, from a folder or a hub id."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers import PretrainedConfig
+
+from glimpseprune.errors import GlimpseError
+from glimpseprune.families.registry import Family, find_family
+from glimpseprune.methods.glimpse.addon import load_addon
+from glimpseprune.methods.glimpse.addon_config import (
+    OWN_CONFIG,
+    OWN_WEIGHTS,
+    PUBLISHED_CONFIG,
+    PUBLISHED_WEIGHTS,
+    new_addon_config,
+    read_addon_config,
+)
+from glimpseprune.methods.glimpse.module import Glimpse
+from glimpseprune.model import GlimpseModel
+
+ATTENTION = ("auto", "sdpa", "flash_attention_2")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load(
+    base: str | Path,
+    glimpse: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    attn_implementation: str = "auto",
+    revision: str | None = None,
+) -> GlimpseModel:
+    """Load a base model and its add-on.
+
+    An add-on that does not fit is refused before any weight of the base is read.
+
+    Args:
+        base: folder or hub id of a checkpoint, with key names of any transformers release.
+        glimpse: folder or hub id of an add-on, published or our own; ``None`` loads no add-on.
+        device: ``auto`` (CUDA where there is one, else CPU) or a torch device.
+        dtype: ``auto`` (as stored; float32 on the CPU if that is a 16-bit type) or one of ``DTYPES``.
+        attn_implementation: ``auto`` (flash attention 2 where it is installed, on CUDA and in 16 bits; else SDPA) or
+            one of ``ATTENTION``.
+        revision: branch, tag or commit of a base on the hub; ``None`` takes its main branch.
+
+    Raises:
+        AddonError: the add-on is unreadable or does not fit the base.
+        UnsupportedModelError: the base is of a family this package does not drive.
+        GlimpseError: an argument is none of its values, or the checkpoint is incomplete.
+        OSError: there is no such folder or hub id.
+    """
+    family = family_of(base, revision)
+    config = family.read_config(base, revision=revision)
+    module: Glimpse | None = None
+    if glimpse is not None:
+        folder = addon_folder(glimpse)
+        addon_config = read_addon_config(folder)
+        addon_config.check_base(family.read_shape(config))
+        module = load_addon(folder, addon_config)
+
+    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    torch_dtype = _dtype(dtype, config, target)
+    attention = _attention(attn_implementation, target, torch_dtype)
+    model = family.load_weights(str(base), torch_dtype, attention, revision).to(target).requires_grad_(False).eval()
+    if module is not None:
+        module = module.to(device=target, dtype=torch_dtype)
+    eos = model.generation_config.eos_token_id
+    return GlimpseModel(
+        base=model,
+        backbone=family.backbone(model),
+        method=module,
+        eos_token_ids=frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos),
+        repetition_penalty=float(model.generation_config.repetition_penalty or 1.0),
+    )
+
+
+def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse:
+    """Make a fresh add-on for a loaded base, float32 on its device, to be trained.
+
+    Raises:
+        AddonError: ``reduce_layer`` is not a layer of the base.
+    """
+    return Glimpse(new_addon_config(model.backbone.shape, reduce_layer)).to(model.backbone.device)
+
+
+def family_of(base: str | Path, revision: str | None = None) -> Family:
+    """Find the family that drives a checkpoint, by the ``model_type`` in its configuration.
+
+    Raises:
+        UnsupportedModelError: no family drives it.
+        OSError: there is no such folder or hub id.
+    """
+    fields, _ = PretrainedConfig.get_config_dict(base, revision=revision)
+    return find_family(str(fields.get("model_type")))
+
+
+def addon_folder(glimpse: str | Path) -> Path:
+    """The local folder of an add-on; a hub id is downloaded, only the files an add-on is made of."""
+    if Path(glimpse).is_dir():
+        return Path(glimpse)
+    files = [OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_CONFIG, PUBLISHED_WEIGHTS]
+    return Path(snapshot_download(str(glimpse), allow_patterns=files))
+
+
+def _dtype(name: str, config: Any, device: torch.device) -> torch.dtype:
+    if name not in DTYPES:
+        raise GlimpseError(f"dtype is {name!r}; expected one of {', '.join(DTYPES)}")
+    if name != "auto":
+        chosen: torch.dtype = getattr(torch, name)
+        return chosen
+    stored = config.dtype or config.get_text_config().dtype or torch.float32
+    # 16-bit arithmetic on a CPU is slower than float32 and less exact.
+    return torch.float32 if device.type == "cpu" else stored
+
+
+def _attention(name: str, device: torch.device, dtype: torch.dtype) -> str:
+    if name not in ATTENTION:
+        raise GlimpseError(f"attn_implementation is {name!r}; expected one of {', '.join(ATTENTION)}")
+    possible = device.type == "cuda" and dtype != torch.float32 and importlib.util.find_spec("flash_attn") is not None
+    if name == "flash_attention_2" and not possible:
+        raise GlimpseError(
+            "flash_attention_2 needs CUDA, a 16-bit dtype and the flash-attn package: pip install flash-attn "
+            "--no-build-isolation"
+        )
+    if name != "auto":
+        return name
+    return "flash_attention_2" if possible else "sdpa"
