@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import PretrainedConfig
 
-from glimpseprune.errors import GlimpseError
+from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.registry import Family, find_family
 from glimpseprune.methods.glimpse.addon import load_addon
 from glimpseprune.methods.glimpse.addon_config import (
@@ -97,7 +97,9 @@ def family_of(base: str | Path, revision: str | None = None) -> Family:
         OSError: there is no such folder or hub id.
     """
     fields, _ = PretrainedConfig.get_config_dict(base, revision=revision)
-    return find_family(str(fields.get("model_type")))
+    if "model_type" not in fields:
+        raise UnsupportedModelError(f"{base}: config.json names no model_type; expected a transformers checkpoint")
+    return find_family(str(fields["model_type"]))
 
 
 def addon_folder(glimpse: str | Path) -> Path:

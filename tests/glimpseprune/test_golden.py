@@ -18,7 +18,9 @@ def test_a_release_that_rotates_otherwise_is_refused(monkeypatch: pytest.MonkeyP
         return torch.cat((mixed, mixed), dim=-1)
 
     monkeypatch.setattr(stock.Qwen2_5_VLRotaryEmbedding, "recomposition_frequencies", interleaved)
-    with pytest.raises(StackError, match="importance scores of qwen2_5_vl, logits of the first token of .*, generated tokens of"):
+    with pytest.raises(
+        StackError, match="importance scores of qwen2_5_vl, logits of the first token of .*, generated tokens of"
+    ):
         golden.check("cpu")
 
 

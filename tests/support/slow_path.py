@@ -86,7 +86,7 @@ def answer(
 ) -> tuple[Tensor, Tensor, list[int], Tensor]:
     """Scores, keep mask, tokens and first logits of one unpadded item with any number of images."""
     model: Any = loaded.base
-    glimpse: Any = loaded.glimpse
+    glimpse: Any = loaded.method
     config = glimpse.config
     lm = model.model.language_model
     ids = item["input_ids"][0]

@@ -171,14 +171,14 @@ class TestGlimpseTask:
     def test_evidence_lies_under_the_boxes(self, base: Path, data: Path, margin: int) -> None:
         task = make_task({**_settings(base, data), "margin": margin}, 1, "cpu")
         with_box = next(e for page in task.pages for e in page if e.regions)
-        lesson = task._lesson(with_box)
+        example = task._training_example(with_box)
         region = with_box.regions[0]
         rows, columns = 6, 6  # 168 pt at 72 dpi, 28 px a token
-        assert lesson.evidence is not None
-        places = lesson.evidence.reshape(rows, columns).nonzero()
+        assert example.evidence is not None
+        places = example.evidence.reshape(rows, columns).nonzero()
         assert places[:, 0].min() == max(0, int(region.y0 * rows) - margin)
         assert places[:, 1].min() == max(0, int(region.x0 * columns) - margin)
-        assert task.processor.text(lesson.answer) == with_box.answers[0]
+        assert task.processor.text(example.answer) == with_box.answers[0]
         task.images.child.close()
 
 
