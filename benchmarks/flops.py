@@ -105,7 +105,7 @@ def main() -> None:
     print(f"{args.shape}, {visual} visual tokens, {kept} kept; vision tower {tower / 1e12:.1f} TFLOPs by its sizes\n")
     print(f"one question, torch's counter: {baseline / 1e12:.2f} unpruned, {counted / 1e12:.2f} pruned: "
           f"{counted / baseline:.1%}; the tower included {(counted + tower) / (baseline + tower):.1%}\n")  # fmt: skip
-    print("| questions | a question, TFLOPs | of the unpruned by itself | dense shared prefix | pruned / unpruned |")
+    print("| questions | a question, TFLOPs | of the unpruned by itself | unpruned shared prefix | pruned / unpruned |")
     print("|" + " --- |" * 5)
     for number in args.questions:
         work = PageWork(shared, visual, [TEXT_AFTER] * number, [1] * number)

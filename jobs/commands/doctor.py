@@ -13,7 +13,7 @@ from glimpseprune.errors import StackError
 from pipeline.answering.checkpoints import NANO, resolve_model
 from pipeline.errors import UsageError
 
-_PACKAGES = ("docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow", "pydantic", "fsspec")
+_PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow", "pydantic", "fsspec")
 
 
 def examine(device: str) -> tuple[list[str], bool]:

@@ -18,7 +18,7 @@ from pipeline.output.totals import Totals
 from pipeline.records import Receipt
 from pipeline.units import planned_rows
 
-_PACKAGES = ("docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
+_PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
 
 
 @dataclass(slots=True)

@@ -105,7 +105,15 @@ def test_what_a_run_reports(settings: RunSettings, engine: Callable[[Engine], No
         "pages": 51,
         "rows": ROWS,
     }
-    assert report["versions"].keys() == {"python", "docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow"}
+    assert report["versions"].keys() == {
+        "python",
+        "glimpse-docpipe",
+        "torch",
+        "transformers",
+        "ray",
+        "pymupdf",
+        "pyarrow",
+    }
     assert None not in report["versions"].values()
     assert report["settings"]["model"] == settings.model
     assert len(report["answer_settings"]["model_fingerprint"]) == 16

@@ -1,0 +1,157 @@
+"""README, CONTRIBUTING and docs/ say what is so: their commands run, their links lead somewhere, their tables are whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow.parquet as pq
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+import glimpseprune as gp
+from jobs import exit_codes
+from jobs.cli.main import app
+from pipeline.errors import QuestionsError
+from pipeline.output import schema
+from pipeline.questions.file import Defaults, parse_questions
+from pipeline.questions.question import Question
+from pipeline.records import STATUSES
+from tests.support.batches import item
+from tests.support.markdown import ROOT, anchors, blocks, commands, documents, first_cells, links, options
+
+README, QUESTIONS, OUTPUT = ROOT / "README.md", ROOT / "docs/questions.md", ROOT / "docs/output.md"
+MEASURED = ("throughput.md", "ablation.md")  # their options are those of scripts in benchmarks/
+DOCPIPE: Any = typer.main.get_command(app)
+ELSEWHERE = re.compile(r"Qwen/|https?://|s3://")  # needs a hub, a cluster or a bucket
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line as ``docpipe`` would, and run nothing."""
+    command, rest = DOCPIPE, words
+    while isinstance(command, click.Group | typer.core.TyperGroup):
+        name, rest = rest[0], rest[1:]
+        assert name in command.commands, f"there is no command {name!r} in: docpipe {' '.join(words)}"
+        command = command.commands[name]
+    command.make_context("docpipe", list(rest))
+
+
+def all_options(command: Any) -> set[str]:
+    """Every long option of a command and the commands below it."""
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*(all_options(below) for below in getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_commands_and_options_exist(document: Path) -> None:
+    for words in commands(document, "docpipe"):
+        parse(words)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {words[0] for words in commands(document, "make")} <= targets
+    if document.name not in MEASURED:
+        assert options(document) - all_options(DOCPIPE) == set()
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    with pytest.raises(Exception, match="No such option: --no-such-thing"):
+        parse(["run", "--no-such-thing", "3"])
+    with pytest.raises(AssertionError, match="no command 'walk'"):
+        parse(["walk"])
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target, anchor in links(document):
+        assert target.exists(), f"{document.name} links to {target}"
+        assert not anchor or anchor in anchors(target), f"{document.name} links to #{anchor} in {target.name}"
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_nobody_is_sent_to_a_foreign_distribution(document: Path) -> None:
+    assert not re.search(r"pip install [^\n`]*(?<![-/_\w])docpipe", document.read_text(encoding="utf-8"))
+
+
+def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no hub and no cluster, one after the other in one folder, as a reader would."""
+    monkeypatch.chdir(tmp_path)
+    (yaml,) = blocks(README, "yaml")
+    (tmp_path / "q.yaml").write_text(yaml, encoding="utf-8")
+    here = [words for words in commands(README, "docpipe") if not ELSEWHERE.search(" ".join(words))]
+    assert [words[0] for words in here] == ["samples", "run", "questions", "doctor"]
+    for words in here:
+        engine = ["--engine", "local"] if words[0] == "run" else []  # one small page is not worth starting Ray
+        result = CliRunner().invoke(app, [*words, *engine])
+        assert result.exit_code == 0, f"docpipe {' '.join(words)}: {result.output}"
+    rows = pq.read_table(tmp_path / "samples/answers/answers").to_pylist()
+    assert {row["page"] for row in rows} == {1}
+    assert sum(row["status"] == "answered" for row in rows) > len(rows) / 2
+
+
+def test_readme_row_has_columns_of_the_table() -> None:
+    (text,) = blocks(README, "json")
+    assert set(re.findall(r'"(\w+)":', text)) <= {*schema.ANSWERS.names, "x0", "y0", "x1", "y1", "score"}
+
+
+def test_readme_figures_are_measured_ones() -> None:
+    results = README.read_text(encoding="utf-8").split("## Results")[1].split("## ")[0]
+    sources = "".join((ROOT / name).read_text() for name in ("docs/throughput.md", "pipeline/nano/CARD.md"))
+    figures = re.findall(r"\d*\.\d+", results)
+    assert len(figures) >= 8
+    assert [figure for figure in figures if figure not in sources] == []
+
+
+def test_readme_python_runs(tiny_base: Path, tiny_addon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a small model instead of the one it names, and inputs as the processor makes them."""
+    (text,) = blocks(README, "python")
+    load = gp.load
+    monkeypatch.setattr(gp, "load", lambda model, glimpse: load(tiny_base, glimpse=tiny_addon, device="cpu"))
+    page = item([(4, 6)], 0, 0)
+    questions = [torch.tensor([11, 12, 13]), torch.tensor([21])]
+    names = {"inputs": item([(4, 6)], 2, 5), "prefix_ids": page["input_ids"][0], "pixels": page["pixel_values"]}
+    found: dict[str, Any] = {**names, "grid": (8, 12), "questions": questions}
+    exec(compile(text, "README.md", "exec"), found)
+    assert [len(answer.tokens) > 0 for answer in found["answers"]] == [True, True]
+    assert found["answers"][0].stats.retention < 1
+    assert found["out"].stats[0].retention < 1
+
+
+def test_questions_page_shows_files_that_are_right_and_one_that_is_wrong() -> None:
+    *right, wrong = blocks(QUESTIONS, "yaml")
+    assert all(parse_questions(text, "q.yaml").questions for text in right)
+    with pytest.raises(QuestionsError) as refused:
+        parse_questions(wrong, "q.yaml")
+    assert str(refused.value) == blocks(QUESTIONS, "text")[0].strip()
+
+
+def test_questions_page_names_every_field() -> None:
+    assert first_cells(QUESTIONS, "Fields of a question") == list(Question.model_fields)
+    row = next(line for line in QUESTIONS.read_text(encoding="utf-8").splitlines() if line.startswith("| `defaults`"))
+    assert set(Defaults.model_fields) <= set(re.findall(r"`(\w+)`", row))
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [("answers/", schema.ANSWERS), ("pages/", schema.PAGES), ("documents/", schema.DOCUMENTS)]
+    + [("failures/", schema.FAILURES)],
+)
+def test_output_page_names_every_column(table: str, columns: Any) -> None:
+    assert sorted(first_cells(OUTPUT, table)) == sorted(columns.names)
+
+
+def test_output_page_names_every_status_exit_code_and_schema_version() -> None:
+    text = OUTPUT.read_text(encoding="utf-8")
+    assert sorted(first_cells(OUTPUT, "Statuses")) == sorted(STATUSES)
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
+    told = text.split("## Exit codes")[1].split("## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", told, re.MULTILINE)} == codes
+    assert re.findall(r"^\| (\d+) \|", text.split("## Schema versions")[1], re.MULTILINE)[0] == str(
+        schema.SCHEMA_VERSION
+    )
