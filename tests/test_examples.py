@@ -48,13 +48,11 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _sections(text: str) -> dict[str, list[list[str]]]:
     """Title -> rows of cells, without the head of each table."""
     found: dict[str, list[list[str]]] = {}
-    for line in text.splitlines():
-        if line.startswith("│"):
-            found[title].append([cell.strip() for cell in line.strip("│").split("│")])
-        elif line and line[0] not in "┌├└":
-            title = line
-            found[title] = []
-    return {title: rows[2:] for title, rows in found.items()}  # names and types of the columns
+    for section in text.strip().split("\n\n\n"):
+        title, *lines = section.strip().splitlines()
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+        found[title] = rows[2:]  # behind the names and types of the columns
+    return found
 
 
 def test_the_script_reads_an_output_folder(answers: Path) -> None:
