@@ -67,7 +67,7 @@ def tables(uri: str) -> Tables:
             with fs.open(path, "rb") as file:
                 table = pq.read_table(file)
             assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"2"
+            assert table.schema.metadata[b"schema_version"] == b"3"
             rows.extend(table.to_pylist())
         found[name] = sorted(rows, key=lambda row: [str(row[key]).zfill(40) for key in KEYS[name]])
         keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
