@@ -27,7 +27,7 @@ from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageImage, PixelBudget
 
 CELL = 28
-BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)
+BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2, family="pipeline.families.qwen2_5_vl")
 SHAPE = DecoderShape(28, 3584, 28, 4, 128, 18944, 152064)
 ADDON = new_addon_config(BaseShape(3584, 28, 28, 1280, 32), 4, 1e-6)
 _MODEL: Any = make_model(SHAPES["7b"], torch.device("meta"), torch.float32).base

@@ -64,7 +64,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"rule": None},
         {"rule": KeepRule(threshold=0.41, max_ratio=0.3, min_tokens=2)},
         {"dpi": 150},
-        {"budget": PixelBudget(28, 3136, 1_003_521)},
+        {"budget": PixelBudget(28, 3136, 1_003_521, "pipeline.families.qwen2_5_vl")},
         {"dtype": "bfloat16"},
         {"seed": 1},
         {"planned": True},
