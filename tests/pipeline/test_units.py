@@ -78,6 +78,11 @@ def test_a_checkpoint_under_another_name_is_the_same_unit() -> None:
     assert _ids(settings=dataclasses.replace(SETTINGS, model="/mnt/nano", glimpse="x")) == _ids()
 
 
+def test_where_the_module_of_the_family_lies_does_not_change_the_unit() -> None:
+    budget = dataclasses.replace(SETTINGS.budget, family="elsewhere.module")
+    assert _ids(settings=dataclasses.replace(SETTINGS, budget=budget)) == _ids()
+
+
 @pytest.mark.parametrize(
     "extra",
     ["text: B", "prompt: 'Q: {text}'", "type: money", "max_new_tokens: 9", "keep: {min_tokens: 3}", "pages: '1-2'"],
