@@ -35,7 +35,7 @@ from pipeline.datasets.page_images import PageImages
 from pipeline.datasets.training_examples import GlimpseTask
 from pipeline.evaluation.evaluate import Measured, measure_page
 from pipeline.evaluation.score_table import scores
-from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.families.registry import find_family
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.question import DEFAULT_PROMPT
 from pipeline.samples.write import pick_seeds, write_samples
@@ -220,7 +220,8 @@ def main() -> None:
     rows = [json.loads(line) for line in done.read_text().splitlines()] if done.is_file() else []
     with RenderChild() as child:
         dpi = args.dpi or default_dpi(args.model)
-        images = PageImages(child, dpi, read_pixel_budget(resolve_model(args.model), None))
+        folder = resolve_model(args.model)
+        images = PageImages(child, dpi, find_family(folder).read_budget(folder, None))
         for variant in [None, *variants(page_answerer.model.backbone.num_layers)]:
             name = "unpruned" if variant is None else variant.name
             if any(row["variant"] == name for row in rows):

@@ -29,7 +29,7 @@ from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageImage, PixelBudget
 
 CELL = 28
-BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2)
+BUDGET = PixelBudget(CELL, 3136, 16384 * CELL**2, family="pipeline.families.qwen2_5_vl")
 SHAPE_7B = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)
 SHAPE = DecoderShape.of(SHAPE_7B)
 with torch.device("meta"):

@@ -51,11 +51,19 @@ class PageCount:
 
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
-    """What image sizes the model takes: multiples of ``factor`` pixels, within a number of pixels."""
+    """What page sizes a checkpoint takes, as plain data; only its family turns them into a page size.
 
-    factor: int  # patch size x merge size; one visual token covers factor x factor pixels
+    Attributes:
+        factor: pixels along one side of a visual token.
+        min_pixels: smallest area of a page.
+        max_pixels: largest area of a page; equal to the smallest where the grid is fixed.
+        family: dotted path of the module that holds the family, for any process to import.
+    """
+
+    factor: int
     min_pixels: int
     max_pixels: int
+    family: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ def _settings_json(settings: AnswerSettings) -> str:
     fields = asdict(settings)
     for name in ("model", "glimpse"):
         del fields[name]
+    del fields["budget"]["family"]  # the path of a module; what it stands for follows from the model's fingerprint
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 

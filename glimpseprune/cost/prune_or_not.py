@@ -20,7 +20,7 @@ from glimpseprune.rule import KeepRule
 
 EXPECTED_RETENTION = 0.04
 """Share of the visual tokens that are kept on documents: 3.6 to 4.5 % on DocVQA, DUDE and InfoVQA, as published for
-Qwen2.5-VL-7B. A constant and not what a run measures, so that a page is planned alike whenever it is planned."""
+the article's 7B model. It is a constant, so that a page is treated alike whenever it is answered."""
 
 EXPECTED_ANSWER = 16
 """Tokens of an answer, where its limit is not lower."""

@@ -20,7 +20,7 @@ from pipeline.answering.checkpoints import (
     resolve_model,
 )
 from pipeline.errors import PageError, UsageError
-from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.families.registry import family_at, find_family
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
@@ -105,7 +105,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
 
     Raises:
         UsageError: a name stands for nothing, or flags contradict each other.
-        ModelError: the add-on does not fit the model.
+        ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
     model = resolve_model(run.model)
     name = run.glimpse or default_addon(run.model)
@@ -127,7 +127,7 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         glimpse_fingerprint=None if addon is None else fingerprint(addon),
         rule=rule,
         dpi=run.dpi or default_dpi(run.model),
-        budget=read_pixel_budget(model, run.max_visual_tokens),
+        budget=find_family(model).read_budget(model, run.max_visual_tokens),
         dtype=run.dtype,
         seed=run.seed,
         prune_auto=run.prune == "auto",
@@ -144,7 +144,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "drop_blank": settings.drop_blank,
         "prune": "off" if settings.rule is None else "auto" if settings.prune_auto else "glimpse",
         "dpi": settings.dpi,
-        "max_visual_tokens": settings.budget.max_pixels // settings.budget.factor**2,
+        "max_visual_tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
         "dtype": settings.dtype,
         "seed": settings.seed,
         **{f"question.{q.id}": [q.pages, q.identity()] for q in questions.questions},  # pages decide the units

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from pipeline.families.registry import register_family, registered_families
 from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
 from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
@@ -34,6 +35,7 @@ class ActorConfig:
         attn: attention implementation, or ``auto``.
         threads: torch CPU threads.
         deadline_s: seconds a page may take; ``None`` lets the watchdog judge by the pages before.
+        families: module paths of registered model families by model type, as the driver knows them.
     """
 
     settings: AnswerSettings
@@ -43,6 +45,7 @@ class ActorConfig:
     attn: str
     threads: int
     deadline_s: float | None
+    families: dict[str, str] = field(default_factory=registered_families)
 
 
 def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> pa.Table:
@@ -109,6 +112,8 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     from pipeline.output.folder import Folder
     from pipeline.output.store import OutputStore
 
+    for model_type, module_path in config.families.items():
+        register_family(model_type, module_path)
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
     settings = config.settings
     page_answerer = PageAnswerer.load(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import cluster, ray_session
 from pipeline.errors import EngineError
+from pipeline.families.registry import register_family, registered_families
 
 if TYPE_CHECKING:
     from glimpseprune.training.trainer import Figures, Task
@@ -53,7 +54,13 @@ def fit(
         threads = max(1, int(cpus) // workers)
         trainer = TorchTrainer(
             train_worker,
-            train_loop_config={"task": make_task, "settings": settings, "out": str(out), "threads": threads},
+            train_loop_config={
+                "task": make_task,
+                "settings": settings,
+                "out": str(out),
+                "threads": threads,
+                "families": registered_families(),
+            },
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": threads, **({"GPU": 1} if gpu else {})}
             ),
@@ -76,6 +83,8 @@ def train_worker(config: dict[str, Any]) -> None:
 
     from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 
+    for model_type, module_path in config["families"].items():
+        register_family(model_type, module_path)
     context = ray.train.get_context()
     worker, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(config["threads"])

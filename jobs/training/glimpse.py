@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.training.fit import CHECKPOINT, fit
 from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
 from pipeline.datasets.load import load_examples
-from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.families.registry import find_family
 
 if TYPE_CHECKING:
     from glimpseprune.methods.glimpse.module import Glimpse
@@ -92,7 +92,8 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     page_answerer = PageAnswerer.load(chosen.model, None, device, "auto", "sdpa", chosen.seed)
     torch.manual_seed(chosen.seed)
     glimpse = _start(page_answerer, chosen)
-    budget = read_pixel_budget(resolve_model(chosen.model), chosen.max_visual_tokens)
+    folder = resolve_model(chosen.model)
+    budget = find_family(folder).read_budget(folder, chosen.max_visual_tokens)
     images = PageImages(RenderChild(), chosen.dpi or default_dpi(chosen.model), budget)
     return GlimpseTask(
         page_answerer.model,

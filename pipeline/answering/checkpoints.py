@@ -91,9 +91,8 @@ def _embedded(part: str) -> Path:
     folder = _EMBEDDED / part
     if not folder.is_dir():
         raise UsageError(
-            "this build of docpipe has no embedded model 'nano'; name one, such as "
-            "--model Qwen/Qwen2.5-VL-7B-Instruct --glimpse ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct, "
-            "or a local folder"
+            "this build of docpipe has no embedded model 'nano'; name one with --model, and its add-on "
+            "with --glimpse: hub ids (README.md has some) or local folders"
         )
     return folder
 

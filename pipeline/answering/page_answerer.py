@@ -25,7 +25,9 @@ from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import NANO, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
-from pipeline.families.qwen_vl_input import PreparedImage, Processor
+from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.families.registry import find_family
+from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
 
 Key = TypeVar("Key", bound=Hashable)
@@ -89,7 +91,7 @@ class PageAnswerer:
             way to them.
     """
 
-    def __init__(self, model: gp.GlimpseModel, processor: Processor) -> None:
+    def __init__(self, model: gp.GlimpseModel, processor: ModelInput) -> None:
         self.model = model
         self.processor = processor
         self.drop_blank = False
@@ -112,8 +114,9 @@ class PageAnswerer:
         local = model == NANO or Path(model).expanduser().is_dir()
         try:
             whole = folder if local else Path(snapshot_download(model))
+            family = find_family(whole)
             loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
-            return cls(loaded, Processor(whole))
+            return cls(loaded, family.load_input(whole))
         except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 
@@ -124,7 +127,7 @@ class PageAnswerer:
         """
         image = self.processor.prepare(page)
         prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
-        visible = self.processor.visible(page, image) if self.drop_blank else None
+        visible = self.processor.visible(page, image, visible_cells) if self.drop_blank else None
         return PreparedPage(tuple(asks), image, prompts, visible)
 
     def answer_page(
@@ -199,11 +202,7 @@ class PageAnswerer:
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
         """Rows and columns of visual tokens that a page image has."""
-        return self._token_grid(self.processor.prepare(page))
-
-    def _token_grid(self, image: PreparedImage) -> tuple[int, int]:
-        merge = self.processor.merge_size
-        return image.grid[0] // merge, image.grid[1] // merge
+        return self.processor.token_grid(self.processor.prepare(page))
 
     def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> _OpenPage:
         asks, prompts = page.asks, page.prompts
@@ -214,7 +213,7 @@ class PageAnswerer:
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
             sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return _OpenPage(asks, prompts, sequences, stats, self._token_grid(page.image), pruning)
+        return _OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -248,7 +247,7 @@ class PageAnswerer:
                 return read.prefill([prompt[end:] for prompt in prompts], rules, limits)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1 and not len(pool):
-                rows, columns = self._token_grid(page.image)
+                rows, columns = self.processor.token_grid(page.image)
                 raise PageError(
                     "infer",
                     "OutOfMemory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from glimpseprune.training.stage1 import LossWeights, TrainingExample, batch_los
 from glimpseprune.training.trainer import Figures, cosine
 from pipeline.datasets.example import Example, by_page, covered_cells
 from pipeline.datasets.page_images import PageImages
-from pipeline.families.qwen_vl_input import Processor
+from pipeline.families.base import ModelInput
+from pipeline.pages.blank_paper import visible_cells
 from pipeline.questions.question import DEFAULT_PROMPT
 
 
@@ -45,7 +47,7 @@ class GlimpseTask:
         self,
         model: gp.GlimpseModel,
         glimpse: Glimpse,
-        processor: Processor,
+        processor: ModelInput,
         images: PageImages,
         examples: Sequence[Example],
         *,
@@ -68,7 +70,7 @@ class GlimpseTask:
         self.warm_up, self.seed, self.workers = warm_up, seed, workers
         self.pages = list(by_page(examples))
         self._order: tuple[int, list[Example]] = (-1, [])
-        self._page: tuple[Hashable, Tensor, tuple[int, int], Tensor | None] = (None, torch.empty(0), (0, 0), None)
+        self._page: tuple[Hashable, _ShownPage | None] = (None, None)
 
     def rate(self, step: int) -> float:
         """Cosine with warm-up."""
@@ -94,25 +96,50 @@ class GlimpseTask:
 
     def _training_example(self, example: Example) -> TrainingExample:
         backbone = self.model.backbone
-        key = (self._order[0], example.document, example.page)
-        if self._page[0] != key:
-            self._page = key, *self._shown(example)
-        _, pixels, grid, visible = self._page
-        ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), grid)
-        prompt = backbone.page_prompts([ids], pixels, grid)[0]
+        shown = self._shown(example)
+        ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), shown.grid)
+        prompt = backbone.page_prompts([ids], shown.pixels, shown.grid)[0]
         answer = self.processor.answer(example.answers[0], self.model.eos_token_ids)
         evidence = None
         if example.regions:
-            rows, columns = (side // self.processor.merge_size for side in grid)
+            rows, columns = shown.token_grid
             boxes = [region.grown(self.margin / columns, self.margin / rows) for region in example.regions]
             evidence = torch.from_numpy(covered_cells(boxes, rows, columns)).to(backbone.device)
-        return TrainingExample(prompt, answer.to(backbone.device), evidence, visible)
+        return TrainingExample(prompt, answer.to(backbone.device), evidence, shown.visible)
 
-    def _shown(self, example: Example) -> tuple[Tensor, tuple[int, int], Tensor | None]:
-        """Patches and patch grid of an example's page, and what of it is visible in this epoch."""
+    def _shown(self, example: Example) -> _ShownPage:
+        """The example's page in this epoch; the last one is kept, as its examples follow one another."""
+        key = (self._order[0], example.document, example.page)
+        kept = self._page[1]
+        if kept is not None and self._page[0] == key:
+            return kept
         device = self.model.backbone.device
         page = self.images.of(example)
-        prepared = self.processor.prepare(page)
+        image = self.processor.prepare(page)
         rng = random.Random(f"{self.seed} blank {self._order[0]} {example.document} {example.page}")
-        visible = self.processor.visible(page, prepared) if rng.random() < self.drop_blank else None
-        return self.processor.patches(prepared, device), prepared.grid, None if visible is None else visible.to(device)
+        visible = self.processor.visible(page, image, visible_cells) if rng.random() < self.drop_blank else None
+        shown = _ShownPage(
+            self.processor.patches(image, device),
+            image.grid,
+            self.processor.token_grid(image),
+            None if visible is None else visible.to(device),
+        )
+        self._page = key, shown
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _ShownPage:
+    """A page as the model sees it.
+
+    Attributes:
+        pixels: patches ``[patches, patch_dim]``.
+        grid: rows and columns of patches.
+        token_grid: rows and columns of visual tokens.
+        visible: visual tokens that are shown, bool ``[N]``; ``None``: all.
+    """
+
+    pixels: Tensor
+    grid: tuple[int, int]
+    token_grid: tuple[int, int]
+    visible: Tensor | None

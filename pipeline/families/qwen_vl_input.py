@@ -6,9 +6,7 @@ torchvision; what they make is the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,28 +17,14 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from pipeline.errors import ModelError
+from pipeline.families.base import ModelInput, PreparedImage, VisibleCells, read_json
 from pipeline.families.qwen_vl_patches import cut_patches
-from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Image
 
 _PROMPTS = 1024  # different ones that are remembered; a questions file has fewer
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedImage:
-    """An image in host memory, ready for :meth:`Processor.patches`.
-
-    Attributes:
-        pixels: uint8 ``[H, W, 3]`` of the size the model takes; or, where it had to be resized, float32 patches
-            ``[patches, patch_dim]``.
-        grid: rows and columns of patches.
-    """
-
-    pixels: Tensor
-    grid: tuple[int, int]
-
-
-class Processor:
+class Processor(ModelInput):
     """Image processor, tokenizer and chat template of one checkpoint folder.
 
     Args:
@@ -86,16 +70,16 @@ class Processor:
         sizes = (int(images.patch_size), int(images.merge_size), int(images.temporal_patch_size))
         return cut_patches(pixels, float(images.rescale_factor), mean, std, *sizes)
 
-    def image(self, page: Image, device: torch.device | str = "cpu") -> tuple[Tensor, tuple[int, int]]:
-        """Patches ``[patches, patch_dim]`` and patch grid (rows, columns) of an image ``[height, width, 3]``."""
-        prepared = self.prepare(page)
-        return self.patches(prepared, device), prepared.grid
+    def token_grid(self, image: PreparedImage) -> tuple[int, int]:
+        """Rows and columns of visual tokens."""
+        merge = int(self.images.merge_size)
+        return image.grid[0] // merge, image.grid[1] // merge
 
-    def visible(self, page: Image, prepared: PreparedImage) -> Tensor | None:
-        """Visual tokens that are more than blank paper, bool ``[N]``; ``None`` where the image had to be resized."""
-        if prepared.pixels.dtype != torch.uint8:
+    def visible(self, page: Image, image: PreparedImage, cells: VisibleCells) -> Tensor | None:
+        """Visual tokens to show, bool ``[N]``; ``None`` where the image had to be resized."""
+        if image.pixels.dtype != torch.uint8:
             return None
-        return torch.from_numpy(visible_cells(page, int(self.images.patch_size) * self.merge_size))
+        return torch.from_numpy(cells(page, int(self.images.patch_size * self.images.merge_size)))
 
     def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
         """Token ids ``[T]`` of a user turn with the image before the text, up to where the answer begins.
@@ -135,11 +119,6 @@ class Processor:
         decoded: str = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
         return decoded.strip()
 
-    @property
-    def merge_size(self) -> int:
-        """Patches along one side of a visual token."""
-        return int(self.images.merge_size)
-
 
 def _three(figures: float | Sequence[float]) -> list[float]:
     """One figure for each channel; a configuration may give one for all."""
@@ -148,8 +127,5 @@ def _three(figures: float | Sequence[float]) -> list[float]:
 
 def _chat_template(folder: Path) -> str | None:
     """The template that checkpoints of older releases keep beside the processor instead of in the tokenizer."""
-    path = folder / "chat_template.json"
-    if not path.is_file():
-        return None
-    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    template = read_json(folder / "chat_template.json").get("chat_template")
     return template if isinstance(template, str) else None

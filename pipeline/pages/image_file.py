@@ -9,7 +9,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from pipeline.errors import PageError
-from pipeline.families.qwen_vl_size import MAX_PAGE_PIXELS
+from pipeline.families.base import MAX_PAGE_PIXELS
 from pipeline.records import Image
 
 IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image as PilImage
 
-from pipeline.errors import PageError, Stage
-from pipeline.families.qwen_vl_size import PagePixels, fit_page
+from pipeline.errors import ModelError, PageError, Stage
+from pipeline.families.base import PagePixels
+from pipeline.families.registry import family_at
 from pipeline.pages.image_file import IMAGE_MAGIC, ImageFile
 from pipeline.pages.pdf_file import PdfFile
 from pipeline.records import Image, PixelBudget
@@ -42,12 +43,17 @@ class PageServer:
         self._file: OpenFile | None = None
 
     def answer(self, request: dict[str, Any]) -> Answer:
-        """The header and data that answer a request; a fault of the document is a header with ``error_type``."""
+        """The header and data that answer a request.
+
+        A fault of the document is a header with ``error_type``, one of the model family a header with ``model_error``.
+        """
         stage: Stage = "render" if request["do"] == "render" else "open"
         try:
             return self._answer(request)
         except PageError as error:
             return _refusal(error.stage, error.error_type, error.message)
+        except ModelError as error:
+            return {"model_error": str(error)}, b""
         except MemoryError:
             return _refusal(stage, "RenderOutOfMemory", "it takes more memory than a renderer may have")
         except FileNotFoundError:
@@ -93,7 +99,7 @@ def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[flo
     if not 0 <= index < file.pages:
         raise PageError("render", "NoSuchPage", f"page {index + 1} was asked for, the document has {file.pages}")
     width_pt, height_pt, used = file.size(index, dpi)
-    return width_pt, height_pt, fit_page(width_pt, height_pt, used, budget)
+    return width_pt, height_pt, family_at(budget.family).fit_page(width_pt, height_pt, used, budget)
 
 
 def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> int | None:

@@ -6,7 +6,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image as PilImage
 
-from pipeline.errors import PageError, Stage
+from pipeline.errors import ModelError, PageError, Stage
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.records import (
     AnswerSettings,
@@ -110,6 +110,7 @@ class RenderChild:
         Raises:
             PageError: the document cannot be opened, or measuring it takes too long.
             EngineError: the child cannot be started.
+            ModelError: the model family cannot be imported in the child.
         """
         found: list[int | None] = []
         for start in range(0, len(pages), _MEASURED_AT_ONCE):
@@ -129,6 +130,7 @@ class RenderChild:
 
         Raises:
             EngineError: the child cannot be started.
+            ModelError: the model family cannot be imported in the child.
         """
         unopened: Failure | None = None
         for page in pages:
@@ -158,6 +160,8 @@ class RenderChild:
             ) from error
         except ChildDied as error:
             raise PageError(stage, "RenderCrash", f"the renderer died ({error})") from error
+        if "model_error" in header:
+            raise ModelError(f"in the renderer: {header['model_error']}")
         if "error_type" in header:
             if header["error_type"] == "RenderOutOfMemory":
                 self._stop()  # what a failed allocation leaves behind would burden the next page
@@ -195,7 +199,7 @@ class RenderChild:
 
 
 def _target(dpi: int, budget: PixelBudget) -> dict[str, Any]:
-    return {"dpi": dpi, "budget": [budget.factor, budget.min_pixels, budget.max_pixels]}
+    return {"dpi": dpi, "budget": astuple(budget)}
 
 
 def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
@@ -203,6 +207,7 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
 
     Raises:
         EngineError: the child cannot be started.
+        ModelError: the model family cannot be imported in the child.
     """
     images: list[PageImage] = []
     failures: list[PageFailure] = []

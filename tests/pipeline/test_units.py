@@ -64,7 +64,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"rule": None},
         {"rule": KeepRule(threshold=0.41, max_ratio=0.3, min_tokens=2)},
         {"dpi": 150},
-        {"budget": PixelBudget(28, 3136, 1_003_521)},
+        {"budget": PixelBudget(28, 3136, 1_003_521, "pipeline.families.qwen2_5_vl")},
         {"dtype": "bfloat16"},
         {"seed": 1},
         {"planned": True},
@@ -76,6 +76,11 @@ def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[
 
 def test_a_checkpoint_under_another_name_is_the_same_unit() -> None:
     assert _ids(settings=dataclasses.replace(SETTINGS, model="/mnt/nano", glimpse="x")) == _ids()
+
+
+def test_where_the_module_of_the_family_lies_does_not_change_the_unit() -> None:
+    budget = dataclasses.replace(SETTINGS.budget, family="elsewhere.module")
+    assert _ids(settings=dataclasses.replace(SETTINGS, budget=budget)) == _ids()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ SETTINGS = AnswerSettings(
     glimpse_fingerprint=None,
     rule=KeepRule(threshold=0.4, max_ratio=0.3, min_tokens=2),
     dpi=200,
-    budget=PixelBudget(28, 3136, 1_003_520),
+    budget=PixelBudget(28, 3136, 1_003_520, "pipeline.families.qwen2_5_vl"),
     dtype="float32",
     seed=0,
 )

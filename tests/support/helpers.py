@@ -28,7 +28,7 @@ SETTINGS = AnswerSettings(
     glimpse_fingerprint="5678",
     rule=KeepRule(),
     dpi=72,
-    budget=PixelBudget(28, 3136, 256 * 784),
+    budget=PixelBudget(28, 3136, 256 * 784, "pipeline.families.qwen2_5_vl"),
     dtype="auto",
     seed=0,
 )

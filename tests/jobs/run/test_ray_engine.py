@@ -17,7 +17,7 @@ from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.checkpoints import addon_rule, fingerprint
 from pipeline.errors import ModelError
-from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.families.registry import find_family
 from pipeline.loop import run_loop
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -43,7 +43,9 @@ QUESTIONS = parse_questions(
     '  - {id: b, text: "B and more?", pages: "1", max_new_tokens: 2}\n',
     "questions.yaml",
 )
-SETTINGS = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784), "float32", 0)
+SETTINGS = AnswerSettings(
+    "m", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
+)
 RESOURCES = Resources(
     actors=1, actor_cpus=0.5, actor_gpus=0.0, actor_threads=1, renders=1, render_cpus=1.0, render_memory_bytes=2**30
 )
@@ -92,7 +94,7 @@ def test_ray_gives_the_rows_of_the_plain_loop(
         glimpse_fingerprint=fingerprint(tiny_addon),
         rule=addon_rule(tiny_addon),
         dpi=72,
-        budget=read_pixel_budget(tiny_base, 16),
+        budget=find_family(tiny_base).read_budget(tiny_base, 16),
         dtype="float32",
         seed=0,
     )
@@ -173,7 +175,9 @@ def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: N
     pdfs.mkdir()
     for i in range(12):
         make_pdf(pdfs / f"{i:02}.pdf", [WHITE] * 17, size_pt=700)
-    settings = AnswerSettings("m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784), "float32", 0)
+    settings = AnswerSettings(
+        "m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
+    )
     bundles = units_and_bundles(pdfs, settings)[1]
     assert len(bundles) == 12
     with RenderChild() as child:

@@ -13,10 +13,14 @@ import pytest
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from pipeline.errors import ModelError, PageError, UsageError
-from pipeline.families.qwen_vl_size import PagePixels, fit_page, read_pixel_budget
+from pipeline.families import qwen2_5_vl
+from pipeline.families.base import PagePixels
+from pipeline.families.qwen_vl_size import fit_page
 from pipeline.records import PixelBudget
 
-QWEN = PixelBudget(28, 56 * 56, 28 * 28 * 1280)
+NAME = qwen2_5_vl.__name__
+QWEN = PixelBudget(28, 56 * 56, 28 * 28 * 1280, NAME)
+read_pixel_budget = qwen2_5_vl.FAMILY.read_budget
 
 
 def budgets_and_pages(count: int) -> Iterator[tuple[PixelBudget, float, float, int]]:
@@ -25,7 +29,7 @@ def budgets_and_pages(count: int) -> Iterator[tuple[PixelBudget, float, float, i
         factor = rng.choice([14, 28, 32])
         least = rng.choice([1, 4, 16, 256])
         most = least * rng.choice([2, 3, 16, 300]) + rng.choice([0, 1])
-        budget = PixelBudget(factor, least * factor**2, most * factor**2 + rng.choice([0, 5]))
+        budget = PixelBudget(factor, least * factor**2, most * factor**2 + rng.choice([0, 5]), NAME)
         side, stretch = 10 ** rng.uniform(0.5, 3), 10 ** rng.uniform(-1.2, 1.2)
         yield budget, side * stretch, side / stretch, rng.choice([50, 72, 150, 200, 300])
 
@@ -123,12 +127,12 @@ def write(folder: Path, name: str, content: dict[str, Any]) -> Path:
 )
 def test_read_pixel_budget(tmp_path: Path, content: dict[str, Any], budget: tuple[int, int, int]) -> None:
     write(tmp_path, "preprocessor_config.json", content)
-    assert read_pixel_budget(tmp_path, None) == PixelBudget(*budget)
+    assert read_pixel_budget(tmp_path, None) == PixelBudget(*budget, NAME)
     nested = tmp_path / "nested"
     nested.mkdir()
     write(nested, "preprocessor_config.json", {"min_pixels": 1, "max_pixels": 10})
     write(nested, "processor_config.json", {"image_processor": content, "processor_class": "Qwen2_5_VLProcessor"})
-    assert read_pixel_budget(nested, None) == PixelBudget(*budget)
+    assert read_pixel_budget(nested, None) == PixelBudget(*budget, NAME)
 
 
 def test_the_budget_is_the_one_transformers_reads(tiny_base: Path) -> None:
@@ -143,9 +147,9 @@ def test_the_budget_is_the_one_transformers_reads(tiny_base: Path) -> None:
 
 def test_fewer_visual_tokens_can_be_asked_for_but_not_too_few(tmp_path: Path) -> None:
     write(tmp_path, "preprocessor_config.json", {"min_pixels": 3136, "max_pixels": 12845056})
-    assert read_pixel_budget(tmp_path, 512) == PixelBudget(28, 3136, 512 * 784)
-    assert read_pixel_budget(tmp_path, 10**6) == PixelBudget(28, 3136, 12845056)
-    assert read_pixel_budget(tmp_path, 8) == PixelBudget(28, 3136, 8 * 784)
+    assert read_pixel_budget(tmp_path, 512) == PixelBudget(28, 3136, 512 * 784, NAME)
+    assert read_pixel_budget(tmp_path, 10**6) == PixelBudget(28, 3136, 12845056, NAME)
+    assert read_pixel_budget(tmp_path, 8) == PixelBudget(28, 3136, 8 * 784, NAME)
     with pytest.raises(UsageError, match="--max-visual-tokens 7 is too few for this model; take 8 or more"):
         read_pixel_budget(tmp_path, 7)
 

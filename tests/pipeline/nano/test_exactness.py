@@ -14,7 +14,7 @@ import glimpseprune as gp
 from glimpseprune.generation import Keep
 from pipeline.answering.checkpoints import resolve_model
 from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
-from pipeline.families.qwen_vl_size import read_pixel_budget
+from pipeline.families.registry import find_family
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.questions.file import load_questions
@@ -49,7 +49,8 @@ def pages(page_answerer: PageAnswerer, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("pages")
     write_samples(folder, range(500, 500 + PAGES), keys=KEYS)
     questions = load_questions(str(folder / "questions.yaml")).questions
-    budget = read_pixel_budget(resolve_model("nano"), None)
+    folder = resolve_model("nano")
+    budget = find_family(folder).read_budget(folder, None)
     found = []
     with RenderChild() as child:
         for document in list_documents((str(folder / "pdfs"),), None):

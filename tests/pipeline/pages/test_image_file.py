@@ -14,7 +14,7 @@ from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, Failure, Image, PageFailure, PageImage, PixelBudget
 from tests.support.hostile import as_document, png_of_size
 
-BUDGET = PixelBudget(28, 3136, 28 * 28 * 256)
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 Put = Callable[[str, bytes], Document]
 

@@ -19,7 +19,7 @@ from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image
 from pipeline.records import Document, Failure, PageFailure, PageImage, PixelBudget
 from tests.support.hostile import as_document, content_bomb, raw_pdf, text_pdf
 
-BUDGET = PixelBudget(28, 3136, 28 * 28 * 256)
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 GIB = 1 << 30
 Put = Callable[[str, bytes], Document]
 

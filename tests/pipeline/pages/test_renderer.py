@@ -26,8 +26,8 @@ from pipeline.records import (
 )
 from tests.support.hostile import as_document, encrypted_pdf, png_of_size, raw_pdf, text_pdf
 
-BUDGET = PixelBudget(28, 3136, 28 * 28 * 256)
-LARGE = PixelBudget(28, 3136, 28 * 28 * 16384)
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
+LARGE = PixelBudget(28, 3136, 28 * 28 * 16384, "pipeline.families.qwen2_5_vl")
 GIB = 1 << 30
 
 

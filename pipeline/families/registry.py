@@ -1,0 +1,79 @@
+"""Finds the module of a model family by the ``model_type`` in a checkpoint's ``config.json``."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+from pipeline import families
+from pipeline.errors import ModelError
+from pipeline.families.base import PageFamily, read_json
+
+_registered: dict[str, str] = {}
+
+
+def register_family(model_type: str, module_path: str) -> None:
+    """Make a module outside this package known as a family; it goes before one of this package.
+
+    The render child imports the module by its path, and Ray's workers do: it has to be installed, or on PYTHONPATH.
+
+    Args:
+        model_type: as in the ``config.json`` of the family's checkpoints.
+        module_path: dotted path of the module that holds ``FAMILY``.
+    """
+    _registered[model_type] = module_path
+
+
+def registered_families() -> dict[str, str]:
+    """Module paths by model type, of what was registered in this process; plain data for other processes."""
+    return dict(_registered)
+
+
+def supported_families() -> list[str]:
+    """Model types that :func:`find_family` knows, sorted."""
+    names = {module.name for module in pkgutil.iter_modules(families.__path__)}
+    return sorted({name for name in names if _own_module(name)} | set(_registered))
+
+
+def find_family(folder: Path) -> PageFamily:
+    """Find the family of a local checkpoint folder.
+
+    Raises:
+        ModelError: the folder does not say what it is, or is of a family that is not supported.
+    """
+    model_type = read_json(folder / "config.json").get("model_type")
+    if not isinstance(model_type, str):
+        raise ModelError(f"{folder}: expected a config.json with a model_type in it, as every checkpoint has it")
+    module_path = _registered.get(model_type) or _own_module(model_type)
+    if module_path is None:
+        raise ModelError(
+            f"{folder} is a {model_type!r} model; supported: {', '.join(supported_families())}. "
+            'CONTRIBUTING.md, "add a family", says what another one takes'
+        )
+    return family_at(module_path)
+
+
+def family_at(module_path: str) -> PageFamily:
+    """Import the family that a module holds.
+
+    Raises:
+        ModelError: the module cannot be imported here, or holds no family.
+    """
+    try:
+        family = getattr(import_module(module_path), "FAMILY", None)
+    except ImportError as error:
+        raise ModelError(
+            f"the model family {module_path} cannot be imported: {error}; install it, or put its folder on PYTHONPATH"
+        ) from error
+    if not isinstance(family, PageFamily):
+        raise ModelError(f"{module_path}: expected a PageFamily named FAMILY, found {type(family).__name__}")
+    return family
+
+
+def _own_module(model_type: str) -> str | None:
+    """The path of this package's module for a model type, if there is one."""
+    if model_type not in {module.name for module in pkgutil.iter_modules(families.__path__)}:
+        return None
+    module_path = f"{families.__name__}.{model_type}"
+    return module_path if hasattr(import_module(module_path), "FAMILY") else None

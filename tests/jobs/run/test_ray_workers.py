@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from jobs.run.ray_workers import ActorConfig, load_answerer
+from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.errors import ModelError
+from pipeline.families import registry
+from tests.support.helpers import SETTINGS
+
+
+def test_a_worker_knows_the_families_that_were_registered_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {"toy_vl": "tests.support.toy_family_input"})
+    sent = pickle.dumps(ActorConfig(SETTINGS, "out", "docpipe run", "cpu", "auto", 1, None))
+    monkeypatch.setattr(registry, "_registered", {})
+    known = []
+
+    def load(*_: Any) -> Any:
+        known.append(registry.registered_families())
+        raise ModelError("enough")
+
+    monkeypatch.setattr(PageAnswerer, "load", load)
+    monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
+    with pytest.raises(ModelError, match="enough"):
+        load_answerer(pickle.loads(sent))
+    assert known == [{"toy_vl": "tests.support.toy_family_input"}]
