@@ -158,3 +158,11 @@ def test_output_page_names_every_status_exit_code_and_schema_version() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", told, re.MULTILINE)} == codes
     versions = re.findall(r"^\| (\d+) \|", text.split("## Schema versions")[1], re.MULTILINE)
     assert versions == [str(number) for number in range(schema.SCHEMA_VERSION, 0, -1)]
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Paths in the text, from the root of the project; ``<name>`` stands for one that is still to be chosen."""
+    text = document.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:glimpseprune|pipeline|jobs|tests|benchmarks|docs|examples)/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
