@@ -16,7 +16,10 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 def documents() -> list[Path]:
     """Every document of the project that a person is meant to read."""
     return [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")),
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md", "benchmarks/README.md")
+        ),
         *sorted((ROOT / "docs").glob("*.md")),
     ]
 
