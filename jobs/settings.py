@@ -7,28 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from jobs.model_choice import ModelChoice, gather_choice
 from pipeline.errors import UsageError
 
 
 class RunSettings(BaseModel):
-    """Everything ``docpipe run`` can be told; field names are the flags with underscores."""
+    """Everything ``docpipe run`` can be told; field names are the flags with underscores.
+
+    Flags of the model may be given flat; they are kept in ``choice``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: tuple[str, ...] = Field(min_length=1)
     questions: str
     output: str
-    model: str = "nano"
-    glimpse: str | None = None
-    prune: Literal["glimpse", "auto", "off"] | None = None
-    drop_blank: bool = False
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    max_ratio: float | None = Field(default=None, gt=0, le=1)
-    min_tokens: int | None = Field(default=None, ge=0)
-    dpi: int | None = Field(default=None, ge=18, le=1200)
-    max_visual_tokens: int | None = Field(default=None, ge=1)
+    choice: ModelChoice = ModelChoice()
+    engine: Literal["auto", "ray", "local"] = "auto"
     actors: int | None = Field(default=None, ge=1)
     gpus_per_actor: float | None = Field(default=None, gt=0, le=1)
     address: str | None = None
@@ -37,11 +34,22 @@ class RunSettings(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, gt=0)
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
     seed: int = 0
     quiet: bool = False
+
+    gather = model_validator(mode="before")(gather_choice)
+
+    @model_validator(mode="after")
+    def _engine_can_do_it(self) -> RunSettings:
+        if self.engine == "local" and self.address is not None:
+            raise ValueError("--engine local runs in this process; leave --address out")
+        if self.engine == "local" and (self.actors or 1) > 1:
+            raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
+        return self
+
+    def flat(self) -> dict[str, Any]:
+        """All settings under the names of their flags."""
+        return {**self.model_dump(mode="json", exclude={"choice"}), **self.choice.model_dump(mode="json")}
 
 
 def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
@@ -71,10 +79,17 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
 
 
 def problem(error: Any) -> str:
-    """One entry of a validation error, named by its flag."""
-    flag = "--" + "-".join(str(error["loc"][0]).split("_"))
+    """Name one entry of a validation error by its flag.
+
+    Args:
+        error: entry of ``ValidationError.errors()``.
+    """
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    name = str(error["loc"][-1] if error["loc"][0] == "choice" else error["loc"][0])
+    flag = "--" + name.replace("_", "-")
     if error["type"] == "missing":
         return f"{flag} is required"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {error['loc'][0]!r} in the configuration file"
+        return f"unknown key {name!r} in the configuration file"
     return f"{flag}: {error['msg']}, found {error['input']!r}"

@@ -86,6 +86,7 @@ class AnswerSettings:
     seed: int
     prune_auto: bool = False
     drop_blank: bool = False
+    revision: str | None = None  # of a model on the hub
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def bundle_from_json(text: str) -> Bundle:
 def _settings_json(settings: AnswerSettings) -> str:
     """What makes two answers comparable; where the model lies does not matter, what is in it does."""
     fields = asdict(settings)
-    for name in ("model", "glimpse"):
+    for name in ("model", "glimpse", "revision"):
         del fields[name]
     del fields["budget"]["family"]  # the path of a module; what it stands for follows from the model's fingerprint
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)

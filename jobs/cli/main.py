@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from jobs.cli.options import (
+    Attn,
+    Device,
+    Dpi,
+    DropBlank,
+    Dtype,
+    Glimpse,
+    Input,
+    Limit,
+    MaxRatio,
+    MaxVisualTokens,
+    MinTokens,
+    Model,
+    OutputFolder,
+    Prune,
+    Questions,
+    Revision,
+    Threshold,
+)
+from jobs.cli.submitted import logs, status, stop, submit_and_follow
 from jobs.cli.train import eval_command, train_app
-from jobs.reported import reported
-
-if TYPE_CHECKING:
-    from jobs.settings import RunSettings
-    from pipeline.questions.file import QuestionSet
+from jobs.exit_codes import as_exit_code
 
 app = typer.Typer(
     name="docpipe",
@@ -28,29 +43,17 @@ app.add_typer(questions_app, name="questions")
 app.add_typer(train_app, name="train")
 app.command("eval")(eval_command)
 
-Input = Annotated[
-    list[str] | None,
-    typer.Option("--input", "-i", help="Folder, glob, file or URI; may be given several times.", show_default=False),
-]
-Questions = Annotated[str | None, typer.Option("--questions", "-q", help="YAML file.", show_default=False)]
-OutputFolder = Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI.", show_default=False)]
-Model = Annotated[str | None, typer.Option(help="nano (default), a folder or a hub id.", show_default=False)]
-Glimpse = Annotated[str | None, typer.Option(help="Add-on: folder or hub id.", show_default=False)]
-Prune = Annotated[
-    str | None,
-    typer.Option(help="glimpse (default with an add-on), auto (where it is cheaper) or off.", show_default=False),
-]
-DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Do not show blank paper to the model.")]
-Threshold = Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above; add-on's own by default.")]
-MaxRatio = Annotated[float | None, typer.Option(help="Keep this share of an image's tokens at most.")]
-MinTokens = Annotated[int | None, typer.Option(help="Keep this many tokens of an image at least.")]
-Dpi = Annotated[
-    int | None, typer.Option(help="Resolution of the pages; 200 by default, 144 for nano.", show_default=False)
-]
-MaxVisualTokens = Annotated[int | None, typer.Option(help="Of a page; the model's own limit by default.")]
-Limit = Annotated[int | None, typer.Option(help="Read this many documents at most.", show_default=False)]
+for _command in (status, logs, stop):
+    app.command()(_command)
+
 Config = Annotated[Path | None, typer.Option(help="TOML file with any of these flags.", show_default=False)]
-Device = Annotated[str | None, typer.Option(help="auto (default), cpu or cuda.", show_default=False)]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="ray, local (a plain loop in this process), or auto (default): ray where there is much to do.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -60,6 +63,7 @@ def run(
     output: OutputFolder = None,
     model: Model = None,
     glimpse: Glimpse = None,
+    revision: Revision = None,
     prune: Prune = None,
     drop_blank: DropBlank = None,
     threshold: Threshold = None,
@@ -67,6 +71,7 @@ def run(
     min_tokens: MinTokens = None,
     dpi: Dpi = None,
     max_visual_tokens: MaxVisualTokens = None,
+    engine: Engine = None,
     actors: Annotated[int | None, typer.Option(help="Processes that hold a model.", show_default=False)] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="1 by default where there are GPUs.")] = None,
     address: Annotated[str | None, typer.Option(help="auto or http://head:8265: submit to a cluster.")] = None,
@@ -76,53 +81,29 @@ def run(
     max_failed_share: Annotated[float | None, typer.Option(help="Exit with 1 above it; 0.05 by default.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds a page may take; from the median by default.")] = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="auto (default), float32, bfloat16 or float16.")] = None,
-    attn: Annotated[str | None, typer.Option(help="auto (default), sdpa or flash_attention_2.")] = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
     seed: Annotated[int | None, typer.Option(help="0 by default.")] = None,
     config: Config = None,
     quiet: Annotated[bool | None, typer.Option("--quiet", help="Say nothing but errors.")] = None,
 ) -> None:
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
-    with reported():
+    with as_exit_code():
         from jobs.settings import load_settings
         from pipeline.questions.file import load_questions
 
         settings = load_settings(config, flags)
         asked = load_questions(settings.questions)
         if settings.address is not None:
-            raise typer.Exit(_submit(settings, asked, settings.address))
+            raise typer.Exit(submit_and_follow(settings, asked, settings.address))
         from jobs.run.job import run_job
-        from jobs.summary import summary
+        from jobs.run.report import closing_lines
 
         report = run_job(settings, asked)
         if not settings.quiet:
-            typer.echo(summary(report))
+            typer.echo(closing_lines(report))
     raise typer.Exit(report["exit_code"])
-
-
-def _submit(settings: RunSettings, questions: QuestionSet, address: str) -> int:
-    """Submit a run and, unless told otherwise, follow it; Ctrl-C leaves it running."""
-    from jobs.cluster.submit import submit
-    from jobs.exit_codes import DONE
-
-    job = submit(settings, questions, address)
-    if settings.detach:
-        typer.echo(job)
-        return DONE
-    return _follow(job, address)
-
-
-def _follow(job: str, address: str) -> int:
-    from jobs.cluster.submit import follow
-    from jobs.exit_codes import INTERRUPTED
-
-    typer.echo(f"following {job}; Ctrl-C leaves it running", err=True)
-    try:
-        return follow(job, address, partial(typer.echo, nl=False))
-    except KeyboardInterrupt:
-        typer.echo(f"\nleft running; docpipe status|logs|stop {job} --address {address}", err=True)
-        return INTERRUPTED
 
 
 @app.command()
@@ -132,6 +113,7 @@ def plan(
     output: OutputFolder = None,
     model: Model = None,
     glimpse: Glimpse = None,
+    revision: Revision = None,
     prune: Prune = None,
     drop_blank: DropBlank = None,
     threshold: Threshold = None,
@@ -139,12 +121,15 @@ def plan(
     min_tokens: MinTokens = None,
     dpi: Dpi = None,
     max_visual_tokens: MaxVisualTokens = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
     limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Say what a run would do: documents, pages, units, visual tokens, memory, time. No model is loaded."""
     flags = {key: value for key, value in locals().items() if key != "config"}
-    with reported():
+    with as_exit_code():
         from jobs.commands.forecast import forecast
         from jobs.settings import load_settings
         from pipeline.questions.file import load_questions
@@ -156,7 +141,7 @@ def plan(
 @questions_app.command("check")
 def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> None:
     """Check a questions file."""
-    with reported():
+    with as_exit_code():
         from pipeline.questions.file import load_questions
 
         found = load_questions(file)
@@ -168,7 +153,7 @@ def doctor(
     device: Annotated[str, typer.Option(help="Where to check the numbers: auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Look at this machine: versions, GPU, memory, and whether the stack computes what it has to."""
-    with reported():
+    with as_exit_code():
         from jobs.commands.doctor import examine
 
         lines, healthy = examine(device)
@@ -182,16 +167,30 @@ def doctor(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for documents and answers.")] = Path("demo"),
-    model: Annotated[str, typer.Option(help="nano, a folder or a hub id.")] = "nano",
+    model: Model = None,
     glimpse: Glimpse = None,
+    revision: Revision = None,
+    prune: Prune = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
     documents: Annotated[int, typer.Option(help="PDFs to draw.", min=1)] = 6,
     seed: Annotated[int, typer.Option(help="Of the documents.")] = 0,
 ) -> None:
     """Draw a few PDFs, run docpipe on them as a user would, and show the tables."""
-    with reported():
+    given = {name: value for name, value in locals().items() if name not in ("out", "documents", "seed")}
+    with as_exit_code():
         from jobs.commands.demo import show_demo
+        from jobs.exit_codes import validated
+        from jobs.model_choice import ModelChoice
 
-        code = show_demo(out, model, glimpse, documents, seed, typer.echo)
+        code = show_demo(out, validated(ModelChoice, given), documents, seed, typer.echo)
     raise typer.Exit(code)
 
 
@@ -206,41 +205,6 @@ def samples(
 
     write_samples(out, pick_seeds(seed, documents))
     typer.echo(f"{documents} documents in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl")
-
-
-@app.command()
-def status(
-    job: Annotated[str, typer.Argument(help="What `docpipe run --detach` printed.")],
-    address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
-) -> None:
-    """Say how a submitted run stands."""
-    with reported():
-        from jobs.cluster.submit import job_status
-
-        typer.echo(job_status(job, address))
-
-
-@app.command()
-def logs(
-    job: Annotated[str, typer.Argument(help="What `docpipe run --detach` printed.")],
-    address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
-) -> None:
-    """Follow the log of a submitted run; ends with its exit code."""
-    with reported():
-        code = _follow(job, address)
-    raise typer.Exit(code)
-
-
-@app.command()
-def stop(
-    job: Annotated[str, typer.Argument(help="What `docpipe run --detach` printed.")],
-    address: Annotated[str, typer.Option(help="http://head:8265, or auto.")] = "auto",
-) -> None:
-    """Stop a submitted run; what is committed stays, and the same run resumes."""
-    with reported():
-        from jobs.cluster.submit import stop_job
-
-        typer.echo(stop_job(job, address))
 
 
 def main() -> None:

@@ -7,12 +7,26 @@ from typing import Annotated
 
 import typer
 
-from jobs.reported import reported, validated
+from jobs.cli.options import (
+    Attn,
+    Data,
+    Device,
+    Dpi,
+    DropBlank,
+    Dtype,
+    Glimpse,
+    Images,
+    MaxRatio,
+    MaxVisualTokens,
+    MinTokens,
+    Model,
+    Revision,
+    Threshold,
+)
+from jobs.exit_codes import as_exit_code, validated
 
 train_app = typer.Typer(help="Train an add-on for a model, or the embedded model.", no_args_is_help=True)
 
-Data = Annotated[str, typer.Option(help="Folder of `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.")]
-Images = Annotated[str | None, typer.Option(help="Folder of the images that a .json or .jsonl file names.")]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--cpu", help="A worker for each GPU; where there is one by default.")]
 
 
@@ -21,8 +35,9 @@ def glimpse_command(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the add-on; training state is kept in training/ below it.")],
     images: Images = None,
-    model: Annotated[str, typer.Option(help="nano, a folder or a hub id.")] = "nano",
+    model: Model = None,
     glimpse: Annotated[str | None, typer.Option(help="Add-on to start from; a fresh one by default.")] = None,
+    revision: Revision = None,
     reduce_layer: Annotated[
         int | None, typer.Option(help="K, after which is pruned; 0.65 of the depth by default.")
     ] = None,
@@ -34,21 +49,25 @@ def glimpse_command(
     localisation: Annotated[float, typer.Option(help="Weight of Dice and cross-entropy against the boxes.")] = 1.0,
     retention: Annotated[float, typer.Option(help="Weight of the expected share of tokens kept.")] = 0.0,
     margin: Annotated[float, typer.Option(help="Visual tokens by which boxes are grown on every side.")] = 0.0,
-    drop_blank: Annotated[float, typer.Option(help="Share of pages whose blank paper is not shown.")] = 0.0,
+    drop_blank_share: Annotated[
+        float, typer.Option("--drop-blank", help="Share of pages whose blank paper is not shown.")
+    ] = 0.0,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-4,
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
-    dpi: Annotated[int | None, typer.Option(help="Resolution of PDF pages; 200 by default, 144 for nano.")] = None,
-    max_visual_tokens: Annotated[int | None, typer.Option(help="Of a page.")] = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    dtype: Dtype = None,
     seed: Annotated[int, typer.Option(help="Of order, noise and first weights.")] = 0,
     gpu: Gpu = None,
 ) -> None:
     """Stage 1 of GlimpsePrune: glimpse token and predictor for a frozen model. The same command resumes."""
     given = {name: value for name, value in locals().items() if name not in ("out", "gpu")}
-    with reported():
+    with as_exit_code():
         from jobs.training.glimpse import GlimpseSettings, train_glimpse
 
-        train_glimpse(validated(GlimpseSettings, given), out, _gpu(gpu), typer.echo)
-        typer.echo(f"add-on in {out}; use it with docpipe run --model {model} --glimpse {out}")
+        settings = validated(GlimpseSettings, given)
+        train_glimpse(settings, out, _gpu(gpu), typer.echo)
+        typer.echo(f"add-on in {out}; use it with docpipe run --model {settings.choice.model} --glimpse {out}")
 
 
 @train_app.command("nano")
@@ -58,7 +77,7 @@ def nano_command(
     gpu: Gpu = None,
 ) -> None:
     """Train the embedded model from random weights; hours on two CPU cores. The same command resumes."""
-    with reported():
+    with as_exit_code():
         from jobs.training.nano import train_nano
 
         typer.echo(f"model in {train_nano(out, seed, _gpu(gpu), typer.echo)}")
@@ -69,23 +88,25 @@ def eval_command(
     out: Annotated[Path, typer.Option(help="Parquet file that gets a row for each answer.")],
     images: Images = None,
     compare: Annotated[str, typer.Option(help="Some of off, glimpse, random.")] = "off,glimpse,random",
-    model: Annotated[str, typer.Option(help="nano, a folder or a hub id.")] = "nano",
-    glimpse: Annotated[str | None, typer.Option(help="Add-on: folder or hub id.")] = None,
-    drop_blank: Annotated[bool, typer.Option("--drop-blank", help="Do not show blank paper to the model.")] = False,
-    threshold: Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above.")] = None,
-    max_ratio: Annotated[float | None, typer.Option(help="Keep this share of a page's tokens at most.")] = None,
-    min_tokens: Annotated[int | None, typer.Option(help="Keep this many tokens of a page at least.")] = None,
-    dpi: Annotated[int | None, typer.Option(help="Resolution of PDF pages; 200 by default, 144 for nano.")] = None,
-    max_visual_tokens: Annotated[int | None, typer.Option(help="Of a page.")] = None,
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
     pages: Annotated[int | None, typer.Option(help="Measure the first pages only.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
     seed: Annotated[int, typer.Option(help="Of the random masks.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but the table.")] = False,
 ) -> None:
     """Measure a model on questions with known answers: unpruned, pruned, and pruned at random to the same size."""
     given = {name: value for name, value in locals().items() if name != "compare"}
-    with reported():
+    with as_exit_code():
         from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes
         from pipeline.evaluation.score_table import table
 

@@ -43,15 +43,15 @@ def main() -> None:
     """Run what was submitted, on the cluster this process is on."""
     import typer
 
-    from jobs.reported import reported
+    from jobs.exit_codes import as_exit_code
     from jobs.run.job import run_job
-    from jobs.summary import summary
+    from jobs.run.report import closing_lines
 
     try:
-        with reported():
+        with as_exit_code():
             run, questions = unpack(os.environ[ENVIRONMENT_VARIABLE])
             report = run_job(run, questions, address="auto")
-            typer.echo(summary(report))
+            typer.echo(closing_lines(report))
     except typer.Exit as end:
         sys.exit(end.exit_code)
     sys.exit(report["exit_code"])

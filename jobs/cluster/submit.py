@@ -147,13 +147,15 @@ def _exit_code(info: Any) -> int:
 
 def _travelling(run: RunSettings) -> RunSettings:
     """The settings as the cluster is to see them: local paths are absolute, and refused unless they are shared."""
+    choice = run.choice
     paths = {
         "input": run.input,
         "output": (run.output,),
-        "model": (run.model,) if _is_folder(run.model) else (),
-        "glimpse": (run.glimpse,) if run.glimpse is not None and _is_folder(run.glimpse) else (),
+        "model": (choice.model,) if _is_folder(choice.model) else (),
+        "glimpse": (choice.glimpse,) if choice.glimpse is not None and _is_folder(choice.glimpse) else (),
     }
     changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
+    named: dict[str, str] = {}
     for flag, given in paths.items():
         local = [path for path in given if _is_local(path)]
         if local and not run.shared_fs:
@@ -163,8 +165,11 @@ def _travelling(run: RunSettings) -> RunSettings:
             )
         if given:
             whole = tuple(_absolute(path) if path in local else path for path in given)
-            changed[flag] = whole if flag == "input" else whole[0]
-    return run.model_copy(update=changed)
+            if flag in ("model", "glimpse"):
+                named[flag] = whole[0]
+            else:
+                changed[flag] = whole if flag == "input" else whole[0]
+    return run.model_copy(update={**changed, "choice": choice.model_copy(update=named)})
 
 
 def _is_local(path: str) -> bool:

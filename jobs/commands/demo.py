@@ -9,23 +9,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jobs.model_choice import ModelChoice
 from jobs.run.job import run_job
 from jobs.run.prepare import answer_settings
+from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
-from jobs.summary import summary
 from pipeline.questions.file import load_questions
 from pipeline.samples.write import pick_seeds, read_truth, write_samples
 
 _KEYS = ("total", "date", "customer", "invoice_no", "city")  # a few of the fields: the table has to fit on a screen
 
 
-def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: int, say: Callable[[str], Any]) -> int:
+def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Callable[[str], Any]) -> int:
     """Draw documents into ``out``, answer the questions about them and show the tables.
 
     Args:
         out: gets ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
-        model: name of the model.
-        glimpse: name of the add-on.
+        choice: which model answers.
         documents: how many PDFs to draw.
         seed: of the documents.
         say: prints a line.
@@ -35,13 +35,13 @@ def show_demo(out: Path, model: str, glimpse: str | None, documents: int, seed: 
     """
     write_samples(out, pick_seeds(seed, documents), keys=_KEYS)
     pdfs, questions = out / "pdfs", out / "questions.yaml"
-    settings = RunSettings(
-        input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), model=model, glimpse=glimpse
+    settings = RunSettings(input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), choice=choice)
+    flags = "".join(
+        f" --{name.replace('_', '-')} {value}" for name, value in choice.model_dump(exclude_defaults=True).items()
     )
-    addon = "" if glimpse is None else f" --glimpse {glimpse}"
-    say(f"$ docpipe run --input {pdfs} --questions {questions} --output {settings.output} --model {model}{addon}\n")
+    say(f"$ docpipe run --input {pdfs} --questions {questions} --output {settings.output}{flags}\n")
     report = run_job(settings, load_questions(str(questions)))
-    say(summary(report))
+    say(closing_lines(report))
     answers = pq.read_table(out / "answers" / "answers").to_pylist()
     truth = read_truth(out)
     for row in answers:
@@ -66,8 +66,10 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
 
     questions = load_questions(run.questions).questions
     question = next(q for q in questions if q.id == row["question_id"])
-    fixed = answer_settings(run)
-    page_answerer = PageAnswerer.load(run.model, fixed.glimpse, run.device, run.dtype, run.attn, run.seed)
+    choice, fixed = run.choice, answer_settings(run.choice, run.seed)
+    page_answerer = PageAnswerer.load(
+        choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, run.seed, choice.revision
+    )
     document = out / "pdfs" / row["document"]
     with RenderChild() as child:
         pages = PageImages(child, fixed.dpi, fixed.budget)

@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from glimpseprune.rule import KeepRule
+from jobs.model_choice import ModelChoice, gather_choice
 from jobs.progress import Progress
 from jobs.run.prepare import answer_settings
-from jobs.settings import RunSettings
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.datasets.example import by_page
 from pipeline.datasets.load import load_examples
@@ -32,19 +32,12 @@ class EvalSettings(BaseModel):
     images: str | None = None
     out: Path
     compare: tuple[Mode, ...] = MODES
-    model: str = "nano"
-    glimpse: str | None = None
-    drop_blank: bool = False
-    threshold: float | None = None
-    max_ratio: float | None = None
-    min_tokens: int | None = None
-    dpi: int | None = None
-    max_visual_tokens: int | None = None
+    choice: ModelChoice = ModelChoice()
     pages: int | None = Field(default=None, ge=1)
-    device: str = "auto"
-    dtype: str = "auto"
     seed: int = 0
     quiet: bool = False
+
+    gather = model_validator(mode="before")(gather_choice)
 
 
 def parse_modes(text: str) -> tuple[Mode, ...]:
@@ -69,23 +62,16 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         UsageError: data or names are not what they have to be.
         ModelError: the model cannot be loaded.
     """
-    run = RunSettings(
-        input=(settings.data,),
-        questions="",
-        output=str(settings.out),
-        prune=None if "glimpse" in settings.compare else "off",
-        **settings.model_dump(
-            include={
-                *("model", "glimpse", "drop_blank", "threshold", "max_ratio", "min_tokens"),
-                *("dpi", "max_visual_tokens", "device", "dtype", "seed"),
-            }
-        ),
-    )
-    fixed = answer_settings(run)
+    choice = settings.choice
+    if "glimpse" not in settings.compare:
+        choice = choice.model_copy(update={"prune": "off"})
+    fixed = answer_settings(choice, settings.seed)
     if "glimpse" in settings.compare and fixed.rule is None:
         raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
-    page_answerer = PageAnswerer.load(run.model, fixed.glimpse, run.device, run.dtype, "auto", run.seed)
+    page_answerer = PageAnswerer.load(
+        choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, settings.seed, choice.revision
+    )
     page_answerer.drop_blank = fixed.drop_blank
     rows: list[Measured] = []
     with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:

@@ -43,7 +43,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
         f"visual tokens    {sum(known)} on {len(known)} pages to do"
         + (f", {sum(known) / len(known):.0f} a page" if known else ""),
-        f"memory a model   {_memory(run, resolve_model(run.model), max(known, default=0))}",
+        f"memory a model   {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
         f"time             {_time(store.read_run(), len(tokens))}",
     ]
     return "\n".join(lines)
@@ -74,7 +74,7 @@ def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
     raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text = raw.get("text_config", raw)
     stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
-    size = _BYTES.get(stored if run.dtype == "auto" else run.dtype, 4)
+    size = _BYTES.get(stored if run.choice.dtype == "auto" else run.choice.dtype, 4)
     head_dim = text["hidden_size"] // text["num_attention_heads"]
     kv = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * size * largest_page
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
 from jobs.progress import Progress
-from jobs.ray_session import cluster, ray_session
+from jobs.run.engine import Engine, choose_engine
 from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
-from jobs.run.ray_engine import run_bundles
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
-from jobs.run.resources import Resources, plan_resources
+from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
@@ -73,7 +72,7 @@ def run_job(
         if missing and outcome.error is None and not outcome.interrupted:
             outcome.error = EngineError(
                 f"{missing} of {planned_rows(work.units)} rows are still missing after {outcome.passes} passes; "
-                "the rest is published. Ray's log says why (above, and in /tmp/ray/session_latest/logs); "
+                "the rest is published. The log says why (Ray's is in /tmp/ray/session_latest/logs); "
                 "the same command tries them again"
             )
         report = make_report(run, work, statuses, totals, outcome, started, time.monotonic() - clock)
@@ -107,9 +106,12 @@ class _Job:
         pending = self.work.pending(self.store.completed_units())
         if not pending:
             return
+        pages = len({(unit.document_id, page) for unit in pending for page in unit.pages})
+        engine, self.outcome.engine_why = choose_engine(self.run, address, pages)
+        self.outcome.engine = engine.name
         try:
-            with ray_session(address):
-                self._passes(pending)
+            with engine.session():
+                self._passes(engine, pending)
         except KeyboardInterrupt:
             self.outcome.interrupted = True
             # The workers were stopped on purpose; that must not count against the pages they were at.
@@ -122,43 +124,42 @@ class _Job:
         publish(self.store, {question.id: question.aggregate for question in self.work.questions.questions})
         self._published = self.outcome.bundles
 
-    def _passes(self, pending: list[Unit]) -> None:
-        config, resources = self._configured()
+    def _passes(self, engine: Engine, pending: list[Unit]) -> None:
+        config, resources = self._configured(engine)
         self.outcome.resources = resources
         began = time.monotonic()
         try:
             while pending and self.outcome.passes < _PASSES:
                 self.lock.check()
                 self.outcome.passes += 1
-                self._one_pass(pending, config, resources)
+                self._one_pass(engine, pending, config, resources)
                 pending = self.work.pending(self.store.completed_units())
         finally:
             self.outcome.wall_s = time.monotonic() - began
 
-    def _configured(self) -> tuple[ActorConfig, Resources]:
+    def _configured(self, engine: Engine) -> tuple[ActorConfig, Resources]:
         run, work = self.run, self.work
-        cpus, gpus, memory = cluster()
-        resources = plan_resources(cpus, gpus, memory, run.actors, run.gpus_per_actor, run.device)
-        device = run.device if run.device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
-        if run.dtype == "auto":  # it stands for different numbers on different devices
+        resources, device = engine.resources(run), run.choice.device
+        device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
+        if run.choice.dtype == "auto":  # it stands for different numbers on different devices
             self.store.check_settings({"device (--dtype auto)": device.partition(":")[0]})
         config = ActorConfig(
             settings=work.settings,
             output=run.output,
             command=self.store.command,
             device=device,
-            attn=run.attn,
+            attn=run.choice.attn,
             threads=resources.actor_threads,
             deadline_s=run.deadline,
         )
         return config, resources
 
-    def _one_pass(self, pending: list[Unit], config: ActorConfig, resources: Resources) -> None:
+    def _one_pass(self, engine: Engine, pending: list[Unit], config: ActorConfig, resources: Resources) -> None:
         work = self.work
         bundles = make_bundles(pending, work.documents, work.questions, work.settings, work.counts)
         pages = sum(len(bundle.pages_of(d.document_id)) for bundle in bundles for d in bundle.documents)
         with Progress(pages, "page", self.run.quiet) as progress:
-            for receipt in run_bundles(bundles, config, resources, self.load):
+            for receipt in engine.receipts(bundles, config, resources, self.load):
                 self.outcome.add(receipt)
                 progress.add(receipt.pages)
                 self._publish_now_and_then()

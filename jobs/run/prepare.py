@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from glimpseprune.rule import KeepRule
+from jobs.model_choice import ModelChoice
 from jobs.progress import Progress
 from jobs.run.children import for_each_document
 from jobs.settings import RunSettings
@@ -29,18 +30,6 @@ from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
 from pipeline.units import make_units
 
 _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
-_COMMAND_FLAGS = (
-    "model",
-    "glimpse",
-    "prune",
-    "drop_blank",
-    *_RULE_FLAGS,
-    "dpi",
-    "max_visual_tokens",
-    "device",
-    "dtype",
-    "attn",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +60,7 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
         UsageError: a name stands for nothing, flags contradict each other, or there is no document.
         ModelError: the add-on does not fit the model.
     """
-    settings = answer_settings(run)
+    settings = answer_settings(run.choice, run.seed)
     documents = list_documents(run.input, run.limit)
     known = store.page_counts()
     counts = {d.document_id: known[d.document_id] for d in documents if d.document_id in known}
@@ -100,19 +89,23 @@ def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], don
     for_each_document(documents, count, counts, done)
 
 
-def answer_settings(run: RunSettings) -> AnswerSettings:
+def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     """Resolve names, rule and sizes; nothing heavy is loaded.
+
+    Args:
+        choice: the model and how it sees a page.
+        seed: seed of the choice.
 
     Raises:
         UsageError: a name stands for nothing, or flags contradict each other.
         ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
-    model = resolve_model(run.model)
-    name = run.glimpse or default_addon(run.model)
-    if run.prune in ("glimpse", "auto") and name is None:
-        raise UsageError(f"--prune {run.prune} needs an add-on; name one with --glimpse")
-    addon = None if name is None or run.prune == "off" else resolve_addon(name)
-    given = {flag: getattr(run, flag) for flag in _RULE_FLAGS if getattr(run, flag) is not None}
+    model = resolve_model(choice.model, choice.revision)
+    name = choice.glimpse or default_addon(choice.model)
+    if choice.prune in ("glimpse", "auto") and name is None:
+        raise UsageError(f"--prune {choice.prune} needs an add-on; name one with --glimpse")
+    addon = None if name is None or choice.prune == "off" else resolve_addon(name)
+    given = {flag: getattr(choice, flag) for flag in _RULE_FLAGS if getattr(choice, flag) is not None}
     rule: KeepRule | None = None
     if addon is not None:
         check_fit(model, addon)
@@ -121,17 +114,18 @@ def answer_settings(run: RunSettings) -> AnswerSettings:
         flag = next(iter(given)).replace("_", "-")
         raise UsageError(f"--{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
     return AnswerSettings(
-        model=run.model,
+        model=choice.model,
+        revision=choice.revision,
         model_fingerprint=fingerprint(model),
         glimpse=None if addon is None else name,
         glimpse_fingerprint=None if addon is None else fingerprint(addon),
         rule=rule,
-        dpi=run.dpi or default_dpi(run.model),
-        budget=find_family(model).read_budget(model, run.max_visual_tokens),
-        dtype=run.dtype,
-        seed=run.seed,
-        prune_auto=run.prune == "auto",
-        drop_blank=run.drop_blank,
+        dpi=choice.dpi or default_dpi(choice.model),
+        budget=find_family(model).read_budget(model, choice.max_visual_tokens),
+        dtype=choice.dtype,
+        seed=seed,
+        prune_auto=choice.prune == "auto",
+        drop_blank=choice.drop_blank,
     )
 
 
@@ -152,12 +146,15 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
 
 
 def reproduce_command(run: RunSettings) -> str:
-    """The command that reads one document again, with ``{input}`` in its place."""
-    default = RunSettings.model_fields
+    """Write the command that reads one document again, with ``{input}`` in its place.
+
+    Args:
+        run: the settings.
+    """
     words = ["--questions", run.questions]
-    for name in (*_COMMAND_FLAGS, "seed"):
-        value = getattr(run, name)
-        if value != default[name].default:
+    given = [(name, getattr(run.choice, name), field.default) for name, field in ModelChoice.model_fields.items()]
+    for name, value, default in (*given, ("seed", run.seed, 0)):
+        if value != default:
             flag = f"--{name.replace('_', '-')}"
             words += [flag] if value is True else [flag, str(value)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from jobs.ray_session import cluster, ray_session
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, receipt_of, render
-from jobs.run.resources import Resources
+from jobs.run.resources import Resources, plan_resources
+from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.pages.renderer import RenderLimits
 from pipeline.records import Bundle, Receipt
@@ -21,40 +24,66 @@ _SLOW_PAGE_S = 600.0
 _MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
 
 
-def run_bundles(
-    bundles: Sequence[Bundle],
-    config: ActorConfig,
-    resources: Resources,
-    load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
-) -> Iterator[Receipt]:
-    """Work through bundles on the running Ray; a receipt for each that was committed.
-
-    A bundle that is lost yields no receipt and no exception: the caller compares planned with completed.
+class RayEngine:
+    """A local Ray started for the run, or the cluster that this process runs in.
 
     Args:
-        bundles: what to do.
-        config: of the actors.
-        resources: how many of what.
-        load: makes the object that does the work of an actor.
-
-    Raises:
-        ModelError: an actor cannot load its model.
-        EngineError: Ray gives up.
+        address: ``None`` for a local Ray, ``auto`` for the cluster.
     """
-    from ray.data.exceptions import ExecutionTimeoutError, SystemException
-    from ray.exceptions import RayError
 
-    for start in range(0, len(bundles), _WINDOW):
-        try:
-            for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
-                yield receipt_of(row)
-        except (RayError, SystemException, ExecutionTimeoutError) as error:
-            # Of an exception in an actor's __init__, Ray keeps the text only.
-            _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
-            if is_model_error:
-                raise ModelError(message.strip()) from error
-            reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray puts into one text
-            raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
+    name = "ray"
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+
+    def session(self) -> AbstractContextManager[None]:
+        """Start Ray, or connect to it."""
+        return ray_session(self.address)
+
+    def resources(self, run: RunSettings) -> Resources:
+        """Share the cluster between models and renderers.
+
+        Args:
+            run: the settings.
+        """
+        return plan_resources(*cluster(), run.actors, run.gpus_per_actor, run.choice.device)
+
+    def receipts(
+        self,
+        bundles: Sequence[Bundle],
+        config: ActorConfig,
+        resources: Resources,
+        load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
+    ) -> Iterator[Receipt]:
+        """Work through bundles on the running Ray; see :class:`~jobs.run.engine.Engine`.
+
+        Args:
+            bundles: what to do.
+            config: what the actors need to know.
+            resources: how many of what.
+            load: makes the object that does the work of an actor.
+
+        Yields:
+            A receipt for each bundle that was committed.
+
+        Raises:
+            ModelError: an actor cannot load its model.
+            EngineError: Ray gives up.
+        """
+        from ray.data.exceptions import ExecutionTimeoutError, SystemException
+        from ray.exceptions import RayError
+
+        for start in range(0, len(bundles), _WINDOW):
+            try:
+                for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
+                    yield receipt_of(row)
+            except (RayError, SystemException, ExecutionTimeoutError) as error:
+                # Of an exception in an actor's __init__, Ray keeps the text only.
+                _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
+                if is_model_error:
+                    raise ModelError(message.strip()) from error
+                reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray joins
+                raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
 
 
 def _dataset(

@@ -117,7 +117,7 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
     settings = config.settings
     page_answerer = PageAnswerer.load(
-        settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed
+        settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed, settings.revision
     )
     page_answerer.drop_blank = settings.drop_blank
     folder = Folder(config.output)

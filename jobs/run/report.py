@@ -15,7 +15,7 @@ from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import DocpipeError
 from pipeline.output.totals import Totals
-from pipeline.records import Receipt
+from pipeline.records import STATUSES, Receipt
 from pipeline.units import planned_rows
 
 _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
@@ -26,6 +26,8 @@ class Outcome:
     """What the engine did in one run.
 
     Attributes:
+        engine: name of the engine; ``None`` if there was nothing to do.
+        engine_why: why it was this one.
         resources: how it was set up; ``None`` if there was nothing to do.
         passes: times it was given what was left.
         bundles: that were committed.
@@ -41,6 +43,8 @@ class Outcome:
         error: what ended it, if it did not just finish.
     """
 
+    engine: str | None = None
+    engine_why: str | None = None
     resources: Resources | None = None
     passes: int = 0
     bundles: int = 0
@@ -93,7 +97,7 @@ def make_report(
     counts["skipped"] += planned - sum(counts.values())
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
-        "settings": run.model_dump(mode="json"),
+        "settings": run.flat(),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
         "documents": len(work.documents),
@@ -104,6 +108,8 @@ def make_report(
         "totals": asdict(totals),
         "this_run": _this_run(outcome),
         "interrupted": outcome.interrupted,
+        "engine": outcome.engine,
+        "engine_why": outcome.engine_why,
         "error": None if outcome.error is None else str(outcome.error),
         "exit_code": _exit_code(outcome, failed_share > run.max_failed_share),
         "started_at": started.isoformat(timespec="seconds"),
@@ -166,3 +172,29 @@ def _versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def closing_lines(report: Mapping[str, Any]) -> str:
+    """Say in a few lines for a person what ``run.json`` holds.
+
+    Args:
+        report: content of ``run.json``.
+    """
+    counts, totals, now = report["counts"], report["totals"], report["this_run"]
+    by_status = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in STATUSES if counts[status])
+    lines = [
+        f"{report['documents']} documents, {report['pages']} pages, {counts['planned']} answers: {by_status or 'none'}"
+    ]
+    if totals["retention"] is not None:
+        lines.append(
+            f"{totals['retention']:.1%} of the visual tokens kept; KV cache "
+            f"{totals['kv_bytes_full'] / 1e6:.1f} MB without pruning, {totals['kv_bytes_kept'] / 1e6:.1f} MB with"
+        )
+    if now["pages_per_s"] is not None:
+        lines.append(f"{now['pages']} pages in this run, {now['pages_per_s']:.2f} pages/s")
+    elif not report["interrupted"]:
+        lines.append("nothing was left to do")
+    if report["interrupted"]:
+        lines.append("interrupted; the same command resumes")
+    lines.append(f"tables: {report['settings']['output']}/{{answers,pages,documents,failures}}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Ends a process whose model hangs; Ray starts another, and the in-flight marker tells it why."""
+"""Ends a process whose model hangs; the in-flight marker tells the next one why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 EXIT_HUNG = 86
@@ -22,14 +23,20 @@ class Watched(Protocol):
     page_started_at: float | None
 
 
+def exit_hung() -> None:
+    """End this process at once; Ray starts another."""
+    os._exit(EXIT_HUNG)
+
+
 class Watchdog:
-    """Calls ``os._exit`` when a page takes too long: a hung thread cannot be interrupted, ``sys.exit`` would wait.
+    """Ends the process when a page takes too long: a hung thread cannot be interrupted, ``sys.exit`` would wait.
 
     Args:
         watched: what works on the pages.
         deadline_s: seconds a page may take; ``None`` allows 60 s and 20 times the median of the last pages.
         interval_s: seconds between looks.
         warm_up_s: seconds that the first page may take on top of ``deadline_s``.
+        hung: ends the process.
     """
 
     def __init__(
@@ -38,11 +45,13 @@ class Watchdog:
         deadline_s: float | None,
         interval_s: float = 1.0,
         warm_up_s: float = _WARM_UP_SECONDS,
+        hung: Callable[[], None] = exit_hung,
     ) -> None:
         self.watched = watched
         self.deadline_s = deadline_s
         self.interval_s = interval_s
         self.warm_up_s = warm_up_s
+        self.hung = hung
         self.seen: deque[float] = deque(maxlen=64)
         threading.Thread(target=self._watch, name="docpipe-watchdog", daemon=True).start()
 
@@ -62,6 +71,6 @@ class Watchdog:
             if last is not None and started != last:
                 self.seen.append(now - last)  # to the length of an interval
             if started is not None and now - started > self.allowed_s():
-                os._exit(EXIT_HUNG)
+                self.hung()
             last = started
             time.sleep(self.interval_s)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jobs.model_choice import ModelChoice, gather_choice
 from jobs.training.fit import CHECKPOINT, fit
 from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
 from pipeline.datasets.load import load_examples
@@ -26,8 +27,7 @@ class GlimpseSettings(BaseModel):
 
     data: str
     images: str | None = None
-    model: str = "nano"
-    glimpse: str | None = None  # to start from
+    choice: ModelChoice = ModelChoice()  # its add-on is the one to start from
     reduce_layer: int | None = Field(default=None, ge=0)
     questions: int = Field(default=20_000, ge=1)
     batch: int = Field(default=8, ge=1)
@@ -37,12 +37,12 @@ class GlimpseSettings(BaseModel):
     localisation: float = Field(default=1.0, ge=0)
     retention: float = Field(default=0.0, ge=0)
     margin: float = Field(default=0.0, ge=0)
-    drop_blank: float = Field(default=0.0, ge=0, le=1)
+    drop_blank_share: float = Field(default=0.0, ge=0, le=1)
     rate: float = Field(default=1e-4, gt=0)
     warm_up: float = Field(default=0.1, ge=0, le=1)
-    dpi: int | None = Field(default=None, ge=18, le=1200)
-    max_visual_tokens: int | None = Field(default=None, ge=1)
     seed: int = 0
+
+    gather = model_validator(mode="before")(gather_choice)
 
 
 def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callable[[str], Any]) -> None:
@@ -54,7 +54,7 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
         ModelError: the base cannot be loaded.
     """
     load_examples(settings.data, settings.images)  # a mistake there is told before anything is started
-    resolve_model(settings.model)
+    resolve_model(settings.choice.model, settings.choice.revision)
     work = out / "training"
     told = _from_anywhere(settings)
     fit(make_task, told, work, gpu, show)
@@ -70,10 +70,10 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
 def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
     """The settings with folders and files by their absolute paths: a worker of Ray Train runs in another folder."""
     told = settings.model_dump()
-    for name in ("data", "images", "model", "glimpse"):
-        given = told[name]
+    for where, name in ((told, "data"), (told, "images"), (told["choice"], "model"), (told["choice"], "glimpse")):
+        given = where[name]
         if given not in (None, NANO) and Path(given).expanduser().exists():
-            told[name] = str(Path(given).expanduser().absolute())
+            where[name] = str(Path(given).expanduser().absolute())
     return told
 
 
@@ -88,13 +88,14 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     from pipeline.pages.renderer import RenderChild
 
     chosen = GlimpseSettings.model_validate(settings)
+    choice = chosen.choice
     # Flash attention takes no bias, and the gates are one.
-    page_answerer = PageAnswerer.load(chosen.model, None, device, "auto", "sdpa", chosen.seed)
+    page_answerer = PageAnswerer.load(choice.model, None, device, choice.dtype, "sdpa", chosen.seed, choice.revision)
     torch.manual_seed(chosen.seed)
     glimpse = _start(page_answerer, chosen)
-    folder = resolve_model(chosen.model)
-    budget = find_family(folder).read_budget(folder, chosen.max_visual_tokens)
-    images = PageImages(RenderChild(), chosen.dpi or default_dpi(chosen.model), budget)
+    folder = resolve_model(choice.model, choice.revision)
+    budget = find_family(folder).read_budget(folder, choice.max_visual_tokens)
+    images = PageImages(RenderChild(), choice.dpi or default_dpi(choice.model), budget)
     return GlimpseTask(
         page_answerer.model,
         glimpse,
@@ -106,7 +107,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
         questions=chosen.batch,
         weights=LossWeights(chosen.kl, chosen.language, chosen.localisation, chosen.retention),
         margin=chosen.margin,
-        drop_blank=chosen.drop_blank,
+        drop_blank=chosen.drop_blank_share,
         rate=chosen.rate,
         warm_up=chosen.warm_up,
         seed=chosen.seed,
@@ -121,8 +122,8 @@ def _start(page_answerer: PageAnswerer, settings: GlimpseSettings) -> Glimpse:
     from glimpseprune.methods.glimpse.addon import load_addon
     from pipeline.answering.checkpoints import check_fit
 
-    if settings.glimpse is None:
+    if settings.choice.glimpse is None:
         return new_glimpse(page_answerer.model, settings.reduce_layer)
-    folder = addon_folder(resolve_addon(settings.glimpse))
-    check_fit(resolve_model(settings.model), folder)
+    folder = addon_folder(resolve_addon(settings.choice.glimpse))
+    check_fit(resolve_model(settings.choice.model, settings.choice.revision), folder)
     return load_addon(folder).to(page_answerer.model.backbone.device)

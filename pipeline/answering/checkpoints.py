@@ -21,15 +21,29 @@ _WHOLE_BYTES = 64 << 20  # files up to this size go into the fingerprint whole, 
 _SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
 
 
-def resolve_model(name: str) -> Path:
-    """The local folder with a model's configuration and processor; of a hub id, only its small files are fetched.
+def resolve_model(name: str, revision: str | None = None) -> Path:
+    """Find the local folder with a model's configuration and processor.
+
+    Of a hub id, only its small files are fetched.
+
+    Args:
+        name: ``nano``, a folder or a hub id.
+        revision: branch, tag or commit of a hub id; ``None`` takes its main branch.
 
     Raises:
-        UsageError: neither ``nano``, nor a folder with a ``config.json``, nor a hub id that can be reached.
+        UsageError: the name is neither ``nano``, nor a folder with a ``config.json``, nor a hub id that can be reached;
+            or a revision is given for what has none.
     """
+    if revision is not None and is_local(name):
+        raise UsageError(f"--revision {revision} has no effect: --model {name} is not on the hub; leave it out")
     if name == NANO:
         return _embedded("base")
-    return _folder_or_hub(name, "--model", _SMALL_FILES)
+    return _folder_or_hub(name, "--model", _SMALL_FILES, revision)
+
+
+def is_local(model: str) -> bool:
+    """Tell whether a model is on this machine already: the embedded one, or a folder."""
+    return model == NANO or Path(model).expanduser().is_dir()
 
 
 def resolve_addon(name: str) -> Path:
@@ -97,12 +111,12 @@ def _embedded(part: str) -> Path:
     return folder
 
 
-def _folder_or_hub(name: str, flag: str, patterns: list[str]) -> Path:
+def _folder_or_hub(name: str, flag: str, patterns: list[str], revision: str | None = None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=patterns, revision=revision))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise UsageError(
             f"{flag} {name}: no such folder, and no hub repository of that name can be reached "

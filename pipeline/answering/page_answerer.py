@@ -23,7 +23,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
-from pipeline.answering.checkpoints import NANO, resolve_addon, resolve_model
+from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.errors import ModelError, PageError
 from pipeline.families.base import ModelInput, PreparedImage
 from pipeline.families.registry import find_family
@@ -99,8 +99,26 @@ class PageAnswerer:
         self.model_ms = 0.0
 
     @classmethod
-    def load(cls, model: str, glimpse: str | None, device: str, dtype: str, attn: str, seed: int) -> PageAnswerer:
-        """Load model, add-on and processor by name: ``nano``, folders or hub ids.
+    def load(
+        cls,
+        model: str,
+        glimpse: str | None,
+        device: str,
+        dtype: str,
+        attn: str,
+        seed: int,
+        revision: str | None = None,
+    ) -> PageAnswerer:
+        """Load model, add-on and processor by name.
+
+        Args:
+            model: ``nano``, a folder or a hub id.
+            glimpse: add-on, likewise; ``None`` loads none.
+            device: ``auto`` or a torch device.
+            dtype: as in :func:`glimpseprune.load`.
+            attn: as in :func:`glimpseprune.load`.
+            seed: seed of every source of randomness.
+            revision: branch, tag or commit of a hub id.
 
         Raises:
             ModelError: something is missing, does not fit or cannot be read.
@@ -109,11 +127,10 @@ class PageAnswerer:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        folder = resolve_model(model)
+        folder = resolve_model(model, revision)
         addon = None if glimpse is None else resolve_addon(glimpse)
-        local = model == NANO or Path(model).expanduser().is_dir()
         try:
-            whole = folder if local else Path(snapshot_download(model))
+            whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
             family = find_family(whole)
             loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
             return cls(loaded, family.load_input(whole))

@@ -26,7 +26,6 @@ from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.rule import KeepRule
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
-from pipeline.loop import run_loop
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -37,6 +36,7 @@ from pipeline.records import Ask, PageCount
 from pipeline.units import make_bundles, make_units
 from tests.support.colours import WHITE, make_pdf
 from tests.support.helpers import SETTINGS, questions
+from tests.support.loop import run_loop
 
 SHAPE_7B = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)
 SHAPE = DecoderShape.of(SHAPE_7B)

@@ -15,10 +15,14 @@ from glimpseprune.errors import AddonError
 from glimpseprune.rule import KeepRule
 from jobs import exit_codes
 from jobs.cli.main import app
+from jobs.model_choice import ModelChoice
 from jobs.run.prepare import answer_settings, frozen_settings, reproduce_command
 from jobs.settings import RunSettings, load_settings
+from pipeline.answering.checkpoints import resolve_model
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
 from pipeline.questions.file import parse_questions
+from pipeline.records import AnswerSettings
 
 CLI = CliRunner()
 NEEDED = ["--input", "in", "--questions", "q.yaml", "--output", "out"]
@@ -29,6 +33,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "output": (["--output", "there"], "there"),
     "model": (["--model", "m"], "m"),
     "glimpse": (["--glimpse", "g"], "g"),
+    "revision": (["--revision", "v1.0"], "v1.0"),
     "prune": (["--prune", "auto"], "auto"),
     "drop_blank": (["--drop-blank"], True),
     "threshold": (["--threshold", "0.3"], 0.3),
@@ -36,6 +41,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "min_tokens": (["--min-tokens", "4"], 4),
     "dpi": (["--dpi", "144"], 144),
     "max_visual_tokens": (["--max-visual-tokens", "900"], 900),
+    "engine": (["--engine", "ray"], "ray"),
     "actors": (["--actors", "3"], 3),
     "gpus_per_actor": (["--gpus-per-actor", "0.5"], 0.5),
     "address": (["--address", "http://head:8265"], "http://head:8265"),
@@ -90,24 +96,31 @@ EMPTY_REPORT: dict[str, Any] = {
 @pytest.mark.parametrize("name", FLAGS)
 def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str) -> None:
     arguments, value = FLAGS[name]
-    plain, given = settings_of().model_dump(), settings_of(*arguments).model_dump()
-    assert given[name] == value != plain[name]
+    plain, given = settings_of().flat(), settings_of(*arguments).flat()
+    wanted = list(value) if isinstance(value, tuple) else value  # as JSON has it
+    assert given[name] == wanted != plain[name]
     assert {key for key in plain if plain[key] != given[key]} == {name}
 
 
 def test_there_is_no_flag_without_a_test() -> None:
-    assert set(FLAGS) == set(RunSettings.model_fields)
+    assert set(FLAGS) == (set(RunSettings.model_fields) | set(ModelChoice.model_fields)) - {"choice"}
 
 
 def test_defaults() -> None:
     settings = load_settings(None, {"input": ["in"], "questions": "q", "output": "o"})
-    assert (settings.model, settings.dpi, settings.max_failed_share, settings.seed) == ("nano", None, 0.05, 0)
+    assert (settings.choice.model, settings.choice.dpi, settings.max_failed_share, settings.seed) == (
+        "nano",
+        None,
+        0.05,
+        0,
+    )
 
 
 def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('dpi = 100\nmax-ratio = 0.5\nmax_visual_tokens = 50\ninput = "x"\nquiet = true')
     settings = settings_of("--config", "run.toml", "--dpi", "120")
-    assert (settings.dpi, settings.max_ratio, settings.max_visual_tokens, settings.quiet) == (120, 0.5, 50, True)
+    choice = settings.choice
+    assert (choice.dpi, choice.max_ratio, choice.max_visual_tokens, settings.quiet) == (120, 0.5, 50, True)
     assert settings.input == ("in",)
     only_file = load_settings(tmp_path / "run.toml", {"questions": "q", "output": "o", "input": []})
     assert only_file.input == ("x",)
@@ -123,6 +136,9 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
         ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
+        ("", [*NEEDED, "--engine", "spark"], "--engine: "),
+        ("", [*NEEDED, "--engine", "local", "--actors", "2"], "--engine local holds one model"),
+        ("", [*NEEDED, "--engine", "local", "--address", "auto"], "--engine local runs in this process"),
         ("", [*NEEDED, "--limit", "0"], "--limit: "),
         ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
     ],
@@ -191,25 +207,28 @@ def make(base: Path, **flags: Any) -> RunSettings:
     return RunSettings(input=("in",), questions="q", output="o", model=str(base), **flags)
 
 
+def choose(run: RunSettings) -> AnswerSettings:
+    return answer_settings(run.choice, run.seed)
+
+
 def test_which_rule_a_run_uses(tiny_base: Path, tiny_addon: Path) -> None:
     addon = str(tiny_addon)
-    assert answer_settings(make(tiny_base)).rule is None
-    assert answer_settings(make(tiny_base, glimpse=addon)).rule == KeepRule(0.5, 0.111, 1)
-    changed = answer_settings(make(tiny_base, glimpse=addon, threshold=0.7, max_ratio=0.3, min_tokens=9))
+    assert choose(make(tiny_base)).rule is None
+    assert choose(make(tiny_base, glimpse=addon)).rule == KeepRule(0.5, 0.111, 1)
+    changed = choose(make(tiny_base, glimpse=addon, threshold=0.7, max_ratio=0.3, min_tokens=9))
     assert changed.rule == KeepRule(0.7, 0.3, 9)
-    off = answer_settings(make(tiny_base, glimpse=addon, prune="off"))
+    off = choose(make(tiny_base, glimpse=addon, prune="off"))
     assert (off.rule, off.glimpse, off.glimpse_fingerprint) == (None, None, None)
     for prune in ("glimpse", "auto"):
         with pytest.raises(UsageError, match=f"--prune {prune} needs an add-on"):
-            answer_settings(make(tiny_base, prune=prune))
+            choose(make(tiny_base, prune=prune))
     with pytest.raises(UsageError, match="--max-ratio has no effect"):
-        answer_settings(make(tiny_base, max_ratio=0.1))
+        choose(make(tiny_base, max_ratio=0.1))
 
 
 def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, tiny_addon: Path) -> None:
     found = {
-        prune: answer_settings(make(tiny_base, glimpse=str(tiny_addon), prune=prune))
-        for prune in ("off", "glimpse", "auto")
+        prune: choose(make(tiny_base, glimpse=str(tiny_addon), prune=prune)) for prune in ("off", "glimpse", "auto")
     }
     assert {prune: settings.prune_auto for prune, settings in found.items()} == {
         "off": False,
@@ -230,6 +249,35 @@ def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
         f"docpipe run --input 'a b.pdf' --questions q --model {tiny_base} --max-ratio 0.5 --dpi 100 --device cpu "
         "--seed 3 --output reproduced"
     )
+
+
+@pytest.mark.parametrize("command", ["eval", "demo", "plan", "run"])
+def test_the_bounds_of_the_model_hold_in_every_command(command: str, tmp_path: Path) -> None:
+    needed = {"eval": ["--data", "d", "--out", "o"], "demo": ["--out", str(tmp_path)]}.get(command, NEEDED)
+    for flag, value in (("--max-ratio", "2"), ("--threshold", "1"), ("--dpi", "5"), ("--attn", "eager")):
+        outcome = CLI.invoke(app, [command, *needed, flag, value])
+        assert outcome.exit_code == 2
+        assert outcome.output.startswith(f"docpipe: {flag}: ")
+        assert len(outcome.output.splitlines()) == 1
+
+
+def test_a_revision_is_for_the_hub(tiny_base: Path) -> None:
+    for model in ("nano", str(tiny_base)):
+        with pytest.raises(UsageError, match="--revision v1 has no effect"):
+            resolve_model(model, "v1")
+
+
+def test_a_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch, tiny_base: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def download(name: str, **given: Any) -> str:
+        seen.append({"name": name, **given})
+        return str(tiny_base)
+
+    monkeypatch.setattr("pipeline.answering.checkpoints.snapshot_download", download)
+    monkeypatch.setattr("pipeline.answering.page_answerer.snapshot_download", download)
+    PageAnswerer.load("org/model", None, "cpu", "auto", "auto", 0, "v1")
+    assert [(one["name"], one["revision"]) for one in seen] == [("org/model", "v1")] * 2
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

@@ -14,8 +14,8 @@ from jobs.cluster.payload import pack, unpack
 from jobs.cluster.submit import _exit_code, _travelling, submit
 from jobs.commands.doctor import examine
 from jobs.commands.forecast import forecast
+from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
-from jobs.summary import summary
 from pipeline.errors import UsageError
 from pipeline.questions.file import load_questions
 from pipeline.samples.write import pick_seeds, questions_file, write_samples
@@ -158,7 +158,7 @@ def test_the_summary_names_what_there_is() -> None:
         "interrupted": True,
         "settings": {"output": "out"},
     }
-    assert summary(report).splitlines() == [
+    assert closing_lines(report).splitlines() == [
         "3 documents, 5 pages, 9 answers: 4 answered, 2 skipped, 1 failed, 2 needs review",
         "7.3% of the visual tokens kept; KV cache 5.0 MB without pruning, 0.4 MB with",
         "4 pages in this run, 2.00 pages/s",

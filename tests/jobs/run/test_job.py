@@ -14,7 +14,6 @@ from jobs.run.prepare import count_pages, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.page_answerer import PageAnswerer
-from pipeline.loop import run_loop
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -25,6 +24,7 @@ from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import PageCount
 from pipeline.units import make_bundles
 from tests.support.helpers import assert_alike
+from tests.support.loop import run_loop
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
@@ -82,7 +82,7 @@ def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: P
     folder = Folder(str(tmp_path / "loop"))
     store = OutputStore(folder)
     work = prepare_work(settings, questions(), store, remember=False)
-    page_answerer = PageAnswerer.load(settings.model, settings.glimpse, "cpu", "auto", "auto", 0)
+    page_answerer = PageAnswerer.load(settings.choice.model, settings.choice.glimpse, "cpu", "auto", "auto", 0)
     bundles = make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
     assert len(bundles) > 1
     with RenderChild() as child:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -18,13 +17,13 @@ from jobs.progress import Progress
 from jobs.run import job as run_module
 from jobs.run.children import for_each_document
 from jobs.run.job import run_job
+from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import count_pages
 from jobs.run.ray_workers import ActorConfig
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.errors import DocpipeError, EngineError, ModelError, SettingsChangedError, UsageError
-from pipeline.loop import run_loop
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
@@ -35,6 +34,7 @@ from pipeline.questions.file import parse_questions
 from pipeline.records import Bundle, Document, Receipt
 from tests.support.colours import WHITE, make_pdf
 from tests.support.helpers import FakePageAnswerer
+from tests.support.loop import run_loop
 
 QUESTIONS = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}, {id: b, text: "B?", pages: "1"}]', "q.yaml")
 ROWS = 3 * 18
@@ -67,11 +67,13 @@ def settings(tmp_path: Path, tiny_base: Path) -> RunSettings:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], None]:
     """Put another engine in Ray's place."""
-    monkeypatch.setattr(run_module, "ray_session", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(run_module, "cluster", lambda: (2.0, 0.0, 8 << 30))
 
     def put(one: Engine) -> None:
-        monkeypatch.setattr(run_module, "run_bundles", lambda bundles, config, of, load: one(bundles, config, of))
+        class Other(LoopEngine):
+            def receipts(self, bundles: Any, config: Any, resources: Any, load: Any) -> Iterator[Receipt]:
+                return one(bundles, config, resources)
+
+        monkeypatch.setattr(run_module, "choose_engine", lambda *_: (Other(), "a test"))
 
     put(loop)
     return put
@@ -115,7 +117,7 @@ def test_what_a_run_reports(settings: RunSettings, engine: Callable[[Engine], No
         "pyarrow",
     }
     assert None not in report["versions"].values()
-    assert report["settings"]["model"] == settings.model
+    assert report["settings"]["model"] == settings.choice.model
     assert len(report["answer_settings"]["model_fingerprint"]) == 16
     assert report["started_at"] <= report["finished_at"]
     assert report["wall_s"] > report["this_run"]["engine_wall_s"] > 0

@@ -11,14 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.run.ray_engine import _patience_s, run_bundles
+from jobs.run.ray_engine import RayEngine, _patience_s
 from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, receipt_of, receipt_row, to_table
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.checkpoints import addon_rule, fingerprint
 from pipeline.errors import ModelError
 from pipeline.families.registry import find_family
-from pipeline.loop import run_loop
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
@@ -37,6 +36,7 @@ from tests.support.colours import (
     load_slowly_answering,
     make_pdf,
 )
+from tests.support.loop import run_loop
 
 QUESTIONS = parse_questions(
     'version: 1\nquestions:\n  - {id: a, text: "A?", max_new_tokens: 3}\n'
@@ -53,6 +53,9 @@ RESOURCES = Resources(
 
 def config(output: Path, settings: AnswerSettings = SETTINGS) -> ActorConfig:
     return ActorConfig(settings, str(output), "docpipe run --input {input}", "cpu", "auto", 1, None)
+
+
+run_bundles = RayEngine(None).receipts
 
 
 def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tuple[list[Unit], list[Bundle]]:
@@ -211,4 +214,4 @@ def test_ray_is_patient_with_a_bundle_of_slow_pages(deadline_s: float | None, se
 
 def test_the_loader_is_what_the_engine_takes() -> None:
     loader: Callable[[ActorConfig], BundleAnswerer] = load_answerer
-    assert loader is run_bundles.__defaults__[0]  # type: ignore[index]
+    assert loader is RayEngine.receipts.__defaults__[0]  # type: ignore[index]

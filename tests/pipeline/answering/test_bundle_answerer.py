@@ -14,7 +14,6 @@ import glimpseprune as gp
 from glimpseprune.stats import PruneStats
 from pipeline.answering.bundle_answerer import BundleAnswerer, status_of
 from pipeline.answering.page_answerer import ModelAnswer
-from pipeline.loop import run_loop
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -24,6 +23,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.records import Bundle, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
+from tests.support.loop import run_loop
 
 
 @pytest.fixture

@@ -198,7 +198,9 @@ def test_the_folder_it_is_started_in_does_not_matter(put: Put, tmp_path: Path, m
 
 
 def test_the_driver_stays_light() -> None:
-    names = "questions.page_ranges questions.file pages.documents families.qwen2_5_vl pages.renderer pages.child_process"
+    names = (
+        "questions.page_ranges questions.file pages.documents families.qwen2_5_vl pages.renderer pages.child_process"
+    )
     imports = "; ".join(f"import pipeline.{name}" for name in [*names.split(), "records", "errors"])
     heavy = "{'torch', 'transformers', 'pymupdf', 'ray', 'pyarrow'}"
     command = [sys.executable, "-c", f"{imports}; import sys; print(sorted({heavy} & set(sys.modules)))"]

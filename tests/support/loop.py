@@ -1,4 +1,4 @@
-"""The whole job in a plain loop: what the engine does, one bundle after the other in this process."""
+"""The whole pipeline in a plain loop, without the engines of ``jobs``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,70 @@
+"""``docpipe status``, ``logs`` and ``stop``, and what they share with a run that is submitted and followed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from jobs.cli.options import ClusterAddress, Job
+from jobs.exit_codes import DONE, INTERRUPTED, as_exit_code
+
+if TYPE_CHECKING:
+    from jobs.settings import RunSettings
+    from pipeline.questions.file import QuestionSet
+
+
+def submit_and_follow(settings: RunSettings, questions: QuestionSet, address: str) -> int:
+    """Submit a run and, unless told otherwise, follow it.
+
+    Args:
+        settings: the settings.
+        questions: what to ask.
+        address: Jobs API of the cluster, or ``auto``.
+
+    Returns:
+        The exit code.
+    """
+    from jobs.cluster.submit import submit
+
+    job = submit(settings, questions, address)
+    if settings.detach:
+        typer.echo(job)
+        return DONE
+    return _follow(job, address)
+
+
+def _follow(job: str, address: str) -> int:
+    """Print the log of a job until it ends; Ctrl-C leaves it running."""
+    from jobs.cluster.submit import follow
+
+    typer.echo(f"following {job}; Ctrl-C leaves it running", err=True)
+    try:
+        return follow(job, address, partial(typer.echo, nl=False))
+    except KeyboardInterrupt:
+        typer.echo(f"\nleft running; docpipe status|logs|stop {job} --address {address}", err=True)
+        return INTERRUPTED
+
+
+def status(job: Job, address: ClusterAddress = "auto") -> None:
+    """Say how a submitted run stands."""
+    with as_exit_code():
+        from jobs.cluster.submit import job_status
+
+        typer.echo(job_status(job, address))
+
+
+def logs(job: Job, address: ClusterAddress = "auto") -> None:
+    """Follow the log of a submitted run; ends with its exit code."""
+    with as_exit_code():
+        code = _follow(job, address)
+    raise typer.Exit(code)
+
+
+def stop(job: Job, address: ClusterAddress = "auto") -> None:
+    """Stop a submitted run; what is committed stays, and the same run resumes."""
+    with as_exit_code():
+        from jobs.cluster.submit import stop_job
+
+        typer.echo(stop_job(job, address))

@@ -1,0 +1,56 @@
+"""Which model answers, and how it sees a page: the settings that run, plan, eval, demo and train share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelChoice(BaseModel):
+    """A model, its add-on, its rule and the size of the pages; field names are the flags with underscores.
+
+    Attributes:
+        model: ``nano``, a folder or a hub id.
+        glimpse: add-on, likewise; ``None`` takes the one that comes with the model.
+        revision: branch, tag or commit of a model on the hub.
+        prune: ``None`` prunes where there is an add-on.
+        threshold: tokens with a higher ``sigmoid(score)`` are kept; ``None`` leaves it to the add-on.
+        max_ratio: largest share of an image's tokens that is kept, in 0..1.
+        min_tokens: smallest number of an image's tokens that is kept.
+        drop_blank: whether blank paper is hidden from the model.
+        dpi: resolution of the pages; ``None`` takes the model's own.
+        max_visual_tokens: most visual tokens of a page; ``None`` takes the model's own limit.
+        device: ``auto`` or a torch device.
+        dtype: type of the weights.
+        attn: attention implementation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "nano"
+    glimpse: str | None = None
+    revision: str | None = None
+    prune: Literal["glimpse", "auto", "off"] | None = None
+    threshold: float | None = Field(default=None, ge=0, lt=1)
+    max_ratio: float | None = Field(default=None, gt=0, le=1)
+    min_tokens: int | None = Field(default=None, ge=0)
+    drop_blank: bool = False
+    dpi: int | None = Field(default=None, ge=18, le=1200)
+    max_visual_tokens: int | None = Field(default=None, ge=1)
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
+
+
+def gather_choice(given: Any) -> Any:
+    """Put the flat flags of a model under ``choice``, where settings keep them.
+
+    Args:
+        given: fields as a user gives them, flat, or nested already.
+    """
+    if not isinstance(given, Mapping) or "choice" in given:
+        return given
+    mine = {name: value for name, value in given.items() if name in ModelChoice.model_fields}
+    return {**{name: value for name, value in given.items() if name not in mine}, "choice": mine}

@@ -1,0 +1,107 @@
+"""The plain loop as the engine: no Ray, one model in this process, one bundle after the other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jobs.exit_codes import ENGINE
+from jobs.run.ray_workers import ActorConfig
+from jobs.run.resources import Resources
+from jobs.run.watchdog import Watchdog
+from jobs.settings import RunSettings
+from pipeline.answering.look_ahead import look_ahead
+from pipeline.errors import EngineError, UsageError
+from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
+from pipeline.records import Bundle, Receipt
+
+if TYPE_CHECKING:
+    from pipeline.answering.bundle_answerer import BundleAnswerer
+
+_GIB = 1 << 30
+
+
+class LoopEngine:
+    """Renders the next bundle in a child process while the model has one."""
+
+    name = "local"
+
+    def session(self) -> AbstractContextManager[None]:
+        """Enter nothing: the loop runs in this process."""
+        return nullcontext()
+
+    def resources(self, run: RunSettings) -> Resources:
+        """Give everything to one model and one renderer.
+
+        Args:
+            run: the settings.
+
+        Raises:
+            UsageError: there is no GPU where one was asked for.
+        """
+        import psutil
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if run.choice.device.startswith("cuda") and not gpus:
+            raise UsageError(
+                f"--device {run.choice.device} was asked for, and there is no GPU; `docpipe doctor` says what is there"
+            )
+        on_gpu = bool(gpus) and run.choice.device != "cpu"
+        memory = psutil.virtual_memory().available
+        return Resources(
+            actors=1,
+            actor_cpus=0.0,
+            actor_gpus=1.0 if on_gpu else 0.0,
+            actor_threads=len(os.sched_getaffinity(0)),
+            renders=1,
+            render_cpus=0.0,
+            render_memory_bytes=min(4 * _GIB, max(_GIB, memory // 4)),
+        )
+
+    def receipts(
+        self,
+        bundles: Sequence[Bundle],
+        config: ActorConfig,
+        resources: Resources,
+        load: Callable[[ActorConfig], BundleAnswerer],
+    ) -> Iterator[Receipt]:
+        """Work through bundles; see :class:`~jobs.run.engine.Engine`.
+
+        Args:
+            bundles: what to do.
+            config: what the model needs to know.
+            resources: result of :meth:`resources`.
+            load: makes the object that answers.
+
+        Yields:
+            A receipt for each bundle.
+
+        Raises:
+            EngineError: the device failed.
+        """
+        import torch
+
+        answerer = load(config)
+        Watchdog(answerer, config.deadline_s, hung=_hung)
+        with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
+            render = partial(render_bundle, child=child, settings=config.settings)
+            with closing(look_ahead(bundles, render)) as rendered:
+                for one in rendered:
+                    try:
+                        yield answerer.run(one.result())
+                    except torch.AcceleratorError as error:
+                        raise EngineError(
+                            f"the device failed: {error}; run the same command again to resume"
+                        ) from error
+
+
+def _hung() -> None:
+    """End this process: a model that hangs cannot be interrupted. The marker makes the next run look closer."""
+    sys.stderr.write("docpipe: a page took too long, and the model cannot be stopped; run the same command again\n")
+    sys.stderr.flush()
+    os._exit(ENGINE)

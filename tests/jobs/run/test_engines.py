@@ -1,0 +1,202 @@
+"""Both engines keep one contract: the same rows, whichever does the work, also one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jobs.run import job
+from jobs.run.engine import Engine, choose_engine
+from jobs.run.job import run_job
+from jobs.run.loop_engine import LoopEngine
+from jobs.run.ray_engine import RayEngine
+from jobs.run.ray_workers import ActorConfig
+from jobs.settings import RunSettings
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.errors import EngineError
+from pipeline.questions.file import parse_questions
+from pipeline.records import Receipt, RenderedBundle
+from tests.support.colours import WHITE, load_colours, make_pdf
+
+QUESTIONS = parse_questions(
+    'version: 1\nquestions: [{id: a, text: "A?"}, {id: b, text: "B?", pages: "1,-1"}]', "q.yaml"
+)
+DOCUMENTS = 60
+TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"}
+BOTH: list[Any] = ["ray", "local"]
+
+
+@pytest.fixture(scope="module")
+def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 documents: most sound, some cut short, empty or no PDF at all."""
+    folder = tmp_path_factory.mktemp("sixty")
+    for number in range(DOCUMENTS):
+        path = folder / f"{number:02}.pdf"
+        make_pdf(path, [WHITE] * (1 + number % 5))
+        if number % 12 == 3:
+            path.write_bytes(path.read_bytes()[:40])
+        elif number % 12 == 7:
+            path.write_bytes(b"")
+        elif number % 12 == 11:
+            path.write_bytes(b"no PDF")
+    return folder
+
+
+def settings_of(pdfs: Path, out: Path, engine: Any, base: Path, **more: Any) -> RunSettings:
+    flags = {"model": str(base), "max_visual_tokens": 16, "device": "cpu", "quiet": True, "max_failed_share": 0.9}
+    return RunSettings(input=(str(pdfs),), questions="q.yaml", output=str(out), engine=engine, **flags, **more)
+
+
+def rows(out: Path, table: str) -> list[dict[str, Any]]:
+    found = pq.read_table(out / table).to_pylist()
+    kept = [{k: v for k, v in row.items() if k not in TIMES and k != "command"} for row in found]
+    return sorted(kept, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_the_engines_give_the_same_rows_alone_and_taking_over(
+    pdfs: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = {}
+    for engine in BOTH:
+        reports[engine] = run_job(settings_of(pdfs, tmp_path / engine, engine, tiny_base), QUESTIONS, load=load_colours)
+        assert (reports[engine]["engine"], reports[engine]["engine_why"]) == (engine, "asked for")
+    want = {table: rows(tmp_path / "local", table) for table in ("answers", "pages", "documents", "failures")}
+    assert {table: rows(tmp_path / "ray", table) for table in want} == want
+    assert reports["ray"]["counts"] == reports["local"]["counts"]
+    assert reports["local"]["counts"]["failed"] == len(want["failures"]) >= 2 * DOCUMENTS // 4
+
+    for first, second in (("local", "ray"), ("ray", "local")):
+        out = tmp_path / f"{first}-{second}"
+        with monkeypatch.context() as patch:
+            interrupt_after(1, patch)
+            halted = run_job(settings_of(pdfs, out, first, tiny_base), QUESTIONS, load=load_slowly)
+        assert (halted["interrupted"], halted["exit_code"]) == (True, 130)
+        assert 0 < halted["this_run"]["bundles"] < reports["local"]["this_run"]["bundles"]
+        resumed = run_job(settings_of(pdfs, out, second, tiny_base), QUESTIONS, load=load_colours)
+        assert resumed["this_run"]["bundles"] > 0
+        assert {table: rows(out, table) for table in want} == want
+
+
+def load_slowly(config: ActorConfig) -> BundleAnswerer:
+    """Half a second for each bundle, so that an interruption finds some undone."""
+    answerer = load_colours(config)
+    original = answerer.run
+
+    def run(rendered: RenderedBundle) -> Receipt:
+        time.sleep(0.5)
+        return original(rendered)
+
+    answerer.run = run  # type: ignore[method-assign]
+    return answerer
+
+
+def interrupt_after(receipts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C once so many bundles are committed, under either engine."""
+    original = job._Job._publish_now_and_then
+
+    def publish_or_interrupt(self: job._Job) -> None:
+        original(self)
+        if self.outcome.bundles >= receipts:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(job._Job, "_publish_now_and_then", publish_or_interrupt)
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "pages", "engine", "why"),
+    [
+        ({}, None, 63, LoopEngine, "only 63 pages"),
+        ({}, None, 64, RayEngine, "64 pages"),
+        ({}, "auto", 1, RayEngine, "submitted"),
+        ({"actors": 2}, None, 1, RayEngine, "actors were asked for"),
+        ({"actors": 1}, None, 1, LoopEngine, "only 1 pages"),
+        ({"engine": "ray"}, None, 1, RayEngine, "asked for"),
+        ({"engine": "local"}, None, 10**6, LoopEngine, "asked for"),
+    ],
+)
+def test_which_engine_a_run_takes(
+    given: dict[str, Any], address: str | None, pages: int, engine: type[Engine], why: str
+) -> None:
+    run = RunSettings(input=("in",), questions="q", output="o", **given)
+    found, reason = choose_engine(run, address, pages)
+    assert type(found) is engine
+    assert why in reason
+
+
+def test_a_little_run_starts_no_ray(pdfs: Path, tiny_base: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text('version: 1\nquestions: [{id: a, text: "A?", pages: "1"}]')
+    code = (
+        "import sys; from jobs.cli.main import app\n"
+        "try: app(prog_name='docpipe', args=sys.argv[1:])\n"
+        "except SystemExit as end: print(end.code, 'ray' in sys.modules)"
+    )
+    flags = ["--max-visual-tokens", "16", "--device", "cpu", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--input", str(pdfs / "00.pdf"), "--questions", str(tmp_path / "q.yaml")]
+        + ["--output", str(tmp_path / "out"), "--model", str(tiny_base), *flags],
+        capture_output=True,
+        text=True,
+        env={**os.environ},
+        check=True,
+    )
+    assert done.stdout == "0 False\n"
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["engine"] == "local"
+
+
+class Stuck:
+    """An answerer whose model hangs on its first page."""
+
+    page_started_at = 0.0
+
+    def run(self, rendered: object) -> Receipt:
+        time.sleep(60)
+        raise AssertionError("the watchdog slept")
+
+
+def load_stuck(config: ActorConfig) -> BundleAnswerer:
+    return Stuck()  # type: ignore[return-value]
+
+
+def test_a_model_that_hangs_ends_the_process_with_a_word(tmp_path: Path, tiny_base: Path) -> None:
+    code = (
+        "from pathlib import Path; import sys\n"
+        "from tests.jobs.run.test_engines import *\n"
+        "base, pdfs, out = map(Path, sys.argv[1:])\n"
+        "run_job(settings_of(pdfs, out, 'local', base, deadline=0.1), QUESTIONS, load=load_stuck)\n"
+    )
+    (tmp_path / "in").mkdir()
+    make_pdf(tmp_path / "in" / "a.pdf", [WHITE])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_base), str(tmp_path / "in"), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "a page took too long" in done.stderr
+    assert list(tmp_path.glob("out/parts/*.parquet")) == []
+
+
+def test_a_failing_device_ends_the_run_with_a_word(tmp_path: Path, pdfs: Path, tiny_base: Path) -> None:
+    def load(config: ActorConfig) -> Any:
+        class Failing(Stuck):
+            page_started_at = None  # type: ignore[assignment]
+
+            def run(self, rendered: object) -> Receipt:
+                raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+        return Failing()
+
+    with pytest.raises(EngineError, match="the device failed.*the same command resumes"):
+        run_job(settings_of(pdfs, tmp_path / "out", "local", tiny_base), QUESTIONS, load=load)
