@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 from glimpseprune.errors import GlimpseError
 from pipeline.errors import DocpipeError, EngineError, ModelError, UsageError
@@ -17,8 +16,6 @@ INTERRUPTED = 130
 
 EXPECTED = (DocpipeError, GlimpseError, KeyboardInterrupt)
 """Exceptions that end a command with a message; any other is a bug and keeps its traceback."""
-
-Settings = TypeVar("Settings")
 
 
 def exit_code(error: BaseException) -> int:
@@ -53,23 +50,3 @@ def as_exit_code() -> Iterator[None]:
     except EXPECTED as error:
         typer.echo("interrupted" if isinstance(error, KeyboardInterrupt) else f"docpipe: {error}", err=True)
         raise typer.Exit(exit_code(error)) from error
-
-
-def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
-    """Make settings from flags.
-
-    Args:
-        settings: a pydantic model.
-        given: its fields; ``None`` stands for a flag that was not given.
-
-    Raises:
-        UsageError: a value is out of range; one line for each.
-    """
-    from pydantic import ValidationError
-
-    from jobs.settings import problem
-
-    try:
-        return settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise UsageError("\n".join(problem(e) for e in error.errors())) from error

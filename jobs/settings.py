@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.model_choice import ModelChoice, gather_choice
 from pipeline.errors import UsageError
+
+Settings = TypeVar("Settings")
 
 
 class RunSettings(BaseModel):
@@ -74,6 +76,22 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     merged.update({key: value for key, value in flags.items() if value is not None and value != []})
     try:
         return RunSettings.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError("\n".join(problem(e) for e in error.errors())) from error
+
+
+def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """Make settings from flags.
+
+    Args:
+        settings: a pydantic model.
+        given: its fields; ``None`` stands for a flag that was not given.
+
+    Raises:
+        UsageError: a value is out of range; one line for each.
+    """
+    try:
+        return settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise UsageError("\n".join(problem(e) for e in error.errors())) from error
 

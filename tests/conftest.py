@@ -8,6 +8,10 @@ import pytest
 
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
+ROOT = Path(__file__).parent.parent
+# Render children and Ray's workers import toys and stand-ins from here.
+os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
+
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -187,8 +187,8 @@ def demo(
     given = {name: value for name, value in locals().items() if name not in ("out", "documents", "seed")}
     with as_exit_code():
         from jobs.commands.demo import show_demo
-        from jobs.exit_codes import validated
         from jobs.model_choice import ModelChoice
+        from jobs.settings import validated
 
         code = show_demo(out, validated(ModelChoice, given), documents, seed, typer.echo)
     raise typer.Exit(code)

@@ -23,7 +23,7 @@ from jobs.cli.options import (
     Revision,
     Threshold,
 )
-from jobs.exit_codes import as_exit_code, validated
+from jobs.exit_codes import as_exit_code
 
 train_app = typer.Typer(help="Train an add-on for a model, or the embedded model.", no_args_is_help=True)
 
@@ -63,6 +63,7 @@ def glimpse_command(
     """Stage 1 of GlimpsePrune: glimpse token and predictor for a frozen model. The same command resumes."""
     given = {name: value for name, value in locals().items() if name not in ("out", "gpu")}
     with as_exit_code():
+        from jobs.settings import validated
         from jobs.training.glimpse import GlimpseSettings, train_glimpse
 
         settings = validated(GlimpseSettings, given)
@@ -108,6 +109,7 @@ def eval_command(
     given = {name: value for name, value in locals().items() if name != "compare"}
     with as_exit_code():
         from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes
+        from jobs.settings import validated
         from pipeline.evaluation.score_table import table
 
         typer.echo(table(evaluate(validated(EvalSettings, {**given, "compare": parse_modes(compare)}))))

@@ -198,5 +198,5 @@ def test_a_failing_device_ends_the_run_with_a_word(tmp_path: Path, pdfs: Path, t
 
         return Failing()
 
-    with pytest.raises(EngineError, match="the device failed.*the same command resumes"):
+    with pytest.raises(EngineError, match="the device failed.*run the same command again"):
         run_job(settings_of(pdfs, tmp_path / "out", "local", tiny_base), QUESTIONS, load=load)

@@ -20,7 +20,7 @@ from jobs.run.job import run_job
 from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import count_pages
 from jobs.run.ray_workers import ActorConfig
-from jobs.run.resources import Resources
+from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.errors import DocpipeError, EngineError, ModelError, SettingsChangedError, UsageError
@@ -214,7 +214,8 @@ def test_numbers_of_two_devices_do_not_mix(
     monkeypatch.setattr(run_module, "_PASSES", 1)
     with pytest.raises(EngineError, match="36 of 54"):
         run_job(settings, QUESTIONS)
-    monkeypatch.setattr(run_module, "cluster", lambda: (8.0, 1.0, 8 << 30))
+    there = plan_resources(8.0, 1.0, 8 << 30, None, None, "auto")  # another machine, with a GPU
+    monkeypatch.setattr(LoopEngine, "resources", lambda self, run: there)
     with pytest.raises(SettingsChangedError, match="device .--dtype auto. = 'cpu'; this run has 'cuda'"):
         run_job(settings, QUESTIONS)
 

@@ -1,0 +1,168 @@
+"""Every family with every method under every engine, from PDFs to published tables: the toys beside what ships."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import glimpseprune as gp
+from glimpseprune.families import registry as tensor_families
+from jobs.run.engine import Engine
+from jobs.run.loop_engine import LoopEngine
+from jobs.run.ray_engine import RayEngine
+from jobs.run.ray_workers import ActorConfig, load_answerer
+from jobs.run.resources import Resources
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.families import registry as page_families
+from pipeline.output.folder import Folder
+from pipeline.output.publish import publish
+from pipeline.output.store import OutputStore
+from pipeline.pages.documents import list_documents
+from pipeline.pages.renderer import RenderChild, decode_image
+from pipeline.questions.file import parse_questions
+from pipeline.records import AnswerSettings, Bundle, PageCount
+from pipeline.units import make_bundles, make_units
+from tests.support import toy_family, toy_family_input
+from tests.support.colours import make_pdf
+from tests.support.toy_method import EverySecondToken
+
+QUESTIONS = parse_questions(
+    "version: 1\nquestions: [{id: a, text: What, max_new_tokens: 4}, {id: b, text: Who is it, max_new_tokens: 5}]",
+    "q.yaml",
+)
+RESOURCES = Resources(
+    actors=1, actor_cpus=0.5, actor_gpus=0.0, actor_threads=1, renders=1, render_cpus=1.0, render_memory_bytes=2**30
+)
+FAMILIES = ("shipped", "toy")
+METHODS = ("none", "glimpse", "every second")
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy family is known to this process, and its page side to whatever it starts."""
+    monkeypatch.setattr(tensor_families, "_registered", {})
+    monkeypatch.setattr(page_families, "_registered", {})
+    register_toy()
+
+
+def register_toy() -> None:
+    gp.register_family(toy_family.MODEL_TYPE, "tests.support.toy_family")
+    page_families.register_family(toy_family_input.MODEL_TYPE, toy_family_input.MODULE)
+
+
+@pytest.fixture(scope="module")
+def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matrix")
+    for number in range(3):
+        make_pdf(folder / f"{number}.pdf", [(40 * page + 9, 200 - 60 * number, 130) for page in range(2)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> dict[str, Path]:
+    toy = toy_family_input.write_toy_config(tmp_path_factory.mktemp("toy") / "base")
+    return {"shipped": tiny_base, "toy": toy}
+
+
+def load(method: str, config: ActorConfig) -> BundleAnswerer:
+    """Load a model of either family, and give it a method."""
+    register_toy()
+    answerer = load_answerer(config)
+    model = answerer.page_answerer.model
+    answerer.page_answerer.model = replace(model, method=make_method(method, model))
+    return answerer
+
+
+def make_method(name: str, model: gp.GlimpseModel) -> Any:
+    if name == "every second":
+        return EverySecondToken(prune_layer=1)
+    if name == "glimpse":
+        torch.manual_seed(3)
+        return gp.new_glimpse(model).requires_grad_(False).eval()
+    return None
+
+
+def bundles_of(pdfs: Path, settings: AnswerSettings) -> list[Bundle]:
+    documents = list_documents([str(pdfs)])
+    counts = {document.document_id: PageCount(document.document_id, 2) for document in documents}
+    return make_bundles(make_units(documents, counts, QUESTIONS, settings), documents, QUESTIONS, settings, counts)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    publish(OutputStore(Folder(str(out))), {})
+    found = pq.read_table(out / "answers").to_pylist()
+    assert found
+    kept = [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in found]
+    return sorted(kept, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+
+@pytest.fixture
+def engines(ray_session: None) -> Iterator[dict[str, Engine]]:
+    threads = torch.get_num_threads()
+    yield {"local": LoopEngine(), "ray": RayEngine(None)}
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_engines_give_the_same_rows(
+    engines: dict[str, Engine], pdfs: Path, checkpoints: dict[str, Path], tmp_path: Path, family: str, method: str
+) -> None:
+    base = checkpoints[family]
+    settings = AnswerSettings(
+        model=str(base),
+        model_fingerprint=family,
+        glimpse=None,
+        glimpse_fingerprint=None if method == "none" else method,
+        rule=None if method == "none" else gp.KeepRule(threshold=0.5, min_tokens=2),
+        dpi=72,
+        budget=page_families.find_family(base).read_budget(base, 16),
+        dtype="float32",
+        seed=0,
+    )
+    found = {}
+    for name, engine in engines.items():
+        config = ActorConfig(settings, str(tmp_path / name), "docpipe run --input {input}", "cpu", "auto", 1, None)
+        receipts = list(engine.receipts(bundles_of(pdfs, settings), config, RESOURCES, partial(load, method)))
+        assert [receipt.pages for receipt in receipts] == [6]
+        found[name] = rows(tmp_path / name)
+    for ours, theirs in zip(found["local"], found["ray"], strict=True):
+        assert ours.pop("confidence") == pytest.approx(theirs.pop("confidence"), abs=1e-4)
+        ours_boxes, theirs_boxes = ours.pop("evidence"), theirs.pop("evidence")
+        assert (ours_boxes is None) == (theirs_boxes is None) == (method == "none")
+        assert ours == theirs
+    assert len(found["local"]) == 12
+    assert len({row["answer"] for row in found["local"]}) > 1
+    retentions = {row["retention"] for row in found["local"]}
+    assert retentions == {1.0} if method == "none" else max(retentions) <= 1.0
+    if method == "every second":
+        assert retentions == {0.5 if family == "toy" else 5 / 9}  # 4 x 4 tokens, 3 x 3 tokens
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_toy_answers_page_by_page_what_it_answers_together(
+    pdfs: Path, checkpoints: dict[str, Path], tmp_path: Path, method: str
+) -> None:
+    base = checkpoints["toy"]
+    rule = None if method == "none" else gp.KeepRule(threshold=0.5, min_tokens=2)
+    budget = page_families.find_family(base).read_budget(base, None)
+    settings = AnswerSettings(str(base), "toy", None, None, rule, 72, budget, "float32", 0)
+    answerer = load(method, ActorConfig(settings, str(tmp_path), "c", "cpu", "auto", 1, None))
+    reader = answerer.page_answerer
+    (bundle,) = bundles_of(pdfs, settings)
+    with RenderChild() as child:
+        images = [image for document in bundle.documents for image in child.render(document, [1], 72, budget)]
+    pages = [(decode_image(image), bundle.asks_of(image.document_id, 1)) for image in images]  # type: ignore[arg-type]
+    alone = [[answer.text for answer in reader.answer_page(page, [ask])] for page, asks in pages for ask in asks]
+    pooled = dict(reader.answer_pages((i, partial(reader.prepare, *page)) for i, page in enumerate(pages)))
+    together = [[answer.text] for i in range(len(pages)) for answer in pooled[i]]  # type: ignore[union-attr]
+    assert together == alone
