@@ -13,18 +13,11 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.prefill import alone as prefill_module
 from tests.support import slow_path
-from tests.support.batches import batch, item
+from tests.support.batches import ITEMS, RULE, batch, item
 from tests.support.pages import ask_page
 from tests.support.tiny_model import make_glimpse, tiny_addon_config
 
 KEEP_ALL = gp.KeepRule(threshold=0.0)
-RULE = gp.KeepRule(max_ratio=0.4, min_tokens=3)
-ITEMS = [
-    item([(6, 9)], text=11, seed=1),
-    item([(3, 5)], text=30, seed=2),
-    item([(10, 4)], text=7, seed=3),
-    item([(8, 8)], text=18, seed=4),
-]
 TWO_IMAGES = item([(4, 6), (7, 3)], text=9, seed=5)
 NO_IMAGE = item([], text=12, seed=6)
 

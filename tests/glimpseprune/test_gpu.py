@@ -10,8 +10,7 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune import golden
-from tests.glimpseprune.test_generation import ITEMS, RULE
-from tests.support.batches import batch
+from tests.support.batches import ITEMS, RULE, batch
 
 pytestmark = [
     pytest.mark.gpu,

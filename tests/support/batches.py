@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from glimpseprune.rule import KeepRule
+
+RULE = KeepRule(max_ratio=0.4, min_tokens=3)
 PAD, VISION_START, VISION_END, IMAGE = 256, 259, 260, 261
 
 
@@ -43,3 +46,11 @@ def batch(items: Sequence[dict[str, Tensor]], side: str = "left") -> dict[str, T
         "pixel_values": torch.cat([one["pixel_values"] for one in items]),
         "image_grid_thw": torch.cat([one["image_grid_thw"] for one in items]),
     }
+
+
+ITEMS = [
+    item([(6, 9)], text=11, seed=1),
+    item([(3, 5)], text=30, seed=2),
+    item([(10, 4)], text=7, seed=3),
+    item([(8, 8)], text=18, seed=4),
+]

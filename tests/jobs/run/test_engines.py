@@ -23,13 +23,10 @@ from jobs.run.ray_workers import ActorConfig
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.errors import EngineError
-from pipeline.questions.file import parse_questions
 from pipeline.records import Receipt, RenderedBundle
 from tests.support.colours import WHITE, load_colours, make_pdf
+from tests.support.engines import QUESTIONS, Stuck, settings_of
 
-QUESTIONS = parse_questions(
-    'version: 1\nquestions: [{id: a, text: "A?"}, {id: b, text: "B?", pages: "1,-1"}]', "q.yaml"
-)
 DOCUMENTS = 60
 TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"}
 BOTH: list[Any] = ["ray", "local"]
@@ -49,11 +46,6 @@ def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif number % 12 == 11:
             path.write_bytes(b"no PDF")
     return folder
-
-
-def settings_of(pdfs: Path, out: Path, engine: Any, base: Path, **more: Any) -> RunSettings:
-    flags = {"model": str(base), "max_visual_tokens": 16, "device": "cpu", "quiet": True, "max_failed_share": 0.9}
-    return RunSettings(input=(str(pdfs),), questions="q.yaml", output=str(out), engine=engine, **flags, **more)
 
 
 def rows(out: Path, table: str) -> list[dict[str, Any]]:
@@ -154,24 +146,10 @@ def test_a_little_run_starts_no_ray(pdfs: Path, tiny_base: Path, tmp_path: Path)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["engine"] == "local"
 
 
-class Stuck:
-    """An answerer whose model hangs on its first page."""
-
-    page_started_at = 0.0
-
-    def run(self, rendered: object) -> Receipt:
-        time.sleep(60)
-        raise AssertionError("the watchdog slept")
-
-
-def load_stuck(config: ActorConfig) -> BundleAnswerer:
-    return Stuck()  # type: ignore[return-value]
-
-
 def test_a_model_that_hangs_ends_the_process_with_a_word(tmp_path: Path, tiny_base: Path) -> None:
     code = (
         "from pathlib import Path; import sys\n"
-        "from tests.jobs.run.test_engines import *\n"
+        "from jobs.run.job import run_job; from tests.support.engines import *\n"
         "base, pdfs, out = map(Path, sys.argv[1:])\n"
         "run_job(settings_of(pdfs, out, 'local', base, deadline=0.1), QUESTIONS, load=load_stuck)\n"
     )

@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow.dataset as ds
 
 from pipeline.output.schema import ANSWERS
-from tests.pipeline.output.test_publish import SCHEMAS, published, results_for, sql, store_at
 from tests.support.bundles import rows_of
+from tests.support.published import SCHEMAS, published, results_for, sql, store_at
 
 
 def test_any_reader_opens_a_table_as_a_folder(tmp_path: Path) -> None:

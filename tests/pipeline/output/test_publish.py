@@ -10,44 +10,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import EngineError
 from pipeline.output import publish as publishing
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
-from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
-from pipeline.output.store import OutputStore
 from pipeline.output.summaries import document_table
-from pipeline.records import STATUSES, Bundle, BundleResult, Failure
+from pipeline.records import STATUSES, BundleResult
 from tests.support.bundles import questions, result_of, rows_of, units_and_bundles
-
-SCHEMAS = {"answers": ANSWERS, "pages": PAGES, "documents": DOCUMENTS, "failures": FAILURES}
-KEYS = {
-    "answers": ("document_id", "page", "question_id"),
-    "pages": ("document_id", "page"),
-    "documents": ("document_id", "question_id"),
-    "failures": ("document_id", "page", "question_id"),
-}
-Tables = dict[str, list[dict[str, Any]]]
-
-
-def store_at(uri: str, command: str = "docpipe run --input {input}") -> OutputStore:
-    return OutputStore(Folder(uri), command)
-
-
-def sql(query: str) -> list[tuple[Any, ...]]:
-    return duckdb.connect().execute(query).fetchall()
-
-
-def published(store: OutputStore, rules: dict[str, str] | None = None) -> int:
-    """Publish; the number of rows in ``answers``."""
-    publish(store, rules or {"total": "best", "date": "first"})
-    return len(tables(store.folder.uri)["answers"])
+from tests.support.published import published, results_for, sql, store_at, tables
 
 
 @pytest.fixture
@@ -55,35 +29,6 @@ def memory() -> Iterator[str]:
     uri = f"memory://{uuid.uuid4().hex}"
     yield uri
     fsspec.filesystem("memory").rm(uri, recursive=True)
-
-
-def tables(uri: str) -> Tables:
-    """Whole tables in the order of their keys, from every visible Parquet file of each folder."""
-    fs, root = fsspec.url_to_fs(uri)
-    found: Tables = {}
-    for name, schema in SCHEMAS.items():
-        rows: list[dict[str, Any]] = []
-        for path in fs.glob(f"{root}/{name}/*.parquet"):
-            with fs.open(path, "rb") as file:
-                table = pq.read_table(file)
-            assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"3"
-            rows.extend(table.to_pylist())
-        found[name] = sorted(rows, key=lambda row: [str(row[key]).zfill(40) for key in KEYS[name]])
-        keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
-        assert len(keys) == len(set(keys)), f"{name} repeats a row"
-    return found
-
-
-def broken_page(bundle: Bundle) -> dict[tuple[str, int], Failure]:
-    """The last page of each document but the first of the bundle fails."""
-    last = {d.document_id: max(bundle.pages_of(d.document_id), default=None) for d in bundle.documents[1:]}
-    timeout = Failure("render", "RenderTimeout", "60 s", 2)
-    return {(document_id, page): timeout for document_id, page in last.items() if page is not None}
-
-
-def results_for(pages: Sequence[int | None]) -> list[BundleResult]:
-    return [result_of(bundle, broken_page(bundle)) for bundle in units_and_bundles(pages)[1]]
 
 
 def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:

@@ -1,0 +1,69 @@
+"""Output folders that are published from made-up results, and all that can be read back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow.parquet as pq
+
+from pipeline.output.folder import Folder
+from pipeline.output.publish import publish
+from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
+from pipeline.output.store import OutputStore
+from pipeline.records import Bundle, BundleResult, Failure
+from tests.support.bundles import result_of, units_and_bundles
+
+SCHEMAS = {"answers": ANSWERS, "pages": PAGES, "documents": DOCUMENTS, "failures": FAILURES}
+KEYS = {
+    "answers": ("document_id", "page", "question_id"),
+    "pages": ("document_id", "page"),
+    "documents": ("document_id", "question_id"),
+    "failures": ("document_id", "page", "question_id"),
+}
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def store_at(uri: str, command: str = "docpipe run --input {input}") -> OutputStore:
+    return OutputStore(Folder(uri), command)
+
+
+def sql(query: str) -> list[tuple[Any, ...]]:
+    return duckdb.connect().execute(query).fetchall()
+
+
+def published(store: OutputStore, rules: dict[str, str] | None = None) -> int:
+    """Publish; the number of rows in ``answers``."""
+    publish(store, rules or {"total": "best", "date": "first"})
+    return len(tables(store.folder.uri)["answers"])
+
+
+def tables(uri: str) -> Tables:
+    """Whole tables in the order of their keys, from every visible Parquet file of each folder."""
+    fs, root = fsspec.url_to_fs(uri)
+    found: Tables = {}
+    for name, schema in SCHEMAS.items():
+        rows: list[dict[str, Any]] = []
+        for path in fs.glob(f"{root}/{name}/*.parquet"):
+            with fs.open(path, "rb") as file:
+                table = pq.read_table(file)
+            assert table.schema.remove_metadata() == schema
+            assert table.schema.metadata[b"schema_version"] == b"3"
+            rows.extend(table.to_pylist())
+        found[name] = sorted(rows, key=lambda row: [str(row[key]).zfill(40) for key in KEYS[name]])
+        keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
+        assert len(keys) == len(set(keys)), f"{name} repeats a row"
+    return found
+
+
+def broken_page(bundle: Bundle) -> dict[tuple[str, int], Failure]:
+    """The last page of each document but the first of the bundle fails."""
+    last = {d.document_id: max(bundle.pages_of(d.document_id), default=None) for d in bundle.documents[1:]}
+    timeout = Failure("render", "RenderTimeout", "60 s", 2)
+    return {(document_id, page): timeout for document_id, page in last.items() if page is not None}
+
+
+def results_for(pages: Sequence[int | None]) -> list[BundleResult]:
+    return [result_of(bundle, broken_page(bundle)) for bundle in units_and_bundles(pages)[1]]
