@@ -67,7 +67,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"budget": PixelBudget(28, 3136, 1_003_521, "pipeline.families.qwen2_5_vl")},
         {"dtype": "bfloat16"},
         {"seed": 1},
-        {"planned": True},
+        {"prune_auto": True},
     ],
 )
 def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[str, object]) -> None:
@@ -98,7 +98,7 @@ def test_aggregation_and_selection_of_documents_do_not_change_the_unit() -> None
 
 def test_ids_are_the_same_on_every_machine() -> None:
     # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
-    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["f84e211f445d1b6dc97f8b9f"]
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["ec387d880b4858a7048cb3eb"]
 
 
 def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:

@@ -49,8 +49,8 @@ def pages(page_answerer: PageAnswerer, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("pages")
     write_samples(folder, range(500, 500 + PAGES), keys=KEYS)
     questions = load_questions(str(folder / "questions.yaml")).questions
-    folder = resolve_model("nano")
-    budget = find_family(folder).read_budget(folder, None)
+    checkpoint = resolve_model("nano")
+    budget = find_family(checkpoint).read_budget(checkpoint, None)
     found = []
     with RenderChild() as child:
         for document in list_documents((str(folder / "pdfs"),), None):
