@@ -15,7 +15,6 @@ from jobs.run.prepare import answer_settings
 from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
 from pipeline.questions.file import load_questions
-from pipeline.samples.write import pick_seeds, read_truth, write_samples
 
 _KEYS = ("total", "date", "customer", "invoice_no", "city")  # a few of the fields: the table has to fit on a screen
 
@@ -33,6 +32,8 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
     Returns:
         The exit code of the run.
     """
+    from pipeline.samples.write import pick_seeds, read_truth, write_samples
+
     write_samples(out, pick_seeds(seed, documents), keys=_KEYS)
     pdfs, questions = out / "pdfs", out / "questions.yaml"
     settings = RunSettings(input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), choice=choice)

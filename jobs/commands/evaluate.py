@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice, gather_choice
 from jobs.progress import Progress
 from jobs.run.prepare import answer_settings
-from pipeline.answering.page_answerer import PageAnswerer
-from pipeline.datasets.example import by_page
-from pipeline.datasets.load import load_examples
-from pipeline.datasets.page_images import PageImages
 from pipeline.errors import UsageError
-from pipeline.evaluation.evaluate import MODES, Measured, Mode, measure_page
-from pipeline.evaluation.score_table import Score, scores, write_rows
-from pipeline.pages.renderer import RenderChild
+from pipeline.evaluation.modes import MODES, Mode
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.score_table import Score
 
 
 class EvalSettings(BaseModel):
@@ -62,6 +57,14 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         UsageError: data or names are not what they have to be.
         ModelError: the model cannot be loaded.
     """
+    from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.datasets.example import by_page
+    from pipeline.datasets.load import load_examples
+    from pipeline.datasets.page_images import PageImages
+    from pipeline.evaluation.evaluate import Measured, measure_page
+    from pipeline.evaluation.score_table import scores, write_rows
+    from pipeline.pages.renderer import RenderChild
+
     choice = settings.choice
     if "glimpse" not in settings.compare:
         choice = choice.model_copy(update={"prune": "off"})
@@ -77,18 +80,8 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:
         images = PageImages(child, fixed.dpi, fixed.budget)
         for number, examples in enumerate(pages):
-            rows += _measure(page_answerer, images, examples, settings.compare, fixed.rule, settings.seed + number)
+            page, seed = images.of(examples[0]), settings.seed + number
+            rows += measure_page(page_answerer, page, examples, settings.compare, fixed.rule, seed)
             progress.add()
     write_rows(rows, settings.out)
     return scores(rows)
-
-
-def _measure(
-    page_answerer: PageAnswerer,
-    images: PageImages,
-    examples: Sequence[Any],
-    modes: Sequence[Mode],
-    rule: KeepRule | None,
-    seed: int,
-) -> list[Measured]:
-    return list(measure_page(page_answerer, images.of(examples[0]), examples, modes, rule, seed))

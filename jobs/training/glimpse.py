@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs.model_choice import ModelChoice, gather_choice
 from jobs.training.fit import CHECKPOINT, fit
 from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
-from pipeline.datasets.load import load_examples
 from pipeline.families.registry import find_family
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
         EngineError: a worker failed.
         ModelError: the base cannot be loaded.
     """
+    from pipeline.datasets.load import load_examples
+
     load_examples(settings.data, settings.images)  # a mistake there is told before anything is started
     resolve_model(settings.choice.model, settings.choice.revision)
     work = out / "training"
@@ -83,6 +84,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
 
     from glimpseprune.training.stage1 import LossWeights
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.datasets.load import load_examples
     from pipeline.datasets.page_images import PageImages
     from pipeline.datasets.training_examples import GlimpseTask
     from pipeline.pages.renderer import RenderChild

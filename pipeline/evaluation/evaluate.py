@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,10 @@ from glimpseprune.rule import KeepRule
 from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
 from pipeline.datasets.example import Example, coverage
 from pipeline.evaluation.metrics import anls, exact_match
+from pipeline.evaluation.modes import Mode
 from pipeline.questions.question import DEFAULT_PROMPT
 from pipeline.records import Ask, Image
 
-Mode = Literal["off", "glimpse", "random"]
-MODES: tuple[Mode, ...] = ("off", "glimpse", "random")
 _MAX_NEW_TOKENS = 32
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.evaluate import MODES, Measured, Mode
+from pipeline.evaluation.evaluate import Measured
+from pipeline.evaluation.modes import MODES, Mode
 
 SCHEMA = pa.schema(
     [
