@@ -21,6 +21,7 @@ from pipeline.families.base import ModelInput, PreparedImage, VisibleCells, read
 from pipeline.families.qwen_vl_patches import cut_patches
 from pipeline.records import Image
 
+_PLACE = "\ue000text\ue000"  # stands for the text in a rendered template; from the private use area
 _PROMPTS = 1024  # different ones that are remembered; a questions file has fewer
 
 
@@ -93,14 +94,12 @@ class Processor(ModelInput):
 
     def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
         """Token ids before and after the image; the same for every page."""
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        rendered = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self.template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        if any(token in text for token in self.tokenizer.all_special_tokens):
+            # A user's text is text: apart from the template, it cannot end the turn or stand for an image.
+            head, tail = self._rendered(_PLACE).split(_PLACE)
+            ids = [*self._ids(head), *self._ids(text, split_special_tokens=True), *self._ids(tail)]
+        else:
+            ids = self._ids(self._rendered(text))
         if ids.count(self.image_token_id) != 1:
             raise ModelError(
                 f"the chat template makes {ids.count(self.image_token_id)} image tokens for one image; expected 1"
@@ -108,9 +107,27 @@ class Processor(ModelInput):
         at = ids.index(self.image_token_id)
         return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
 
+    def _rendered(self, text: str) -> str:
+        """Put an image and a text into the chat template, up to where the answer begins."""
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        rendered: str = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=self.template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        return rendered
+
+    def _ids(self, text: str, split_special_tokens: bool = False) -> list[int]:
+        """Tokenize; with ``split_special_tokens``, the names of special tokens are text like any other."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens)[
+            "input_ids"
+        ]
+        return ids
+
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._ids(text, split_special_tokens=True)
         end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
         return torch.tensor([*ids, end])
 
