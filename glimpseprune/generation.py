@@ -98,6 +98,12 @@ def prefill_alone(
 ) -> tuple[Prefilled, PruneStats]:
     """Prefill one prompt by itself, pruned where it has a rule and an image.
 
+    Args:
+        model: the model.
+        prompt: one item.
+        images: its images after the vision tower.
+        rule: which visual tokens stay.
+
     Raises:
         InputError: a mask of another length than the prompt has visual tokens.
     """
@@ -136,6 +142,11 @@ def measured(prompt: Prompt, sequence: Prefilled, token_bytes: int, prefill_ms: 
 def check(model: GlimpseModel, rules: Sequence[Keep], limits: Sequence[int]) -> None:
     """Refuse what no answer can be given to, before anything is computed.
 
+    Args:
+        model: the model.
+        rules: which visual tokens of each item stay.
+        limits: most new tokens of each item.
+
     Raises:
         InputError: a limit below 1, or a rule for a model that cannot prune.
     """
@@ -147,6 +158,11 @@ def check(model: GlimpseModel, rules: Sequence[Keep], limits: Sequence[int]) -> 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
     """Give each of ``count`` items a value, from one for all or one for each.
+
+    Args:
+        value: one value, or a sequence of them.
+        count: number of items.
+        name: name of the argument, for the message.
 
     Raises:
         InputError: a list of another length.

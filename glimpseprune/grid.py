@@ -10,6 +10,11 @@ from torch import Tensor
 def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
     """Cut the grid into ``window x window`` squares.
 
+    Args:
+        grid: rows and columns of visual tokens.
+        window: side of a square.
+        device: device of the result.
+
     Returns:
         Raster indices ``[windows, window**2]``, -1 outside the grid.
     """

@@ -83,6 +83,10 @@ def load(
 def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse:
     """Make a fresh add-on for a loaded base, float32 on its device, to be trained.
 
+    Args:
+        model: the loaded base.
+        reduce_layer: K; ``None`` takes two thirds of the depth.
+
     Raises:
         AddonError: ``reduce_layer`` is not a layer of the base.
     """
@@ -91,6 +95,10 @@ def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse
 
 def family_of(base: str | Path, revision: str | None = None) -> Family:
     """Find the family that drives a checkpoint, by the ``model_type`` in its configuration.
+
+    Args:
+        base: folder or hub id of a checkpoint.
+        revision: branch, tag or commit on the hub.
 
     Raises:
         UnsupportedModelError: no family drives it.

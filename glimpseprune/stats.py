@@ -1,4 +1,4 @@
-"""What pruning did to one item, and what it cost."""
+"""Figures of what pruning did to one item, and of its cost."""
 
 from __future__ import annotations
 

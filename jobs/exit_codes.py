@@ -1,4 +1,4 @@
-"""How commands end: an expected error becomes a message and an exit code, a bug keeps its traceback."""
+"""Turns the end of a command into an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and ``kill`` end a run the same way: what is done is published, the lock is released, the rest resumes."""
+"""Makes Ctrl-C and ``kill`` end a run the same way."""
 
 from __future__ import annotations
 

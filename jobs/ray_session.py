@@ -19,6 +19,9 @@ def ray_session(address: str | None) -> Iterator[None]:
 
     A Ray that is running in this process already is used and left as it is.
 
+    Args:
+        address: ``None`` for a local Ray, ``auto`` for the cluster.
+
     Raises:
         EngineError: Ray does not start.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong, by who has to act: bad input, an engine or model fault, or one bad page.
+"""The errors, by who has to act: bad input, an engine or model fault, or one bad page.
 
 Every class keeps all of its arguments in ``args``, so each survives pickling across a process border.
 """
@@ -38,7 +38,7 @@ class PageError(DocpipeError):
     """One document or page cannot be read or answered: a row in ``failures``, never the end of a run.
 
     Args:
-        stage: where it happened.
+        stage: stage in which it happened.
         error_type: a stable name to group by, such as ``EncryptedDocument`` or ``RenderTimeout``.
         message: what was expected, what was found and what to do.
     """

@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class PageCount:
-    """How many pages a document has, or why that cannot be told."""
+    """The number of pages of a document, or the reason why it is not known."""
 
     document_id: str
     pages: int | None
@@ -51,7 +51,7 @@ class PageCount:
 
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
-    """What page sizes a checkpoint takes, as plain data; only its family turns them into a page size.
+    """The page sizes that a checkpoint takes, as plain data; only its family turns them into a page size.
 
     Attributes:
         factor: pixels along one side of a visual token.
@@ -119,7 +119,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What one actor call works on and what is committed as one atomic file.
+    """The work of one actor call, committed as one atomic file.
 
     ``failures`` maps the id of a document that could not be opened to the reason.
     """
@@ -142,7 +142,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """A page at the size the model takes; ``data`` is raw RGB uint8 (``[height, width, 3]``) or a PNG of it."""
+    """A page at the size the model takes; ``data`` is raw RGB uint8 ``[height, width, 3]`` or a PNG of it."""
 
     document_id: str
     page: int
@@ -222,7 +222,7 @@ class PageAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PageReport:
-    """What one page cost."""
+    """The cost of one page."""
 
     document_id: str
     page: int
@@ -244,7 +244,7 @@ class PageReport:
 
 @dataclass(frozen=True, slots=True)
 class BundleResult:
-    """What a bundle came to: exactly one answer for each page of each of its units."""
+    """The result of a bundle: exactly one answer for each page of each of its units."""
 
     bundle: Bundle
     answers: tuple[PageAnswer, ...]
@@ -254,14 +254,14 @@ class BundleResult:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the driver hears of a committed bundle.
+    """Sent to the driver once a bundle is committed.
 
     Attributes:
-        bundle_id: of the bundle.
-        pages: in it, those that failed included.
+        bundle_id: the bundle that was committed.
+        pages: number of pages in it, those that failed included.
         counts: rows by status.
-        busy_ms: from the rendered pages to the commit.
-        model_ms: of these, while the model ran: vision tower, prefill and decoding.
+        busy_ms: milliseconds from the rendered pages to the commit.
+        model_ms: part of these in which the model ran: vision tower, prefill and decoding.
         began_at_s: wall clock when it was begun, in seconds since the epoch.
         ended_at_s: wall clock when it was committed.
         attempt: which this was, from 1.

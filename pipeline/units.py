@@ -1,4 +1,4 @@
-"""What a run has to do: units of work with ids that say everything an answer depends on, packed into bundles."""
+"""Makes the units of a run, with ids that say all that an answer depends on, and packs them into bundles."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_units(
 
 
 def planned_rows(units: Iterable[Unit]) -> int:
-    """How many rows of ``answers`` the units come to."""
+    """Count the rows of ``answers`` that the units come to."""
     return sum(max(1, len(unit.pages)) for unit in units)
 
 
@@ -80,9 +80,9 @@ def make_bundles(
 
     Args:
         units: those that are to be done, in the order of :func:`make_units`.
-        documents: of the run.
-        questions: of the run.
-        settings: of the run.
+        documents: documents of the run.
+        questions: questions of the run.
+        settings: settings of the run.
         counts: the page count of every document, by id.
     """
     by_id = {document.document_id: document for document in documents}
@@ -127,7 +127,7 @@ def bundle_to_json(bundle: Bundle) -> str:
 
 
 def bundle_from_json(text: str) -> Bundle:
-    """What :func:`bundle_to_json` made."""
+    """Read back the result of :func:`bundle_to_json`."""
     raw: dict[str, Any] = json.loads(text)
     return Bundle(
         bundle_id=raw["bundle_id"],
@@ -139,7 +139,7 @@ def bundle_from_json(text: str) -> Bundle:
 
 
 def _settings_json(settings: AnswerSettings) -> str:
-    """What makes two answers comparable; where the model lies does not matter, what is in it does."""
+    """Write down what makes two answers comparable: the content of a model, not its place."""
     fields = asdict(settings)
     for name in ("model", "glimpse", "revision"):
         del fields[name]

@@ -1,4 +1,4 @@
-"""What answering a page costs the language model, counted before it is done: with pruning and without.
+"""Count the operations of answering a page before it is done, with pruning and without.
 
 Counted are matrix multiplications, two operations for a multiplication and an addition, as torch's counter does, with
 attention over all pairs of what one call sees. The vision tower is the same either way and not counted.
@@ -55,7 +55,7 @@ class DecoderShape:
 
 @dataclass(frozen=True, slots=True)
 class PageWork:
-    """What is asked of a page.
+    """The questions about one page, as far as their cost depends on them.
 
     Attributes:
         shared: tokens that all prompts begin with, the visual ones included.

@@ -1,4 +1,4 @@
-"""Whether the questions of a page are pruned, by what either way is expected to cost: known before any of it is done.
+"""Choose whether the questions of a page are pruned, by the operations that either way should take.
 
 Pruning runs layers K+1.. and the predictor for each question by itself. Without it, a question adds only its own few
 tokens to a prefix that is run once, so that many questions of a page are cheaper with every visual token.
@@ -28,7 +28,7 @@ EXPECTED_ANSWER = 16
 
 @dataclass(frozen=True, slots=True)
 class PruningChoice:
-    """How the questions of a page are answered, and why.
+    """The way in which the questions of a page are answered, and the reason.
 
     Attributes:
         choice: ``glimpse``, each with its own survivors; or ``unpruned``, all with every visual token.

@@ -51,13 +51,13 @@ class PrefillCache:
 
 
 class Continuation:
-    """What is run after a shared prefix: its tokens see the prefix and themselves, and the prefix stays as it is.
+    """Keys and values of tokens that follow a shared prefix, which stays as it is.
 
     Args:
         prefix: keys and values before; ``None`` where there is nothing before.
 
     Attributes:
-        keys: of each layer run so far, prefix and continuation together, ``[B, H_kv, S + T, d]``.
+        keys: keys of each layer run so far, prefix and continuation together, ``[B, H_kv, S + T, d]``.
         values: likewise.
     """
 
@@ -91,6 +91,10 @@ class PoolCache:
     def add(self, cache: PrefillCache, new_tokens: int) -> None:
         """Copy a sequence into the next row, with room for ``new_tokens``; its own cache is emptied layer by layer.
 
+        Args:
+            cache: keys and values.
+            new_tokens: tokens that will be appended.
+
         Raises:
             torch.OutOfMemoryError: there is no room; the sequence's own cache is as it was.
         """
@@ -104,7 +108,7 @@ class PoolCache:
         self._count()
 
     def take(self, row: int) -> PrefillCache:
-        """A copy of what a row holds in host memory: it is taken out because the device has none to spare."""
+        """Copy a row to host memory, because the device has none to spare."""
         taken = PrefillCache()
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             mine = (slice(row, row + 1), slice(None), slice(0, self.lengths[row]))

@@ -68,5 +68,5 @@ class Greedy:
                 row.history = torch.cat([row.history, row.history.new_tensor([token])])
 
     def over(self, row: Row) -> bool:
-        """Whether a sequence has ended."""
+        """Tell whether a sequence has ended."""
         return row.result.tokens[-1] in self.eos_token_ids or len(row.result.tokens) >= row.limit

@@ -66,7 +66,7 @@ class DecodePool:
         """Take a sequence in; its first token is known from its prefill. Where there is no room, it waits.
 
         Args:
-            key: to find the result in ``done``.
+            key: name of the result in ``done``.
             sequence: what prefill gave; its cache is used up.
             prompt: its unpruned token ids ``[T]``.
             max_new_tokens: at least 1.

@@ -1,4 +1,4 @@
-"""What prefill hands to decoding."""
+"""Holds a sequence between prefill and decoding."""
 
 from __future__ import annotations
 

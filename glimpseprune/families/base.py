@@ -1,4 +1,4 @@
-"""What differs between model families, behind one protocol; one file a family implements it."""
+"""The protocol that each model family implements in a module of its own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EncodedImage:
 
 
 class Cache(Protocol):
-    """What a decoder layer writes its keys and values to."""
+    """Takes the keys and values of a decoder layer."""
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Take the new tokens' keys and values ``[B, H_kv, T, d]``; return all that they attend to."""
@@ -71,14 +71,17 @@ class Backbone(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Type of the weights."""
 
     @property
     def supports_attention_bias(self) -> bool:
-        """Whether :meth:`run_layer` takes a bias; flash attention does not."""
+        """Tells whether :meth:`run_layer` takes a bias; flash attention does not."""
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split what the processor made into items.
+
+        Args:
+            inputs: what the processor made.
 
         Raises:
             InputError: a key is missing, or images and image tokens do not match.
@@ -86,6 +89,11 @@ class Backbone(Protocol):
 
     def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
         """Several prompts ``[T_b]`` about one image, sharing its pixels.
+
+        Args:
+            input_ids: token ids ``[T_b]`` of each prompt.
+            pixels: patches of the image, ``[patches, patch_dim]``.
+            grid: rows and columns of patches.
 
         Raises:
             InputError: a prompt's image tokens do not match the image.
@@ -124,7 +132,7 @@ class Backbone(Protocol):
         """
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """What :meth:`run_layer` would put into the cache: ``[B, T, D] -> [B, H_kv, T, d]`` each, keys after rotary."""
+        """Compute the keys and values that :meth:`run_layer` would cache: ``[B, T, D] -> [B, H_kv, T, d]`` each."""
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.

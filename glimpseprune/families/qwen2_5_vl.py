@@ -56,13 +56,13 @@ class Qwen25VL:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Type of the weights."""
         dtype: torch.dtype = self.model.lm_head.weight.dtype
         return dtype
 
     @property
     def supports_attention_bias(self) -> bool:
-        """Whether :meth:`run_layer` takes a bias; flash attention does not."""
+        """Tells whether :meth:`run_layer` takes a bias; flash attention does not."""
         return not self.flash
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:

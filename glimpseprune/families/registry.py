@@ -26,6 +26,12 @@ class LoadWeights(Protocol):
     def __call__(self, base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
         """Return the model on the CPU, with its ``generation_config``.
 
+        Args:
+            base: folder or hub id.
+            dtype: type of the weights.
+            attn_implementation: attention implementation.
+            revision: branch, tag or commit on the hub.
+
         Raises:
             GlimpseError: the checkpoint is incomplete.
             OSError: there is no such folder or hub id.
@@ -37,6 +43,9 @@ class MakeBackbone(Protocol):
 
     def __call__(self, model: Any) -> Backbone:
         """Return the model as its parts.
+
+        Args:
+            model: the stock model.
 
         Raises:
             UnsupportedModelError: the model has parts that the family does not drive.
@@ -52,7 +61,7 @@ class ReadShape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What a family module offers under the name ``FAMILY``.
+    """A model family; its module offers one under the name ``FAMILY``.
 
     Attributes:
         read_config: reads the configuration of a folder or hub id (``base, revision``).
@@ -69,7 +78,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """What a family's module ``<model_type>_golden`` offers under the name ``GOLDEN``.
+    """Known numbers of a family; its module ``<model_type>_golden`` offers them under the name ``GOLDEN``.
 
     Attributes:
         make_backbone: makes a small model; its ``model`` attribute holds the parameters.
@@ -108,6 +117,9 @@ def supported_families() -> list[str]:
 
 def find_family(model_type: str) -> Family:
     """Import the family of a ``model_type``.
+
+    Args:
+        model_type: name in the checkpoint's ``config.json``.
 
     Raises:
         UnsupportedModelError: no module drives it; the message lists those that can be driven.

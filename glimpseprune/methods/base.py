@@ -1,4 +1,4 @@
-"""What a pruning method has to offer: which tokens matter, told by what a model computes anyway.
+"""The protocol of a pruning method: it scores visual tokens by what the model computes anyway.
 
 Score, select and prune are three stages. A method scores; the rule selects; ``prefill`` prunes.
 """

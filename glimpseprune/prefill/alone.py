@@ -103,7 +103,7 @@ def select_tokens(
     Args:
         scores: ``[N_i]`` of each image.
         rule: the rule, or bool ``[N]`` over all images.
-        places: where the tokens of each image are.
+        places: positions of the tokens of each image.
 
     Returns:
         ``[N]`` bool over all images, and whether the rule's floor or its cap decided in any of them.
@@ -130,6 +130,13 @@ def _run_to_prune_layer(
     backbone: Backbone, method: Method, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
 ) -> tuple[Tensor, Tensor]:
     """Run layers 0..K with the appended tokens at the end, K only entered (:mod:`glimpseprune.prefill.partial_layer`).
+
+    Args:
+        backbone: the model.
+        method: scores the visual tokens.
+        prompt: one item.
+        images: its images after the vision tower.
+        cache: keys and values.
 
     Returns:
         Hidden states ``[1, T + appended, D]``, and the last token's attention to the prompt

@@ -19,6 +19,13 @@ from glimpseprune.families.base import Backbone, Cache, Rotary, run_layers
 def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, cache: PrefillCache) -> Tensor:
     """Put the layer's keys and values of all tokens ``[1, T, D]`` into the cache.
 
+    Args:
+        backbone: the model.
+        layer: number of the layer.
+        hidden: hidden states ``[1, T, D]``.
+        rotary: rotary cosines and sines of the tokens.
+        cache: keys and values.
+
     Returns:
         ``[1, T, D]`` for :func:`leave_layer`.
     """
@@ -33,7 +40,7 @@ def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, 
 def leave_layer(
     backbone: Backbone, layer: int, entered: Tensor, positions: Tensor, cache: PrefillCache, tokens: Tensor
 ) -> Tensor:
-    """What the layer gives for some of the tokens, ``[1, S, D]``.
+    """Run the rest of the layer for some of the tokens: ``[1, S, D]``.
 
     Args:
         backbone: the model.
@@ -60,7 +67,7 @@ def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, c
         backbone: the model.
         first: a layer; where there is none of that number, nothing is run.
         hidden: ``[B, T, D]``, causal, padded at the right if at all.
-        rotary: of the same positions.
+        rotary: rotary cosines and sines of the same positions.
         cache: fresh; gets the keys and values of all tokens.
         ends: ``[B]`` place of each sequence's last token.
 

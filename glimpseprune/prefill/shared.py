@@ -38,14 +38,14 @@ the published width."""
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """What the questions of a page share.
+    """The beginning that all questions of a page share, after layers 0..K.
 
     Attributes:
         prompt: the tokens that all prompts begin with, the image among them; P in number.
         cache: keys and values of layers 0..K.
         hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.prefill.partial_layer`).
         conditions: what the method read of each image.
-        places: where the visual tokens of each image are.
+        places: positions of the visual tokens of each image.
     """
 
     prompt: Prompt
@@ -56,7 +56,7 @@ class SharedPrefix:
 
 
 def shared_length(ids: Sequence[Tensor]) -> int:
-    """How many tokens all prompts ``[T_b]`` have in common from the first on; never all of one."""
+    """Count the tokens that all prompts ``[T_b]`` begin with; no prompt is shared whole."""
     length = min(one.numel() for one in ids) - 1
     for other in ids[1:]:
         differs = (other[:length] != ids[0][:length]).nonzero()
@@ -65,7 +65,7 @@ def shared_length(ids: Sequence[Tensor]) -> int:
 
 
 def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
-    """The longest beginning that all prompts have in common, if it holds all of their images and is all of none."""
+    """Find the longest common beginning of prompts; ``None`` unless it holds all images and each prompt goes on."""
     first = prompts[0]
     length = shared_length([prompt.input_ids for prompt in prompts])
     if not first.image_slots or int(first.image_slots[-1][-1]) >= length:
@@ -242,6 +242,14 @@ def _finish(
     keeps: Sequence[Tensor],
 ) -> tuple[list[PrefillCache], Tensor]:
     """Layers K+1.. on the survivors of every question, padded at the right, where causal attention never looks.
+
+    Args:
+        backbone: the model.
+        last_layer: K.
+        page: what the questions share.
+        prompts: the whole prompt of each question.
+        tails: each question after layer K.
+        keeps: for each question, which visual tokens stay, bool ``[N]``.
 
     Returns:
         The compact cache of each question, and the first answer token's logits ``[Q, vocab]``.

@@ -71,7 +71,7 @@ def answer_together(
     Args:
         backbone: the model; its attention takes a bias.
         prefix: what all prompts begin with.
-        images: of the page.
+        images: images of the page.
         prompts: each goes on beyond the prefix.
         limits: new tokens at most, for each prompt.
         greedy: chooses the tokens.

@@ -23,6 +23,10 @@ from glimpseprune.stats import PruneStats
 def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
     """The prompt about one image without the tokens that are not ``visible`` (bool ``[N]``).
 
+    Args:
+        prompt: one item.
+        visible: visual tokens that stay, bool ``[N]``.
+
     Raises:
         InputError: the mask has another length than the image has tokens, or leaves none.
     """
@@ -42,7 +46,7 @@ def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
 
 
 def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRule | Tensor | None:
-    """The rule over visible tokens that means what ``rule`` means over all: a cap is a share of the whole page."""
+    """Translate a rule over all tokens into one over the visible tokens."""
     if isinstance(rule, Tensor):
         return rule.to(visible.device)[visible]
     if rule is None or rule.max_ratio is None:
@@ -53,7 +57,7 @@ def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRul
 def over_all_tokens(
     sequences: Sequence[Prefilled], stats: Sequence[PruneStats], visible: Tensor
 ) -> tuple[list[Prefilled], list[PruneStats]]:
-    """Results over the visible tokens as results over all N: a token left out is not kept and scores minus infinity."""
+    """Spread results over the visible tokens to all N; the others are not kept and score minus infinity."""
     blank = visible.numel() - int(visible.sum())
     for sequence, figures in zip(sequences, stats, strict=True):
         keep = torch.zeros_like(visible)

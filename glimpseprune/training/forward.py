@@ -1,4 +1,4 @@
-"""What stage 1 differentiates: the scores of one question, and the answer's logits with and without pruning.
+"""The differentiable forward pass of stage 1: scores of a question, and logits of its answer.
 
 Under a causal mask the prompt's states do not depend on what follows it. So the prompt runs once, without gradients;
 glimpse token and answer continue from its keys and values, and gradients pass through those few tokens only, and
@@ -49,7 +49,7 @@ def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage
 
 @torch.no_grad()
 def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
-    """What :func:`run_prefix` gives for a prompt, from what it gave for its beginning."""
+    """Continue the prefix of a prompt's beginning to the whole prompt, as :func:`run_prefix` would compute it."""
     shared, length = begun.prompt.input_ids.numel(), prompt.input_ids.numel()
     tail = backbone.embed_tokens(prompt.input_ids[None, shared:])
     rotary = backbone.rotary(prompt.position_ids[:, None, shared:])

@@ -31,7 +31,7 @@ def uniform_noise(count: int, generator: torch.Generator) -> Tensor:
 
 
 def gated_causal_bias(queries: int, keys: int, columns: Tensor | None, gate: Tensor | None, like: Tensor) -> Tensor:
-    """What is added to the attention scores of the last ``queries`` of ``keys`` tokens.
+    """Make the bias on the attention scores of the last ``queries`` of ``keys`` tokens.
 
     Args:
         queries: tokens that attend, Q: the last of the sequence.

@@ -27,7 +27,7 @@ def language(student: Tensor, answer: Tensor) -> Tensor:
 
 
 def dice(scores: Tensor, evidence: Tensor) -> Tensor:
-    """1 - 2 |P E| / (|P| + |E|) with P = sigmoid(scores): ``[N]`` logits, ``[N]`` bool (Milletari et al., 2016)."""
+    """Compute 1 - 2 |P E| / (|P| + |E|) with P = sigmoid(scores) (Milletari et al., 2016)."""
     probability, wanted = scores.float().sigmoid(), evidence.float()
     overlap = 2.0 * (probability * wanted).sum() + _DICE_EPSILON
     return 1.0 - overlap / (probability.sum() + wanted.sum() + _DICE_EPSILON)

@@ -38,7 +38,7 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """What each loss counts; a loss of weight 0 is not computed.
+    """The weight of each loss; a loss of weight 0 is not computed.
 
     Args:
         kl: KL divergence of the pruned answer from the unpruned one.
@@ -66,7 +66,7 @@ def batch_loss(
         backbone: the frozen model, without flash attention.
         glimpse: what learns.
         examples: at least one.
-        weights: of the losses.
+        weights: weights of the losses.
         noise: source of the gates' noise.
 
     Returns:

@@ -21,7 +21,7 @@ Figures = dict[str, float]
 
 
 class Task(Protocol):
-    """What is trained."""
+    """Something that can be trained step by step."""
 
     @property
     def module(self) -> nn.Module:
@@ -33,7 +33,7 @@ class Task(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many there are."""
+        """Number of steps."""
 
     @property
     def accumulation_steps(self) -> int:

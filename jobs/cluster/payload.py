@@ -1,4 +1,4 @@
-"""What travels to a cluster, and the program that runs it there: ``python -m jobs.cluster.payload``."""
+"""Packs what travels to a cluster, and runs it there: ``python -m jobs.cluster.payload``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _MAX_BYTES = 96_000  # Linux takes 128 KiB for one environment variable
 def pack(run: RunSettings, questions: QuestionSet) -> str:
     """Settings and questions as one short word.
 
+    Args:
+        run: the settings.
+        questions: the questions file.
+
     Raises:
         UsageError: it would be too long for an environment variable.
     """
@@ -33,7 +37,7 @@ def pack(run: RunSettings, questions: QuestionSet) -> str:
 
 
 def unpack(packed: str) -> tuple[RunSettings, QuestionSet]:
-    """What :func:`pack` packed."""
+    """Unpack the result of :func:`pack`."""
     raw = json.loads(zlib.decompress(base64.b64decode(packed)))
     questions = QuestionSet.model_validate_json(json.dumps(raw["questions"]))  # JSON has lists where it has tuples
     return RunSettings.model_validate(raw["settings"]), questions

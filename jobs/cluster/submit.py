@@ -67,8 +67,8 @@ def follow(job: str, address: str, say: Say) -> int:
     """Pass on the log of a job until it ends.
 
     Args:
-        job: from :func:`submit`.
-        address: of the cluster.
+        job: result of :func:`submit`.
+        address: address of the cluster.
         say: gets pieces of the log, line ends included.
 
     Returns:
@@ -95,6 +95,10 @@ def follow(job: str, address: str, say: Say) -> int:
 def job_status(job: str, address: str) -> str:
     """One line on how a job stands.
 
+    Args:
+        job: name of the submitted job.
+        address: Jobs API of the cluster, or ``auto``.
+
     Raises:
         EngineError: the cluster cannot be reached, or knows no such job.
     """
@@ -106,6 +110,10 @@ def job_status(job: str, address: str) -> str:
 
 def stop_job(job: str, address: str) -> str:
     """Ask a job to stop, as Ctrl-C would; one line on what came of it.
+
+    Args:
+        job: name of the submitted job.
+        address: Jobs API of the cluster, or ``auto``.
 
     Raises:
         EngineError: the cluster cannot be reached, or knows no such job.

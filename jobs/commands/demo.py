@@ -26,7 +26,7 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
         out: gets ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
         choice: which model answers.
         documents: how many PDFs to draw.
-        seed: of the documents.
+        seed: seed of the documents.
         say: prints a line.
 
     Returns:

@@ -20,7 +20,7 @@ def examine(device: str) -> tuple[list[str], bool]:
     """Look at the machine.
 
     Args:
-        device: where the golden numbers are computed; ``auto`` takes a GPU if there is one.
+        device: device that computes the golden numbers; ``auto`` takes a GPU if there is one.
 
     Returns:
         Lines to print, and whether docpipe can be used.

@@ -38,6 +38,9 @@ class EvalSettings(BaseModel):
 def parse_modes(text: str) -> tuple[Mode, ...]:
     """The modes of ``--compare``, comma separated, in the order they are run.
 
+    Args:
+        text: value of ``--compare``.
+
     Raises:
         UsageError: an unknown mode, or ``random`` without ``glimpse``, whose numbers of tokens it keeps.
     """
@@ -52,6 +55,9 @@ def parse_modes(text: str) -> tuple[Mode, ...]:
 
 def evaluate(settings: EvalSettings) -> list[Score]:
     """Measure a model on a data set and write one row for each answer to ``settings.out``.
+
+    Args:
+        settings: the settings.
 
     Raises:
         UsageError: data or names are not what they have to be.

@@ -26,6 +26,10 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 def forecast(run: RunSettings, questions: QuestionSet) -> str:
     """The lines of ``docpipe plan``; nothing is written, no model is loaded.
 
+    Args:
+        run: the settings.
+        questions: the questions file.
+
     Raises:
         UsageError: as :func:`jobs.run.job.run_job` would.
     """

@@ -44,7 +44,7 @@ def run_job(
     Args:
         run: the settings.
         questions: what to ask.
-        address: of the Ray to use; ``None`` starts one on this machine.
+        address: address of the Ray to use; ``None`` starts one on this machine.
         load: makes the object that does the work of an actor.
 
     Returns:

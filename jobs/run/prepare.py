@@ -1,4 +1,4 @@
-"""What is known before any model is loaded: names resolved, documents listed, pages counted, units made."""
+"""Prepares a run without loading a model: names, documents, page counts, units."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
 
 
 def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[str, object]:
-    """What must not change in one output folder, flat, by the names a user knows."""
+    """List what must not change in one output folder, flat, by the names a user knows."""
     return {
         "model": settings.model_fingerprint,
         "glimpse": settings.glimpse_fingerprint,

@@ -1,4 +1,4 @@
-"""Ray Data as the engine: one row = one block = one bundle; render tasks, then actors that commit, then receipts."""
+"""Ray Data as the engine: one row is one block is one bundle."""
 
 from __future__ import annotations
 

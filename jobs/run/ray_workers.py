@@ -1,4 +1,7 @@
-"""What runs inside Ray's processes: thin shells around objects of ``pipeline``. Only plain data crosses the border."""
+"""The functions that run inside Ray's processes, thin shells around objects of ``pipeline``.
+
+Only plain data crosses the border.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,10 @@ _child: RenderChild | None = None
 
 @dataclass(frozen=True, slots=True)
 class ActorConfig:
-    """What an actor needs to know; builtins and plain data only.
+    """Everything an actor needs to know; builtins and plain data only.
 
     Attributes:
-        settings: of the answers.
+        settings: settings of the answers.
         output: URI of the output folder.
         command: what failed rows name as their reproduction.
         device: torch device, already resolved.
@@ -77,7 +80,7 @@ def to_table(rendered: RenderedBundle) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> RenderedBundle:
-    """What :func:`to_table` made."""
+    """Read back the result of :func:`to_table`."""
     meta: dict[str, Any] = json.loads(table["meta"][0].as_py())
     pixels = table["pixels"][0].values
     return RenderedBundle(
@@ -94,12 +97,15 @@ def receipt_row(receipt: Receipt) -> dict[str, Any]:
 
 
 def receipt_of(row: dict[str, Any]) -> Receipt:
-    """What :func:`receipt_row` made."""
+    """Read back the result of :func:`receipt_row`."""
     return Receipt(**{**row, "counts": json.loads(row["counts"])})
 
 
 def load_answerer(config: ActorConfig) -> BundleAnswerer:
     """Load the model and open the output folder.
+
+    Args:
+        config: what the actor needs to know.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -128,7 +134,7 @@ class AnswerActor:
     """Answers bundles and commits them; its output is one receipt a bundle.
 
     Args:
-        config: of this run.
+        config: settings of this run.
         load: makes the object that does the work.
     """
 

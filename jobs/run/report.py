@@ -1,4 +1,4 @@
-"""What ``run.json`` says of a run."""
+"""Writes the content of ``run.json``, and the lines that end a run."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyar
 
 @dataclass(slots=True)
 class Outcome:
-    """What the engine did in one run.
+    """The work of the engine in one run.
 
     Attributes:
         engine: name of the engine; ``None`` if there was nothing to do.
         engine_why: why it was this one.
         resources: how it was set up; ``None`` if there was nothing to do.
         passes: times it was given what was left.
-        bundles: that were committed.
+        bundles: bundles that were committed.
         retried: bundles of which an earlier attempt had died.
-        pages: that were worked on.
-        rows: that were committed.
+        pages: pages that were worked on.
+        rows: rows that were committed.
         busy_s: sum over the bundles, from the rendered pages to the commit.
         model_s: sum over the bundles, while the model ran.
         began_at_s: wall clock when the first bundle was begun, in seconds since the epoch; ``None`` without bundles.
         ended_at_s: wall clock when the last was committed.
-        wall_s: from the first bundle given to the last receipt.
-        interrupted: by a signal.
+        wall_s: seconds from the first bundle given to the last receipt.
+        interrupted: whether a signal ended it.
         error: what ended it, if it did not just finish.
     """
 
@@ -87,7 +87,7 @@ def make_report(
         work: the whole plan, what earlier runs did included.
         statuses: committed rows of the plan, by status.
         totals: over the same rows.
-        outcome: of this run alone.
+        outcome: outcome of this run alone.
         started: when it was started.
         wall_s: how long it took.
     """
@@ -122,7 +122,7 @@ def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float
     """The share of the time that the models ran, while bundles were worked on; in 0..1.
 
     Args:
-        model_s: that they ran, over all actors.
+        model_s: seconds that they ran, over all actors.
         began_at_s: wall clock when the first bundle was begun; ``None`` if there was none.
         ended_at_s: wall clock when the last was committed.
         actors: processes that hold a model.

@@ -1,4 +1,4 @@
-"""How many actors and renderers run, and what each takes; arithmetic only."""
+"""Decides how many actors and renderers run, and what each takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CPUS_PER_CPU_ACTOR = 16  # one CPU actor feeds about this many cores through to
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the engine asks Ray for.
+    """The processes of an engine, and what each of them takes.
 
     Attributes:
         actors: processes that hold a model.
@@ -43,12 +43,12 @@ def plan_resources(
     """Share a machine or cluster between models and renderers.
 
     Args:
-        cpus: of the cluster.
-        gpus: of the cluster.
-        memory_bytes: that Ray may give to tasks.
+        cpus: CPUs of the cluster.
+        gpus: GPUs of the cluster.
+        memory_bytes: bytes that Ray may give to tasks.
         actors: asked for; ``None`` picks as many as there are GPUs for, or one for 16 cores.
         gpus_per_actor: asked for; ``None`` takes one where there are GPUs.
-        device: where the model is to run: ``auto``, ``cpu``, ``cuda``.
+        device: device on which the model is to run: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
         UsageError: there is no GPU where one was asked for, the actors would not fit, or would leave no CPU or memory

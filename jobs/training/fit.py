@@ -76,7 +76,7 @@ def fit(
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """What each worker of Ray Train runs."""
+    """Train in one worker of Ray Train."""
     import ray.train
     import torch
     from ray.train.torch import get_device
@@ -117,7 +117,7 @@ class Curve:
     """``curve.csv`` and TensorBoard files of a run; rows after the checkpoint it goes on from are dropped.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         first: steps done before.
     """
 

@@ -47,6 +47,12 @@ class GlimpseSettings(BaseModel):
 def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callable[[str], Any]) -> None:
     """Train, or go on training, and write the add-on to ``out``.
 
+    Args:
+        settings: the settings.
+        out: folder of the add-on.
+        gpu: whether to train on GPUs.
+        show: prints a line.
+
     Raises:
         UsageError: data or names are not what they have to be.
         EngineError: a worker failed.

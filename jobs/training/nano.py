@@ -24,6 +24,12 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> NanoTask:
 def train_nano(out: Path, seed: int, gpu: bool, show: Callable[[str], Any]) -> Path:
     """Train, or go on training, and write the checkpoint folder; its path.
 
+    Args:
+        out: folder of the training state; the model goes to ``base/`` below it.
+        seed: seed of weights and data.
+        gpu: whether to train on GPUs.
+        show: prints a line.
+
     Raises:
         EngineError: a worker failed.
     """

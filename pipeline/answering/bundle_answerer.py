@@ -44,7 +44,7 @@ class BundleAnswerer:
 
     Args:
         page_answerer: the loaded model.
-        store: where bundles are committed.
+        store: output folder where bundles are committed.
         markers: evidence of bundles in flight, for attempts after a crash.
 
     Attributes:
@@ -151,7 +151,7 @@ def _units_by_question(bundle: Bundle, document_id: str, page: int) -> dict[str,
 
 
 def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure) -> Iterator[PageAnswer]:
-    """A failed row for every question that was asked of a page, or of a document that cannot be opened (``None``)."""
+    """Make a failed row for every question on a page, or on a document that cannot be opened (``None``)."""
     for unit in bundle.units:
         if unit.document_id == document_id and (page in unit.pages if page is not None else not unit.pages):
             yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
@@ -193,7 +193,7 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
 
 
 def status_of(answer: ModelAnswer) -> Status:
-    """Whether an answer can be used as it is.
+    """Decide whether an answer can be used as it is.
 
     ``needs_review``: it was cut off or is empty, or nothing on the page scored above the threshold, so that the
     model answered from tokens it had not asked for.

@@ -1,4 +1,4 @@
-"""How much the caches of unfinished answers may take, from what is free and what a prefill was seen to need."""
+"""Limits the memory of unfinished answers, by what is free and what a prefill was seen to need."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class CacheMemory:
     sequences make each little cheaper, and hold memory that other programs want.
 
     Args:
-        device: of the model.
-        weights_bytes: of the model.
+        device: device of the model.
+        weights_bytes: size of the model's weights.
         free_bytes: bytes that can still be allocated there; ``None`` asks the device.
 
     Attributes:
@@ -45,13 +45,13 @@ class CacheMemory:
             self.limit_bytes = min(weights_bytes, self.free_bytes() // 2 // (os.cpu_count() or 1))
 
     def full(self, held_bytes: int) -> bool:
-        """Whether no further page should be begun while the caches hold so many bytes."""
+        """Tell whether no further page should begin while the caches hold so many bytes."""
         if held_bytes > self.limit_bytes:
             return True
         return self.prefill_peak_bytes > 0 and self.free_bytes() < _MARGIN * self.prefill_peak_bytes
 
     def ran_out(self, held_bytes: int) -> None:
-        """Memory ran out while decoding, and caches were let go until so many bytes were left: no more from now on."""
+        """Lower the limit to what was left when memory ran out while decoding."""
         self.limit_bytes = min(self.limit_bytes, held_bytes)
 
     @contextmanager

@@ -49,6 +49,9 @@ def is_local(model: str) -> bool:
 def resolve_addon(name: str) -> Path:
     """The local folder of a whole add-on.
 
+    Args:
+        name: ``nano``, a folder or a hub id.
+
     Raises:
         UsageError: neither ``nano``, nor a folder, nor a hub id that can be reached.
     """
@@ -69,6 +72,9 @@ def default_dpi(model: str) -> int:
 
 def addon_rule(folder: Path) -> KeepRule:
     """The rule an add-on came with.
+
+    Args:
+        folder: folder of the add-on.
 
     Raises:
         ModelError: the add-on's configuration is unreadable; the field is named.
@@ -126,6 +132,10 @@ def _folder_or_hub(name: str, flag: str, patterns: list[str], revision: str | No
 
 def check_fit(model: Path, addon: Path) -> None:
     """Refuse an add-on of another base, from the two configurations alone.
+
+    Args:
+        model: folder of the model.
+        addon: folder of the add-on.
 
     Raises:
         ModelError: naming the field that differs, or that cannot be read.

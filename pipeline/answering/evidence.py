@@ -26,10 +26,10 @@ def evidence_boxes(
     Args:
         keep: ``[N]`` in raster order, N = rows * columns.
         scores: ``[N]`` importance logits.
-        rows: of the grid of visual tokens.
-        columns: of the grid of visual tokens.
-        width_pt: of the page, in PDF points.
-        height_pt: of the page, in PDF points.
+        rows: rows of the grid of visual tokens.
+        columns: columns of the grid of visual tokens.
+        width_pt: width of the page, in PDF points.
+        height_pt: height of the page, in PDF points.
         least: a region is evidence if some token of it scores higher; where none does, the best region is.
         limit: at most this many boxes.
 

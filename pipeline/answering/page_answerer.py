@@ -35,7 +35,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What the model said to one question, and what it looked at.
+    """The model's answer to one question, and the tokens it was given from.
 
     Attributes:
         text: the answer without special tokens.
@@ -82,7 +82,7 @@ class PageAnswerer:
 
     Args:
         model: from :func:`glimpseprune.load`.
-        processor: of the same checkpoint.
+        processor: processor of the same checkpoint.
 
     Attributes:
         drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
@@ -138,7 +138,7 @@ class PageAnswerer:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 
     def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
-        """What a page image ``[height, width, 3]`` and its questions need before the model begins.
+        """Make a page image ``[height, width, 3]`` and its questions ready for the model.
 
         Nothing of it touches the model or its device, so that it may run in a thread beside them.
         """
@@ -233,7 +233,7 @@ class PageAnswerer:
         return _OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
-        """Whether to prune the questions of a page that leave it open; ``None`` where none does."""
+        """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
         left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.prune_auto and ask.rule is not None]
         if not left:
             return None
@@ -300,7 +300,7 @@ class _OpenPage:
             pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
 
     def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
-        """Whether the pool has all answers."""
+        """Tell whether the pool has all answers."""
         return all((key, i) in pool.done for i in range(len(self.asks)))
 
     def answers(self, page_answerer: PageAnswerer, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:

@@ -32,10 +32,10 @@ class Example:
     Attributes:
         document: file of the page.
         page: 1-based.
-        question_id: as in the data set.
+        question_id: name of the question in the data set.
         question: its text.
         answers: all that count as right, at least one.
-        regions: where the answer is printed; empty where that is not known or the page does not say.
+        regions: places where the answer is printed; empty where that is not known or the page does not say.
         answerable: whether the page holds the answer.
     """
 

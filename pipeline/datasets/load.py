@@ -63,7 +63,7 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
         data: a folder that ``docpipe samples`` made; a ``.jsonl`` file in the layout of Visual-CoT's metadata
             (question, answer, image, dataset, bboxs in pixels); or a ``.json`` file in the layout of DocVQA
             (``data``: question, image, answers, questionId).
-        images: where the images of the latter two are, by default the file's own folder. Visual-CoT images are looked
+        images: folder of the images of the latter two, by default the file's own folder. Visual-CoT images are looked
             for there under ``cot/<dataset>/``, ``<dataset>/`` and without a folder.
 
     Raises:

@@ -15,7 +15,7 @@ class PageImages:
 
     Args:
         child: the renderer.
-        dpi: of PDF pages.
+        dpi: resolution of PDF pages.
         budget: what the model takes.
     """
 
@@ -24,6 +24,9 @@ class PageImages:
 
     def of(self, example: Example) -> Image:
         """The example's page, ``[height, width, 3]`` uint8.
+
+        Args:
+            example: a question with the place of its page.
 
         Raises:
             UsageError: the page cannot be rendered.

@@ -26,18 +26,18 @@ class GlimpseTask:
     Args:
         model: the base; its own add-on, if any, is not used.
         glimpse: the add-on to train, float32 on the model's device.
-        processor: of the same checkpoint.
+        processor: processor of the same checkpoint.
         images: renders the pages.
         examples: what to learn from.
         steps: how many.
         accumulation_steps: batches a step and worker, whose gradients are averaged.
-        questions: of one batch.
-        weights: of the losses.
+        questions: questions of one batch.
+        weights: weights of the losses.
         margin: visual tokens by which the answers' boxes are grown on every side.
         drop_blank: share of the pages whose blank paper is not shown, in 0..1; in each epoch others.
         rate: highest learning rate.
         warm_up: share of the steps in which it rises.
-        seed: of order and noise.
+        seed: seed of order and noise.
         workers: how many share a step.
     """
 

@@ -26,7 +26,7 @@ class Measured:
     Attributes:
         document: file name of the page's document.
         page: 1-based.
-        question_id: as in the data set.
+        question_id: name of the question in the data set.
         question: its text.
         answerable: whether the page holds the answer.
         gold: the right answers.
@@ -35,11 +35,11 @@ class Measured:
         exact: whether that is a right answer.
         anls: 0..1.
         confidence: 0..1.
-        visual_tokens: of the page.
-        kept_tokens: of them.
+        visual_tokens: visual tokens of the page.
+        kept_tokens: number of them that were kept.
         retention: kept share, 0..1.
         box_coverage: smallest share of an answer box under kept tokens, 0..1; null without boxes.
-        prefill_ms: of this question, language model only.
+        prefill_ms: milliseconds of prefill of this question, language model only.
     """
 
     document: str
@@ -75,8 +75,8 @@ def measure_page(
         page: ``[height, width, 3]``.
         examples: all on this page.
         modes: ``random`` needs ``glimpse`` before it, whose numbers of tokens it keeps.
-        rule: of the mode ``glimpse``.
-        seed: of the random masks.
+        rule: rule of the mode ``glimpse``.
+        seed: seed of the random masks.
     """
     counts: list[int] = []
     for mode in modes:

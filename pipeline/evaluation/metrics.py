@@ -10,7 +10,7 @@ ANLS_THRESHOLD = 0.5
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> bool:
-    """Whether the answer is one of the right ones, character for character, outer white space aside."""
+    """Tell whether the answer is one of the right ones, character for character, outer white space aside."""
     return answer.strip() in {one.strip() for one in gold}
 
 

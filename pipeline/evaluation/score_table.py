@@ -1,4 +1,4 @@
-"""What an evaluation found: the rows as a table on disk, and the figures of each mode."""
+"""Writes the rows of an evaluation to disk, and sums them up per mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model family tells the pipeline: page sizes, and what the model takes. No torch is imported here.
+"""The protocol of a model family in the pipeline: page sizes, and the input of the model. No torch is imported here.
 
 A family is one module that holds a :class:`PageFamily` named ``FAMILY``; :mod:`pipeline.families.registry` finds it.
 """
@@ -124,6 +124,11 @@ class PageFamily:
 def check_page(width_pt: float, height_pt: float, dpi: int) -> None:
     """Refuse a page that no family can render.
 
+    Args:
+        width_pt: width of the page in points.
+        height_pt: height of the page in points.
+        dpi: resolution in dots per inch.
+
     Raises:
         PageError: the page is empty, or so large that nothing legible would be left of it.
     """
@@ -142,6 +147,9 @@ def check_page(width_pt: float, height_pt: float, dpi: int) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a configuration file of a checkpoint; a missing one is empty.
+
+    Args:
+        path: the configuration file.
 
     Raises:
         ModelError: the file holds something other than a JSON object.

@@ -85,6 +85,10 @@ class Processor(ModelInput):
     def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
         """Token ids ``[T]`` of a user turn with the image before the text, up to where the answer begins.
 
+        Args:
+            text: text as the user wrote it.
+            grid: rows and columns of patches.
+
         Raises:
             ModelError: the chat template puts another number of images than one into the prompt.
         """

@@ -16,8 +16,8 @@ def cut_patches(
     Args:
         page: uint8 ``[H, W, 3]``; H and W are multiples of ``patch * merge``.
         scale: what a pixel value is multiplied by, 1/255 as a rule.
-        mean: of each channel, subtracted after scaling.
-        std: of each channel, divided by at last.
+        mean: mean of each channel, subtracted after scaling.
+        std: standard deviation of each channel, which divides at last.
         patch: pixels along one side of a patch.
         merge: patches along one side of a visual token; they follow one another.
         frames: how often a patch is repeated, as the tower takes so many frames of a film at once.

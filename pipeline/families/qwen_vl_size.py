@@ -14,7 +14,7 @@ _MAX_ASPECT = 200  # the image processor of Qwen2-VL refuses more
 
 
 def read_pixel_budget(model_dir: Path, limit: int | None, family: str) -> PixelBudget:
-    """What image sizes a checkpoint takes, from the configuration of its image processor.
+    """Read which image sizes a checkpoint takes, from the configuration of its image processor.
 
     Args:
         model_dir: local checkpoint folder.
@@ -69,6 +69,12 @@ def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -
     It is what the resizing of Qwen2-VL makes of the page at ``dpi``, and that resizing leaves it as it is. (Of very
     long pages, or within a very narrow budget, it makes sizes that it would resize again, or refuse; those are
     corrected here.)
+
+    Args:
+        width_pt: width of the page in points.
+        height_pt: height of the page in points.
+        dpi: resolution in dots per inch.
+        budget: page sizes that the model takes.
 
     Raises:
         PageError: the page is empty, extremely long, or so large that nothing legible would be left of it.

@@ -19,7 +19,7 @@ def register_family(model_type: str, module_path: str) -> None:
     The render child imports the module by its path, and Ray's workers do: it has to be installed, or on PYTHONPATH.
 
     Args:
-        model_type: as in the ``config.json`` of the family's checkpoints.
+        model_type: name in the ``config.json`` of the family's checkpoints.
         module_path: dotted path of the module that holds ``FAMILY``.
     """
     _registered[model_type] = module_path
@@ -39,6 +39,9 @@ def supported_families() -> list[str]:
 def find_family(folder: Path) -> PageFamily:
     """Find the family of a local checkpoint folder.
 
+    Args:
+        folder: local checkpoint folder.
+
     Raises:
         ModelError: the folder does not say what it is, or is of a family that is not supported.
     """
@@ -56,6 +59,9 @@ def find_family(folder: Path) -> PageFamily:
 
 def family_at(module_path: str) -> PageFamily:
     """Import the family that a module holds.
+
+    Args:
+        module_path: dotted path of the module.
 
     Raises:
         ModelError: the module cannot be imported here, or holds no family.

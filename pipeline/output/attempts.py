@@ -54,6 +54,9 @@ class Markers:
     def begin(self, bundle_id: str) -> Attempt:
         """Mark a bundle as in flight.
 
+        Args:
+            bundle_id: the bundle.
+
         Raises:
             EngineError: ``MAX_UNEXPLAINED`` attempts have died outside of any page, so leaving a page out would
                 not help. The marker is removed: the next call starts anew.

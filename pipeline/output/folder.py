@@ -47,6 +47,10 @@ class Folder:
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file in one step.
 
+        Args:
+            name: name of the file in the folder.
+            data: content of the file.
+
         Raises:
             EngineError: the file system refuses; what was there before is still there.
         """
@@ -58,6 +62,10 @@ class Folder:
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file only if there is none of that name; of several that try at once, one gets ``True``.
+
+        Args:
+            name: name of the file in the folder.
+            data: content of the file.
 
         Raises:
             EngineError: the file system refuses.
@@ -80,6 +88,9 @@ class Folder:
     def read(self, name: str) -> bytes | None:
         """The content of a file, ``None`` if there is none.
 
+        Args:
+            name: name of the file in the folder.
+
         Raises:
             EngineError: it is there but cannot be read.
         """
@@ -93,6 +104,9 @@ class Folder:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """A file for reading at any position.
 
+        Args:
+            name: name of the file in the folder.
+
         Raises:
             EngineError: it cannot be read, or is not there.
         """
@@ -101,6 +115,10 @@ class Folder:
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """The names, ``folder/`` in front, of the files directly in a subfolder, sorted; hidden ones are left out.
+
+        Args:
+            folder: subfolder, or an empty string for the folder itself.
+            suffix: ending of the names that are wanted.
 
         Raises:
             EngineError: the folder cannot be listed.
@@ -115,6 +133,9 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file; it is no error if there is none.
+
+        Args:
+            name: name of the file in the folder.
 
         Raises:
             EngineError: the file system refuses.

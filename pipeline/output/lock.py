@@ -35,7 +35,7 @@ class _Holder(BaseModel):
     heartbeat: datetime
 
     def is_gone(self, now: datetime) -> bool:
-        """Whether the holder has died: seen at once on its own machine, elsewhere by ``STALE_SECONDS`` of silence."""
+        """Tell whether the holder died: at once on its own machine, elsewhere by ``STALE_SECONDS`` of silence."""
         if (now - self.heartbeat).total_seconds() > STALE_SECONDS:
             return True
         return self.pid_space == _pid_space() and not _is_alive(self.pid, self.born)

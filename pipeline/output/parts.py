@@ -46,6 +46,11 @@ def write_part(folder: Folder, result: BundleResult, command: str) -> None:
 def read_rows(folder: Folder, bundle_ids: Sequence[str], table: str) -> list[pa.Table]:
     """The rows of some bundles for one of ``TABLES``, one table a bundle.
 
+    Args:
+        folder: the folder.
+        bundle_ids: the bundles.
+        table: the rows.
+
     Raises:
         UsageError: a part is damaged.
         EngineError: a part cannot be read.

@@ -97,7 +97,7 @@ def _publish_group(folder: Folder, bundles: Sequence[str], repeated: Mapping[str
 
 
 def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]]) -> None:
-    """Add the pages of new parts to those in the file; begin anew if it holds pages of parts that are gone."""
+    """Add the pages of new parts to the file, or begin anew if parts of it are gone."""
     known: set[str] = set()
     reports = []
     if PAGES_FILE in folder.names("pages", ".parquet"):

@@ -34,6 +34,9 @@ class OutputStore:
     def commit(self, result: BundleResult) -> None:
         """Write one bundle as one part; its rows appear together or not at all. Doing it twice changes nothing.
 
+        Args:
+            result: what the bundle came to.
+
         Raises:
             EngineError: the result does not hold exactly one row for each page of each unit, or the file system
                 refuses.
@@ -41,7 +44,7 @@ class OutputStore:
         write_part(self.folder, result, self.command)
 
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """The ids of the units of every committed bundle, by bundle id; a footer is read once in this object's life.
+        """List the unit ids of every committed bundle by bundle id; each footer is read once.
 
         Raises:
             UsageError: a part is damaged; the message says what to do.
@@ -63,6 +66,9 @@ class OutputStore:
         """Refuse to mix answers of different settings in one folder; the first run writes them down.
 
         A key that was not there before (a new question) is added; a key that is no longer there is left.
+
+        Args:
+            settings: settings that may not change, by the names a user knows.
 
         Raises:
             SettingsChangedError: naming the key, its old and its new value.
@@ -103,7 +109,7 @@ class OutputStore:
         self.folder.write("run.json", (json.dumps(run, indent=2) + "\n").encode())
 
     def read_run(self) -> dict[str, Any] | None:
-        """What the last run wrote about itself; ``None`` before the first."""
+        """Read what the last run wrote about itself; ``None`` before the first."""
         return self._read("run.json")
 
     def _read(self, name: str) -> dict[str, Any] | None:

@@ -20,6 +20,12 @@ _READERS = 16  # a footer is two small reads; on an object store nearly all of i
 def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> None:
     """Write a table in one step; ``metadata`` goes into the footer, beside the schema version.
 
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        table: the rows.
+        **metadata: further values for the file's metadata.
+
     Raises:
         EngineError: the file system refuses.
     """
@@ -31,6 +37,11 @@ def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> 
 
 def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
     """One entry of a footer that holds a JSON list.
+
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        key: key of the metadata that is wanted.
 
     Raises:
         UsageError: the file is damaged or was written with other columns.
@@ -55,6 +66,11 @@ def read_lists(folder: Folder, names: Sequence[str], key: str) -> list[tuple[str
 
 def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
     """Some columns of a file, without the footer's metadata.
+
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        columns: names of the columns that are read.
 
     Raises:
         UsageError: the file is damaged.

@@ -19,7 +19,7 @@ class Totals:
     """Sums over rows of ``answers``; ``None`` where no row was measured.
 
     Attributes:
-        visual_tokens: of all questions; a page that was asked two questions counts twice.
+        visual_tokens: sum over all questions; a page that was asked two questions counts twice.
         kept_tokens: visual tokens left after pruning.
         retention: mean over the rows, in 0..1.
         kv_bytes_full: size of the KV caches without pruning.
@@ -40,7 +40,7 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
 
     Args:
         folder: the output folder.
-        unit_ids: of the plan; the folder may hold answers to other questions too.
+        unit_ids: units of the plan; the folder may hold answers to other questions too.
     """
     wanted = pa.array(list(unit_ids), pa.string())
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)

@@ -71,11 +71,15 @@ class ChildProcess:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Tell whether the process still runs."""
         return self._process.poll() is None
 
     def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], bytes]:
         """Send a request (a few KB) and wait for its answer; the process is killed if there is none.
+
+        Args:
+            request: the request, as JSON.
+            seconds: time limit in seconds.
 
         Returns:
             The header of the answer, and its data.

@@ -111,7 +111,7 @@ def _glob(fs: Any, pattern: str) -> Iterator[_Found]:
 
 
 def _local(path: str) -> Iterator[_Found]:
-    """A file of this machine; a dangling link is listed and fails when it is opened, a folder or pipe is no file."""
+    """List a file of this machine; a dangling link fails when it is opened, a folder or pipe is no file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _document(fs: Any, found: _Found, below: str) -> Document:
 
 
 def _told_apart(document: Document) -> Document:
-    """Two inputs can hold files of the same relative path, size and time; then the whole address is part of the id."""
+    """Put the whole address into the id of a document that another one resembles in path, size and time."""
     return replace(document, document_id=_id(document.uri, document.size_bytes, document.version))
 
 

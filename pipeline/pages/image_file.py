@@ -40,7 +40,7 @@ class ImageFile:
     not rendered at a higher resolution than the file's own: that would cost tokens and show nothing more.
 
     Args:
-        path: of a local file.
+        path: path of a local file.
 
     Raises:
         PageError: it cannot be opened.

@@ -1,4 +1,4 @@
-"""What the render child does with a request: open, hash, measure or render."""
+"""Serves the requests of the render child: open, hash, measure or render."""
 
 from __future__ import annotations
 

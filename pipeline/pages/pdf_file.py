@@ -16,7 +16,7 @@ class PdfFile:
     """An open PDF. One that MuPDF has to repair counts as long as pages come out of it.
 
     Args:
-        path: of a local file.
+        path: path of a local file.
 
     Raises:
         PageError: it cannot be opened, needs a password or has no pages.

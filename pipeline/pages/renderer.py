@@ -35,7 +35,7 @@ _MEASURED_AT_ONCE = 500  # pages in one request, which has to fit into a pipe
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    """What the child may use: seconds to open a document, seconds a page, bytes of address space.
+    """The limits of the child: seconds per document opened, seconds per page, bytes of address space.
 
     Of the address space some 150 MiB go to the libraries.
     """
@@ -80,6 +80,9 @@ class RenderChild:
     def count_pages(self, document: Document) -> int:
         """The number of pages, at least 1.
 
+        Args:
+            document: the document.
+
         Raises:
             PageError: the document cannot be opened.
             EngineError: the child cannot be started.
@@ -94,6 +97,9 @@ class RenderChild:
     def sha256(self, document: Document) -> str:
         """SHA-256 of the document's bytes, in hex.
 
+        Args:
+            document: the document.
+
         Raises:
             PageError: the document cannot be read.
             EngineError: the child cannot be started.
@@ -106,6 +112,12 @@ class RenderChild:
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
     ) -> tuple[int | None, ...]:
         """Visual tokens of each page (1-based) without rendering it; ``None`` for a page that will fail.
+
+        Args:
+            document: the document.
+            pages: page numbers, counted from 1.
+            dpi: resolution in dots per inch.
+            budget: page sizes that the model takes.
 
         Raises:
             PageError: the document cannot be opened, or measuring it takes too long.
@@ -127,6 +139,12 @@ class RenderChild:
         """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only.
 
         A document that cannot be opened costs all that are left, without another try for each.
+
+        Args:
+            document: the document.
+            pages: page numbers, counted from 1.
+            dpi: resolution in dots per inch.
+            budget: page sizes that the model takes.
 
         Raises:
             EngineError: the child cannot be started.
@@ -204,6 +222,11 @@ def _target(dpi: int, budget: PixelBudget) -> dict[str, Any]:
 
 def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
     """Render every page a bundle needs, and hash the documents it opens.
+
+    Args:
+        bundle: the bundle.
+        child: the render child.
+        settings: what the answers depend on; resolution and page sizes are used.
 
     Raises:
         EngineError: the child cannot be started.

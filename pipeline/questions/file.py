@@ -19,7 +19,7 @@ _Place = tuple[int | str, ...]  # keys and positions from the top of the file do
 
 
 class Defaults(Strict):
-    """What questions take that do not say otherwise."""
+    """The values of fields that a question leaves out."""
 
     pages: Pages | None = None
     documents: Glob | None = None
@@ -52,6 +52,9 @@ class QuestionSet(BaseModel):
 
 def load_questions(uri: str) -> QuestionSet:
     """Read a questions file from a path or an fsspec URI.
+
+    Args:
+        uri: path or URI of the YAML file.
 
     Raises:
         QuestionsError: it cannot be read, or something in it is wrong.

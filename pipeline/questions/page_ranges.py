@@ -22,6 +22,9 @@ class PageRanges:
     def parse(cls, text: str) -> PageRanges:
         """Read ``all`` or a comma-separated list of pages and ranges.
 
+        Args:
+            text: a page range such as ``1-3,-1``.
+
         Raises:
             ValueError: saying which part is wrong and what is expected.
         """

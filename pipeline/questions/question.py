@@ -1,4 +1,4 @@
-"""One question: what it may say, on which pages of which documents it is asked, and how it is put to the model."""
+"""One question: its text, the pages and documents it is asked on, and its prompt."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Question(Strict):
         return None if self.documents is None else re.compile(glob_translate(self.documents))
 
     def applies_to(self, path: str) -> bool:
-        """Whether a document, by its path below ``--input``, is asked this question; ``**`` spans folders."""
+        """Tell whether a document, by its path below ``--input``, is asked this question; ``**`` spans folders."""
         return self._glob is None or self._glob.fullmatch(path) is not None
 
     def to_ask(self, default_rule: KeepRule | None, prune_auto: bool = False) -> Ask:

@@ -28,6 +28,12 @@ def write_samples(
 ) -> list[Sample]:
     """Draw the documents of the seeds into `folder` and return them; `keys` limits the questions to some fields.
 
+    Args:
+        folder: folder that gets ``pdfs/``, ``questions.yaml`` and ``truth.jsonl``.
+        seeds: seed of each document.
+        family: the family of documents.
+        keys: fields that are asked for; ``None`` for all.
+
     Raises:
         ValueError: no layout of this family fits on its page size.
         OSError: the folder cannot be written.

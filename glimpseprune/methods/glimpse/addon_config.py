@@ -1,4 +1,4 @@
-"""What an add-on's JSON says, checked; plain data, so that it can be read without torch."""
+"""Reads and checks the JSON of an add-on; plain data, without torch."""
 
 from __future__ import annotations
 
@@ -104,6 +104,9 @@ class AddonConfig:
     def check_base(self, shape: Sizes) -> None:
         """Refuse a base model of another shape.
 
+        Args:
+            shape: sizes of the model.
+
         Raises:
             AddonError: naming the first field that differs.
         """
@@ -163,6 +166,9 @@ def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> A
 
 def read_addon_config(folder: Path) -> AddonConfig:
     """Read and check the configuration of an add-on in a local folder, published or our own.
+
+    Args:
+        folder: local folder of the add-on.
 
     Raises:
         AddonError: no such file, not JSON, a field that is missing, out of range or not supported; it is named.

@@ -61,7 +61,7 @@ class Glimpse(nn.Module):
 
     @property
     def raw_attention(self) -> bool:
-        """Whether the predictor reads scores before the softmax."""
+        """Tells whether the predictor reads scores before the softmax."""
         return self.config.use_attention_logits
 
     @property

@@ -52,6 +52,9 @@ def page_batch(seed: int, count: int, family: Family, asked: int, absent: int) -
         family: has a ``size_pt`` whose sides in pixels are multiples of the attention window.
         asked: questions a page.
         absent: how many of them ask for a field that is not there, at least.
+
+    Raises:
+        ValueError: the family has no ``size_pt``.
     """
     rng = random.Random(seed)
     if family.size_pt is None:
