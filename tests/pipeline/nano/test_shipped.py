@@ -53,4 +53,4 @@ def test_it_is_small_and_opens_without_our_code() -> None:
     assert shipped <= SHIPPED_BYTES
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(base)
     assert model.dtype == torch.bfloat16
-    assert gp.load(base, glimpse=addon, device="cpu").glimpse is not None
+    assert gp.load(base, glimpse=addon, device="cpu").method is not None
