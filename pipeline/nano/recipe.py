@@ -45,15 +45,17 @@ class Phase:
     Attributes:
         steps: how many.
         sources: shares of the sources a step is drawn from; ``text`` stands for crops full of text.
+        rate: by which the learning rates are multiplied.
     """
 
     steps: int
     sources: dict[str, float] = field(default_factory=dict)
+    rate: float = 1.0
 
 
 _ANSWERS = {"small": 0.18, "page": 0.16, "square": 0.08, "wide": 0.09, "tall": 0.09}
 PHASES = (
-    Phase(2000, {"text": 1.0}),
+    Phase(2000, {"text": 1.0}, rate=2.0),
     Phase(500, {"text": 0.2, "small": 0.8}),
     Phase(2000, {"text": 0.4, **_ANSWERS}),
 )
@@ -62,6 +64,6 @@ WARM_UP = 60
 # At twice these rates the tower learns faster at first, and the answers worse: what is asked is forgotten in bursts.
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
 CLIP = 5.0
-TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 16, 224, 448
+TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 8, 224, 448
 MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
 WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}

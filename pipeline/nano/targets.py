@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.nano.shape import CELL, PATCH
+from pipeline.nano.vocabulary import CHARSET
 
-CHARSET = " 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:-/#$%+&'()@*_=!?;<>|\"[]"
 CLASS_OF = {char: i + 1 for i, char in enumerate(CHARSET)}
 NOTHING, BLANK = 0, 1  # classes: no character here, and a space
 CLASSES = len(CHARSET) + 1

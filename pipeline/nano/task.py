@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from glimpseprune.training.trainer import Figures, flat_then_linear
 from pipeline.nano import recipe
 from pipeline.nano.language import AnswerHeads, Questions, answer_losses, text_rotary
-from pipeline.nano.muon import make_optimizers
+from pipeline.nano.muon import fast_dtype, make_optimizers
 from pipeline.nano.pages import LENGTH, page_batch
 from pipeline.nano.recipe import SOURCES, WEIGHTS, Phase
 from pipeline.nano.shape import CELL, make_model
@@ -47,6 +47,7 @@ class NanoTask:
         self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES, compiled: bool = True
     ) -> None:
         self.seed, self.device, self.phases = seed, device, phases
+        self.dtype = fast_dtype(device)
         self.steps = sum(phase.steps for phase in phases)
         module = NanoModule(seed)
         self.module: NanoModule = module.to(device)
@@ -55,8 +56,8 @@ class NanoTask:
         self._pages: Any = torch.compile(self._page_loss, dynamic=False) if compiled else self._page_loss
 
     def rate(self, step: int) -> float:
-        """Warm-up, constant, linear decay at the end."""
-        return flat_then_linear(step, self.steps, recipe.WARM_UP, recipe.DECAY)
+        """Warm-up, constant within a phase, linear decay at the end."""
+        return self._phase(step).rate * flat_then_linear(step, self.steps, recipe.WARM_UP, recipe.DECAY)
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
         """Loss and figures of a step's batch."""
@@ -64,9 +65,7 @@ class NanoTask:
         sources = self._phase(step).sources
         name = rng.choices(list(sources), list(sources.values()))[0]
         if name == "text":
-            batch = text_batch(
-                rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH, recipe.FONTS
-            )
+            batch = text_batch(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
             rotary = self._rotary(vision_rotary(recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH))
             loss, right = self._text(*(t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell)), rotary)
             return loss, {"text_read": float(right)}
@@ -92,7 +91,7 @@ class NanoTask:
         raise ValueError(f"the recipe has {self.steps} steps, asked for {self.steps + step}")
 
     def _rotary(self, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        cos, sin = (t.to(self.device, torch.bfloat16) for t in rotary)
+        cos, sin = (t.to(self.device, self.dtype) for t in rotary)
         return cos, sin
 
     def _text_loss(
