@@ -122,7 +122,9 @@ def text_rotary(rows: int, columns: int, offset: Tensor, shift: int, cells: Tens
     positions = torch.cat((torch.zeros(3, batch, 1, dtype=torch.long), image, text), 2)
     inverse = 1.0 / ROPE_THETA ** (torch.arange(0, _HEAD, 2).float() / _HEAD)
     angles = positions[..., None].float() * inverse
-    angles = torch.cat([chunk[i] for i, chunk in enumerate(angles.split(list(ROPE_SECTIONS), -1))], -1).repeat(1, 1, 2)
+    angles = torch.cat([chunk[i] for i, chunk in enumerate(torch.split(angles, list(ROPE_SECTIONS), -1))], -1).repeat(
+        1, 1, 2
+    )
     return angles.cos()[:, None], angles.sin()[:, None]
 
 
@@ -205,7 +207,8 @@ def _masks(number: Tensor, page: int, hidden: Tensor | None, dtype: torch.dtype)
     if hidden is not None:
         gone[:, 1:] = hidden.to(dtype)
     causal = torch.full((page, page), -1e9, dtype=dtype, device=number.device).triu(1)
-    own = (number[:, :, None] == number[:, None]) & torch.ones(length, length, dtype=torch.bool, device=number.device).tril()
+    earlier = torch.ones(length, length, dtype=torch.bool, device=number.device).tril()
+    own = (number[:, :, None] == number[:, None]) & earlier
     near = torch.where(own, 0.0, -1e9).to(dtype)
     over_all = torch.cat((gone[:, None].expand(-1, length, -1), near), -1)
     return (causal + gone[:, None])[:, None], over_all[:, None]

@@ -14,8 +14,8 @@ FULL_ATTENTION = (1,)  # vision layers that see the whole page
 WIDTH, HEADS, LAYERS, MLP = 256, 8, 5, 768
 # How many wavelengths of the rotary embedding turn with time, row and column; time is constant within a page. Readers
 # of the format expect these three sections one behind the other. With a base above 1 the columns would get the long
-# wavelengths alone, by which neighbours cannot be told apart. Positions are whole numbers, so an angle of more than pi a
-# position is as good as its remainder: this base gives rows and columns long and short wavelengths alike.
+# wavelengths alone, by which neighbours cannot be told apart. Positions are whole numbers, so an angle of more than pi
+# per position is as good as its remainder: this base gives rows and columns long and short wavelengths alike.
 ROPE_THETA, ROPE_SECTIONS = 0.01, (2, 7, 7)
 GREY_MEAN, GREY_STD = 0.75, 0.35  # of the image processor, for each of the three channels
 MAX_VISUAL_TOKENS = 2048

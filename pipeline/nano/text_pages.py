@@ -16,9 +16,9 @@ from torch import Tensor
 
 from pipeline.nano.targets import CLASS_OF, character_targets
 from pipeline.nano.tower import cells_in_window_order, in_window_order
-from pipeline.nano.training.fonts import BASE, COMMON, RARE, advance, load_font
+from pipeline.nano.training.fonts import BASE, COMMON, RARE, font_name
 from pipeline.nano.training.text_tokens import random_token
-from pipeline.samples.text import MIDDLE
+from pipeline.samples.text import MIDDLE, can_print, load_font, text_width
 
 PIXELS_PER_POINT = 2.0  # 144 dpi
 _STYLES = 14  # fonts of a batch: each costs time to embed
@@ -56,7 +56,7 @@ def _sheet(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """A page that is cut into crops, and the class and the middle (pixels) of each of its characters."""
     wide, tall = width / PIXELS_PER_POINT, height / PIXELS_PER_POINT
-    fonts = [*rng.sample(BASE, 4), *rng.sample(COMMON, 6), *rng.sample(RARE, _STYLES - 10)]
+    fonts = [font_name(f) for f in (*rng.sample(BASE, 4), *rng.sample(COMMON, 6), *rng.sample(RARE, _STYLES - 10))]
     characters: list[Written] = []
     with pymupdf.open() as document:
         page = document.new_page(width=wide, height=tall)
@@ -109,13 +109,13 @@ def _line(
         name = rng.choice(fonts)
         tracking = rng.uniform(-0.03, 0.2) * size if rng.random() < 0.06 else 0.0
         text = " ".join(random_token(rng) for _ in range(rng.randint(1, 5)))
-        text = "".join(char for char in text if advance(name, char) is not None)
+        text = "".join(char for char in text if can_print(char, name))
         if not tracking:
             writer.append((x, y), text, font=load_font(name), fontsize=size)
         for char in text:
             if tracking:
                 writer.append((x, y), char, font=load_font(name), fontsize=size)
-            step = (advance(name, char) or 0.0) * size
+            step = text_width(char, name, size)
             characters.append((CLASS_OF[char], x + step / 2, y - MIDDLE * size))
             x += step + tracking
         x += rng.uniform(4, 9) if rng.random() < 0.5 else rng.uniform(5, 40)

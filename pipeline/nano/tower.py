@@ -179,13 +179,14 @@ def _attention(qkv: Tensor, window: int, known: Tensor | None) -> Tensor:
     query, key, value = qkv.reshape(-1, window, 3, VISION_HEADS, _HEAD).permute(2, 0, 3, 1, 4)
     scores = query * _HEAD**-0.5 @ key.mT
     if known is not None:
-        scores = scores + torch.where(known.view(-1, 1, 1, window), 0.0, -1e9).to(scores.dtype)
-    return (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(batch, patches, -1)
+        scores = scores + torch.where(known.reshape(-1, 1, 1, window), 0.0, -1e9).to(scores.dtype)
+    attended: Tensor = torch.softmax(scores, -1) @ value
+    return attended.transpose(1, 2).reshape(batch, patches, -1)
 
 
 def _scattered_attention(qkv: Tensor, seen: Tensor, known: Tensor, count: int) -> Tensor:
-    """Attention inside the windows of ``count`` patches of which some are ``seen``, for those: ``[B, S, heads * d]``."""
-    batch, some = seen.shape
+    """Attention inside windows of ``count`` patches, for the ``seen`` ones: ``[B, S, heads * d]``."""
+    batch = seen.shape[0]
     home = torch.where(known, seen, count)  # what fills up goes behind the last patch
     index = home[..., None, None, None].expand(-1, -1, *qkv.shape[2:])
     whole = qkv.new_zeros(batch, count + 1, *qkv.shape[2:]).scatter(1, index, qkv)[:, :count]

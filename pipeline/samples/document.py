@@ -182,6 +182,4 @@ def _finish(
     unprinted: tuple[str, ...] = ()
     if family.opening is not None:
         unprinted = unprinted_labels(rng, family.opening, [field.label for field in fields])
-    return Sample(
-        seed, float(width), float(height), tuple(runs), fields, has_table, tuple(shapes), unprinted
-    )
+    return Sample(seed, float(width), float(height), tuple(runs), fields, has_table, tuple(shapes), unprinted)

@@ -23,9 +23,7 @@ def held_out_label(rng: random.Random) -> tuple[str, str]:
     return rng.choice(HELD_OUT_LABELS)
 
 
-_OPEN = Opening(
-    values=1.0, labels=0.0, looks=0.0, words=HELD_OUT_WORDS, draw_label=held_out_label, faces=BASE_FACES
-)
+_OPEN = Opening(values=1.0, labels=0.0, looks=0.0, words=HELD_OUT_WORDS, draw_label=held_out_label, faces=BASE_FACES)
 FAMILIES = {
     "known": Family(),
     "open": Family(fonts=BASE_FONTS, opening=_OPEN),

@@ -78,7 +78,13 @@ def draw_look(rng: random.Random, faces: Sequence[tuple[str, str]]) -> Look:
 
 
 def place_group(
-    rng: random.Random, look: Look, values: Sequence[tuple[Field, str]], columns: int, left: float, top: float, room: float
+    rng: random.Random,
+    look: Look,
+    values: Sequence[tuple[Field, str]],
+    columns: int,
+    left: float,
+    top: float,
+    room: float,
 ) -> tuple[list[Run], list[Shape], float] | None:
     """Runs and shapes of a group of fields whose first baseline is ``top``, and the baseline of the lowest run.
 
@@ -103,9 +109,7 @@ def place_group(
     for number, ((field, value), text) in enumerate(zip(values, texts, strict=True)):
         x, y = left + number // rows * width + inset, top + number % rows * look.line
         right = left + (number // rows + 1) * width - 4 - inset
-        label = Run(
-            text, x, y, look.label_font, look.label_size, f"label:{field.key}", look.label_ink, look.tracking
-        )
+        label = Run(text, x, y, look.label_font, look.label_size, f"label:{field.key}", look.label_ink, look.tracking)
         value_width = text_width(value, look.value_font, look.value_size)
         value_y = y
         if look.place == "above":
@@ -119,7 +123,10 @@ def place_group(
         apart = look.place == "above" or value_x >= label.box.x1 + 2
         if not apart or max(label.box.x1, value_x + value_width) > right:
             return None
-        runs += [label, Run(value, value_x, value_y, look.value_font, look.value_size, f"value:{field.key}", look.value_ink)]
+        runs += [
+            label,
+            Run(value, value_x, value_y, look.value_font, look.value_size, f"value:{field.key}", look.value_ink),
+        ]
         lowest = max(lowest, value_y)
     return runs, _shapes(rng, look, columns, rows, left, top, room, widest), lowest
 
@@ -136,16 +143,25 @@ def _shapes(
     y0, y1 = top - above, top - above + rows * look.line
     light, line = rng.uniform(0.85, 0.97), rng.uniform(0.0, 0.6)
     if look.decor == "rules":
-        return [Shape(Box(left, y0 + r * look.line, left + room - 4, y0 + r * look.line), stroke=line) for r in range(1, rows + 1)]
+        return [
+            Shape(Box(left, y0 + r * look.line, left + room - 4, y0 + r * look.line), stroke=line)
+            for r in range(1, rows + 1)
+        ]
     if look.decor == "box":
         return [Shape(Box(left, y0, left + room - 4, y1), fill=light if rng.random() < 0.5 else None, stroke=line)]
     if look.decor == "stripes":
-        return [Shape(Box(left, y0 + r * look.line, left + room - 4, y0 + (r + 1) * look.line), fill=light) for r in range(0, rows, 2)]
+        return [
+            Shape(Box(left, y0 + r * look.line, left + room - 4, y0 + (r + 1) * look.line), fill=light)
+            for r in range(0, rows, 2)
+        ]
     if look.decor == "labels" and look.place in ("column", "right"):
         return [Shape(Box(left + c * width, y0, left + c * width + widest + 6, y1), fill=light) for c in range(columns)]
     if look.decor == "cells":
         return [
-            Shape(Box(left + c * width, y0 + r * look.line, left + (c + 1) * width - 4, y0 + (r + 1) * look.line), stroke=line)
+            Shape(
+                Box(left + c * width, y0 + r * look.line, left + (c + 1) * width - 4, y0 + (r + 1) * look.line),
+                stroke=line,
+            )
             for c in range(columns)
             for r in range(rows)
         ]

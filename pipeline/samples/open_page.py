@@ -68,7 +68,9 @@ def lay_out(
         if rng.random() < 0.3:
             other = draw_look(rng, faces)
             look = replace(other, label_font=look.label_font, value_font=look.value_font)
-        if not all(can_print(value, look.value_font) and can_print(field.label, look.label_font) for field, value in group):
+        if not all(
+            can_print(value, look.value_font) and can_print(field.label, look.label_font) for field, value in group
+        ):
             return None
         columns = 2 if len(group) > 1 and rng.random() < two_columns else 1
         biggest = max(look.label_size, look.value_size)
@@ -94,13 +96,16 @@ def _letterhead(rng: random.Random, page: Page, face: tuple[str, str], words: Wo
     ink = 0.0
     if rng.random() < 0.15:
         ink = 1.0
-        page.shapes.append(Shape(Box(page.left - 4, y - size * 1.1, page.left + page.room, y + size * 0.5), rng.uniform(0.0, 0.4)))
+        page.shapes.append(
+            Shape(Box(page.left - 4, y - size * 1.1, page.left + page.room, y + size * 0.5), rng.uniform(0.0, 0.4))
+        )
     if not page.write(title, page.left, y, face[1], size, ink):
         page.write(rng.choice(KINDS), page.left, y, face[1], size, ink)
     page.bottom = max(page.bottom, y + (size * 0.5 if ink else 0.0))
     for _ in range(rng.choice((0, 0, 1, 2, 3))):
         small = rng.uniform(7, 9.5)
-        line = f"{draw_value(rng, 'item', words)} {rng.randint(1, 200)}, {draw_value(rng, 'zip', words)} {draw_value(rng, 'city', words)}"
+        street = f"{draw_value(rng, 'item', words)} {rng.randint(1, 200)}"
+        line = f"{street}, {draw_value(rng, 'zip', words)} {draw_value(rng, 'city', words)}"
         page.write(line, page.left, page.bottom + small * 1.4, face[0], small, rng.choice((0.0, 0.3)))
 
 
@@ -129,5 +134,12 @@ def _sentences(rng: random.Random, page: Page, face: tuple[str, str], words: Wor
         while line and text_width(line, face[0], size) > page.room:
             line = line.rpartition(" ")[0]
         if line:
-            page.write(line.capitalize() + rng.choice((".", "", ",")), page.left, y, face[0], size, rng.choice((0.0, 0.0, 0.35)))
+            page.write(
+                line.capitalize() + rng.choice((".", "", ",")),
+                page.left,
+                y,
+                face[0],
+                size,
+                rng.choice((0.0, 0.0, 0.35)),
+            )
         y += size * 1.35

@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import pymupdf
-
 FONT_FOLDER = Path("/usr/share/fonts")
 PACKAGES = (
     "fonts-dejavu fonts-liberation fonts-liberation2 fonts-freefont-ttf fonts-open-sans fonts-lato "
@@ -36,28 +34,18 @@ RARE = (
 )  # fmt: skip
 
 
-@cache
-def load_font(name: str) -> pymupdf.Font:
-    """The font of a name from ``BASE``, ``COMMON`` or ``RARE``.
+def font_name(name: str) -> str:
+    """The path of a font file named in ``COMMON`` or ``RARE``; a base font is its own name.
 
     Raises:
         FileNotFoundError: the font file is not installed.
     """
     if name in BASE:
-        return pymupdf.Font(name)
+        return name
     path = _files().get(name)
     if path is None:
         raise FileNotFoundError(f"no font {name} below {FONT_FOLDER}; install the packages {PACKAGES}")
-    return pymupdf.Font(fontfile=str(path))
-
-
-@cache
-def advance(name: str, char: str) -> float | None:
-    """How far a character moves the pen, in units of the font size; None where the font cannot print it."""
-    font = load_font(name)
-    if not font.has_glyph(ord(char)):
-        return None
-    return float(font.glyph_advance(ord(char)))
+    return str(path)
 
 
 @cache

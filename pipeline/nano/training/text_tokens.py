@@ -34,7 +34,9 @@ def random_token(rng: random.Random) -> str:
         return _money(rng)
     if kind == "code":
         joint = rng.choice(("-", "", "", "#", "/", ".", "_"))
-        return some(rng, UPPER, 1, 4) + joint + some(rng, DIGITS, 2, 6) + (joint + some(rng, DIGITS, 1, 3)) * _maybe(rng)
+        return (
+            some(rng, UPPER, 1, 4) + joint + some(rng, DIGITS, 2, 6) + (joint + some(rng, DIGITS, 1, 3)) * _maybe(rng)
+        )
     if kind == "date":
         return _date(rng)
     if kind == "mark":

@@ -41,6 +41,10 @@ class Visible:
         four = torch.arange(4, device=self.windowed.device)
         return (self.windowed[..., None] * 4 + four).flatten(1)
 
+    def to(self, device: torch.device) -> Visible:
+        """The same on a device."""
+        return Visible(*(getattr(self, name).to(device) for name in Visible.__slots__))
+
     def of_cells(self, values: Tensor) -> Tensor:
         """Values ``[B, N, ...]`` in raster order at ``cells``."""
         return values.take_along_dim(_like(self.cells, values), 1)
