@@ -9,6 +9,7 @@ import pymupdf
 
 from pipeline.samples.drawing import draw_sample
 from pipeline.samples.fields import FIELDS, Field
+from pipeline.samples.foreign import draw_foreign
 from pipeline.samples.layout import draw_style, place_fields, place_free_text, place_table, place_title
 from pipeline.samples.open_page import lay_out
 from pipeline.samples.opened import Opening, draw_fields, unprinted_labels
@@ -116,6 +117,8 @@ def _attempt(seed: int, rng: random.Random, family: Family) -> Sample | None:
     if family.opening is None:
         values: list[tuple[Field, str]] = [(field, field.draw(rng)) for field in rng.sample(FIELDS, count)]
     else:
+        if rng.random() < family.opening.foreign:
+            return _foreign(seed, rng, family, family.opening)
         values = draw_fields(rng, family.opening, count)
         if rng.random() < family.opening.looks:
             return _open_attempt(seed, rng, family, family.opening, values)
@@ -152,6 +155,12 @@ def _open_attempt(
     if page is None:
         return None
     return _finish(seed, rng, family, values, width, page.bottom, page.runs, page.shapes, has_table)
+
+
+def _foreign(seed: int, rng: random.Random, family: Family, opening: Opening) -> Sample:
+    width, height = family.size_pt or (round(rng.uniform(280, 448)), round(rng.uniform(280, 504)))
+    runs, shapes = draw_foreign(rng, opening.faces, opening.words, width, height)
+    return Sample(seed, float(width), float(height), tuple(runs), (), False, tuple(shapes))
 
 
 def _finish(

@@ -28,5 +28,6 @@ FAMILIES = {
     "known": Family(),
     "open": Family(fonts=BASE_FONTS, opening=_OPEN),
     "labels": Family(fonts=BASE_FONTS, opening=replace(_OPEN, values=0.5, labels=0.6)),
+    "foreign": Family(opening=replace(_OPEN, foreign=1.0)),
     "looks": Family(opening=replace(_OPEN, values=0.5, looks=1.0, faces=HELD_OUT_FACES)),
 }

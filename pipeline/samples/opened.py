@@ -25,6 +25,7 @@ class Opening:
         words: lists behind names of people, places, companies and goods.
         draw_label: draws a label and the kind of its value.
         faces: regular and bold font of each face.
+        foreign: share of pages without any labelled field.
     """
 
     values: float
@@ -33,6 +34,7 @@ class Opening:
     words: WordLists
     draw_label: Callable[[random.Random], tuple[str, str]]
     faces: tuple[tuple[str, str], ...]
+    foreign: float = 0.0
 
 
 def draw_fields(rng: random.Random, opening: Opening, count: int) -> list[tuple[Field, str]]:

@@ -25,7 +25,15 @@ _BOLD = {
 @cache
 def open_text() -> Opening:
     """Values and labels on no list, in the base fonts and the plain layout."""
-    return Opening(values=0.85, labels=0.35, looks=0.0, words=training_words(), draw_label=draw_label, faces=BASE_FACES)
+    return Opening(
+        values=0.85,
+        labels=0.35,
+        looks=0.0,
+        words=training_words(),
+        draw_label=draw_label,
+        faces=BASE_FACES,
+        foreign=0.03,
+    )
 
 
 @cache
@@ -34,4 +42,6 @@ def open_looks() -> Opening:
     alone = [(name, name) for name in (*COMMON, *RARE) if name not in _BOLD and name not in _BOLD.values()]
     files = tuple((font_name(regular), font_name(bold)) for regular, bold in [*_BOLD.items(), *alone])
     faces = BASE_FACES * 4 + tuple((name, name) for name in BASE[2::4]) + files
-    return Opening(values=0.85, labels=0.35, looks=1.0, words=training_words(), draw_label=draw_label, faces=faces)
+    return Opening(
+        values=0.85, labels=0.35, looks=1.0, words=training_words(), draw_label=draw_label, faces=faces, foreign=0.03
+    )
