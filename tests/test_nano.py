@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from glimpseprune.qwen2_5_vl import rope_positions
 from glimpseprune.qwen2_5_vl_tower import run_tower as run_pipeline_tower
-from glimpseprune.training.trainer import train
+from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.nano import recipe, vocabulary
 from pipeline.nano.export import export
 from pipeline.nano.language import AnswerHeads, answer_losses, text_rotary
@@ -22,12 +23,23 @@ from pipeline.nano.recipe import SOURCES, Phase
 from pipeline.nano.shape import make_model
 from pipeline.nano.targets import CHARSET, character_targets
 from pipeline.nano.task import NanoTask
+from pipeline.nano.text_pages import text_batch
 from pipeline.nano.tower import merge, raster_order, run_tower, vision_rotary
+from pipeline.nano.training.fonts import fonts_installed
+from pipeline.nano.training.label_lists import draw_label
+from pipeline.nano.training.measure import measure
+from pipeline.nano.training.openings import open_looks, open_text
+from pipeline.nano.training.word_lists import training_words
 from pipeline.processor import Processor
+from pipeline.samples import make_sample
+from pipeline.samples.families import FAMILIES, HELD_OUT_FACES
 from pipeline.samples.fields import FIELDS
+from pipeline.samples.held_out_labels import HELD_OUT_LABELS
+from pipeline.samples.held_out_words import HELD_OUT_WORDS
 from pipeline.samples.questions import phrase
 
 SMALL = SOURCES["small"].family
+needs_fonts = pytest.mark.skipif(not fonts_installed(), reason="the fonts of training are not installed")
 ASKING = Asking(6, 1, 176)
 
 
@@ -196,13 +208,63 @@ class TestVocabulary:
         assert ids == [*expected, *vocabulary.question_ids("What is the total?"), vocabulary.ANSWER]
 
 
+class TestDrawing:
+    @needs_fonts
+    def test_crops_are_full_of_characters_that_are_known(self) -> None:
+        first, second = (text_batch(9, 2, 112, 224) for _ in range(2))
+        assert torch.equal(first.pixels, second.pixels)
+        assert torch.equal(first.cell, second.cell)
+        assert int((first.patch > 1).sum()) > 100
+
+    def test_training_draws_no_held_out_word_or_label(self) -> None:
+        words = training_words()
+        for name in HELD_OUT_WORDS.__dataclass_fields__:
+            assert not set(getattr(words, name)) & set(getattr(HELD_OUT_WORDS, name))
+        assert len(words.first_names) > 10_000
+        held_out = {label.lower() for label, _ in HELD_OUT_LABELS}
+        rng = random.Random(0)
+        assert not {draw_label(rng)[0].lower() for _ in range(3000)} & held_out
+
+    @needs_fonts
+    def test_training_draws_no_held_out_font(self) -> None:
+        held_out = {font for face in HELD_OUT_FACES for font in face}
+        assert not {font for face in open_looks().faces for font in face} & held_out
+        families = [replace(SOURCES["page"].family, opening=opening) for opening in (open_text(), open_looks())]
+        for seed, family in enumerate(families * 4):
+            sample = make_sample(seed, family)
+            assert {char for run in sample.runs for char in run.text} <= set(CHARSET)
+
+
 class TestTraining:
+    def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
+        monkeypatch.setitem(SOURCES, "small", replace(SOURCES["small"], pages=1))
+        phases = (Phase(3, {"small": 1.0}),)
+        whole = NanoTask(0, torch.device("cpu"), phases)
+        train(whole, 0, lambda *_: False)
+        stopped = NanoTask(0, torch.device("cpu"), phases)
+        train(stopped, 0, lambda step, _: step == 2)
+        save_checkpoint(tmp_path / "checkpoint.pt", stopped, 2)
+        resumed = NanoTask(0, torch.device("cpu"), phases)
+        train(resumed, load_checkpoint(tmp_path / "checkpoint.pt", resumed), lambda *_: False)
+        for name, value in whole.module.state_dict().items():
+            assert torch.equal(value, resumed.module.state_dict()[name]), name
+
+    def test_a_checkpoint_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        task = NanoTask(0, torch.device("cpu"), ())
+        figures = measure(task, FAMILIES["foreign"], 1, 1, paper=False)
+        assert figures["questions"] > 10
+        assert 0 <= figures["n/a"] <= 1
+
     def test_muon_steps_are_orthogonal(self) -> None:
         matrix = torch.randn(2, 16, 48, generator=torch.Generator().manual_seed(0))
         spectrum = torch.linalg.svdvals(orthogonalise(matrix))
         assert float(spectrum.min()) > 0.5
         assert float(spectrum.max()) < 1.5
 
+    @needs_fonts
     def test_a_few_steps_lower_the_loss(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "TEXT_CROPS", 2)
         monkeypatch.setattr(recipe, "WARM_UP", 2)
@@ -212,7 +274,8 @@ class TestTraining:
         train(task, 0, lambda _, figures: bool(losses.append(figures["loss"])))
         assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
-    def test_a_step_on_pages_reaches_every_parameter(self) -> None:
+    def test_a_step_on_pages_reaches_every_parameter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
         task = NanoTask(0, torch.device("cpu"), (Phase(1, {"small": 1.0}),))
         loss, figures = task.loss(0, 0)
         loss.backward()  # type: ignore[no-untyped-call]

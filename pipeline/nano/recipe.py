@@ -5,12 +5,14 @@ A phase is a share of the steps; the numbers are those the shipped weights were 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.nano.pages import Asking
 from pipeline.nano.training.openings import open_looks, open_text
 from pipeline.samples import Family
 from pipeline.samples.document import BASE_FONTS
+from pipeline.samples.opened import Opening
 
 _SMALL = Family(
     fonts=BASE_FONTS, min_fields=3, max_fields=6, two_columns=0.0, table=0.0, free_text=0.15, size_pt=(224.0, 224.0)
@@ -37,7 +39,8 @@ SOURCES = {
     "wide": Source(_WIDE, 3, Asking(most=10, absent=1, tokens=288)),
     "tall": Source(_TALL, 2, Asking(most=10, absent=1, tokens=288)),
 }
-OPENINGS = {"known": None, "text": open_text(), "looks": open_looks()}
+# What training draws from is loaded when a step needs it.
+OPENINGS: dict[str, Callable[[], Opening | None]] = {"known": lambda: None, "text": open_text, "looks": open_looks}
 OPENED = {"known": 0.15, "text": 0.4, "looks": 0.45}  # shares of the batches
 PAPER = 0.5  # share of the batches whose blank paper is seen
 

@@ -67,7 +67,7 @@ class NanoTask:
             return loss, {"text_read": float(right)}
         source = SOURCES[name]
         opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
-        family = replace(source.family, opening=recipe.OPENINGS[opened])
+        family = replace(source.family, opening=recipe.OPENINGS[opened]())
         paper = rng.random() < recipe.PAPER
         batch_seed = rng.getrandbits(48)
         shift = rng.randint(0, recipe.MAX_SHIFT) if rng.random() < 0.5 else 0

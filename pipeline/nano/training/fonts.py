@@ -48,6 +48,11 @@ def font_name(name: str) -> str:
     return str(path)
 
 
+def fonts_installed() -> bool:
+    """Whether all font files are there."""
+    return set(COMMON) | set(RARE) <= set(_files())
+
+
 @cache
 def _files() -> dict[str, Path]:
     found: dict[str, Path] = {}

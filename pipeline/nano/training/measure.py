@@ -28,7 +28,9 @@ _N_A = vocabulary.answer_ids("n/a")
 def measure(task: NanoTask, family: Family, seed: int, pages: int, paper: bool) -> dict[str, float]:
     """Shares of answers right (printed values, and n/a), of answer characters right, and of page characters read."""
     family = replace(family, size_pt=_SIZE_PT, two_columns=0.7)
-    found, absent, figures = [], [], []
+    found: list[bool] = []
+    absent: list[bool] = []
+    figures: list[tuple[float, float, float]] = []
     for number in range(-(-pages // _BATCH)):
         batch = page_batch(seed + number, _BATCH, family, _ASKING, paper)
         with torch.no_grad():
