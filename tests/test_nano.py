@@ -29,6 +29,7 @@ from pipeline.nano.training.fonts import fonts_installed
 from pipeline.nano.training.label_lists import draw_label
 from pipeline.nano.training.measure import measure
 from pipeline.nano.training.openings import open_looks, open_text
+from pipeline.nano.training.real_text import FOLDERS, HELD_OUT_FOLDERS, real_batch
 from pipeline.nano.training.word_lists import training_words
 from pipeline.processor import Processor
 from pipeline.samples import make_sample
@@ -215,6 +216,13 @@ class TestDrawing:
         assert torch.equal(first.pixels, second.pixels)
         assert torch.equal(first.cell, second.cell)
         assert int((first.patch > 1).sum()) > 100
+
+    @pytest.mark.skipif(not any(Path("/usr/share/doc/octave").glob("*.pdf")), reason="the manuals are not installed")
+    def test_crops_of_real_pages_come_from_other_packages_than_the_held_out_ones(self) -> None:
+        first, second = (real_batch(3, 2, 224, 448) for _ in range(2))
+        assert torch.equal(first.pixels, second.pixels)
+        assert int((first.cell > 1).sum()) > 100
+        assert not set(FOLDERS) & set(HELD_OUT_FOLDERS)
 
     def test_training_draws_no_held_out_word_or_label(self) -> None:
         words = training_words()

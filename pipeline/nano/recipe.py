@@ -51,7 +51,8 @@ class Phase:
 
     Attributes:
         steps: how many.
-        sources: shares of the sources a step is drawn from; ``text`` stands for crops full of text.
+        sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
+            text, ``real`` for crops of real pages.
         rate: by which the learning rates are multiplied.
     """
 
@@ -63,8 +64,8 @@ class Phase:
 _ANSWERS = {"small": 0.2, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.1}
 PHASES = (
     Phase(1300, {"text": 1.0}, rate=2.0),
-    Phase(2000, {"text": 0.35, "small": 0.65}),
-    Phase(8000, {"text": 0.3, **_ANSWERS}),
+    Phase(2000, {"text": 0.22, "real": 0.13, "small": 0.65}),
+    Phase(8000, {"text": 0.18, "real": 0.12, **_ANSWERS}),
 )
 DECAY = 3000  # the rates fall to zero over the last steps
 WARM_UP = 60

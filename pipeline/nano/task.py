@@ -16,8 +16,9 @@ from pipeline.nano.muon import fast_dtype, make_optimizers
 from pipeline.nano.pages import PageBatch, page_batch
 from pipeline.nano.recipe import SOURCES, WEIGHTS, Phase
 from pipeline.nano.shape import CELL, make_model
-from pipeline.nano.text_pages import text_batch
+from pipeline.nano.text_pages import TextBatch, text_batch
 from pipeline.nano.tower import ReadingHeads, merge, raster_order, reading_losses, run_tower, vision_rotary
+from pipeline.nano.training.real_text import real_batch
 
 
 class NanoModule(nn.Module):
@@ -59,12 +60,11 @@ class NanoTask:
         rng = random.Random(f"{self.seed} {step} {part}")
         sources = self._phase(step).sources
         name = rng.choices(list(sources), list(sources.values()))[0]
-        if name == "text":
-            batch = text_batch(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
-            rotary = self._rotary(vision_rotary(recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH))
-            pixels, patch, cell = (t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell))
-            loss, right = self._text_loss(pixels, patch, cell, rotary)
-            return loss, {"text_read": float(right)}
+        if name in ("text", "real"):
+            draw = text_batch if name == "text" else real_batch
+            batch = draw(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
+            loss, right = self.text_loss(batch)
+            return loss, {f"{name}_read": float(right)}
         source = SOURCES[name]
         opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
         family = replace(source.family, opening=recipe.OPENINGS[opened]())
@@ -85,11 +85,12 @@ class NanoTask:
         cos, sin = (t.to(self.device, self.dtype) for t in rotary)
         return cos, sin
 
-    def _text_loss(
-        self, pixels: Tensor, patch: Tensor, cell: Tensor, rotary: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def text_loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
+        """Loss of reading crops, and the share of their characters read right."""
         vision = self.module.model.model.visual
-        x = run_tower(vision, pixels, rotary)
+        pixels, patch, cell = (t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell))
+        height, width = pixels.shape[1:]
+        x = run_tower(vision, pixels, self._rotary(vision_rotary(height, width)))
         return reading_losses(vision, self.module.reading, x, merge(vision, x), patch, cell)
 
     def page_loss(self, pages: PageBatch, shift: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -15,7 +15,9 @@ import torch
 from glimpseprune.training.trainer import load_checkpoint
 from pipeline.nano import vocabulary
 from pipeline.nano.pages import Asking, page_batch
+from pipeline.nano.recipe import TEXT_HEIGHT, TEXT_WIDTH
 from pipeline.nano.task import NanoTask
+from pipeline.nano.training.real_text import HELD_OUT_FOLDERS, real_batch
 from pipeline.samples.document import Family
 from pipeline.samples.families import FAMILIES
 
@@ -51,6 +53,17 @@ def measure(task: NanoTask, family: Family, seed: int, pages: int, paper: bool) 
     }
 
 
+def measure_real_text(task: NanoTask, seed: int, pages: int) -> float:
+    """Share of characters read on crops of real pages that training never sees."""
+    shares = []
+    for number in range(-(-pages // _BATCH)):
+        batch = real_batch(seed + number, _BATCH, TEXT_HEIGHT, TEXT_WIDTH, HELD_OUT_FOLDERS)
+        with torch.no_grad():
+            _, right = task.text_loss(batch)
+        shares.append(float(right))
+    return sum(shares) / len(shares)
+
+
 def main() -> None:
     """Print a line for each family."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -60,6 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     task = NanoTask(0, torch.device("cpu"))
     print(f"step {load_checkpoint(arguments.checkpoint, task)}")  # noqa: T201
+    print(f"real text read {measure_real_text(task, arguments.seed, arguments.pages):.3f}", flush=True)  # noqa: T201
     for name, family in FAMILIES.items():
         for paper in (True, False):
             figures = measure(task, family, arguments.seed, arguments.pages, paper)

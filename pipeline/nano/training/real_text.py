@@ -1,0 +1,94 @@
+"""Crops of real pages: the manuals of Debian packages say where each of their characters stands."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pymupdf
+import torch
+
+from pipeline.nano.targets import CLASS_OF, IGNORE, character_targets
+from pipeline.nano.text_pages import PIXELS_PER_POINT, TextBatch
+from pipeline.nano.tower import cells_in_window_order, in_window_order
+from pipeline.samples.text import MIDDLE
+
+PACKAGES = "octave-doc gnuplot-doc asymptote-doc texlive-humanities-doc"
+FOLDERS = ("octave", "gnuplot", "asymptote", "texlive-doc/latex", "texlive-doc/generic")
+HELD_OUT_PACKAGES = "r-doc-pdf debmake-doc"
+HELD_OUT_FOLDERS = ("../R/doc/manual", "debmake-doc")
+_DOCUMENTS = Path("/usr/share/doc")
+_CROPS = 4  # of a page
+_FEWEST = 60  # characters of a crop
+_TRIES = 400
+
+
+@cache
+def real_pdfs(folders: tuple[str, ...]) -> tuple[Path, ...]:
+    """The PDF files below folders of /usr/share/doc.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = sorted(path for folder in folders for path in (_DOCUMENTS / folder).rglob("*.pdf"))
+    if not found:
+        raise FileNotFoundError(f"no PDF below {folders}; install {PACKAGES}, to measure {HELD_OUT_PACKAGES}")
+    return tuple(found)
+
+
+def real_batch(seed: int, count: int, height: int, width: int, folders: tuple[str, ...] = FOLDERS) -> TextBatch:
+    """``count`` crops of ``height`` x ``width`` pixels from pages drawn by chance; the same seed, the same batch."""
+    rng = random.Random(seed)
+    pixels, patches, cells = [], [], []
+    for _ in range(_TRIES):
+        for grey, table in _crops(rng, rng.choice(real_pdfs(folders)), height, width):
+            targets = character_targets(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], height, width)
+            pixels.append(grey)
+            patches.append(targets.patch)
+            cells.append(targets.cell)
+        if len(pixels) >= count:
+            return TextBatch(
+                torch.from_numpy(np.stack(pixels[:count])),
+                in_window_order(torch.from_numpy(np.stack(patches[:count]))),
+                cells_in_window_order(torch.from_numpy(np.stack(cells[:count]))),
+            )
+    raise ValueError(f"the PDFs below {folders} have too little text for {count} crops")
+
+
+def _crops(
+    rng: random.Random, path: Path, height: int, width: int
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]:
+    """Some crops of one page, each with class and middle (pixels) of its characters."""
+    scale = PIXELS_PER_POINT * rng.uniform(0.8, 1.15)
+    with pymupdf.open(path) as document:
+        page = document[rng.randrange(document.page_count)]
+        page.remove_rotation()
+        picture = page.get_pixmap(matrix=pymupdf.Matrix(scale, scale), colorspace=pymupdf.csGRAY, alpha=False)
+        table = _characters(page, scale)
+    sheet = np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.stride)[:, : picture.width]
+    if picture.height < height or picture.width < width:
+        return
+    for _ in range(_CROPS):
+        x, y = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
+        moved = table - np.array([0, x, y], np.float32)
+        inside = (moved[:, 1] >= 0) & (moved[:, 1] < width) & (moved[:, 2] >= 0) & (moved[:, 2] < height)
+        if int((inside & (table[:, 0] > 1)).sum()) >= _FEWEST:
+            yield sheet[y : y + height, x : x + width].copy(), moved
+
+
+def _characters(page: pymupdf.Page, scale: float) -> npt.NDArray[np.float32]:
+    """Class, x and y in pixels of each character; what is not upright or not in the set is not to be learnt."""
+    rows = []
+    for block in page.get_text("rawdict")["blocks"]:
+        for line in block.get("lines", ()):
+            upright = abs(line["dir"][0] - 1) < 1e-3
+            for span in line["spans"]:
+                for char in span["chars"]:
+                    x0, _, x1, _ = char["bbox"]
+                    known = CLASS_OF.get(char["c"], IGNORE) if upright else IGNORE
+                    rows.append((known, (x0 + x1) / 2 * scale, (char["origin"][1] - MIDDLE * span["size"]) * scale))
+    return np.array(rows or np.zeros((0, 3)), np.float32)
