@@ -20,7 +20,7 @@ from pipeline.nano.language import AnswerHeads, answer_losses, text_rotary
 from pipeline.nano.muon import orthogonalise
 from pipeline.nano.pages import Asking, page_batch
 from pipeline.nano.recipe import SOURCES, Phase
-from pipeline.nano.shape import make_model
+from pipeline.nano.shape import make_config, make_model
 from pipeline.nano.targets import CHARSET, character_targets
 from pipeline.nano.task import NanoTask
 from pipeline.nano.text_pages import text_batch
@@ -125,6 +125,12 @@ class TestForward:
                 counted += 1
         assert int(figures.counted.sum()) == counted
         torch.testing.assert_close(figures.answer, torch.cat(losses).mean(), rtol=1e-4, atol=1e-4)
+
+    def test_the_configuration_is_one_that_other_readers_load(self) -> None:
+        text = make_config().text_config
+        sections = text.rope_parameters["mrope_section"]
+        assert len(sections) == 3
+        assert 2 * sum(sections) == text.hidden_size // text.num_attention_heads
 
 
 class TestTargets:
