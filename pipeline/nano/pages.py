@@ -152,7 +152,7 @@ def _characters(sample: Sample) -> tuple[npt.NDArray[np.float32], list[str]]:
         kind, _, key = run.role.partition(":")
         field = -1 if not key else keys.index(key) + (len(keys) if kind == "label" else 0)
         for place, char in enumerate(run.characters()):
-            x, y = char.x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT
+            x, y = char.ink_x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT
             rows.append((CLASS_OF.get(char.char, IGNORE), x, y, field, place))
     return np.array(rows or np.zeros((0, 5)), np.float32), keys
 

@@ -18,7 +18,7 @@ from pipeline.nano.targets import CLASS_OF, character_targets
 from pipeline.nano.tower import cells_in_window_order, in_window_order
 from pipeline.nano.training.fonts import BASE, COMMON, RARE, font_name
 from pipeline.nano.training.text_tokens import random_token
-from pipeline.samples.text import MIDDLE, can_print, load_font, text_width
+from pipeline.samples.text import MIDDLE, can_print, ink_middle, load_font, text_width
 
 PIXELS_PER_POINT = 2.0  # 144 dpi
 _STYLES = 14  # fonts of a batch: each costs time to embed
@@ -115,7 +115,6 @@ def _line(
         for char in text:
             if tracking:
                 writer.append((x, y), char, font=load_font(name), fontsize=size)
-            step = text_width(char, name, size)
-            characters.append((CLASS_OF[char], x + step / 2, y - MIDDLE * size))
-            x += step + tracking
+            characters.append((CLASS_OF[char], x + ink_middle(char, name) * size, y - MIDDLE * size))
+            x += text_width(char, name, size) + tracking
         x += rng.uniform(4, 9) if rng.random() < 0.5 else rng.uniform(5, 40)

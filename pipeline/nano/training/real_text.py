@@ -25,6 +25,7 @@ _DOCUMENTS = Path("/usr/share/doc")
 _CROPS = 4  # of a page
 _FEWEST = 60  # characters of a crop
 _TRIES = 400
+_INK = 60  # of 255: differences of grey that are print
 
 
 @cache
@@ -68,8 +69,8 @@ def _crops(
         page = document[rng.randrange(document.page_count)]
         page.remove_rotation()
         picture = page.get_pixmap(matrix=pymupdf.Matrix(scale, scale), colorspace=pymupdf.csGRAY, alpha=False)
-        table = _characters(page, scale)
-    sheet = np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.stride)[:, : picture.width]
+        sheet = np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.stride)[:, : picture.width]
+        table = _characters(page, scale, sheet)
     if picture.height < height or picture.width < width:
         return
     for _ in range(_CROPS):
@@ -80,7 +81,7 @@ def _crops(
             yield sheet[y : y + height, x : x + width].copy(), moved
 
 
-def _characters(page: pymupdf.Page, scale: float) -> npt.NDArray[np.float32]:
+def _characters(page: pymupdf.Page, scale: float, sheet: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Class, x and y in pixels of each character; what is not upright or not in the set is not to be learnt."""
     rows = []
     for block in page.get_text("rawdict")["blocks"]:
@@ -90,5 +91,15 @@ def _characters(page: pymupdf.Page, scale: float) -> npt.NDArray[np.float32]:
                 for char in span["chars"]:
                     x0, _, x1, _ = char["bbox"]
                     known = CLASS_OF.get(char["c"], IGNORE) if upright else IGNORE
-                    rows.append((known, (x0 + x1) / 2 * scale, (char["origin"][1] - MIDDLE * span["size"]) * scale))
+                    base, size = char["origin"][1] * scale, span["size"] * scale
+                    box = sheet[
+                        max(0, int(base - 0.8 * size)) : int(base + 0.25 * size), int(x0 * scale) : int(x1 * scale) + 1
+                    ]
+                    rows.append((known, int(x0 * scale) + _ink_middle(box), base - MIDDLE * size))
     return np.array(rows or np.zeros((0, 3)), np.float32)
+
+
+def _ink_middle(box: npt.NDArray[np.uint8]) -> float:
+    """Middle of the columns with ink in the box of a character, of the box where there is none."""
+    inked = np.flatnonzero(np.ptp(box, axis=0) > _INK) if box.size else np.zeros(0)
+    return float(inked[0] + inked[-1] + 1) / 2 if len(inked) else box.shape[1] / 2
