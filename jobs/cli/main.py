@@ -199,11 +199,17 @@ def samples(
     out: Annotated[Path, typer.Option(help="Folder for pdfs/, questions.yaml and truth.jsonl.")],
     documents: Annotated[int, typer.Option(help="PDFs to draw.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="The same seed draws the same documents.")] = 0,
+    family: Annotated[str, typer.Option(help="known, or kept apart from training: open, labels, looks, foreign.")] = (
+        "known"
+    ),
 ) -> None:
     """Draw business documents to try things on, with questions and their true answers."""
+    from pipeline.samples.families import FAMILIES
     from pipeline.samples.write import pick_seeds, write_samples
 
-    write_samples(out, pick_seeds(seed, documents))
+    if family not in FAMILIES:
+        raise typer.BadParameter(f"--family has to be one of {', '.join(FAMILIES)}, found {family!r}")
+    write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
     typer.echo(f"{documents} documents in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl")
 
 

@@ -76,12 +76,13 @@ def nano_command(
     out: Annotated[Path, typer.Option(help="Folder of the training state; the model goes to base/ below it.")],
     seed: Annotated[int, typer.Option(help="Of weights and data.")] = 0,
     gpu: Gpu = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.", min=1)] = None,
 ) -> None:
     """Train the embedded model from random weights; hours on two CPU cores. The same command resumes."""
     with as_exit_code():
         from jobs.training.nano import train_nano
 
-        typer.echo(f"model in {train_nano(out, seed, _gpu(gpu), typer.echo)}")
+        typer.echo(f"model in {train_nano(out, seed, _gpu(gpu), threads, typer.echo)}")
 
 
 def eval_command(

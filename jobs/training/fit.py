@@ -28,7 +28,12 @@ _LOOK_SECONDS = 2.0
 
 
 def fit(
-    make_task: Callable[[Any, int, str], Task], settings: Any, out: Path, gpu: bool, show: Callable[[str], Any]
+    make_task: Callable[[Any, int, str], Task],
+    settings: Any,
+    out: Path,
+    gpu: bool,
+    show: Callable[[str], Any],
+    threads: int | None = None,
 ) -> None:
     """Train until done. The same call on the same folder goes on where the last one stopped.
 
@@ -38,6 +43,7 @@ def fit(
         out: folder for the checkpoint, ``curve.csv`` (a row a step) and TensorBoard files; every worker sees it.
         gpu: one worker for each GPU; otherwise one worker on all CPUs.
         show: prints a line of progress.
+        threads: CPU threads of a worker; its share of all CPUs when None.
 
     Raises:
         EngineError: a worker failed; the checkpoint stays.
@@ -51,7 +57,7 @@ def fit(
 
         cpus, gpus, _ = cluster()
         workers = int(gpus) if gpu else 1
-        threads = max(1, int(cpus) // workers)
+        threads = threads or max(1, int(cpus) // workers)
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={

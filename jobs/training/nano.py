@@ -21,26 +21,27 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> NanoTask:
     return NanoTask(settings["seed"], torch.device(device))
 
 
-def train_nano(out: Path, seed: int, gpu: bool, show: Callable[[str], Any]) -> Path:
+def train_nano(out: Path, seed: int, gpu: bool, threads: int | None, show: Callable[[str], Any]) -> Path:
     """Train, or go on training, and write the checkpoint folder; its path.
 
     Args:
         out: folder of the training state; the model goes to ``base/`` below it.
         seed: seed of weights and data.
         gpu: whether to train on GPUs.
+        threads: CPU threads; ``None`` takes all.
         show: prints a line.
 
     Raises:
         EngineError: a worker failed.
     """
-    fit(make_task, {"seed": seed}, out, gpu, show)
+    fit(make_task, {"seed": seed}, out, gpu, show, threads)
     import torch
 
     from glimpseprune.training.trainer import load_checkpoint
     from pipeline.nano.training.export import export
     from pipeline.nano.training.task import NanoTask
 
-    task = NanoTask(seed, torch.device("cpu"), compiled=False)
+    task = NanoTask(seed, torch.device("cpu"))
     load_checkpoint(out / CHECKPOINT, task)
     export(task.module.model, out / "base")
     return out / "base"

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import pymupdf
 
+from pipeline.samples.drawing import draw_sample
 from pipeline.samples.fields import FIELDS, Field
+from pipeline.samples.foreign import draw_foreign
 from pipeline.samples.layout import draw_style, place_fields, place_free_text, place_table, place_title
-from pipeline.samples.text import Box, Run
+from pipeline.samples.open_page import lay_out
+from pipeline.samples.opened import Opening, draw_fields, unprinted_labels
+from pipeline.samples.text import Box, Run, Shape
 
-BASE_FONTS = ("helv", "tiro", "cour")  # all there are; the embedded model was taught the first
+BASE_FONTS = ("helv", "tiro", "cour")  # bold comes with each
 CELL_PT = 14.0  # a visual token covers 14 x 14 points at 144 dpi
 MAX_ATTEMPTS = 200
 
@@ -29,6 +33,7 @@ class Family:
         free_text: share of pages with free text.
         size_pt: width and height of every page; None draws a size that holds the content.
         max_cells: most cells of 14 x 14 points a page may have.
+        opening: what is drawn from beyond the fixed lists; None keeps to them.
     """
 
     fonts: tuple[str, ...] = BASE_FONTS[:1]
@@ -39,6 +44,7 @@ class Family:
     free_text: float = 0.4
     size_pt: tuple[float, float] | None = None
     max_cells: int = 1300
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Sample:
         runs: all printed text; `characters()` of a run places each character.
         fields: the labelled fields in page order.
         has_table: whether an item table is printed (its heads repeat the names of some fields).
+        shapes: rules, boxes and shading below the text.
+        unprinted: labels beyond the fixed fields that may be asked for and are not on the page.
     """
 
     seed: int
@@ -71,13 +79,16 @@ class Sample:
     runs: tuple[Run, ...]
     fields: tuple[FieldTruth, ...]
     has_table: bool
+    shapes: tuple[Shape, ...] = ()
+    unprinted: tuple[str, ...] = ()
 
     def pdf(self) -> bytes:
         """The document; the same sample gives the same bytes."""
         with pymupdf.open() as document:
             page = document.new_page(width=self.width_pt, height=self.height_pt)
-            for run in self.runs:
-                page.insert_text((run.x, run.y), run.text, fontname=run.font, fontsize=run.size)
+            draw_sample(page, self.runs, self.shapes)
+            if not all(run.plain for run in self.runs):
+                document.subset_fonts()
             document.set_metadata({})
             return bytes(document.tobytes(garbage=3, deflate=True, no_new_id=True))
 
@@ -103,7 +114,14 @@ def make_sample(seed: int, family: Family | None = None) -> Sample:
 
 def _attempt(seed: int, rng: random.Random, family: Family) -> Sample | None:
     count = rng.randint(family.min_fields, family.max_fields)
-    values: list[tuple[Field, str]] = [(field, field.draw(rng)) for field in rng.sample(FIELDS, count)]
+    if family.opening is None:
+        values: list[tuple[Field, str]] = [(field, field.draw(rng)) for field in rng.sample(FIELDS, count)]
+    else:
+        if rng.random() < family.opening.foreign:
+            return _foreign(seed, rng, family, family.opening)
+        values = draw_fields(rng, family.opening, count)
+        if rng.random() < family.opening.looks:
+            return _open_attempt(seed, rng, family, family.opening, values)
     style = draw_style(rng, family.fonts, 2 if rng.random() < family.two_columns else 1)
     drawn_width = rng.uniform(280, 340) if style.columns == 1 else rng.uniform(330, 448)
     width = family.size_pt[0] if family.size_pt else round(drawn_width)
@@ -123,10 +141,43 @@ def _attempt(seed: int, rng: random.Random, family: Family) -> Sample | None:
     if rng.random() < family.free_text:
         text_runs, bottom = place_free_text(rng, family.fonts, left, bottom + rng.uniform(18, 28), room)
         runs += text_runs
+    return _finish(seed, rng, family, values, width, bottom, runs, [], has_table)
+
+
+def _open_attempt(
+    seed: int, rng: random.Random, family: Family, opening: Opening, values: list[tuple[Field, str]]
+) -> Sample | None:
+    width = family.size_pt[0] if family.size_pt else round(rng.uniform(280, 448))
+    has_table = rng.random() < family.table
+    free_text = rng.random() < family.free_text
+    faces = rng.sample(opening.faces, min(3, len(opening.faces)))
+    page = lay_out(rng, values, faces, opening.words, width, family.two_columns, has_table, free_text)
+    if page is None:
+        return None
+    return _finish(seed, rng, family, values, width, page.bottom, page.runs, page.shapes, has_table)
+
+
+def _foreign(seed: int, rng: random.Random, family: Family, opening: Opening) -> Sample:
+    width, height = family.size_pt or (round(rng.uniform(280, 448)), round(rng.uniform(280, 504)))
+    runs, shapes = draw_foreign(rng, opening.faces, opening.words, width, height)
+    return Sample(seed, float(width), float(height), tuple(runs), (), False, tuple(shapes))
+
+
+def _finish(
+    seed: int,
+    rng: random.Random,
+    family: Family,
+    values: list[tuple[Field, str]],
+    width: float,
+    bottom: float,
+    runs: list[Run],
+    shapes: list[Shape],
+    has_table: bool,
+) -> Sample | None:
     height = family.size_pt[1] if family.size_pt else round(max(bottom + rng.uniform(10, 60), 280))
     if bottom + 6 > height or width * height > family.max_cells * CELL_PT**2:
         return None
-    by_role = {run.role: run for run in field_runs}
+    by_role = {run.role: run for run in runs}
     fields = tuple(
         FieldTruth(
             key=field.key,
@@ -137,4 +188,7 @@ def _attempt(seed: int, rng: random.Random, family: Family) -> Sample | None:
         )
         for field, value in values
     )
-    return Sample(seed, float(width), float(height), tuple(runs), fields, has_table)
+    unprinted: tuple[str, ...] = ()
+    if family.opening is not None:
+        unprinted = unprinted_labels(rng, family.opening, [field.label for field in fields])
+    return Sample(seed, float(width), float(height), tuple(runs), fields, has_table, tuple(shapes), unprinted)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.samples.document import Sample
+from pipeline.samples.document import FieldTruth, Sample
 from pipeline.samples.fields import FIELD_OF_KEY, FIELDS
+from pipeline.samples.opened import OPEN, overlap
 from pipeline.samples.text import Box
 
 ABSENT = "n/a"
@@ -24,27 +26,37 @@ class QuestionTruth:
     box: Box | None
 
 
-def phrase(rng: random.Random, key: str) -> str:
-    """A way to ask for a field, in one of the long and short forms."""
+def phrase(rng: random.Random, names: Sequence[str]) -> str:
+    """A way to ask for a field that has these names, in one of the long and short forms."""
     form = rng.choice(_FORMS)
-    text = form.format(rng.choice(FIELD_OF_KEY[key].asks))
+    text = form.format(rng.choice(names))
     return text[0].upper() + text[1:] if rng.random() < 0.7 else text
 
 
 def ask(sample: Sample, seed: int, absent: int) -> list[QuestionTruth]:
     """One question for each field of the page, then up to `absent` for fields that are not on it."""
     rng = random.Random(seed)
-    questions = [QuestionTruth(phrase(rng, f.key), f.key, f.value, f.value_box) for f in sample.fields]
-    missing = absent_keys(sample)
+    questions = [QuestionTruth(phrase(rng, field_names(f)), f.key, f.value, f.value_box) for f in sample.fields]
+    missing = absent_names(sample)
     chosen = rng.sample(missing, min(absent, len(missing)))
-    return questions + [QuestionTruth(phrase(rng, key), key, ABSENT, None) for key in chosen]
+    return questions + [QuestionTruth(phrase(rng, names), key, ABSENT, None) for key, names in chosen]
 
 
-def absent_keys(sample: Sample) -> list[str]:
-    """Fields that may be asked for and are not on the page."""
+def field_names(field: FieldTruth) -> tuple[str, ...]:
+    """What a question may call a field: its names, or its label as it is printed and, less often, in lower case."""
+    known = FIELD_OF_KEY.get(field.key)
+    return (*(field.label,) * 4, field.label.lower()) if known is None else known.asks
+
+
+def absent_names(sample: Sample) -> list[tuple[str, tuple[str, ...]]]:
+    """Key and names of the fields that may be asked for and are not on the page."""
     present = {f.key for f in sample.fields}
-    return [
-        field.key
+    opened = [f.label for f in sample.fields if f.key.startswith(OPEN)]
+    known = [
+        (field.key, field.asks)
         for field in FIELDS
-        if field.key not in present and not (sample.has_table and field.key in _TABLE_HEADS)
+        if field.key not in present
+        and not (sample.has_table and field.key in _TABLE_HEADS)
+        and not any(overlap(name, label) for name in (field.label, *field.asks) for label in opened)
     ]
+    return known + [(f"{OPEN}absent", (label,)) for label in sample.unprinted]

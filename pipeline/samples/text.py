@@ -25,11 +25,12 @@ class Box:
 
 @dataclass(frozen=True)
 class Character:
-    """One printed character and its middle, in PDF points."""
+    """One printed character and its middle, in PDF points; ``ink_x`` is the middle of what is seen of it."""
 
     char: str
     x: float
     y: float
+    ink_x: float
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class Run:
         text: what is printed.
         x: left end.
         y: baseline.
-        font: one of FONTS.
+        font: one of FONTS, another font that PyMuPDF knows by name, or the path of a font file.
         size: font size in points.
         role: `label:<key>`, `value:<key>` or empty.
+        ink: 0 for black to 1 for white.
+        tracking: points added behind each character.
     """
 
     text: str
@@ -51,11 +54,13 @@ class Run:
     font: str
     size: float
     role: str = ""
+    ink: float = 0.0
+    tracking: float = 0.0
 
     @property
     def width(self) -> float:
         """Advance width in points."""
-        return text_width(self.text, self.font, self.size)
+        return text_width(self.text, self.font, self.size) + self.tracking * len(self.text)
 
     @property
     def box(self) -> Box:
@@ -67,18 +72,51 @@ class Run:
         x = self.x
         for char in self.text:
             width = text_width(char, self.font, self.size)
-            yield Character(char, x + width / 2, self.y - MIDDLE * self.size)
-            x += width
+            ink_x = x + ink_middle(char, self.font) * self.size
+            yield Character(char, x + width / 2, self.y - MIDDLE * self.size, ink_x)
+            x += width + self.tracking
+
+    @property
+    def plain(self) -> bool:
+        """Whether one of the base fonts prints it as it is, in black."""
+        return self.font in FONTS and self.ink == 0 and self.tracking == 0 and self.text.isascii()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A rectangle, or a line where two of its sides meet, below the text; 0 is black, 1 is white, None is nothing."""
+
+    box: Box
+    fill: float | None = None
+    stroke: float | None = None
 
 
 @cache
-def _font(name: str) -> pymupdf.Font:
-    return pymupdf.Font(name)
+def load_font(name: str) -> pymupdf.Font:
+    """A font by its name in PyMuPDF or by the path of its file."""
+    return pymupdf.Font(fontfile=name) if "/" in name else pymupdf.Font(name)
+
+
+def can_print(text: str, font: str) -> bool:
+    """Whether the font has all characters of a text."""
+    return all(_has(char, font) for char in text)
+
+
+@cache
+def ink_middle(char: str, font: str) -> float:
+    """How far right of the pen the middle of a character's ink is, in units of the font size."""
+    box = load_font(font).glyph_bbox(ord(char))
+    return float((box.x0 + box.x1) / 2) if box.width > 0.01 else _advance(char, font) / 2
+
+
+@cache
+def _has(char: str, font: str) -> bool:
+    return bool(load_font(font).has_glyph(ord(char)))
 
 
 @cache
 def _advance(char: str, font: str) -> float:
-    return float(_font(font).text_length(char, 1.0))
+    return float(load_font(font).text_length(char, 1.0))
 
 
 def text_width(text: str, font: str, size: float) -> float:

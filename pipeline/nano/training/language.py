@@ -21,9 +21,11 @@ from pipeline.nano.training.targets import IGNORE, SLOTS
 from pipeline.nano.training.tower import Rotary, linear, rms_norm, rotate, swiglu
 from pipeline.samples.fields import FIELDS
 
-TAGS = 2 * len(FIELDS) + 1  # nothing, value of a field, label of a field
-OFFSETS = 24  # places in a value
+OTHER = len(FIELDS)  # number of a field whose label is on no list
+TAGS = 2 * (OTHER + 1) + 1  # nothing, value of a field, label of a field
+OFFSETS = 28  # places in a value
 POINTER_LAYERS = (2, 3)  # their head 0 is taught to look at the cell of the character to write
+LABEL_LAYERS = (1, 2)  # head 1 of the answer mark is taught to look at the label that is asked for
 _HEAD = WIDTH // HEADS
 
 
@@ -36,7 +38,7 @@ class AnswerHeads(nn.Module):
         self.offset2, self.offset3 = nn.Linear(WIDTH, OFFSETS), nn.Linear(WIDTH, OFFSETS)
         self.slot3, self.slot4 = nn.Linear(WIDTH, SLOTS), nn.Linear(WIDTH, SLOTS)
         self.start = nn.Linear(WIDTH, SLOTS)
-        self.asked, self.place = nn.Linear(WIDTH, len(FIELDS)), nn.Linear(WIDTH, OFFSETS)
+        self.asked, self.place = nn.Linear(WIDTH, OTHER + 1), nn.Linear(WIDTH, OFFSETS)
         for head in self.children():
             if isinstance(head, nn.Linear):
                 nn.init.zeros_(head.weight)
@@ -45,23 +47,29 @@ class AnswerHeads(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Q questions on each of B pages of N cells, L tokens each; -100 where there is nothing to learn.
+    """Questions on each of B pages of N cells, one behind the other in T tokens; -100 where nothing is to be learnt.
 
     Attributes:
-        ids: ``[B, Q, L]`` what stands behind the image: its end, the question, the answer.
-        targets: ``[B, Q, L]`` the next token, at the tokens that an answer token follows.
-        pointer: ``[B, Q, L]`` the cell (raster order) in which that token is printed.
-        slot: ``[B, Q, L]`` which of the cell's characters it is.
-        asked: ``[B, Q, L]`` the field asked for.
-        place: ``[B, Q, L]`` the token's place in the answer.
-        tags: ``[B, N]`` what each cell holds: 0, 1 + field of a value, or 1 + fields + field of a label.
+        ids: ``[B, T]`` for each question the end of the image, the question and the answer.
+        number: ``[B, T]`` which question a token belongs to, -1 behind the last.
+        offset: ``[B, T]`` the token's place in its question.
+        targets: ``[B, T]`` the next token, at the tokens that an answer token follows.
+        pointer: ``[B, T]`` the cell (raster order) in which that token is printed.
+        label: ``[B, T]`` the cell of the label that is asked for, at the answer mark.
+        slot: ``[B, T]`` which of the cell's characters it is.
+        asked: ``[B, T]`` the field asked for.
+        place: ``[B, T]`` the token's place in the answer.
+        tags: ``[B, N]`` what each cell holds: 0, 1 + field of a value, or 2 + ``OTHER`` + field of a label.
         offsets: ``[B, N]`` place in its value of a cell's first value character.
         starts: ``[B, N]`` which of the cell's characters that is.
     """
 
     ids: Tensor
+    number: Tensor
+    offset: Tensor
     targets: Tensor
     pointer: Tensor
+    label: Tensor
     slot: Tensor
     asked: Tensor
     place: Tensor
@@ -76,11 +84,12 @@ class AnswerFigures:
 
     Attributes:
         answer: cross-entropy of the answers.
-        pointer: of the pointer heads.
+        pointer: of the heads that look at characters and labels.
         slot: of the characters in the cells.
         tags: of what the cells are.
         asked: of what is asked for.
         exact: ``[B, Q]`` bool, answers right in every token.
+        counted: ``[B, Q]`` bool, whether there is such a question.
         tokens: share of answer tokens right.
         pointed: share of answer characters whose cell the last pointer head looks at most.
     """
@@ -91,27 +100,42 @@ class AnswerFigures:
     tags: Tensor
     asked: Tensor
     exact: Tensor
+    counted: Tensor
     tokens: Tensor
     pointed: Tensor
 
 
-def text_rotary(rows: int, columns: int, length: int, shift: int) -> Rotary:
-    """Cosines and sines ``[1 + cells + length, head]`` of the image's start, the image and one question.
+def text_rotary(rows: int, columns: int, offset: Tensor, shift: int, cells: Tensor | None = None) -> Rotary:
+    """Cosines and sines ``[B, 1, 1 + cells + tokens, head]`` of the image's start, the image and its questions.
 
-    ``shift`` moves the question to where it would stand behind an image of ``shift`` rows or columns more.
+    Args:
+        rows: of the image, in cells.
+        columns: of the image.
+        offset: ``[B, T]`` places of the tokens in their questions.
+        shift: moves the questions to where they would stand behind an image of so many rows or columns more.
+        cells: ``[B, K]`` the cells that are seen; all when None.
     """
+    batch = offset.shape[0]
+    cells = torch.arange(rows * columns).expand(batch, -1) if cells is None else cells
+    image = torch.stack((torch.ones_like(cells), 1 + cells // columns, 1 + cells % columns))
+    text = (1 + shift + max(rows, columns) + offset).expand(3, -1, -1)
+    positions = torch.cat((torch.zeros(3, batch, 1, dtype=torch.long), image, text), 2)
     inverse = 1.0 / ROPE_THETA ** (torch.arange(0, _HEAD, 2).float() / _HEAD)
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    image = torch.stack((torch.ones(rows * columns), 1.0 + row.flatten(), 1.0 + column.flatten()))
-    text = (1.0 + shift + max(rows, columns) + torch.arange(length)).expand(3, -1)
-    angles = torch.cat((torch.zeros(3, 1), image, text), 1)[..., None] * inverse
-    angles = torch.cat(
-        [chunk[i % 3] for i, chunk in enumerate(torch.split(angles, list(ROPE_SECTIONS), -1))], -1
-    ).repeat(1, 2)
-    return angles.cos(), angles.sin()
+    angles = positions[..., None].float() * inverse
+    angles = torch.cat([chunk[i] for i, chunk in enumerate(torch.split(angles, list(ROPE_SECTIONS), -1))], -1).repeat(
+        1, 1, 2
+    )
+    return angles.cos()[:, None], angles.sin()[:, None]
 
 
-def answer_losses(text: Any, heads: AnswerHeads, image: Tensor, questions: Questions, rotary: Rotary) -> AnswerFigures:
+def answer_losses(
+    text: Any,
+    heads: AnswerHeads,
+    image: Tensor,
+    questions: Questions,
+    rotary: Rotary,
+    hidden: Tensor | None = None,
+) -> AnswerFigures:
     """Run the questions of a batch.
 
     Args:
@@ -120,17 +144,14 @@ def answer_losses(text: Any, heads: AnswerHeads, image: Tensor, questions: Quest
         image: ``[B, N, WIDTH]`` visual tokens in raster order; its precision is computed in.
         questions: what is asked and what is right.
         rotary: of :func:`text_rotary`, in the same precision.
+        hidden: ``[B, N]`` added to attention scores over the image, where some of it is not there.
     """
-    batch, count, length = questions.ids.shape
+    batch, length = questions.ids.shape
     page = image.shape[1] + 1
     embedding = text.embed_tokens.weight.to(image.dtype)
     start = embedding[vocabulary.VISION_START].expand(batch, 1, -1)
-    x = torch.cat((start, image, F.embedding(questions.ids.flatten(1), embedding)), 1)
-    cos, sin = (torch.cat((t[:page], t[page:].repeat(count, 1)))[None, None] for t in rotary)
-    own = torch.full((length, length), -1e9, dtype=x.dtype, device=x.device).triu(1)
-    causal = torch.full((page, page), -1e9, dtype=x.dtype, device=x.device).triu(1)
-    pointer = questions.pointer.flatten()
-    pointer = torch.where(pointer >= 0, pointer + 1, pointer)  # the first key is the image's start
+    x = torch.cat((start, image, F.embedding(questions.ids, embedding)), 1)
+    over_page, over_all = _masks(questions.number, page, hidden, x.dtype)
     losses: dict[str, list[Tensor]] = {"pointer": [], "slot": [], "tags": [], "asked": []}
     pointed = x.new_zeros(())
     for number, layer in enumerate(text.layers):
@@ -149,49 +170,63 @@ def answer_losses(text: Any, heads: AnswerHeads, image: Tensor, questions: Quest
         attention = layer.self_attn
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         query, key, value = (linear(y, proj).view(batch, -1, HEADS, _HEAD).transpose(1, 2) for proj in projections)
-        query, key = rotate(query, (cos, sin)) * _HEAD**-0.5, rotate(key, (cos, sin))
-        seen = torch.softmax(query[:, :, :page] @ key[:, :, :page].mT + causal, -1) @ value[:, :, :page]
-        scores = _question_scores(query[:, :, page:], key, page, count, own)  # [B, H, Q * L, page + L]
-        if number in POINTER_LAYERS:
-            row = scores[:, 0].float().flatten(0, 1)
-            # Slot 0 of the row is the image's start.
-            losses["pointer"].append(
-                F.cross_entropy(row, torch.where(pointer >= 0, pointer + 1, pointer), ignore_index=IGNORE)
-            )
-            if number == POINTER_LAYERS[-1]:
-                pointed = ((row.argmax(-1) == pointer + 1) & (pointer >= 0)).sum() / (pointer >= 0).sum().clamp(min=1)
-        weights = torch.softmax(scores, -1)
-        near = _by_question(weights[..., page:], count) @ _by_question(value[:, :, page:], count)
-        asked = weights[..., :page] @ value[:, :, :page] + near.flatten(2, 3)
+        query, key = rotate(query, rotary) * _HEAD**-0.5, rotate(key, rotary)
+        seen = torch.softmax(query[:, :, :page] @ key[:, :, :page].mT + over_page, -1) @ value[:, :, :page]
+        scores = query[:, :, page:] @ key.mT + over_all  # [B, H, T, page + T]
+        for layers, head, cell in ((POINTER_LAYERS, 0, questions.pointer), (LABEL_LAYERS, 1, questions.label)):
+            if number in layers:
+                losses["pointer"].append(_looks_at(scores[:, head], cell))
+        if number == POINTER_LAYERS[-1]:
+            there = questions.pointer >= 0
+            pointed = ((scores[:, 0].argmax(-1) == questions.pointer + 1) & there).sum() / there.sum().clamp(min=1)
+        asked = torch.softmax(scores, -1) @ value
         x = x + linear(torch.cat((seen, asked), 2).transpose(1, 2).flatten(2), attention.o_proj)
         x = x + swiglu(rms_norm(x, layer.post_attention_layernorm), layer.mlp)
     logits = F.linear(rms_norm(x[:, page:], text.norm), embedding).float()
     targets = questions.targets
-    answer = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
     wanted = targets >= 0
-    right = logits.argmax(-1).view(targets.shape) == targets
+    right = logits.argmax(-1) == targets
+    exact, counted = _by_question(right, wanted, questions.number)
     return AnswerFigures(
-        answer=answer,
+        answer=F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE),
         pointer=torch.stack(losses["pointer"]).sum(),
         slot=torch.stack(losses["slot"]).sum(),
         tags=torch.stack(losses["tags"]).sum(),
         asked=torch.stack(losses["asked"]).sum(),
-        exact=(right | ~wanted).all(-1),
+        exact=exact,
+        counted=counted,
         tokens=(right & wanted).sum() / wanted.sum(),
         pointed=pointed,
     )
 
 
-def _question_scores(query: Tensor, key: Tensor, page: int, count: int, own: Tensor) -> Tensor:
-    """Attention scores of the questions over the page and over themselves, ``[B, H, Q * L, page + L]``."""
-    near = _by_question(query, count) @ _by_question(key[:, :, page:], count).mT + own
-    return torch.cat((query @ key[:, :, :page].mT, near.flatten(2, 3)), -1)
+def _masks(number: Tensor, page: int, hidden: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What is added to the scores of the page over itself and of the questions over page and questions."""
+    batch, length = number.shape
+    gone = number.new_zeros((batch, page), dtype=dtype)
+    if hidden is not None:
+        gone[:, 1:] = hidden.to(dtype)
+    causal = torch.full((page, page), -1e9, dtype=dtype, device=number.device).triu(1)
+    earlier = torch.ones(length, length, dtype=torch.bool, device=number.device).tril()
+    own = (number[:, :, None] == number[:, None]) & earlier
+    near = torch.where(own, 0.0, -1e9).to(dtype)
+    over_all = torch.cat((gone[:, None].expand(-1, length, -1), near), -1)
+    return (causal + gone[:, None])[:, None], over_all[:, None]
 
 
-def _by_question(x: Tensor, count: int) -> Tensor:
-    """``[B, H, Q * L, d] -> [B, H, Q, L, d]``."""
-    batch, heads, tokens, size = x.shape
-    return x.reshape(batch, heads, count, tokens // count, size)
+def _looks_at(scores: Tensor, cell: Tensor) -> Tensor:
+    """Cross-entropy of attention ``[B, T, page + T]`` toward cells ``[B, T]``; the first key is the image's start."""
+    target = torch.where(cell >= 0, cell + 1, cell)
+    return F.cross_entropy(scores.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE)
+
+
+def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+    """For each question of each page, whether all wanted tokens are right, and whether there are any: ``[B, Q]``."""
+    home = number.clamp(min=0)
+    zeros = number.new_zeros(number.shape[0], int(number.max()) + 1)
+    tokens = zeros.scatter_add(1, home, wanted.long())
+    wrong = zeros.scatter_add(1, home, (wanted & ~right).long())
+    return (wrong == 0) & (tokens > 0), tokens > 0
 
 
 def _entropy(x: Tensor, head: nn.Linear, target: Tensor) -> Tensor:

@@ -15,6 +15,12 @@ _MOMENTUM = 0.95
 _INSIDE = (".blocks.", ".layers.", ".merger.")
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Precision to train in: bfloat16 where the hardware multiplies it, else float32, which is ten times faster."""
+    hardware = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if hardware else torch.float32
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum, then the nearest semi-orthogonal step (Jordan et al., 2024, "Muon").
 
@@ -42,8 +48,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """All singular values towards 1, by a quintic Newton-Schulz iteration in bfloat16: ``[..., rows, columns]``."""
-    x = matrices.bfloat16()
+    """All singular values towards 1, by a quintic Newton-Schulz iteration: ``[..., rows, columns]``."""
+    x = matrices.to(fast_dtype(matrices.device))
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +13,22 @@ import torch
 from torch import Tensor
 
 from pipeline.nano.training import vocabulary
-from pipeline.nano.training.language import OFFSETS, Questions
+from pipeline.nano.training.language import OFFSETS, OTHER, Questions
 from pipeline.nano.training.shape import CELL
 from pipeline.nano.training.targets import CLASS_OF, IGNORE, CharacterTargets, character_targets
 from pipeline.nano.training.text_pages import PIXELS_PER_POINT
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
+from pipeline.nano.training.visible import Visible, make_visible
+from pipeline.pages.blank_paper import visible_cells
 from pipeline.samples import Family, Sample, make_sample
+from pipeline.samples.drawing import draw_sample
 from pipeline.samples.fields import FIELDS
-from pipeline.samples.questions import ABSENT, absent_keys, phrase
+from pipeline.samples.questions import ABSENT, absent_names, field_names, phrase
 
-LENGTH = 28  # tokens of the longest question and answer together
 _NUMBER = {field.key: i for i, field in enumerate(FIELDS)}
-_QUESTION_ARRAYS = ("targets", "pointer", "slot", "asked", "place")
+_QUESTION_ARRAYS = ("ids", "number", "offset", "targets", "pointer", "label", "slot", "asked", "place")
+_EMPTY = {"ids": vocabulary.PAD, "number": -1, "offset": 0}
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,99 +37,138 @@ class PageBatch:
 
     Attributes:
         pixels: ``[B, H, W]`` uint8 grey.
-        patch: reading targets ``[B, patches, COLUMNS]`` in window order.
-        cell: reading targets ``[B, cells, SLOTS]`` in window order.
-        questions: what is asked.
+        patch: reading targets in window order, ``[B, patches, COLUMNS]``, of what is visible.
+        cell: reading targets in window order, ``[B, cells, SLOTS]``, of what is visible.
+        questions: what is asked; cells are counted among the visible ones.
+        visible: what is seen of the pages; all when None.
     """
 
     pixels: Tensor
     patch: Tensor
     cell: Tensor
     questions: Questions
+    visible: Visible | None
 
 
-def page_batch(seed: int, count: int, family: Family, asked: int, absent: int) -> PageBatch:
-    """Draw ``count`` pages of the family's one size and ask ``asked`` questions of each; same seed, same batch.
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How many questions a page is asked.
+
+    Attributes:
+        most: questions of a page.
+        absent: how many of them ask for a field that is not there, at least.
+        tokens: room for all of them; those that do not fit are left out.
+        spelled: share of questions whose known words are written in characters.
+    """
+
+    most: int
+    absent: int
+    tokens: int
+    spelled: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One question: its tokens, the field's key, the answer, and whether the page has it."""
+
+    question: list[int]
+    key: str
+    answer: str
+    present: bool
+
+
+def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: bool = True) -> PageBatch:
+    """Draw ``count`` pages of the family's one size and ask about each; same seed, same batch.
 
     Args:
         seed: of the batch.
         count: pages.
         family: has a ``size_pt`` whose sides in pixels are multiples of the attention window.
-        asked: questions a page.
-        absent: how many of them ask for a field that is not there, at least.
+        asking: what is asked.
+        paper: false leaves blank paper out, as ``--drop-blank`` does.
 
     Raises:
         ValueError: the family has no ``size_pt``.
     """
-    rng = random.Random(seed)
     if family.size_pt is None:
         raise ValueError("a batch needs pages of one size; give the family a size_pt")
-    width, height = (int(side * PIXELS_PER_POINT) for side in family.size_pt)
-    cells = (height // CELL) * (width // CELL)
-    arrays = {name: np.full((count, asked, LENGTH), IGNORE, np.int64) for name in _QUESTION_ARRAYS}
-    arrays["ids"] = np.full((count, asked, LENGTH), vocabulary.PAD, np.int64)
-    arrays["tags"] = np.zeros((count, cells), np.int64)
-    arrays["offsets"] = np.full((count, cells), IGNORE, np.int64)
-    arrays["starts"] = np.full((count, cells), IGNORE, np.int64)
-    pixels, patches, cell_targets = [], [], []
-    for b in range(count):
-        sample = make_sample(rng.getrandbits(48), family)
-        pixels.append(_draw(sample, height, width))
-        table = _characters(sample)
+    rng = random.Random(seed)
+    samples = [make_sample(rng.getrandbits(48), family) for _ in range(count)]
+    return batch_of(rng, samples, asking, paper)
+
+
+def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, paper: bool) -> PageBatch:
+    """Draw pages of one size and ask about each; see :func:`page_batch`."""
+    height, width = (int(side * PIXELS_PER_POINT) for side in (samples[0].height_pt, samples[0].width_pt))
+    rows, columns, count = height // CELL, width // CELL, len(samples)
+    arrays = {name: np.full((count, asking.tokens), _EMPTY.get(name, IGNORE), np.int64) for name in _QUESTION_ARRAYS}
+    arrays["tags"] = np.zeros((count, rows * columns), np.int64)
+    arrays["offsets"] = np.full((count, rows * columns), IGNORE, np.int64)
+    arrays["starts"] = np.full((count, rows * columns), IGNORE, np.int64)
+    pixels, patches, cells, masks = [], [], [], []
+    for b, sample in enumerate(samples):
+        grey = draw_grey(sample, height, width)
+        mask = np.ones(rows * columns, bool) if paper else visible_cells(grey[..., None], CELL)
+        table, keys = _characters(sample)
         targets = character_targets(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], height, width)
-        patches.append(targets.patch)
-        cell_targets.append(targets.cell)
         field, place = table[:, 3].astype(np.int64), table[:, 4].astype(np.int64)
-        _tag(field, place, targets, {name: arrays[name][b] for name in ("tags", "offsets", "starts")})
-        for q, (key, answer) in enumerate(_choose(rng, sample, asked, absent)):
-            mine = field == _NUMBER[key]
-            _write(
-                {name: arrays[name][b, q] for name in (*_QUESTION_ARRAYS, "ids")},
-                vocabulary.question_ids(phrase(rng, key)),
-                vocabulary.answer_ids(answer),
-                _NUMBER[key],
-                _printed(place, targets, mine) if answer != ABSENT else None,
-            )
-    return PageBatch(
-        torch.from_numpy(np.stack(pixels)),
-        in_window_order(torch.from_numpy(np.stack(patches))),
-        cells_in_window_order(torch.from_numpy(np.stack(cell_targets))),
-        Questions(**{name: torch.from_numpy(array) for name, array in arrays.items()}),
-    )
+        _tag(field, place, targets, keys, {name: arrays[name][b] for name in ("tags", "offsets", "starts")})
+        row = {name: arrays[name][b] for name in _QUESTION_ARRAYS}
+        among = np.where(mask, np.cumsum(mask) - 1, IGNORE)  # a cell's place among the visible ones
+        _write_all(row, _choose(rng, sample, asking), field, place, targets, keys, among)
+        pixels.append(grey)
+        patches.append(targets.patch)
+        cells.append(targets.cell)
+        masks.append(mask)
+    patch = in_window_order(torch.from_numpy(np.stack(patches)))
+    cell = cells_in_window_order(torch.from_numpy(np.stack(cells)))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    visible = None
+    if not paper:
+        visible = make_visible(torch.from_numpy(np.stack(masks)), rows, columns)
+        patch = visible.of_windowed(patch.view(count, rows * columns, -1), IGNORE).view(count, -1, patch.shape[-1])
+        cell = visible.of_windowed(cell, IGNORE)
+        for name in ("tags", "offsets", "starts"):
+            tensors[name] = torch.where(visible.present, visible.of_cells(tensors[name]), IGNORE)
+    return PageBatch(torch.from_numpy(np.stack(pixels)), patch, cell, Questions(**tensors), visible)
 
 
-def _draw(sample: Sample, height: int, width: int) -> npt.NDArray[np.uint8]:
+def draw_grey(sample: Sample, height: int, width: int) -> npt.NDArray[np.uint8]:
     """The page in grey, ``[height, width]``."""
-    with pymupdf.open(stream=sample.pdf()) as document:
+    with pymupdf.open() as document:
+        page = document.new_page(width=sample.width_pt, height=sample.height_pt)
+        draw_sample(page, sample.runs, sample.shapes)
         zoom = pymupdf.Matrix(width / sample.width_pt, height / sample.height_pt)
-        picture = document[0].get_pixmap(matrix=zoom, colorspace=pymupdf.csGRAY, alpha=False)
+        picture = page.get_pixmap(matrix=zoom, colorspace=pymupdf.csGRAY, alpha=False)
     return np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.stride)[:height, :width].copy()
 
 
-def _characters(sample: Sample) -> npt.NDArray[np.float32]:
-    """Class, x and y in pixels, field (values from 0, labels from the number of fields, else -1), place in its run."""
+def _characters(sample: Sample) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """A row for each character, and the keys of the page's fields.
+
+    The columns are class, x and y in pixels, field (the place of its key, for labels plus the number of keys, else
+    -1), and the place in its run.
+    """
+    keys = [field.key for field in sample.fields]
     rows = []
     for run in sample.runs:
         kind, _, key = run.role.partition(":")
-        field = -1 if not key else _NUMBER[key] + (len(FIELDS) if kind == "label" else 0)
+        field = -1 if not key else keys.index(key) + (len(keys) if kind == "label" else 0)
         for place, char in enumerate(run.characters()):
-            x, y = char.x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT
-            rows.append((CLASS_OF[char.char], x, y, field, place))
-    return np.array(rows, np.float32)
+            x, y = char.ink_x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT
+            rows.append((CLASS_OF.get(char.char, IGNORE), x, y, field, place))
+    return np.array(rows or np.zeros((0, 5)), np.float32), keys
 
 
-def _tag(
-    field: npt.NDArray[np.int64],
-    place: npt.NDArray[np.int64],
-    targets: CharacterTargets,
-    out: dict[str, npt.NDArray[np.int64]],
-) -> None:
+def _tag(field: Ints, place: Ints, targets: CharacterTargets, keys: list[str], out: dict[str, Ints]) -> None:
     """Say what each cell holds; its first value character decides, then its first label character."""
+    classes = np.array([1 + _NUMBER.get(key, OTHER) for key in keys], np.int64)
+    tags = np.concatenate((classes, classes + OTHER + 1, [0]))  # a field of -1 finds the last
     inside = targets.where >= 0
-    labels = inside & (field >= len(FIELDS))
-    values = inside & (field >= 0) & (field < len(FIELDS))
+    labels = inside & (field >= len(keys))
+    values = inside & (field >= 0) & (field < len(keys))
     for chosen in (np.flatnonzero(labels)[::-1], np.flatnonzero(values)[::-1]):  # the first is written last
-        out["tags"][targets.where[chosen]] = field[chosen] + 1
+        out["tags"][targets.where[chosen]] = tags[field[chosen]]
     first = np.flatnonzero(values)[::-1]
     out["offsets"][targets.where[first]] = np.minimum(place[first], OFFSETS - 1)
     out["starts"][targets.where[first]] = np.where(targets.slot[first] >= 0, targets.slot[first], IGNORE)
@@ -132,40 +176,57 @@ def _tag(
         array[targets.unsure.ravel()] = IGNORE
 
 
-def _printed(
-    place: npt.NDArray[np.int64], targets: CharacterTargets, mine: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Place in the value, cell and slot of a value's characters, of those for which it can be said."""
-    sure = mine & ~targets.blurred
-    return place[sure], targets.where[sure], targets.slot[sure]
+def _choose(rng: random.Random, sample: Sample, asking: Asking) -> list[_Asked]:
+    """Questions about some fields of the page and some absent ones, in any order, as many as there is room for."""
+    fields = list(sample.fields)
+    rng.shuffle(fields)
+    # The label as it is printed is a name too.
+    present = [((*field_names(f), f.label), f.key, f.value, True) for f in fields[: asking.most - asking.absent]]
+    missing = absent_names(sample)
+    absent = [
+        (names, key, ABSENT, False) for key, names in rng.sample(missing, min(len(missing), asking.most - len(present)))
+    ]
+    both = present + absent
+    rng.shuffle(both)
+    chosen, left = [], asking.tokens
+    for names, key, answer, there in both:
+        ids = vocabulary.question_ids(phrase(rng, names), rng.random() < asking.spelled)
+        left -= len(ids) + 2 + len(vocabulary.answer_ids(answer))
+        if left >= 0:
+            chosen.append(_Asked(ids, key, answer, there))
+    return chosen
 
 
-def _choose(rng: random.Random, sample: Sample, asked: int, absent: int) -> list[tuple[str, str]]:
-    """Fields to ask for with their answers: fields of the page, then absent ones."""
-    present = [(field.key, field.value) for field in sample.fields]
-    rng.shuffle(present)
-    present = present[: asked - absent]
-    return present + [(key, ABSENT) for key in rng.sample(absent_keys(sample), asked - len(present))]
-
-
-def _write(
-    row: dict[str, npt.NDArray[np.int64]],
-    question: list[int],
-    answer: list[int],
-    field: int,
-    printed: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None,
+def _write_all(
+    row: dict[str, Ints],
+    chosen: Sequence[_Asked],
+    field: Ints,
+    place: Ints,
+    targets: CharacterTargets,
+    keys: list[str],
+    among: Ints,
 ) -> None:
-    """Fill one question's arrays; ``printed`` has, for each character of the value, place, cell and slot."""
-    prompt = [vocabulary.VISION_END, *question, vocabulary.ANSWER]
-    whole = prompt + answer
-    row["ids"][: len(whole)] = whole
-    first = len(prompt) - 1  # the token that the answer's first token follows
-    span = slice(first, first + len(answer))
-    row["targets"][span] = answer
-    row["asked"][span] = field
-    row["place"][span] = np.arange(len(answer))
-    if printed is not None:
-        place, where, slot = printed
-        seen = where >= 0
-        row["pointer"][first + place[seen]] = where[seen]
-        row["slot"][first + place[slot >= 0]] = slot[slot >= 0]
+    """Fill one page's arrays with its questions."""
+    begin = 0
+    where = np.where(targets.where >= 0, among[targets.where], IGNORE)
+    for number, asked in enumerate(chosen):
+        prompt = [vocabulary.VISION_END, *asked.question, vocabulary.ANSWER]
+        answer = vocabulary.answer_ids(asked.answer)
+        end = begin + len(prompt) + len(answer)
+        row["ids"][begin:end] = prompt + answer
+        row["number"][begin:end] = number
+        row["offset"][begin:end] = np.arange(end - begin)
+        first = begin + len(prompt) - 1  # the token that the answer's first token follows
+        span = slice(first, first + len(answer))
+        row["targets"][span] = answer
+        row["asked"][span] = _NUMBER.get(asked.key, OTHER)
+        row["place"][span] = np.minimum(np.arange(len(answer)), OFFSETS - 1)
+        if asked.present:
+            mine = (field == keys.index(asked.key)) & ~targets.blurred & (where >= 0)
+            row["pointer"][first + place[mine]] = where[mine]
+            slots = mine & (targets.slot >= 0)
+            row["slot"][first + place[slots]] = targets.slot[slots]
+            label = np.flatnonzero((field == keys.index(asked.key) + len(keys)) & (where >= 0))
+            if len(label):
+                row["label"][first] = where[label[0]]
+        begin = end

@@ -1,41 +1,48 @@
 """How the embedded model is trained: the phases, in order, with what each shows it and how fast it learns.
 
-A phase is a share of the steps; the numbers are those the shipped weights were made with (``docs/nano.md``).
+A phase is a share of the steps. The shipped weights came from an earlier recipe (``pipeline/nano/CARD.md``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.nano.training.openings import open_looks, open_text
+from pipeline.nano.training.pages import Asking
 from pipeline.samples import Family
+from pipeline.samples.document import BASE_FONTS
+from pipeline.samples.opened import Opening
 
-FONTS = ("helv",)
 _SMALL = Family(
-    fonts=FONTS, min_fields=3, max_fields=6, two_columns=0.0, table=0.0, free_text=0.15, size_pt=(224.0, 224.0)
+    fonts=BASE_FONTS, min_fields=3, max_fields=6, two_columns=0.0, table=0.0, free_text=0.15, size_pt=(224.0, 224.0)
 )
-_PAGE = Family(fonts=FONTS, size_pt=(280.0, 392.0), two_columns=0.2)
-_SQUARE = Family(fonts=FONTS, size_pt=(392.0, 392.0), two_columns=0.7)
-_WIDE = Family(fonts=FONTS, size_pt=(448.0, 280.0), two_columns=0.9)
-_TALL = Family(fonts=FONTS, size_pt=(336.0, 504.0), two_columns=0.0, table=0.5, free_text=0.6)
+_PAGE = Family(fonts=BASE_FONTS, size_pt=(280.0, 392.0), two_columns=0.2)
+_SQUARE = Family(fonts=BASE_FONTS, size_pt=(392.0, 392.0), two_columns=0.7)
+_WIDE = Family(fonts=BASE_FONTS, size_pt=(448.0, 280.0), two_columns=0.9)
+_TALL = Family(fonts=BASE_FONTS, size_pt=(336.0, 504.0), two_columns=0.0, table=0.5, free_text=0.6)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pages of one size: their family, how many a batch has, how many questions each is asked, and of those absent."""
+    """Pages of one size: their family, how many a batch has, and what is asked of each."""
 
     family: Family
     pages: int
-    asked: int
-    absent: int
+    asking: Asking
 
 
 SOURCES = {
-    "small": Source(_SMALL, 16, 6, 1),
-    "page": Source(_PAGE, 6, 10, 1),
-    "square": Source(_SQUARE, 4, 10, 1),
-    "wide": Source(_WIDE, 5, 10, 1),
-    "tall": Source(_TALL, 4, 10, 1),
+    "small": Source(_SMALL, 8, Asking(most=6, absent=1, tokens=176)),
+    "page": Source(_PAGE, 4, Asking(most=10, absent=1, tokens=288)),
+    "square": Source(_SQUARE, 3, Asking(most=10, absent=1, tokens=288)),
+    "wide": Source(_WIDE, 3, Asking(most=10, absent=1, tokens=288)),
+    "tall": Source(_TALL, 2, Asking(most=10, absent=1, tokens=288)),
 }
+# What training draws from is loaded when a step needs it.
+OPENINGS: dict[str, Callable[[], Opening | None]] = {"known": lambda: None, "text": open_text, "looks": open_looks}
+OPENED = {"known": 0.15, "text": 0.4, "looks": 0.45}  # shares of the batches
+PAPER = 0.5  # share of the batches whose blank paper is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +51,27 @@ class Phase:
 
     Attributes:
         steps: how many.
-        sources: shares of the sources a step is drawn from; ``text`` stands for crops full of text.
+        sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
+            text, ``real`` for crops of real pages.
+        rate: by which the learning rates are multiplied.
     """
 
     steps: int
     sources: dict[str, float] = field(default_factory=dict)
+    rate: float = 1.0
 
 
-_ANSWERS = {"small": 0.18, "page": 0.16, "square": 0.08, "wide": 0.09, "tall": 0.09}
+_ANSWERS = {"small": 0.2, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.1}
 PHASES = (
-    Phase(2000, {"text": 1.0}),
-    Phase(500, {"text": 0.2, "small": 0.8}),
-    Phase(2000, {"text": 0.4, **_ANSWERS}),
+    Phase(1300, {"text": 1.0}, rate=2.0),
+    Phase(2000, {"text": 0.22, "real": 0.13, "small": 0.65}),
+    Phase(8000, {"text": 0.18, "real": 0.12, **_ANSWERS}),
 )
-DECAY = 1500  # the rates fall to zero over the last steps
+DECAY = 3000  # the rates fall to zero over the last steps
 WARM_UP = 60
 # At twice these rates the tower learns faster at first, and the answers worse: what is asked is forgotten in bursts.
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
 MAX_GRAD_NORM = 5.0
-TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 16, 224, 448
+TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 8, 224, 448
 MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
 WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}

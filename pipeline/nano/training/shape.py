@@ -12,9 +12,11 @@ PATCH, CELL, WINDOW = 14, 28, 112  # pixels: patch of the vision tower, visual t
 VISION_WIDTH, VISION_HEADS, VISION_DEPTH, VISION_MLP = 192, 6, 4, 512
 FULL_ATTENTION = (1,)  # vision layers that see the whole page
 WIDTH, HEADS, LAYERS, MLP = 256, 8, 5, 768
-# A page is at most some 40 tokens wide, so the wavelengths of the rotary embedding may be short; rows and columns get
-# more of them than time, which is constant within a page. Chunk i of the list turns with axis i % 3.
-ROPE_THETA, ROPE_SECTIONS = 20.0, (2, 2, 2, 1, 2, 2, 1, 2, 2)
+# How many wavelengths of the rotary embedding turn with time, row and column; time is constant within a page. Readers
+# of the format expect these three sections one behind the other. With a base above 1 the columns would get the long
+# wavelengths alone, by which neighbours cannot be told apart. Positions are whole numbers, so an angle of more than pi
+# per position is as good as its remainder: this base gives rows and columns long and short wavelengths alike.
+ROPE_THETA, ROPE_SECTIONS = 0.01, (2, 7, 7)
 GREY_MEAN, GREY_STD = 0.75, 0.35  # of the image processor, for each of the three channels
 MAX_VISUAL_TOKENS = 2048
 

@@ -1,6 +1,7 @@
 """Where characters stand on the token grid: what the vision tower is taught to say about each patch and each cell.
 
-A cell is one visual token, 2 x 2 patches. A character belongs to the patch and the cell that hold its middle.
+A cell is one visual token, 2 x 2 patches. A character belongs to the patch and the cell that hold its middle: across,
+the middle of its ink, since how much room a font leaves beside it cannot be seen; down, a height above the baseline.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.nano.training.shape import CELL, PATCH
+from pipeline.nano.training.vocabulary import CHARSET
 
-CHARSET = " 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:-/#$%+&'()@*_=!?;<>|\"[]"
 CLASS_OF = {char: i + 1 for i, char in enumerate(CHARSET)}
 NOTHING, BLANK = 0, 1  # classes: no character here, and a space
 CLASSES = len(CHARSET) + 1
@@ -22,6 +23,7 @@ IGNORE = -100  # class of what is not to be learned
 # Of a character on the border of two cells, half a pixel decides whose it is. To insist on that teaches the tower to
 # call it "nothing" on both sides; left alone, the answers teach it to be seen from both.
 CELL_MARGIN, POINTER_MARGIN = 0.5, 1.0  # pixels
+COLUMN_MARGIN = 0.7  # pixels: an empty column that a character comes so close to may be said to hold it
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -65,6 +67,7 @@ def character_targets(classes: Ints, x: Floats, y: Floats, height: int, width: i
         chosen = inside[(classes[inside] == BLANK) == spaces]
         at = (y[chosen] // PATCH).astype(int), (x[chosen] // PATCH).astype(int)
         patch[(*at, (x[chosen] % PATCH * COLUMNS / PATCH).astype(int))] = classes[chosen]
+    _blur_columns(patch, x[inside], y[inside])
     where[inside] = (y[inside] // CELL).astype(np.int64) * columns + (x[inside] // CELL).astype(np.int64)
     order = inside[np.lexsort((x[inside], np.round(y[inside]), where[inside]))]  # by cell, then line, then column
     starts = np.flatnonzero(np.diff(where[order], prepend=-1))
@@ -76,6 +79,18 @@ def character_targets(classes: Ints, x: Floats, y: Floats, height: int, width: i
     cell[unsure.ravel()] = IGNORE
     blurred = (_to_border(x) < POINTER_MARGIN) | (_to_border(y) < POINTER_MARGIN)
     return CharacterTargets(patch, cell.reshape(rows, columns, SLOTS), where, slot, unsure, blurred)
+
+
+def _blur_columns(patch: Ints, x: Floats, y: Floats) -> None:
+    """Insist on nothing in empty columns next to which a character's middle lies."""
+    rows, columns, _ = patch.shape
+    flat = patch.reshape(rows, columns * COLUMNS)
+    for dy in (-COLUMN_MARGIN, 0.0, COLUMN_MARGIN):
+        for dx in (-COLUMN_MARGIN, 0.0, COLUMN_MARGIN):
+            row = np.clip((y + dy) // PATCH, 0, rows - 1).astype(int)
+            column = np.clip((x + dx) // (PATCH / COLUMNS), 0, columns * COLUMNS - 1).astype(int)
+            near = flat[row, column] == NOTHING
+            flat[row[near], column[near]] = IGNORE
 
 
 def _to_border(at: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from glimpseprune.training.trainer import Figures, flat_then_linear
 from pipeline.nano.training import recipe
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
-from pipeline.nano.training.muon import make_optimizers
-from pipeline.nano.training.pages import LENGTH, page_batch
+from pipeline.nano.training.muon import fast_dtype, make_optimizers
+from pipeline.nano.training.pages import PageBatch, page_batch
+from pipeline.nano.training.real_text import real_batch
 from pipeline.nano.training.recipe import SOURCES, WEIGHTS, Phase
 from pipeline.nano.training.shape import CELL, make_model
-from pipeline.nano.training.text_pages import text_batch
+from pipeline.nano.training.text_pages import TextBatch, text_batch
 from pipeline.nano.training.tower import ReadingHeads, merge, raster_order, reading_losses, run_tower, vision_rotary
 
 
@@ -37,52 +38,41 @@ class NanoTask:
         seed: of weights and data.
         device: where to compute.
         phases: what to train on, in order; shorter ones serve tests.
-        compiled: compile the forward passes; it takes a minute or two and doubles the speed.
     """
 
     accumulation_steps = 1
     max_grad_norm = recipe.MAX_GRAD_NORM
 
-    def __init__(
-        self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES, compiled: bool = True
-    ) -> None:
+    def __init__(self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES) -> None:
         self.seed, self.device, self.phases = seed, device, phases
+        self.dtype = fast_dtype(device)
         self.steps = sum(phase.steps for phase in phases)
         module = NanoModule(seed)
         self.module: NanoModule = module.to(device)
         self.optimizers = make_optimizers(self.module.named_parameters(), recipe.MUON_RATE, recipe.ADAM_RATE)
-        self._text: Any = torch.compile(self._text_loss, dynamic=False) if compiled else self._text_loss
-        self._pages: Any = torch.compile(self._page_loss, dynamic=False) if compiled else self._page_loss
 
     def rate(self, step: int) -> float:
-        """Warm-up, constant, linear decay at the end."""
-        return flat_then_linear(step, self.steps, recipe.WARM_UP, recipe.DECAY)
+        """Warm-up, constant within a phase, linear decay at the end."""
+        return self._phase(step).rate * flat_then_linear(step, self.steps, recipe.WARM_UP, recipe.DECAY)
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
         """Loss and figures of a step's batch."""
         rng = random.Random(f"{self.seed} {step} {part}")
         sources = self._phase(step).sources
         name = rng.choices(list(sources), list(sources.values()))[0]
-        if name == "text":
-            batch = text_batch(
-                rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH, recipe.FONTS
-            )
-            rotary = self._rotary(vision_rotary(recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH))
-            loss, right = self._text(*(t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell)), rotary)
-            return loss, {"text_read": float(right)}
+        if name in ("text", "real"):
+            draw = text_batch if name == "text" else real_batch
+            batch = draw(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
+            loss, right = self.text_loss(batch)
+            return loss, {f"{name}_read": float(right)}
         source = SOURCES[name]
-        pages = page_batch(rng.getrandbits(48), source.pages, source.family, source.asked, source.absent)
-        height, width = pages.pixels.shape[1:]
+        opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
+        family = replace(source.family, opening=recipe.OPENINGS[opened]())
+        paper = rng.random() < recipe.PAPER
+        batch_seed = rng.getrandbits(48)
         shift = rng.randint(0, recipe.MAX_SHIFT) if rng.random() < 0.5 else 0
-        questions = Questions(*(getattr(pages.questions, name).to(self.device) for name in Questions.__slots__))
-        loss, figures = self._pages(
-            *(t.to(self.device) for t in (pages.pixels, pages.patch, pages.cell)),
-            questions,
-            self._rotary(vision_rotary(height, width)),
-            self._rotary(text_rotary(height // CELL, width // CELL, LENGTH, shift)),
-            raster_order(height // CELL, width // CELL).to(self.device),
-        )
-        return loss, {key: float(value) for key, value in figures.items()}
+        loss, figures = self.page_loss(page_batch(batch_seed, source.pages, family, source.asking, paper), shift)
+        return loss, {key: float(value) for key, value in figures.items() if value.ndim == 0}
 
     def _phase(self, step: int) -> Phase:
         for phase in self.phases:
@@ -92,39 +82,50 @@ class NanoTask:
         raise ValueError(f"the recipe has {self.steps} steps, asked for {self.steps + step}")
 
     def _rotary(self, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        cos, sin = (t.to(self.device, torch.bfloat16) for t in rotary)
+        cos, sin = (t.to(self.device, self.dtype) for t in rotary)
         return cos, sin
 
-    def _text_loss(
-        self, pixels: Tensor, patch: Tensor, cell: Tensor, rotary: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def text_loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
+        """Loss of reading crops, and the share of their characters read right."""
         vision = self.module.model.model.visual
-        x = run_tower(vision, pixels, rotary)
+        pixels, patch, cell = (t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell))
+        height, width = pixels.shape[1:]
+        x = run_tower(vision, pixels, self._rotary(vision_rotary(height, width)))
         return reading_losses(vision, self.module.reading, x, merge(vision, x), patch, cell)
 
-    def _page_loss(
-        self,
-        pixels: Tensor,
-        patch: Tensor,
-        cell: Tensor,
-        questions: Questions,
-        vision_turns: tuple[Tensor, Tensor],
-        text_turns: tuple[Tensor, Tensor],
-        raster: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def page_loss(self, pages: PageBatch, shift: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and figures of pages whose questions stand ``shift`` rows or columns further behind the image."""
+        height, width = pages.pixels.shape[1:]
+        rows, columns = height // CELL, width // CELL
         vision, text = self.module.model.model.visual, self.module.model.model.language_model
-        x = run_tower(vision, pixels, vision_turns)
-        tokens = merge(vision, x)
+        pixels, patch, cell = (t.to(self.device) for t in (pages.pixels, pages.patch, pages.cell))
+        told = Questions(*(getattr(pages.questions, name).to(self.device) for name in Questions.__slots__))
+        visible = pages.visible
+        turns = self._rotary(
+            text_rotary(rows, columns, pages.questions.offset, shift, None if visible is None else visible.cells)
+        )
+        vision_turns = self._rotary(vision_rotary(height, width))
+        if visible is None:
+            x = run_tower(vision, pixels, vision_turns)
+            tokens = merge(vision, x)
+            image, hidden = tokens[:, raster_order(rows, columns).to(self.device)], None
+        else:
+            visible = visible.to(self.device)
+            x = run_tower(vision, pixels, vision_turns, visible.patches, visible.known.repeat_interleave(4, 1))
+            tokens = merge(vision, x)
+            image, hidden = visible.in_raster_order(tokens), visible.hidden
         reading, right = reading_losses(vision, self.module.reading, x, tokens, patch, cell)
-        told = answer_losses(text, self.module.answering, tokens[:, raster], questions, text_turns)
-        loss = told.answer + WEIGHTS["reading"] * reading
-        loss = loss + WEIGHTS["pointer"] * told.pointer + WEIGHTS["slot"] * told.slot
-        loss = loss + WEIGHTS["tags"] * told.tags + WEIGHTS["asked"] * told.asked
+        said = answer_losses(text, self.module.answering, image, told, turns, hidden)
+        loss = said.answer + WEIGHTS["reading"] * reading
+        loss = loss + WEIGHTS["pointer"] * said.pointer + WEIGHTS["slot"] * said.slot
+        loss = loss + WEIGHTS["tags"] * said.tags + WEIGHTS["asked"] * said.asked
         figures = {
-            "answer": told.answer.detach(),
-            "exact": told.exact.float().mean(),
-            "tokens": told.tokens,
-            "pointed": told.pointed,
+            "answer": said.answer.detach(),
+            "exact": said.exact.sum() / said.counted.sum(),
+            "tokens": said.tokens,
+            "pointed": said.pointed,
             "page_read": right,
+            "exact_of": said.exact,
+            "counted": said.counted,
         }
         return loss, figures

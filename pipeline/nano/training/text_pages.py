@@ -14,17 +14,16 @@ import pymupdf
 import torch
 from torch import Tensor
 
+from pipeline.nano.training.fonts import BASE, COMMON, RARE, font_name
 from pipeline.nano.training.targets import CLASS_OF, character_targets
+from pipeline.nano.training.text_tokens import random_token
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
-from pipeline.samples.layout import SIZES
-from pipeline.samples.text import BOLD, MIDDLE, text_width
+from pipeline.samples.text import MIDDLE, can_print, ink_middle, load_font, text_width
 
 PIXELS_PER_POINT = 2.0  # 144 dpi
-_DIGITS, _UPPER, _LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_MARKS = ".,:-/#$%+&'()@*_=!?;<>|\"[]"
-_KINDS = ("digits", "money", "code", "date", "mark", "name", "word", "upper", "mixed", "marks")
-_SHARES = (22, 12, 8, 8, 6, 16, 14, 5, 7, 2)
+_STYLES = 14  # fonts of a batch: each costs time to embed
+_BLACK, _DARK, _GREY, _WHITE = (0.0,), (0.3,), (0.5,), (1.0,)
+Written = tuple[int, float, float]  # class and middle of a character, the latter in points
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +35,45 @@ class TextBatch:
     cell: Tensor
 
 
-def text_batch(seed: int, count: int, height: int, width: int, fonts: tuple[str, ...]) -> TextBatch:
+def text_batch(seed: int, count: int, height: int, width: int) -> TextBatch:
     """Draw ``count`` crops of ``height`` x ``width`` pixels; the same seed gives the same batch."""
     rng = random.Random(seed)
-    pixels, patches, cells = [], [], []
-    for _ in range(count):
-        grey, classes, x, y = _crop(rng, height, width, fonts)
-        targets = character_targets(classes, x, y, height, width)
-        pixels.append(grey)
+    grey, classes, x, y = _sheet(rng, count * height, width)
+    patches, cells = [], []
+    for crop in range(count):
+        targets = character_targets(classes, x, y - np.float32(crop * height), height, width)
         patches.append(targets.patch)
         cells.append(targets.cell)
     return TextBatch(
-        torch.from_numpy(np.stack(pixels)),
+        torch.from_numpy(grey.reshape(count, height, width)),
         in_window_order(torch.from_numpy(np.stack(patches))),
         cells_in_window_order(torch.from_numpy(np.stack(cells))),
     )
 
 
-def _crop(
-    rng: random.Random, height: int, width: int, fonts: tuple[str, ...]
+def _sheet(
+    rng: random.Random, height: int, width: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """One crop, and the class and the middle (pixels) of each of its characters."""
+    """A page that is cut into crops, and the class and the middle (pixels) of each of its characters."""
     wide, tall = width / PIXELS_PER_POINT, height / PIXELS_PER_POINT
-    styles = [*fonts, *(BOLD[font] for font in fonts)]
-    characters: list[tuple[int, float, float]] = []
+    fonts = [font_name(f) for f in (*rng.sample(BASE, 4), *rng.sample(COMMON, 6), *rng.sample(RARE, _STYLES - 10))]
+    characters: list[Written] = []
     with pymupdf.open() as document:
         page = document.new_page(width=wide, height=tall)
+        writers = {ink: pymupdf.TextWriter(page.rect) for ink in (_BLACK, _DARK, _GREY, _WHITE)}
         y = rng.uniform(-4, 10)
         while y < tall + 8:
-            x, biggest = rng.uniform(-30, 6), 9.0
-            while x < wide:
-                font = rng.choice(styles)
-                size = rng.choice(SIZES) if rng.random() < 0.8 else rng.uniform(8.2, 12.5)
-                biggest = max(biggest, size)
-                text = " ".join(_token(rng) for _ in range(rng.randint(1, 5)))
-                page.insert_text((x, y), text, fontname=font, fontsize=size)
-                for char in text:
-                    advance = text_width(char, font, size)
-                    characters.append((CLASS_OF[char], x + advance / 2, y - MIDDLE * size))
-                    x += advance
-                x += rng.uniform(4, 9) if rng.random() < 0.5 else rng.uniform(5, 40)
-            y += biggest * (rng.uniform(1.08, 1.5) if rng.random() < 0.75 else rng.uniform(1.3, 2.2))
+            size = rng.uniform(8, 11) if rng.random() < 0.75 else rng.uniform(6.8, 14)
+            top, bottom = y - 0.95 * size, y + 0.32 * size
+            ink = _ground(rng, page, top, bottom, wide)
+            _line(rng, writers[ink], fonts, y, size, wide, characters)
+            leading = rng.uniform(1.12, 1.5) if rng.random() < 0.75 else rng.uniform(1.3, 2.2)
+            y += size * leading
+            if rng.random() < 0.08:
+                page.draw_line((0, y - 0.9 * size), (wide, y - 0.9 * size), color=_GREY, width=rng.uniform(0.3, 1.2))
+                y += 3
+        for colour, writer in writers.items():
+            writer.write_text(page, color=colour)
         zoom = pymupdf.Matrix(PIXELS_PER_POINT, PIXELS_PER_POINT)
         picture = page.get_pixmap(matrix=zoom, colorspace=pymupdf.csGRAY, alpha=False)
     grey = np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.stride)[:height, :width].copy()
@@ -84,27 +81,40 @@ def _crop(
     return grey, table[:, 0].astype(np.int64), table[:, 1], table[:, 2]
 
 
-def _token(rng: random.Random) -> str:
-    def some(chars: str, low: int, high: int) -> str:
-        return "".join(rng.choices(chars, k=rng.randint(low, high)))
+def _ground(rng: random.Random, page: pymupdf.Page, top: float, bottom: float, wide: float) -> tuple[float]:
+    """Shade the ground of some lines, and choose the ink that can be read on it."""
+    chance = rng.random()
+    if chance < 0.1:
+        light = rng.uniform(0.78, 0.97)
+        page.draw_rect(pymupdf.Rect(0, top, wide, bottom), color=None, fill=(light,))
+        return _BLACK
+    if chance < 0.13:
+        page.draw_rect(pymupdf.Rect(0, top, wide, bottom), color=None, fill=(rng.uniform(0.0, 0.4),))
+        return _WHITE
+    return rng.choices((_BLACK, _DARK, _GREY), (80, 12, 8))[0]
 
-    kind = rng.choices(_KINDS, _SHARES)[0]
-    if kind == "digits":
-        return some(_DIGITS, 1, 8)
-    if kind == "money":
-        return rng.choice(["", "$", "EUR "]) + f"{rng.randint(0, 99999)}.{rng.randint(0, 99):02d}"
-    if kind == "code":
-        return some(_UPPER, 1, 4) + rng.choice(["-", "", "#", "/"]) + some(_DIGITS, 2, 6)
-    if kind == "date":
-        day, month, year = f"{rng.randint(1, 31):02d}", rng.randint(1, 12), str(rng.randint(2000, 2039))
-        named = f"{day} {_MONTHS[month - 1]} {year}"
-        return rng.choice([f"{year}-{month:02d}-{day}", f"{day}/{month:02d}/{year}", named])
-    if kind == "mark":
-        return rng.choice(["#", "+", "$", ""]) + some(_DIGITS, 1, 4) + rng.choice(["%", "", ":", ",", "."])
-    if kind == "name":
-        return some(_UPPER, 1, 1) + some(_LOWER, 1, 9) + rng.choice(["", "", "", ":", " :", ",", "."])
-    if kind == "word":
-        return some(_LOWER, 1, 9)
-    if kind == "upper":
-        return some(_UPPER, 1, 7)
-    return some(_DIGITS + _UPPER + _LOWER, 2, 8) if kind == "mixed" else some(_MARKS, 1, 3)
+
+def _line(
+    rng: random.Random,
+    writer: pymupdf.TextWriter,
+    fonts: list[str],
+    y: float,
+    size: float,
+    wide: float,
+    characters: list[Written],
+) -> None:
+    """Write one line of random words from edge to edge, some of it tracked, and note its characters."""
+    x = rng.uniform(-30, 6)
+    while x < wide:
+        name = rng.choice(fonts)
+        tracking = rng.uniform(-0.03, 0.2) * size if rng.random() < 0.06 else 0.0
+        text = " ".join(random_token(rng) for _ in range(rng.randint(1, 5)))
+        text = "".join(char for char in text if can_print(char, name))
+        if not tracking:
+            writer.append((x, y), text, font=load_font(name), fontsize=size)
+        for char in text:
+            if tracking:
+                writer.append((x, y), char, font=load_font(name), fontsize=size)
+            characters.append((CLASS_OF[char], x + ink_middle(char, name) * size, y - MIDDLE * size))
+            x += text_width(char, name, size) + tracking
+        x += rng.uniform(4, 9) if rng.random() < 0.5 else rng.uniform(5, 40)

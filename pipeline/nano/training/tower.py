@@ -98,28 +98,39 @@ def vision_rotary(height: int, width: int) -> Rotary:
     return angles.cos(), angles.sin()
 
 
-def run_tower(vision: Any, pixels: Tensor, rotary: Rotary) -> Tensor:
+def run_tower(vision: Any, pixels: Tensor, rotary: Rotary, seen: Tensor | None = None, known: Any = None) -> Tensor:
     """Hidden states after the last vision layer.
 
     Args:
         vision: the stock model's vision tower.
         pixels: ``[B, H, W]`` uint8 grey.
         rotary: of this size, in the precision to compute in.
+        seen: ``[B, S]`` the patches that are seen, in window order; all when None.
+        known: ``[B, S]`` bool, false for what fills ``seen`` up to the same length on each page.
 
     Returns:
-        ``[B, patches, VISION_WIDTH]`` in window order.
+        ``[B, patches, VISION_WIDTH]`` in window order, or ``[B, S, VISION_WIDTH]``.
     """
     batch, height, width = pixels.shape
     grey = ((pixels.float() / 255 - GREY_MEAN) / GREY_STD).to(rotary[0].dtype)
     patches = grey.view(batch, height // PATCH, PATCH, width // PATCH, PATCH).transpose(2, 3)
     x = in_window_order(patches).flatten(2)
+    count = x.shape[1]
+    if seen is not None:
+        x = x.take_along_dim(seen[..., None], 1)
+        rotary = rotary[0][0][seen], rotary[1][0][seen]
     weight = vision.patch_embed.proj.weight.sum((1, 2)).view(-1, PATCH * PATCH)
     x = F.linear(x, weight.to(x.dtype))
     for number, block in enumerate(vision.blocks):
-        window = x.shape[1] if number in FULL_ATTENTION else _SIDE**2
         qkv = linear(rms_norm(x, block.norm1), block.attn.qkv)
         query, key, value = qkv.view(batch, -1, 3, VISION_HEADS, _HEAD).unbind(2)
-        attended = _attention(rotate(query, rotary), rotate(key, rotary), value, window)
+        turned = torch.stack((rotate(query, rotary), rotate(key, rotary), value), 2)  # [B, patches, 3, heads, d]
+        if seen is None:
+            attended = _attention(turned, count if number in FULL_ATTENTION else _SIDE**2, None)
+        elif number in FULL_ATTENTION:
+            attended = _attention(turned, turned.shape[1], known)
+        else:
+            attended = _scattered_attention(turned, seen, known, count)
         x = x + linear(attended, block.attn.proj)
         x = x + swiglu(rms_norm(x, block.norm2), block.mlp)
     return x
@@ -158,12 +169,27 @@ def reading_losses(
     return loss, right.detach()
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    """Attention inside windows of consecutive patches, ``[B, patches, heads, d] -> [B, patches, heads * d]``.
+def _attention(qkv: Tensor, window: int, known: Tensor | None) -> Tensor:
+    """Attention inside windows of consecutive patches, ``[B, patches, 3, heads, d] -> [B, patches, heads * d]``.
 
-    Written out: for windows this small it is faster on a CPU than the fused kernel.
+    Written out: for windows this small it is faster on a CPU than the fused kernel. Patches that are not ``known``
+    (``[B, patches]`` bool) are not attended to.
     """
-    batch, patches = query.shape[:2]
-    query, key, value = (t.reshape(-1, window, VISION_HEADS, _HEAD).transpose(1, 2) for t in (query, key, value))
-    weights = torch.softmax(query * _HEAD**-0.5 @ key.transpose(-1, -2), -1)
-    return (weights @ value).transpose(1, 2).reshape(batch, patches, -1)
+    batch, patches = qkv.shape[:2]
+    query, key, value = qkv.reshape(-1, window, 3, VISION_HEADS, _HEAD).permute(2, 0, 3, 1, 4)
+    scores = query * _HEAD**-0.5 @ key.mT
+    if known is not None:
+        scores = scores + torch.where(known.reshape(-1, 1, 1, window), 0.0, -1e9).to(scores.dtype)
+    attended: Tensor = torch.softmax(scores, -1) @ value
+    return attended.transpose(1, 2).reshape(batch, patches, -1)
+
+
+def _scattered_attention(qkv: Tensor, seen: Tensor, known: Tensor, count: int) -> Tensor:
+    """Attention inside windows of ``count`` patches, for the ``seen`` ones: ``[B, S, heads * d]``."""
+    batch = seen.shape[0]
+    home = torch.where(known, seen, count)  # what fills up goes behind the last patch
+    index = home[..., None, None, None].expand(-1, -1, *qkv.shape[2:])
+    whole = qkv.new_zeros(batch, count + 1, *qkv.shape[2:]).scatter(1, index, qkv)[:, :count]
+    there = torch.zeros(batch, count + 1, dtype=torch.bool, device=qkv.device).scatter(1, home, known)[:, :count]
+    attended = _attention(whole, _SIDE**2, there)
+    return attended.take_along_dim(seen[..., None], 1)

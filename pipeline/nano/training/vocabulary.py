@@ -1,7 +1,7 @@
-"""The embedded model's tokens: one a byte, and one for each word its questions are made of.
+"""The embedded model's tokens: one for each character, and one for each common word of its questions.
 
-An answer is written byte by byte, so that what is read is copied character by character; a question in words costs a
-third of the tokens it costs in bytes.
+An answer is written character by character, so that it is copied and not remembered; characters outside the set are
+bytes. A question in words costs a third of the tokens, and training spells the words as well, so that any label works.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from pathlib import Path
 from tokenizers import AddedToken
 from transformers import Qwen2Tokenizer
 
+CHARSET = (
+    " 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:-/#$%+&'()@*_=!?;<>|\"[]{}^~`\\"
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
+    "€£§°·–—’‘“”„«»¿¡ĄąĆćČčĎďĘęĚěĞğİıŁłŃńŇňŐőŘřŚśŞşŠšŤťŮůŰűŹźŻżŽžŒœ"
+)
 SPECIAL = (
     "<|endoftext|>",
     "<|im_end|>",
@@ -29,8 +34,13 @@ _WORDS = (
     "account discount"
 ).split()
 WORDS = tuple(form for word in _WORDS for form in (word, word.capitalize()))
-SIZE = 256 + len(SPECIAL) + len(WORDS)
-_WORD_ID = {word: 256 + len(SPECIAL) + i for i, word in enumerate(WORDS)}
+_WIDE = [char for char in CHARSET if ord(char) > 127]  # of two bytes or three
+_STEMS = sorted({char.encode()[:2] for char in _WIDE if len(char.encode()) == 3})
+# Bytes that stand for one token; a character of three bytes is joined from its first two and the third.
+_JOINED = [*_STEMS, *(char.encode() for char in _WIDE)]
+_JOINED_ID = {joined: 256 + len(SPECIAL) + i for i, joined in enumerate(_JOINED)}
+_WORD_ID = {word: 256 + len(SPECIAL) + len(_JOINED) + i for i, word in enumerate(WORDS)}
+SIZE = 256 + len(SPECIAL) + len(_JOINED) + len(WORDS)
 _PIECE = re.compile(r"\s*(\w+)|.", re.DOTALL)
 # The image comes first, then the first line of the question: no roles, no system prompt, and not the instruction that
 # docpipe puts below a question by default, which this model was never taught.
@@ -48,27 +58,52 @@ CHAT_TEMPLATE = (
 )
 
 
-def question_ids(text: str) -> list[int]:
-    """Tokens of a question: known words with the blank before them, bytes for the rest."""
+def question_ids(text: str, spelled: bool = False) -> list[int]:
+    """Tokens of a question: known words with the blank before them, characters for the rest.
+
+    Args:
+        text: the question.
+        spelled: write known words in characters too, as training does at times.
+    """
+    if spelled:
+        return text_ids(text)
     ids: list[int] = []
     for piece in _PIECE.finditer(text):
         word = piece.group(1)
-        ids += [_WORD_ID[word]] if word in _WORD_ID else piece.group(0).encode()
+        ids += [_WORD_ID[word]] if word in _WORD_ID else text_ids(piece.group(0))
     return ids
 
 
+def text_ids(text: str) -> list[int]:
+    """Tokens of a text, one for each character of the set, bytes for others."""
+    return [token for char in text for token in _character_ids(char.encode())]
+
+
 def answer_ids(text: str) -> list[int]:
-    """Tokens of an answer: its bytes and the end."""
-    return [*text.encode(), END]
+    """Tokens of an answer: its characters and the end."""
+    return [*text_ids(text), END]
+
+
+def _character_ids(char: bytes) -> list[int]:
+    if char in _JOINED_ID:
+        return [_JOINED_ID[char]]
+    if char[:2] in _STEMS:
+        return [_JOINED_ID[char[:2]], *char[2:]]
+    return list(char)
 
 
 def make_tokenizer() -> Qwen2Tokenizer:
     """The same vocabulary as a tokenizer of transformers."""
-    vocab = {symbol: i for i, symbol in enumerate(byte_symbols())}
+    symbols = byte_symbols()
+
+    def spell(joined: bytes) -> str:
+        return "".join(symbols[byte] for byte in joined)
+
+    vocab = {symbol: i for i, symbol in enumerate(symbols)}
     vocab |= {token: 256 + i for i, token in enumerate(SPECIAL)}
     tokenizer = Qwen2Tokenizer(
-        vocab=vocab,
-        merges=[],
+        vocab=vocab | {spell(joined): number for joined, number in _JOINED_ID.items()},
+        merges=[(spell(joined[:-1]), spell(joined[-1:])) for joined in _JOINED],
         unk_token=SPECIAL[0],
         eos_token=SPECIAL[1],
         pad_token=SPECIAL[2],
