@@ -13,7 +13,8 @@ from functools import partial
 
 from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer, PreparedPage
+from pipeline.answering.open_page import ModelAnswer, PreparedPage
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.store import OutputStore

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,57 +22,14 @@ from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
+from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
 from pipeline.errors import ModelError, PageError
-from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.families.base import ModelInput
 from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """The model's answer to one question, and the tokens it was given from.
-
-    Attributes:
-        text: the answer without special tokens.
-        finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
-        confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
-        new_tokens: tokens generated, the end of sequence included.
-        stats: figures of the pruning.
-        keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
-        scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
-        grid: rows and columns of visual tokens, N = rows * columns.
-        pruning: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
-    """
-
-    text: str
-    finish_reason: str
-    confidence: float
-    new_tokens: int
-    stats: gp.PruneStats
-    keep: npt.NDArray[np.bool_] | None
-    scores: npt.NDArray[np.float32] | None
-    grid: tuple[int, int]
-    pruning: PruningChoice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedPage:
-    """A page and its questions in host memory, ready for the model.
-
-    Attributes:
-        asks: the questions.
-        image: the page.
-        prompts: token ids ``[T]`` of each question.
-        visible: visual tokens that the model is to see, bool ``[N]``; ``None``: all.
-    """
-
-    asks: tuple[Ask, ...]
-    image: PreparedImage
-    prompts: list[Tensor]
-    visible: Tensor | None = None
 
 
 class PageAnswerer:
@@ -165,7 +120,7 @@ class PageAnswerer:
         with self._timed():
             opened.enter(pool, 0)
             pool.run()
-        return opened.answers(self, pool, 0)
+        return opened.answers(pool, 0, self.processor, self.model.eos_token_ids)
 
     def answer_pages(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
@@ -180,7 +135,7 @@ class PageAnswerer:
             Each key with the answers, or with why there are none; pages that are done early come early.
         """
         pool = self._pool()
-        waiting: dict[Key, _OpenPage] = {}
+        waiting: dict[Key, OpenPage] = {}
         for key, prepared in pages:
             try:
                 opened = self._open(prepared(), None, pool)
@@ -198,10 +153,10 @@ class PageAnswerer:
                 pool.step()
             yield from self._done(waiting, pool)
 
-    def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
+    def _done(self, waiting: dict[Key, OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
         """Take the pages out whose questions are all answered."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
-            yield key, waiting.pop(key).answers(self, pool, key)
+            yield key, waiting.pop(key).answers(pool, key, self.processor, self.model.eos_token_ids)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -221,7 +176,7 @@ class PageAnswerer:
         """Rows and columns of visual tokens that a page image has."""
         return self.processor.token_grid(self.processor.prepare(page))
 
-    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> _OpenPage:
+    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
@@ -230,7 +185,7 @@ class PageAnswerer:
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
             sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return _OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
+        return OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -281,44 +236,3 @@ class PageAnswerer:
         first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
         second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
         return first[0] + second[0], first[1] + second[1]
-
-
-@dataclass(slots=True)
-class _OpenPage:
-    """A page whose questions are prefilled and not all answered."""
-
-    asks: tuple[Ask, ...]
-    prompts: list[Tensor]
-    sequences: list[gp.Prefilled]
-    stats: list[gp.PruneStats]
-    grid: tuple[int, int]
-    pruning: PruningChoice | None
-
-    def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
-        """Put every question into the pool."""
-        for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
-            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
-
-    def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
-        """Tell whether the pool has all answers."""
-        return all((key, i) in pool.done for i in range(len(self.asks)))
-
-    def answers(self, page_answerer: PageAnswerer, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
-        """Take the answers out of the pool."""
-        return [self._answer(page_answerer, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
-
-    def _answer(self, page_answerer: PageAnswerer, decoded: gp.Decoded, i: int) -> ModelAnswer:
-        sequence, stats = self.sequences[i], self.stats[i]
-        stats.decode_ms = decoded.decode_ms
-        scored = sequence.scores is not None
-        return ModelAnswer(
-            text=page_answerer.processor.text(torch.tensor(decoded.tokens)),
-            finish_reason="stop" if decoded.tokens[-1] in page_answerer.model.eos_token_ids else "length",
-            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
-            new_tokens=len(decoded.tokens),
-            stats=stats,
-            keep=sequence.keep.cpu().numpy() if scored else None,
-            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
-            grid=self.grid,
-            pruning=self.pruning if self.asks[i].prune_auto else None,
-        )

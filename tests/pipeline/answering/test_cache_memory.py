@@ -17,7 +17,8 @@ from glimpseprune.decode.cache import PoolCache
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.rule import KeepRule
 from pipeline.answering.cache_memory import CacheMemory
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
+from pipeline.answering.open_page import ModelAnswer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import PageError
 from pipeline.records import Ask
 
