@@ -19,18 +19,18 @@ from pipeline.records import Ask
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """The model's answer to one question, and the tokens it was given from.
+    """The model's answer to one question about a page, and the visual tokens kept for it.
 
     Attributes:
         text: the answer without special tokens.
         finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
         confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
         new_tokens: tokens generated, the end of sequence included.
-        stats: figures of the pruning.
-        keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
-        scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
+        stats: measurements of prefill, pruning and decoding.
+        keep: kept visual tokens, bool ``[N]`` in raster order; ``None`` where nothing was pruned.
+        scores: importance logits, float32 ``[N]``; ``None`` where nothing was pruned.
         grid: rows and columns of visual tokens, N = rows * columns.
-        pruning: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
+        pruning: choice whether to prune on this page, with its expected cost; ``None`` where the question leaves none.
     """
 
     text: str
@@ -52,7 +52,7 @@ class PreparedPage:
         asks: the questions.
         image: the page.
         prompts: token ids ``[T]`` of each question.
-        visible: visual tokens that the model is to see, bool ``[N]``; ``None``: all.
+        visible: visual tokens that the model gets to see, bool ``[N]``; ``None`` for all.
     """
 
     asks: tuple[Ask, ...]
@@ -63,7 +63,16 @@ class PreparedPage:
 
 @dataclass(slots=True)
 class OpenPage:
-    """A page whose questions are prefilled and not all answered."""
+    """A page whose questions are prefilled but not all answered.
+
+    Attributes:
+        asks: the questions.
+        prompts: token ids ``[T]`` of each question.
+        sequences: prefilled state of each question.
+        stats: measurements of each question; the decoding time is added at the end.
+        grid: rows and columns of visual tokens.
+        pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
+    """
 
     asks: tuple[Ask, ...]
     prompts: list[Tensor]
@@ -73,7 +82,7 @@ class OpenPage:
     pruning: PruningChoice | None
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
-        """Put every question into the pool."""
+        """Add every question to the pool."""
         for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
             pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
 

@@ -33,17 +33,17 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class PageAnswerer:
-    """A model with its processor.
+    """Answers questions about page images with one loaded model.
 
     Args:
-        model: from :func:`glimpseprune.load`.
+        model: model from :func:`glimpseprune.load`.
         processor: processor of the same checkpoint.
 
     Attributes:
-        drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
+        drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
         memory: tells whether the caches of unfinished answers leave room to begin another page.
-        model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
-            way to them.
+        model_ms: wall time the model has run so far, in vision tower, prefill and decoding; preparing pages does not
+            count.
     """
 
     def __init__(self, model: gp.GlimpseModel, processor: ModelInput) -> None:
@@ -68,16 +68,16 @@ class PageAnswerer:
 
         Args:
             model: ``nano``, a folder or a hub id.
-            glimpse: add-on, likewise; ``None`` loads none.
-            device: ``auto`` or a torch device.
-            dtype: as in :func:`glimpseprune.load`.
-            attn: as in :func:`glimpseprune.load`.
+            glimpse: add-on, as ``nano``, a folder or a hub id; ``None`` loads none.
+            device: ``auto`` or the name of a torch device.
+            dtype: data type, as in :func:`glimpseprune.load`.
+            attn: attention implementation, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
             revision: branch, tag or commit of a hub id.
 
         Raises:
-            ModelError: something is missing, does not fit or cannot be read.
-            UsageError: a name stands for nothing.
+            ModelError: a file is missing or cannot be read, or the add-on does not fit the model.
+            UsageError: a name is neither ``nano``, nor a folder, nor a hub id that can be reached.
         """
         random.seed(seed)
         np.random.seed(seed)
@@ -95,7 +95,7 @@ class PageAnswerer:
     def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
         """Make a page image ``[height, width, 3]`` and its questions ready for the model.
 
-        Nothing of it touches the model or its device, so that it may run in a thread beside them.
+        This does not touch the model or its device, so it may run in a thread beside them.
         """
         image = self.processor.prepare(page)
         prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
@@ -110,7 +110,7 @@ class PageAnswerer:
         Args:
             page: the pixels.
             asks: the questions.
-            keep: for each question the visual tokens to keep, bool ``[N]``, instead of what its rule would choose.
+            keep: visual tokens to keep for each question, bool ``[N]``; they replace the choice of its rule.
 
         Raises:
             PageError: one question alone does not fit into the device's memory.
@@ -128,11 +128,11 @@ class PageAnswerer:
         """Answer the questions of many pages, decoding those of several pages together.
 
         Args:
-            pages: a key of its own for each page, and what gives the page as :meth:`prepare` made it, or raises why it
-                could not; taken one by one, when there is room.
+            pages: pairs of a unique key and a function that returns the page from :meth:`prepare`, or raises the reason
+                why there is none; taken one by one, when there is room.
 
         Yields:
-            Each key with the answers, or with why there are none; pages that are done early come early.
+            Each key with the answers, or with the error that prevented them; pages that are done early come early.
         """
         pool = self._pool()
         waiting: dict[Key, OpenPage] = {}
@@ -154,18 +154,18 @@ class PageAnswerer:
             yield from self._done(waiting, pool)
 
     def _done(self, waiting: dict[Key, OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
-        """Take the pages out whose questions are all answered."""
+        """Take out the pages whose questions are all answered."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
             yield key, waiting.pop(key).answers(pool, key, self.processor, self.model.eos_token_ids)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Add the time of what is done inside to ``model_ms``."""
+        """Add the time spent inside the context to ``model_ms``."""
         start = now_ms(self.model.backbone.device)
         try:
             yield
         finally:
-            # Not ``now_ms``: the model's calls end when the device is done, and a device that failed cannot be asked.
+            # Not ``now_ms``: the model's calls end when the device is done, and it cannot synchronize a failed device.
             self.model_ms += time.perf_counter() * 1e3 - start
 
     def _pool(self) -> gp.DecodePool:
@@ -173,7 +173,7 @@ class PageAnswerer:
         return gp.DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty, self.memory.ran_out)
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
-        """Rows and columns of visual tokens that a page image has."""
+        """Return the rows and columns of visual tokens of a page image ``[height, width, 3]``."""
         return self.processor.token_grid(self.processor.prepare(page))
 
     def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
@@ -197,7 +197,7 @@ class PageAnswerer:
         return choose_pruning(self.model, prompts, [rule for _, rule in left], limits)
 
     def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
-        """The prompt with as many image tokens as the language model sees."""
+        """Cut a prompt down to the image tokens that the language model sees, ``[T]``."""
         if page.visible is None:
             return prompt
         first = int((prompt == self.processor.image_token_id).nonzero()[0])
@@ -206,9 +206,10 @@ class PageAnswerer:
     def _prefill(
         self, prompts: list[Tensor], rules: list[Keep], limits: list[int], page: PreparedPage, pool: gp.DecodePool
     ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
-        """All questions of a page at once.
+        """Prefill all questions of a page at once.
 
-        When memory runs out, what else is in the pool is answered first, and then one half goes after the other.
+        When memory runs out, the questions in the pool are answered first. If that is not enough, this page's questions
+        are prefilled in halves, one after the other.
         """
         try:
             with self.memory.prefill():
@@ -226,7 +227,7 @@ class PageAnswerer:
                     f"one question on {rows * columns} visual tokens does not fit into the device's memory; "
                     "lower --dpi or --max-visual-tokens",
                 ) from error
-        # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+        # Outside the handler: inside it, the traceback keeps the tensors of the failed call alive.
         alone = not len(pool)
         pool.run()
         torch.cuda.empty_cache()
