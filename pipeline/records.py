@@ -142,7 +142,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """A page at the size the model takes; ``data`` is raw RGB uint8 ``[height, width, 3]`` or a PNG of it."""
+    """A page at the size the model takes; ``data`` is RGB, raw uint8 ``[height, width, 3]`` or PNG."""
 
     document_id: str
     page: int

@@ -1,4 +1,4 @@
-"""Opens untrusted files in a process of its own: it may crash, hang or be killed, and its parent goes on.
+"""Opens untrusted files in a process of its own, which may crash, hang or be killed while its parent goes on.
 
 Run as ``python -m pipeline.pages.render_child ANSWERS MEMORY``, with the file descriptor that answers go to, and the
 limit of the address space in bytes. Standard input holds one JSON request per line. Each answer is one JSON line,
