@@ -26,7 +26,8 @@ from jobs.run.job import run_job
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer, PreparedPage
+from pipeline.answering.open_page import ModelAnswer, PreparedPage
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.questions.file import load_questions
 from pipeline.records import Ask, Image
 from pipeline.samples.write import pick_seeds, read_truth, write_samples

@@ -1,6 +1,6 @@
-"""The errors, by who has to act: bad input, an engine or model fault, or one bad page.
+"""Errors by who has to act: bad input, an engine or model fault, or one bad page.
 
-Every class keeps all of its arguments in ``args``, so each survives pickling across a process border.
+Every class keeps all of its arguments in ``args``, so each one survives pickling between processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class DocpipeError(Exception):
 
 
 class UsageError(DocpipeError):
-    """The command, a flag, the input or the output folder is not what it has to be (exit code 2)."""
+    """The command, a flag, the input or the output folder is wrong (exit code 2)."""
 
 
 class QuestionsError(UsageError):
@@ -31,14 +31,14 @@ class EngineError(DocpipeError):
 
 
 class ModelError(DocpipeError):
-    """The model or its add-on cannot be loaded or does not compute what it has to (exit code 3)."""
+    """The model or its add-on cannot be loaded or computes wrong results (exit code 3)."""
 
 
 class PageError(DocpipeError):
-    """One document or page cannot be read or answered: a row in ``failures``, never the end of a run.
+    """One document or page cannot be read or answered; it becomes a row in ``failures`` and never ends the run.
 
     Args:
-        stage: stage in which it happened.
+        stage: stage that failed.
         error_type: a stable name to group by, such as ``EncryptedDocument`` or ``RenderTimeout``.
         message: what was expected, what was found and what to do.
     """

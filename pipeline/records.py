@@ -1,4 +1,4 @@
-"""The plain data that moves between the stages; all of it pickles and none of it holds a tensor."""
+"""Plain data that moves between the stages; all of it can be pickled, and none of it holds a tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed
 class Document:
     """One file to read, known from a listing alone.
 
-    ``document_id`` is a hash of ``path``, ``size_bytes`` and ``version``; the content is not opened for it.
+    ``document_id`` is a hash of ``path``, ``size_bytes`` and ``version``, so the file need not be opened for it.
     """
 
     document_id: str
@@ -32,7 +32,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a document, page or unit has no answer."""
+    """The reason why a document, page or unit has no answer."""
 
     stage: Stage
     error_type: str
@@ -71,8 +71,8 @@ class AnswerSettings:
     """Everything an answer depends on besides document and question; part of every unit's id.
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
-    ``prune_auto``: whether to prune is decided page by page (``--prune auto``).
-    ``drop_blank``: the model does not see blank paper.
+    With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
+    see blank paper.
     """
 
     model: str
@@ -91,9 +91,9 @@ class AnswerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question as it is put to the model, all defaults applied.
+    """One question as the model gets it, with all defaults applied.
 
-    ``prune_auto``: on pages where that is cheaper, it is answered without pruning. Only with a rule.
+    With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule.
     """
 
     question_id: str
@@ -106,9 +106,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One question on a range of pages of one document: what is never computed twice.
+    """One question on a range of pages of one document, which is never computed twice.
 
-    ``pages`` are 1-based. An empty ``pages`` stands for a document that cannot be opened: one failed row, page null.
+    ``pages`` are 1-based. Empty ``pages`` stand for a document that cannot be opened: one failed row, page null.
     """
 
     unit_id: str
@@ -131,24 +131,24 @@ class Bundle:
     failures: dict[str, Failure]
 
     def pages_of(self, document_id: str) -> list[int]:
-        """The 1-based pages of a document that any unit of this bundle needs, in order."""
+        """Return the 1-based pages of a document that any unit of this bundle needs, in order."""
         return sorted({p for u in self.units if u.document_id == document_id for p in u.pages})
 
     def asks_of(self, document_id: str, page: int) -> list[Ask]:
-        """The questions asked on one page, in the order of the questions file."""
+        """Return the questions asked on one page, in the order of the questions file."""
         wanted = {u.question_id for u in self.units if u.document_id == document_id and page in u.pages}
         return [ask for ask in self.asks if ask.question_id in wanted]
 
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """A page at the size the model takes; ``data`` is raw RGB uint8 ``[height, width, 3]`` or a PNG of it."""
+    """A page at the size the model takes; ``data`` is RGB, raw uint8 ``[height, width, 3]`` or PNG."""
 
     document_id: str
     page: int
     width_pt: float
     height_pt: float
-    dpi: float  # used, after the budget
+    dpi: float  # resolution used, after fitting into the budget
     width_px: int
     height_px: int
     visual_tokens: int
@@ -168,7 +168,7 @@ class PageFailure:
 
 @dataclass(frozen=True, slots=True)
 class RenderedBundle:
-    """A bundle with its pages rendered, in the order documents, pages; ``sha256`` maps document id to content hash."""
+    """A bundle with its rendered pages, by document and page; ``sha256`` maps document id to content hash."""
 
     bundle: Bundle
     images: tuple[PageImage, ...]
@@ -189,7 +189,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """The answer to one question on one page, as the model gave it, or why there is none (``failure``)."""
+    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it."""
 
     document_id: str
     page: int | None
@@ -258,13 +258,13 @@ class Receipt:
 
     Attributes:
         bundle_id: the bundle that was committed.
-        pages: number of pages in it, those that failed included.
-        counts: rows by status.
-        busy_ms: milliseconds from the rendered pages to the commit.
-        model_ms: part of these in which the model ran: vision tower, prefill and decoding.
-        began_at_s: wall clock when it was begun, in seconds since the epoch.
-        ended_at_s: wall clock when it was committed.
-        attempt: which this was, from 1.
+        pages: number of its pages, including failed ones.
+        counts: number of rows by status.
+        busy_ms: time from the rendered pages to the commit.
+        model_ms: part of this time in which the model ran: vision tower, prefill and decoding.
+        began_at_s: wall clock time of the beginning, in seconds since the epoch.
+        ended_at_s: wall clock time of the commit, in seconds since the epoch.
+        attempt: number of the attempt, from 1.
     """
 
     bundle_id: str

@@ -1,4 +1,4 @@
-"""Makes the units of a run, with ids that say all that an answer depends on, and packs them into bundles."""
+"""Makes the units of a run, with ids from all that an answer depends on, and packs them into bundles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.records import (
 )
 
 CHUNK_PAGES = 32
-"""Pages of one document that stay together. Part of every unit's id, so a fixed number and no setting."""
+"""Largest number of pages of one document that stay together. It affects every unit's id, so it is not a setting."""
 
 
 def make_units(
@@ -32,15 +32,15 @@ def make_units(
     questions: QuestionSet,
     settings: AnswerSettings,
 ) -> list[Unit]:
-    """Every question on every chunk of pages it applies to, in the order of documents, pages, questions.
+    """Make a unit per question and chunk of pages, in the order of documents, pages, questions.
 
-    A document whose pages could not be counted gets one unit without pages for each question that would apply to it.
+    A document whose pages could not be counted gets one unit without pages per question that would apply to it.
 
     Args:
-        documents: what to read.
+        documents: documents to read.
         counts: the page count of every document, by id.
-        questions: what to ask.
-        settings: what the answers depend on.
+        questions: questions to ask.
+        settings: settings that the answers depend on.
     """
     base = _settings_json(settings)
     identities = {question.id: f"{question.identity()}\0{base}" for question in questions.questions}
@@ -74,12 +74,12 @@ def make_bundles(
 ) -> list[Bundle]:
     """Pack units into bundles of about ``CHUNK_PAGES`` pages.
 
-    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one follows
-    from documents, questions and counts, not from what is done already, so that a bundle that a crash left behind is
-    found again under its own id, with the markers of its attempts.
+    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one
+    depends on documents, questions and counts, not on finished work. A bundle that a crash interrupted therefore keeps
+    its id, under which the markers of its attempts are found.
 
     Args:
-        units: those that are to be done, in the order of :func:`make_units`.
+        units: pending units, in the order of :func:`make_units`.
         documents: documents of the run.
         questions: questions of the run.
         settings: settings of the run.
@@ -98,7 +98,7 @@ def make_bundles(
 def _packs(
     documents: Sequence[Document], questions: QuestionSet, counts: Mapping[str, PageCount]
 ) -> Iterator[list[tuple[str, int]]]:
-    """Neighbouring chunks (document id, number from 0) of up to ``CHUNK_PAGES`` pages that are asked about."""
+    """Pack neighbouring chunks (document id, number from 0) up to ``CHUNK_PAGES`` pages with questions."""
     pack: list[tuple[str, int]] = []
     size = 0
     for document in documents:
@@ -113,7 +113,7 @@ def _packs(
 
 
 def _asked_pages(document: Document, questions: QuestionSet, count: int | None) -> dict[int, int]:
-    """Number of pages in each chunk of a document that any question asks about; one where it cannot be opened."""
+    """Count the pages with questions in each chunk; a document that cannot be opened counts as one page."""
     asked = [question for question in questions.questions if question.applies_to(document.path)]
     if count is None:
         return {0: 1} if asked else {}
@@ -122,7 +122,7 @@ def _asked_pages(document: Document, questions: QuestionSet, count: int | None) 
 
 
 def bundle_to_json(bundle: Bundle) -> str:
-    """A bundle as plain text, to cross a process border."""
+    """Write a bundle as plain text, to pass it between processes."""
     return json.dumps(asdict(bundle), separators=(",", ":"))
 
 
@@ -139,11 +139,11 @@ def bundle_from_json(text: str) -> Bundle:
 
 
 def _settings_json(settings: AnswerSettings) -> str:
-    """Write down what makes two answers comparable: the content of a model, not its place."""
+    """Write the settings that make two answers comparable: the content of a model counts, its place does not."""
     fields = asdict(settings)
     for name in ("model", "glimpse", "revision"):
         del fields[name]
-    del fields["budget"]["family"]  # the path of a module; what it stands for follows from the model's fingerprint
+    del fields["budget"]["family"]  # a module path; the model's fingerprint determines the family
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""Bundles in, committed rows out: the object a loop or an actor calls. It knows no engine."""
+"""Answers bundles and commits their rows. A loop or an actor calls it; it knows no engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from functools import partial
 
 from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer, PreparedPage
+from pipeline.answering.open_page import ModelAnswer, PreparedPage
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.store import OutputStore
@@ -37,19 +38,19 @@ NOT_ANSWERABLE = frozenset({"n/a", "na", "not answerable", "unanswerable", "not 
 
 
 class BundleAnswerer:
-    """Answers every question of a bundle, commits the bundle as one file and gives a receipt.
+    """Answers every question of a bundle, commits the bundle as one file and returns a receipt.
 
-    A page that cannot be answered is a failed row. An exception that is not a :class:`PageError` is not caught: the
-    marker it leaves behind makes the next attempt look closer.
+    A page that cannot be answered becomes failed rows. An exception that is not a :class:`PageError` is not caught: it
+    leaves a marker, and the next attempt then takes the pages one by one.
 
     Args:
         page_answerer: the loaded model.
         store: output folder where bundles are committed.
-        markers: evidence of bundles in flight, for attempts after a crash.
+        markers: notes on disk of the bundles being worked on, for attempts after a crash.
 
     Attributes:
-        page_started_at: ``time.monotonic()`` when the model turned to the current page, ``None`` between pages; for a
-            watchdog. What is made ready ahead does not count.
+        page_started_at: ``time.monotonic()`` when the model began the current page, ``None`` between pages; for a
+            watchdog. Preparing the next page does not count.
     """
 
     def __init__(self, page_answerer: PageAnswerer, store: OutputStore, markers: Markers) -> None:
@@ -88,10 +89,10 @@ class BundleAnswerer:
         )
 
     def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Iterator[tuple[list[PageAnswer], PageReport]]:
-        """The rows of each page, in the order of the pages.
+        """Yield the rows of each page, in page order.
 
-        The first time, questions of several pages decode together. After a crash the pages go one by one, so that the
-        one that does it is known.
+        On the first attempt, questions of several pages decode together. After a crash the pages run one by one, so
+        that the page that causes it can be identified.
         """
         if attempt.number > 1:
             for image in rendered.images:
@@ -101,13 +102,13 @@ class BundleAnswerer:
         try:
             for number, answers in self.page_answerer.answer_pages(self._begun(rendered)):
                 found[number] = _rows(rendered.bundle, rendered.images[number], answers, attempt)
-                self.page_started_at = time.monotonic()  # of the next, or of what is left in the pool
+                self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
         finally:
             self.page_started_at = None
         yield from (found[number] for number in range(len(rendered.images)))
 
     def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
-        """Each page when it is the model's turn; the one after it is made ready meanwhile."""
+        """Yield each page when the model is ready for it, while the next one is prepared."""
         with closing(look_ahead(rendered.images, partial(self._prepare, rendered.bundle))) as pages:
             for number, page in enumerate(pages):
                 self.page_started_at = time.monotonic()
@@ -136,7 +137,7 @@ class BundleAnswerer:
 def _rows(
     bundle: Bundle, image: PageImage, found: list[ModelAnswer] | PageError, attempt: Attempt
 ) -> tuple[list[PageAnswer], PageReport]:
-    """A row for every question of a page, answered or failed."""
+    """Make a row for every question of a page, answered or failed."""
     if isinstance(found, PageError):
         failure = Failure(found.stage, found.error_type, found.message, attempt.number)
         return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
@@ -195,8 +196,8 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
 def status_of(answer: ModelAnswer) -> Status:
     """Decide whether an answer can be used as it is.
 
-    ``needs_review``: it was cut off or is empty, or nothing on the page scored above the threshold, so that the
-    model answered from tokens it had not asked for.
+    It needs review if it was cut off or is empty, or if so few tokens passed the threshold that the floor added others
+    to them.
     """
     if answer.text.lower().rstrip(".") in NOT_ANSWERABLE:
         return "not_answerable"
@@ -234,7 +235,7 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory_bytes() -> int | None:
-    """Most device memory allocated since the page began; ``None`` without a device."""
+    """Return the most device memory allocated since the page began; ``None`` without CUDA."""
     import torch
 
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

@@ -12,27 +12,27 @@ import psutil
 import torch
 
 _MARGIN = 1.25
-"""Room left for a prefill over the largest peak seen, for pages a little larger and for fragmentation: measured peaks
-count the bytes of tensors, and the allocator needs them in one piece."""
+"""Free memory that a prefill needs, as a multiple of the largest peak seen. The surplus covers slightly larger pages
+and fragmentation: a measured peak counts the bytes of tensors, but the allocator needs them in one piece."""
 
 
 class CacheMemory:
-    """Tells whether the caches leave room for another page.
+    """Tells whether the KV caches leave room for another page.
 
-    On CUDA they may take everything that the weights leave, but for what the largest prefill so far took on top. What
-    is free is asked each time, so that several processes can share a GPU. On the CPU, where no peak is measured, they
-    may take as much as the weights, and no more than this process's part of half of what was available when the model
-    was loaded: what a decoding step takes is the time to read the weights and the caches, so that beyond that further
-    sequences make each little cheaper, and hold memory that other programs want.
+    On CUDA the caches may fill all memory beside the weights, except what the largest prefill so far needed on top. The
+    device is asked for its free memory each time, so several processes can share a GPU. On the CPU no peak is measured.
+    There the caches may take as much memory as the weights, but at most this process's share of half the memory that
+    was available when the model was loaded. A decoding step must read weights and caches: beyond the size of the
+    weights, more sequences gain little and take memory from other programs.
 
     Args:
         device: device of the model.
         weights_bytes: size of the model's weights.
-        free_bytes: bytes that can still be allocated there; ``None`` asks the device.
+        free_bytes: function that returns the bytes that can still be allocated there; ``None`` asks the device.
 
     Attributes:
-        prefill_peak_bytes: most that a prefill took on top of what was allocated when it began; 0 until one was seen.
-        limit_bytes: what the caches may take whatever else is free; it only ever sinks, to what the pool was halved to.
+        prefill_peak_bytes: most memory that a prefill added to what was allocated when it began; 0 before the first.
+        limit_bytes: most memory that the caches may take, whatever is free; it decreases when memory runs out.
     """
 
     def __init__(self, device: torch.device, weights_bytes: int, free_bytes: Callable[[], int] | None = None) -> None:
@@ -56,9 +56,9 @@ class CacheMemory:
 
     @contextmanager
     def prefill(self) -> Iterator[None]:
-        """Measure what is done inside, if it succeeds.
+        """Measure the peak memory of the prefill inside the context, if it succeeds.
 
-        Resets the device's peak: of a page that needed several attempts, the last one counts.
+        This resets the device's peak. For a page that needed several attempts, the last one counts.
         """
         if self.device.type != "cuda":
             yield
@@ -71,7 +71,7 @@ class CacheMemory:
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated; on CUDA, with those that this process has reserved and does not use."""
+    """Return the bytes that can still be allocated; on CUDA, unused ones reserved by this process count."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused

@@ -1,4 +1,4 @@
-"""Models and add-ons by name: where their files are, and a fingerprint that changes when they do. No torch here."""
+"""Finds models and add-ons by name, and fingerprints their content. No torch is imported here."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipeline.errors import ModelError, UsageError
 NANO = "nano"
 _EMBEDDED = Path(__file__).parents[1] / NANO
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
-_WHOLE_BYTES = 64 << 20  # files up to this size go into the fingerprint whole, larger ones by samples
+_WHOLE_BYTES = 64 << 20  # the fingerprint covers files up to this size whole, larger ones by samples
 _SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
 
 
 def resolve_model(name: str, revision: str | None = None) -> Path:
     """Find the local folder with a model's configuration and processor.
 
-    Of a hub id, only its small files are fetched.
+    For a hub id, only the small files are downloaded.
 
     Args:
         name: ``nano``, a folder or a hub id.
@@ -32,7 +32,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
 
     Raises:
         UsageError: the name is neither ``nano``, nor a folder with a ``config.json``, nor a hub id that can be reached;
-            or a revision is given for what has none.
+            or a revision is given for a model that has none.
     """
     if revision is not None and is_local(name):
         raise UsageError(f"--revision {revision} has no effect: --model {name} is not on the hub; leave it out")
@@ -47,13 +47,13 @@ def is_local(model: str) -> bool:
 
 
 def resolve_addon(name: str) -> Path:
-    """The local folder of a whole add-on.
+    """Find the local folder of an add-on; from the hub, all of its files are downloaded.
 
     Args:
         name: ``nano``, a folder or a hub id.
 
     Raises:
-        UsageError: neither ``nano``, nor a folder, nor a hub id that can be reached.
+        UsageError: the name is neither ``nano``, nor a folder, nor a hub id that can be reached.
     """
     if name == NANO:
         return _embedded("glimpse")
@@ -61,23 +61,23 @@ def resolve_addon(name: str) -> Path:
 
 
 def default_addon(model: str) -> str | None:
-    """The add-on that comes with a model: the embedded one with the embedded model, none with any other."""
+    """Return the add-on that comes with a model: ``nano`` with the embedded model, none with any other."""
     return NANO if model == NANO else None
 
 
 def default_dpi(model: str) -> int:
-    """The resolution pages are rendered at unless told otherwise; the embedded model was trained at 144."""
+    """Return the default resolution of pages, in dpi; the embedded model was trained at 144."""
     return 144 if model == NANO else 200
 
 
 def addon_rule(folder: Path) -> KeepRule:
-    """The rule an add-on came with.
+    """Read the keep rule that comes with an add-on.
 
     Args:
         folder: folder of the add-on.
 
     Raises:
-        ModelError: the add-on's configuration is unreadable; the field is named.
+        ModelError: the add-on's configuration cannot be read; the message names the field.
     """
     try:
         return read_addon_config(folder).rule
@@ -86,10 +86,10 @@ def addon_rule(folder: Path) -> KeepRule:
 
 
 def fingerprint(folder: Path) -> str:
-    """Sixteen hex digits, or a hub commit, that change when the content of a checkpoint folder does.
+    """Identify the content of a checkpoint folder, by 16 hex digits or its hub commit.
 
-    A snapshot of the hub is named by its commit already. Of a weight file larger than 64 MiB, its size and evenly
-    spaced samples count: any retraining changes them, and a 15 GB model is not read twice.
+    A snapshot of the hub is already named by its commit. For files larger than 64 MiB, only the size and evenly spaced
+    samples count: any retraining changes them, and a 15 GB model is not read twice.
     """
     if folder.parent.name == "snapshots":
         return folder.name
@@ -111,8 +111,8 @@ def _embedded(part: str) -> Path:
     folder = _EMBEDDED / part
     if not folder.is_dir():
         raise UsageError(
-            "this build of docpipe has no embedded model 'nano'; name one with --model, and its add-on "
-            "with --glimpse: hub ids (README.md has some) or local folders"
+            "this build of docpipe has no embedded model 'nano'; name a model with --model and its add-on "
+            "with --glimpse, each as a hub id (README.md lists some) or a local folder"
         )
     return folder
 
@@ -131,14 +131,14 @@ def _folder_or_hub(name: str, flag: str, patterns: list[str], revision: str | No
 
 
 def check_fit(model: Path, addon: Path) -> None:
-    """Refuse an add-on of another base, from the two configurations alone.
+    """Refuse an add-on of another base, by the two configurations alone.
 
     Args:
         model: folder of the model.
         addon: folder of the add-on.
 
     Raises:
-        ModelError: naming the field that differs, or that cannot be read.
+        ModelError: a field differs or cannot be read; the message names it.
     """
     raw = json.loads((model / "config.json").read_text(encoding="utf-8"))
     text, vision = raw.get("text_config", raw), raw.get("vision_config", {})
@@ -152,6 +152,6 @@ def check_fit(model: Path, addon: Path) -> None:
         )
         read_addon_config(addon).check_base(shape)
     except KeyError as error:
-        raise ModelError(f"{model}/config.json has no field {error}") from error
+        raise ModelError(f"{model}/config.json: expected field {error}, found none; check the download") from error
     except AddonError as error:
         raise ModelError(str(error)) from error

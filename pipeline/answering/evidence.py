@@ -1,4 +1,4 @@
-"""Where on the page an answer comes from: the regions of kept visual tokens."""
+"""Finds where on the page an answer comes from: the regions of kept visual tokens."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def evidence_boxes(
     least: float = -math.inf,
     limit: int = 5,
 ) -> tuple[Evidence, ...]:
-    """Boxes around connected kept tokens, best score first.
+    """Draw boxes around connected kept tokens, best score first.
 
     Args:
-        keep: ``[N]`` in raster order, N = rows * columns.
-        scores: ``[N]`` importance logits.
-        rows: rows of the grid of visual tokens.
-        columns: columns of the grid of visual tokens.
+        keep: kept visual tokens, bool ``[N]`` in raster order, N = rows * columns.
+        scores: importance logits, float32 ``[N]``.
+        rows: number of rows of visual tokens.
+        columns: number of columns of visual tokens.
         width_pt: width of the page, in PDF points.
         height_pt: height of the page, in PDF points.
-        least: a region is evidence if some token of it scores higher; where none does, the best region is.
-        limit: at most this many boxes.
+        least: score that the best token of a region must exceed; if no region does, only the best one is returned.
+        limit: largest number of boxes.
 
     Raises:
         ValueError: the arrays do not have one entry for each token of the grid.
@@ -43,7 +43,7 @@ def evidence_boxes(
     grid = keep.reshape(rows, columns)
     labels, _ = ndimage.label(grid, structure=np.ones((3, 3)))  # tokens that touch at a corner belong together
     boxes = []
-    # A side is a share of the page: the last column ends exactly at its edge, not a rounding error beyond it.
+    # Sides are shares of the page, so that the last column ends exactly at the edge, without a rounding error.
     for label, (down, across) in enumerate(ndimage.find_objects(labels), start=1):
         inside = labels[down, across] == label
         best = float(scores.reshape(rows, columns)[down, across][inside].max())

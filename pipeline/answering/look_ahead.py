@@ -1,4 +1,4 @@
-"""The next items are made ready in a thread while the present one is worked on."""
+"""Prepares the next items in a thread while the caller works on the current one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Result = TypeVar("Result")
 def look_ahead(
     items: Iterable[Item], prepare: Callable[[Item], Result], ahead: int = 1
 ) -> Generator[Future[Result], None, None]:
-    """Prepare items in one background thread, at most ``ahead`` beyond the one that was handed out last.
+    """Prepare items in one background thread, at most ``ahead`` beyond the last one yielded.
 
-    Closing the generator, or leaving it to the end, ends the thread; what was not begun is dropped.
+    Closing or exhausting the generator ends the thread; items that were not begun are dropped.
 
     Args:
-        items: taken one by one, by the caller's thread.
-        prepare: called in the background, one item after the other.
-        ahead: items that may be begun or ready beyond the present one, at least 1.
+        items: the items, taken one by one in the caller's thread.
+        prepare: function called in the background, one item after the other.
+        ahead: number of items that may be begun or ready beyond the current one, at least 1.
 
     Yields:
-        The future of each item, in order; what ``prepare`` raised comes out of its ``result()``, and the items after it
-        are not touched by that.
+        The future of each item, in order. Its ``result()`` raises what ``prepare`` raised, without effect on later
+        items.
     """
     begun: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="docpipe-look-ahead") as thread:

@@ -1,4 +1,4 @@
-"""A page with the visual tokens a question kept, for people to look at."""
+"""Draws the visual tokens that a question kept onto the page, for people to look at."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PIL import ImageDraw
 
 from pipeline.records import Image
 
-_FADED = 0.3  # of the ink of a dropped token
+_FADED = 0.3  # share of the ink that is left of a dropped token
 _FRAME = (214, 84, 0)
 
 
 def draw_kept(page: Image, keep: npt.NDArray[np.bool_], grid: tuple[int, int]) -> PilImage.Image:
-    """The page with what was dropped faded and what was kept framed.
+    """Draw a page with dropped tokens faded and kept tokens framed.
 
     Args:
-        page: ``[height, width, 3]`` uint8.
-        keep: ``[N]`` in raster order.
+        page: pixels, uint8 ``[height, width, 3]``.
+        keep: kept visual tokens, bool ``[N]`` in raster order.
         grid: rows and columns of visual tokens, N = rows * columns.
 
     Raises:

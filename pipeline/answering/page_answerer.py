@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +22,9 @@ from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
+from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
 from pipeline.errors import ModelError, PageError
-from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.families.base import ModelInput
 from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
@@ -33,62 +32,18 @@ from pipeline.records import Ask, Image
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """The model's answer to one question, and the tokens it was given from.
-
-    Attributes:
-        text: the answer without special tokens.
-        finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
-        confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
-        new_tokens: tokens generated, the end of sequence included.
-        stats: figures of the pruning.
-        keep: bool ``[N]`` in raster order; ``None`` where nothing was pruned.
-        scores: float32 ``[N]`` importance logits; ``None`` where nothing was pruned.
-        grid: rows and columns of visual tokens, N = rows * columns.
-        pruning: whether it was worth pruning the questions of the page; ``None`` where that was not asked.
-    """
-
-    text: str
-    finish_reason: str
-    confidence: float
-    new_tokens: int
-    stats: gp.PruneStats
-    keep: npt.NDArray[np.bool_] | None
-    scores: npt.NDArray[np.float32] | None
-    grid: tuple[int, int]
-    pruning: PruningChoice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedPage:
-    """A page and its questions in host memory, ready for the model.
-
-    Attributes:
-        asks: the questions.
-        image: the page.
-        prompts: token ids ``[T]`` of each question.
-        visible: visual tokens that the model is to see, bool ``[N]``; ``None``: all.
-    """
-
-    asks: tuple[Ask, ...]
-    image: PreparedImage
-    prompts: list[Tensor]
-    visible: Tensor | None = None
-
-
 class PageAnswerer:
-    """A model with its processor.
+    """Answers questions about page images with one loaded model.
 
     Args:
-        model: from :func:`glimpseprune.load`.
+        model: model from :func:`glimpseprune.load`.
         processor: processor of the same checkpoint.
 
     Attributes:
-        drop_blank: blank paper is not shown to the model, on pages of the size the model takes.
+        drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
         memory: tells whether the caches of unfinished answers leave room to begin another page.
-        model_ms: wall time the model has run so far: vision tower, prefill and decoding, without what is done on the
-            way to them.
+        model_ms: wall time the model has run so far, in vision tower, prefill and decoding; preparing pages does not
+            count.
     """
 
     def __init__(self, model: gp.GlimpseModel, processor: ModelInput) -> None:
@@ -113,16 +68,16 @@ class PageAnswerer:
 
         Args:
             model: ``nano``, a folder or a hub id.
-            glimpse: add-on, likewise; ``None`` loads none.
-            device: ``auto`` or a torch device.
-            dtype: as in :func:`glimpseprune.load`.
-            attn: as in :func:`glimpseprune.load`.
+            glimpse: add-on, as ``nano``, a folder or a hub id; ``None`` loads none.
+            device: ``auto`` or the name of a torch device.
+            dtype: data type, as in :func:`glimpseprune.load`.
+            attn: attention implementation, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
             revision: branch, tag or commit of a hub id.
 
         Raises:
-            ModelError: something is missing, does not fit or cannot be read.
-            UsageError: a name stands for nothing.
+            ModelError: a file is missing or cannot be read, or the add-on does not fit the model.
+            UsageError: a name is neither ``nano``, nor a folder, nor a hub id that can be reached.
         """
         random.seed(seed)
         np.random.seed(seed)
@@ -140,7 +95,7 @@ class PageAnswerer:
     def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
         """Make a page image ``[height, width, 3]`` and its questions ready for the model.
 
-        Nothing of it touches the model or its device, so that it may run in a thread beside them.
+        This does not touch the model or its device, so it may run in a thread beside them.
         """
         image = self.processor.prepare(page)
         prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
@@ -155,7 +110,7 @@ class PageAnswerer:
         Args:
             page: the pixels.
             asks: the questions.
-            keep: for each question the visual tokens to keep, bool ``[N]``, instead of what its rule would choose.
+            keep: visual tokens to keep for each question, bool ``[N]``; they replace the choice of its rule.
 
         Raises:
             PageError: one question alone does not fit into the device's memory.
@@ -165,7 +120,7 @@ class PageAnswerer:
         with self._timed():
             opened.enter(pool, 0)
             pool.run()
-        return opened.answers(self, pool, 0)
+        return opened.answers(pool, 0, self.processor, self.model.eos_token_ids)
 
     def answer_pages(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
@@ -173,14 +128,14 @@ class PageAnswerer:
         """Answer the questions of many pages, decoding those of several pages together.
 
         Args:
-            pages: a key of its own for each page, and what gives the page as :meth:`prepare` made it, or raises why it
-                could not; taken one by one, when there is room.
+            pages: pairs of a unique key and a function that returns the page from :meth:`prepare`, or raises the reason
+                why there is none; taken one by one, when there is room.
 
         Yields:
-            Each key with the answers, or with why there are none; pages that are done early come early.
+            Each key with the answers, or with the error that prevented them; pages that are done early come early.
         """
         pool = self._pool()
-        waiting: dict[Key, _OpenPage] = {}
+        waiting: dict[Key, OpenPage] = {}
         for key, prepared in pages:
             try:
                 opened = self._open(prepared(), None, pool)
@@ -198,19 +153,19 @@ class PageAnswerer:
                 pool.step()
             yield from self._done(waiting, pool)
 
-    def _done(self, waiting: dict[Key, _OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
-        """Take the pages out whose questions are all answered."""
+    def _done(self, waiting: dict[Key, OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
+        """Take out the pages whose questions are all answered."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
-            yield key, waiting.pop(key).answers(self, pool, key)
+            yield key, waiting.pop(key).answers(pool, key, self.processor, self.model.eos_token_ids)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Add the time of what is done inside to ``model_ms``."""
+        """Add the time spent inside the context to ``model_ms``."""
         start = now_ms(self.model.backbone.device)
         try:
             yield
         finally:
-            # Not ``now_ms``: the model's calls end when the device is done, and a device that failed cannot be asked.
+            # Not ``now_ms``: the model's calls end when the device is done, and it cannot synchronize a failed device.
             self.model_ms += time.perf_counter() * 1e3 - start
 
     def _pool(self) -> gp.DecodePool:
@@ -218,10 +173,10 @@ class PageAnswerer:
         return gp.DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty, self.memory.ran_out)
 
     def visual_grid(self, page: Image) -> tuple[int, int]:
-        """Rows and columns of visual tokens that a page image has."""
+        """Return the rows and columns of visual tokens of a page image ``[height, width, 3]``."""
         return self.processor.token_grid(self.processor.prepare(page))
 
-    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> _OpenPage:
+    def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
@@ -230,7 +185,7 @@ class PageAnswerer:
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
             sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return _OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
+        return OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -242,7 +197,7 @@ class PageAnswerer:
         return choose_pruning(self.model, prompts, [rule for _, rule in left], limits)
 
     def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
-        """The prompt with as many image tokens as the language model sees."""
+        """Cut a prompt down to the image tokens that the language model sees, ``[T]``."""
         if page.visible is None:
             return prompt
         first = int((prompt == self.processor.image_token_id).nonzero()[0])
@@ -251,9 +206,10 @@ class PageAnswerer:
     def _prefill(
         self, prompts: list[Tensor], rules: list[Keep], limits: list[int], page: PreparedPage, pool: gp.DecodePool
     ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
-        """All questions of a page at once.
+        """Prefill all questions of a page at once.
 
-        When memory runs out, what else is in the pool is answered first, and then one half goes after the other.
+        When memory runs out, the questions in the pool are answered first. If that is not enough, this page's questions
+        are prefilled in halves, one after the other.
         """
         try:
             with self.memory.prefill():
@@ -271,7 +227,7 @@ class PageAnswerer:
                     f"one question on {rows * columns} visual tokens does not fit into the device's memory; "
                     "lower --dpi or --max-visual-tokens",
                 ) from error
-        # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+        # Outside the handler: inside it, the traceback keeps the tensors of the failed call alive.
         alone = not len(pool)
         pool.run()
         torch.cuda.empty_cache()
@@ -281,44 +237,3 @@ class PageAnswerer:
         first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
         second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
         return first[0] + second[0], first[1] + second[1]
-
-
-@dataclass(slots=True)
-class _OpenPage:
-    """A page whose questions are prefilled and not all answered."""
-
-    asks: tuple[Ask, ...]
-    prompts: list[Tensor]
-    sequences: list[gp.Prefilled]
-    stats: list[gp.PruneStats]
-    grid: tuple[int, int]
-    pruning: PruningChoice | None
-
-    def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
-        """Put every question into the pool."""
-        for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
-            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
-
-    def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
-        """Tell whether the pool has all answers."""
-        return all((key, i) in pool.done for i in range(len(self.asks)))
-
-    def answers(self, page_answerer: PageAnswerer, pool: gp.DecodePool, key: Hashable) -> list[ModelAnswer]:
-        """Take the answers out of the pool."""
-        return [self._answer(page_answerer, pool.done.pop((key, i)), i) for i in range(len(self.asks))]
-
-    def _answer(self, page_answerer: PageAnswerer, decoded: gp.Decoded, i: int) -> ModelAnswer:
-        sequence, stats = self.sequences[i], self.stats[i]
-        stats.decode_ms = decoded.decode_ms
-        scored = sequence.scores is not None
-        return ModelAnswer(
-            text=page_answerer.processor.text(torch.tensor(decoded.tokens)),
-            finish_reason="stop" if decoded.tokens[-1] in page_answerer.model.eos_token_ids else "length",
-            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
-            new_tokens=len(decoded.tokens),
-            stats=stats,
-            keep=sequence.keep.cpu().numpy() if scored else None,
-            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
-            grid=self.grid,
-            pruning=self.pruning if self.asks[i].prune_auto else None,
-        )

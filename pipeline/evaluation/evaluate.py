@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glimpseprune.rule import KeepRule
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
+from pipeline.answering.open_page import ModelAnswer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.datasets.example import Example, coverage
 from pipeline.evaluation.metrics import anls, exact_match
 from pipeline.evaluation.modes import Mode

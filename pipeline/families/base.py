@@ -1,4 +1,4 @@
-"""The protocol of a model family in the pipeline: page sizes, and the input of the model. No torch is imported here.
+"""Defines what the pipeline needs of a model family: page sizes and model input. No torch is imported here.
 
 A family is one module that holds a :class:`PageFamily` named ``FAMILY``; :mod:`pipeline.families.registry` finds it.
 """
@@ -26,12 +26,12 @@ MAX_PAGE_PIXELS = 256_000_000
 POINTS_PER_INCH = 72.0
 
 VisibleCells = Callable[[Image, int], npt.NDArray[np.bool_]]
-"""Tells which square cells of a page to show: page ``[H, W, 3]`` and side of a cell in pixels -> bool ``[cells]``."""
+"""Chooses which square cells of a page to show: page ``[H, W, 3]`` and side of a cell in pixels -> bool ``[cells]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PagePixels:
-    """The size a page is rendered at; ``dpi`` is the mean of both axes."""
+    """The size at which a page is rendered; ``dpi`` is the mean of both axes."""
 
     width_px: int
     height_px: int
@@ -53,7 +53,9 @@ class PreparedImage:
 
 
 class ModelInput(Protocol):
-    """Turns pages and texts into what the model takes, and its tokens into text. A family's class inherits from it.
+    """Turns pages and texts into model input, and generated tokens into text.
+
+    The class of a family inherits from it.
 
     Attributes:
         image_token_id: the token that stands for one visual token in a prompt.
@@ -62,7 +64,7 @@ class ModelInput(Protocol):
     image_token_id: int
 
     def prepare(self, page: Image) -> PreparedImage:
-        """Do everything that an image ``[H, W, 3]`` needs before it goes to the device."""
+        """Prepare an image ``[H, W, 3]`` in host memory."""
 
     def patches(self, image: PreparedImage, device: torch.device | str) -> Tensor:
         """Return the patches ``[patches, patch_dim]``, float32, on the device."""
@@ -76,12 +78,12 @@ class ModelInput(Protocol):
         """Return rows and columns of visual tokens."""
 
     def visible(self, page: Image, image: PreparedImage, cells: VisibleCells) -> Tensor | None:
-        """Return which visual tokens to show, bool ``[N]``; ``None``, all, where they are no cells of the page.
+        """Return which visual tokens to show, bool ``[N]``; ``None`` for all, where cells and tokens do not match.
 
         Args:
             page: pixels ``[H, W, 3]``.
             image: the same page, prepared.
-            cells: the choice, for square cells of a given side.
+            cells: function that chooses among square cells of a given side.
         """
 
     def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
@@ -92,7 +94,7 @@ class ModelInput(Protocol):
             grid: rows and columns of patches.
 
         Raises:
-            ModelError: the checkpoint makes no prompt with exactly one image.
+            ModelError: the prompt of the checkpoint does not hold exactly one image.
         """
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
@@ -104,15 +106,18 @@ class ModelInput(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PageFamily:
-    """A model family, as far as pages and prompts are concerned.
+    """The part of a model family that handles pages and prompts.
 
     Attributes:
-        read_budget: page sizes that a checkpoint folder takes, with the user's limit of visual tokens or ``None``.
-            Raises ModelError for a folder that does not say, and UsageError for a limit that cannot be kept.
-        fit_page: size to render a page at, from its width and height in points, the resolution in dpi and the budget.
-            Raises PageError for a page that cannot be rendered. It runs in the render child: torch stays outside.
-        max_visual_tokens: visual tokens that the largest page within a budget has.
-        load_input: input of a checkpoint folder. Raises ModelError for a folder that lacks a part.
+        read_budget: function that reads the page sizes of a checkpoint folder, given the user's limit of visual tokens
+            or ``None``. It raises ModelError for a folder that does not state them, and UsageError for a limit that
+            cannot be kept.
+        fit_page: function that returns the size to render a page at, given its width and height in points, the
+            resolution in dpi and the budget. It raises PageError for a page that cannot be rendered. It runs in the
+            render child, where torch must not be imported.
+        max_visual_tokens: function that returns the visual tokens of the largest page within a budget.
+        load_input: function that loads the model input of a checkpoint folder. It raises ModelError for a folder that
+            lacks a part.
     """
 
     read_budget: Callable[[Path, int | None], PixelBudget]
@@ -146,13 +151,13 @@ def check_page(width_pt: float, height_pt: float, dpi: int) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a configuration file of a checkpoint; a missing one is empty.
+    """Read a configuration file of a checkpoint; a missing file counts as empty.
 
     Args:
         path: the configuration file.
 
     Raises:
-        ModelError: the file holds something other than a JSON object.
+        ModelError: the file cannot be read, or holds something other than a JSON object.
     """
     if not path.is_file():
         return {}

@@ -14,7 +14,7 @@ def _read_budget(folder: Path, limit: int | None) -> PixelBudget:
 
 
 def _load_input(folder: Path) -> ModelInput:
-    from pipeline.families.qwen_vl_input import Processor  # torch, which the render child does without
+    from pipeline.families.qwen_vl_input import Processor  # imports torch, which the render child must not load
 
     return Processor(folder)
 

@@ -1,7 +1,7 @@
-"""From a page and a prompt to what the model takes: the checkpoint's own image processor, tokenizer and chat template.
+"""Turns pages and texts into model input, with the checkpoint's own image processor, tokenizer and chat template.
 
-The pieces are loaded one by one instead of through ``AutoProcessor``, which insists on a video processor and so on
-torchvision; what they make is the same.
+The parts are loaded one by one and not through ``AutoProcessor``, which needs a video processor and therefore
+torchvision; the results are the same.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pipeline.families.qwen_vl_patches import cut_patches
 from pipeline.records import Image
 
 _PLACE = "\ue000text\ue000"  # stands for the text in a rendered template; from the private use area
-_PROMPTS = 1024  # different ones that are remembered; a questions file has fewer
+_PROMPTS = 1024  # number of different prompts that are cached; a questions file has fewer
 
 
 class Processor(ModelInput):
-    """Image processor, tokenizer and chat template of one checkpoint folder.
+    """Holds the image processor, tokenizer and chat template of one checkpoint folder.
 
     Args:
-        folder: a local checkpoint folder.
+        folder: local checkpoint folder.
 
     Raises:
         ModelError: the folder has no chat template, or its tokenizer does not know the image token.
@@ -46,10 +46,10 @@ class Processor(ModelInput):
         self._around_image = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
 
     def prepare(self, page: Image) -> PreparedImage:
-        """Everything that an image ``[height, width, 3]`` needs before it goes to the device.
+        """Prepare an image ``[height, width, 3]`` in host memory.
 
-        Pages are rendered at the size the model takes, and there is nothing to do; other images are resized, by the
-        stock processor.
+        Pages are rendered at the size the model takes and pass unchanged. Other images are resized by the stock
+        processor.
         """
         images, factor = self.images, int(self.images.patch_size * self.images.merge_size)
         height, width = page.shape[:2]
@@ -62,7 +62,7 @@ class Processor(ModelInput):
         return PreparedImage(out["pixel_values"], (rows, columns))
 
     def patches(self, image: PreparedImage, device: torch.device | str) -> Tensor:
-        """Patches ``[patches, patch_dim]``, float32, on the device; what is moved there is one byte a value."""
+        """Return the patches ``[patches, patch_dim]``, float32, on the device; pixels move there as uint8."""
         pixels = image.pixels.to(device)
         if pixels.dtype != torch.uint8:
             return pixels
@@ -72,34 +72,34 @@ class Processor(ModelInput):
         return cut_patches(pixels, float(images.rescale_factor), mean, std, *sizes)
 
     def token_grid(self, image: PreparedImage) -> tuple[int, int]:
-        """Rows and columns of visual tokens."""
+        """Return the rows and columns of visual tokens."""
         merge = int(self.images.merge_size)
         return image.grid[0] // merge, image.grid[1] // merge
 
     def visible(self, page: Image, image: PreparedImage, cells: VisibleCells) -> Tensor | None:
-        """Visual tokens to show, bool ``[N]``; ``None`` where the image had to be resized."""
+        """Return which visual tokens to show, bool ``[N]``; ``None`` for all, where the image was resized."""
         if image.pixels.dtype != torch.uint8:
             return None
         return torch.from_numpy(cells(page, int(self.images.patch_size * self.images.merge_size)))
 
     def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
-        """Token ids ``[T]`` of a user turn with the image before the text, up to where the answer begins.
+        """Return token ids ``[T]`` of a user turn, image before text, up to where the answer begins.
 
         Args:
             text: text as the user wrote it.
             grid: rows and columns of patches.
 
         Raises:
-            ModelError: the chat template puts another number of images than one into the prompt.
+            ModelError: the chat template does not put exactly one image into the prompt.
         """
         before, after = self._around_image(text)
         visual = grid[0] * grid[1] // self.images.merge_size**2
         return torch.cat([before, torch.full((visual,), self.image_token_id), after])
 
     def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
-        """Token ids before and after the image; the same for every page."""
+        """Return the token ids before and after the image, ``[before]`` and ``[after]``; every page shares them."""
         if any(token in text for token in self.tokenizer.all_special_tokens):
-            # A user's text is text: apart from the template, it cannot end the turn or stand for an image.
+            # Tokenized apart from the template, the user's text cannot end the turn or stand for an image.
             head, tail = self._rendered(_PLACE).split(_PLACE)
             ids = [*self._ids(head), *self._ids(text, split_special_tokens=True), *self._ids(tail)]
         else:
@@ -123,30 +123,30 @@ class Processor(ModelInput):
         return rendered
 
     def _ids(self, text: str, split_special_tokens: bool = False) -> list[int]:
-        """Tokenize; with ``split_special_tokens``, the names of special tokens are text like any other."""
+        """Tokenize a text; with ``split_special_tokens``, names of special tokens count as plain text."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens)[
             "input_ids"
         ]
         return ids
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
-        """Token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
+        """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
         ids = self._ids(text, split_special_tokens=True)
         end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
         return torch.tensor([*ids, end])
 
     def text(self, tokens: Tensor) -> str:
-        """The text of generated tokens, without special tokens and outer white space."""
+        """Return the text of generated tokens, without special tokens and outer white space."""
         decoded: str = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
         return decoded.strip()
 
 
 def _three(figures: float | Sequence[float]) -> list[float]:
-    """One figure for each channel; a configuration may give one for all."""
+    """Return one number per channel; a configuration may give one for all."""
     return [float(figures)] * 3 if isinstance(figures, (int, float)) else [float(figure) for figure in figures]
 
 
 def _chat_template(folder: Path) -> str | None:
-    """The template that checkpoints of older releases keep beside the processor instead of in the tokenizer."""
+    """Read the chat template of older checkpoints, which keep it beside the processor, not in the tokenizer."""
     template = read_json(folder / "chat_template.json").get("chat_template")
     return template if isinstance(template, str) else None

@@ -1,4 +1,4 @@
-"""From the pixels of a page to the patches the vision tower takes, on whatever device the pixels are."""
+"""Cuts the pixels of a page into the patches that the vision tower takes, on the device of the pixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ def cut_patches(
     """Normalise a page and cut it, exactly as the image processor of Qwen2-VL does without resizing.
 
     Args:
-        page: uint8 ``[H, W, 3]``; H and W are multiples of ``patch * merge``.
-        scale: what a pixel value is multiplied by, 1/255 as a rule.
+        page: pixels, uint8 ``[H, W, 3]``; H and W are multiples of ``patch * merge``.
+        scale: factor of the pixel values, usually 1/255.
         mean: mean of each channel, subtracted after scaling.
-        std: standard deviation of each channel, which divides at last.
+        std: standard deviation of each channel, the divisor after that.
         patch: pixels along one side of a patch.
-        merge: patches along one side of a visual token; they follow one another.
-        frames: how often a patch is repeated, as the tower takes so many frames of a film at once.
+        merge: patches along one side of a visual token; the patches of a token are consecutive.
+        frames: number of copies of a patch; the tower takes that many video frames at once.
 
     Returns:
-        float32 ``[H / patch * W / patch, 3 * frames * patch * patch]`` on the device of ``page``.
+        Patches, float32 ``[H / patch * W / patch, 3 * frames * patch * patch]`` on the device of ``page``.
     """
-    planes = page.permute(2, 0, 1).contiguous()  # [3, H, W]: one byte a value is moved, not four
-    # The scaling is rounded once, from double precision, as in the stock processor: the same bits on any device.
+    planes = page.permute(
+        2, 0, 1
+    ).contiguous()  # [3, H, W]; permuting before the conversion moves one byte per value, not four
+    # As in the stock processor, scaling rounds once, from double precision: every device gives the same bits.
     values = planes.double().mul_(scale).float()
     values.sub_(_by_channel(mean, values)).div_(_by_channel(std, values))
     rows, columns = values.shape[1] // (patch * merge), values.shape[2] // (patch * merge)
@@ -36,5 +38,5 @@ def cut_patches(
 
 
 def _by_channel(figures: Sequence[float], like: Tensor) -> Tensor:
-    """One figure for each channel, ``[3, 1, 1]``."""
+    """Make a tensor ``[3, 1, 1]`` of one number per channel."""
     return torch.tensor(figures, dtype=like.dtype, device=like.device)[:, None, None]

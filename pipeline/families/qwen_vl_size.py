@@ -1,4 +1,4 @@
-"""At which size a page is rendered: the size the model takes, so that nothing is resized twice."""
+"""Chooses the size at which a page is rendered: the size the model takes, so that nothing is resized twice."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ def read_pixel_budget(model_dir: Path, limit: int | None, family: str) -> PixelB
     Args:
         model_dir: local checkpoint folder.
         limit: visual tokens per page that the user allows; ``None`` takes the model's own limit.
-        family: path of the module whose budget this becomes.
+        family: dotted path of the module that holds the family.
 
     Raises:
-        ModelError: the folder has no image processor configuration, or one that makes no sense.
-        UsageError: ``limit`` leaves no room above what the model takes at least.
+        ModelError: the folder has no image processor configuration, or an invalid one.
+        UsageError: ``limit`` is below twice the smallest size that the model takes.
     """
     raw = _image_processor(model_dir)
     size = raw.get("size")
     size = size if isinstance(size, dict) else {}
     try:
         factor = int(raw.get("patch_size", 14)) * int(raw.get("merge_size", 2))
-        # min_pixels and max_pixels are the names of older releases; where both stand, they win in transformers too.
+        # min_pixels and max_pixels are older names; where a file has both kinds, transformers also prefers these.
         low = int(raw.get("min_pixels") or size.get("shortest_edge") or 56 * 56)
         high = int(raw.get("max_pixels") or size.get("longest_edge") or 28 * 28 * 1280)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{model_dir}: the image processor configuration holds a size that is no number") from error
+        raise ModelError(f"{model_dir}: the image processor configuration holds a size that is not a number") from error
     if factor < 1 or not 1 <= low <= high:
-        raise ModelError(f"{model_dir}: the image processor takes {low} to {high} pixels in steps of {factor}")
+        raise ModelError(
+            f"{model_dir}: expected an image processor with 1 <= min_pixels <= max_pixels, "
+            f"found {low} to {high} pixels in steps of {factor}; check its configuration"
+        )
     if limit is not None:
         high = min(high, limit * factor**2)
-        # With less room between the two, some page shapes fit neither above the one nor below the other.
+        # With less room between smallest and largest area, some page shapes have no size that satisfies both.
         least = 2 * math.ceil(low / factor**2)
         if limit < least:
             raise UsageError(f"--max-visual-tokens {limit} is too few for this model; take {least} or more")
@@ -52,7 +55,7 @@ def max_visual_tokens(budget: PixelBudget) -> int:
 
 
 def _image_processor(model_dir: Path) -> dict[str, Any]:
-    """The image processor's fields; like transformers, first from the file that holds them nested."""
+    """Read the fields of the image processor; like transformers, prefer the file that nests them."""
     nested = read_json(model_dir / "processor_config.json").get("image_processor")
     fields = nested if isinstance(nested, dict) else read_json(model_dir / "preprocessor_config.json")
     if not fields:
@@ -64,11 +67,11 @@ def _image_processor(model_dir: Path) -> dict[str, Any]:
 
 
 def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -> PagePixels:
-    """The size to render a page at: both sides multiples of ``budget.factor``, the area within the budget.
+    """Choose the size to render a page at: multiples of ``budget.factor``, with an area within the budget.
 
-    It is what the resizing of Qwen2-VL makes of the page at ``dpi``, and that resizing leaves it as it is. (Of very
-    long pages, or within a very narrow budget, it makes sizes that it would resize again, or refuse; those are
-    corrected here.)
+    Qwen2-VL would resize the page at ``dpi`` to this size, and leaves an image of this size as it is. For very long
+    pages or a very narrow budget, its own rule gives sizes that it would resize again or refuse; those are corrected
+    here.
 
     Args:
         width_pt: width of the page in points.
@@ -93,7 +96,7 @@ def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -
 
 
 def _grid(height: int, width: int, budget: PixelBudget) -> tuple[int, int]:
-    """Rows and columns of visual tokens for a page of so many pixels."""
+    """Return rows and columns of visual tokens for a page of the given height and width in pixels."""
     factor = budget.factor
     rows, columns = round(height / factor), round(width / factor)
     if rows * columns * factor**2 > budget.max_pixels:

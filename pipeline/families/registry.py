@@ -14,9 +14,9 @@ _registered: dict[str, str] = {}
 
 
 def register_family(model_type: str, module_path: str) -> None:
-    """Make a module outside this package known as a family; it goes before one of this package.
+    """Register a module outside this package as a family; it takes precedence over one of this package.
 
-    The render child imports the module by its path, and Ray's workers do: it has to be installed, or on PYTHONPATH.
+    The render child and Ray's workers import the module by its path, so it must be installed or on PYTHONPATH.
 
     Args:
         model_type: name in the ``config.json`` of the family's checkpoints.
@@ -26,12 +26,12 @@ def register_family(model_type: str, module_path: str) -> None:
 
 
 def registered_families() -> dict[str, str]:
-    """Module paths by model type, of what was registered in this process; plain data for other processes."""
+    """Return the modules registered in this process, by model type; plain data for other processes."""
     return dict(_registered)
 
 
 def supported_families() -> list[str]:
-    """Model types that :func:`find_family` knows, sorted."""
+    """List the model types that :func:`find_family` knows, sorted."""
     names = {module.name for module in pkgutil.iter_modules(families.__path__)}
     return sorted({name for name in names if _own_module(name)} | set(_registered))
 
@@ -43,16 +43,16 @@ def find_family(folder: Path) -> PageFamily:
         folder: local checkpoint folder.
 
     Raises:
-        ModelError: the folder does not say what it is, or is of a family that is not supported.
+        ModelError: the folder states no model type, or one of a family that is not supported.
     """
     model_type = read_json(folder / "config.json").get("model_type")
     if not isinstance(model_type, str):
-        raise ModelError(f"{folder}: expected a config.json with a model_type in it, as every checkpoint has it")
+        raise ModelError(f"{folder}: expected a config.json with a model_type, as in every checkpoint")
     module_path = _registered.get(model_type) or _own_module(model_type)
     if module_path is None:
         raise ModelError(
             f"{folder} is a {model_type!r} model; supported: {', '.join(supported_families())}. "
-            'CONTRIBUTING.md, "add a family", says what another one takes'
+            'To add another, see "add a family" in CONTRIBUTING.md'
         )
     return family_at(module_path)
 
@@ -78,7 +78,7 @@ def family_at(module_path: str) -> PageFamily:
 
 
 def _own_module(model_type: str) -> str | None:
-    """The path of this package's module for a model type, if there is one."""
+    """Return the path of this package's module for a model type, if there is one."""
     if model_type not in {module.name for module in pkgutil.iter_modules(families.__path__)}:
         return None
     module_path = f"{families.__name__}.{model_type}"

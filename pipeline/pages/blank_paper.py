@@ -1,4 +1,4 @@
-"""Which visual tokens of a page show nothing but paper."""
+"""Finds the visual tokens of a page that show only blank paper."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy.typing as npt
 
 from pipeline.records import Image
 
-_FLAT = 12  # of 255: what lies closer together is one colour to a page_answerer
+_FLAT = 12  # of 255; values that differ by no more count as one colour
 _ANCHORS = 3, 5
 
 
 def inked_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
-    """Which cells of a page have more than one colour in them.
+    """Find the cells of a page that have more than one colour.
 
     Args:
-        page: ``[rows * cell, columns * cell, 3]``.
+        page: pixels, uint8 ``[rows * cell, columns * cell, 3]``.
         cell: side of a visual token in pixels.
 
     Returns:
-        ``[rows, columns]``.
+        Cells with ink, bool ``[rows, columns]``.
     """
     height, width, channels = page.shape
     cells = page.reshape(height // cell, cell, width // cell, cell, channels)
@@ -28,18 +28,18 @@ def inked_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
 
 
 def visible_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
-    """Which visual tokens the model is to see: those with ink, and enough paper to know where they are.
+    """Choose the visual tokens that the model sees: those with ink, and enough paper to locate them.
 
-    Kept beside the ink are the cells at its left and right, which tell where words and columns end, every third cell of
-    every third row, and every fifth of every fifth, which are the anchors of the embedded model's add-on: without any
-    paper the embedded model misses one answer in ten.
+    The cells to the left and right of ink stay too, because they show where words and columns end. So do every third
+    cell of every third row, and every fifth cell of every fifth row, which are the anchors of the embedded model's
+    add-on: without any paper the embedded model misses one answer in ten.
 
     Args:
-        page: ``[rows * cell, columns * cell, 3]``.
+        page: pixels, uint8 ``[rows * cell, columns * cell, 3]``.
         cell: side of a visual token in pixels.
 
     Returns:
-        ``[rows * columns]`` in raster order.
+        Visible tokens, bool ``[rows * columns]`` in raster order.
     """
     ink = inked_cells(page, cell)
     visible = ink.copy()

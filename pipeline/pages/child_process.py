@@ -1,4 +1,4 @@
-"""A process that answers requests until it is late or dies: the parent's side of ``pipeline.pages.render_child``."""
+"""The parent's side of ``pipeline.pages.render_child``: sends requests, and kills the child when it is late."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any
 from pipeline.errors import EngineError
 
 _START_SECONDS = 120.0  # imports from a cold disk on a busy machine
-_EXIT_SECONDS = 1.0  # between a process closing its pipe and its exit status
+_EXIT_SECONDS = 1.0  # time between closing its pipe and having an exit status
 
 
 class ChildDied(Exception):
-    """The process ended without an answer; the message says how."""
+    """The process ended without an answer; the message says how it ended."""
 
 
 class ChildProcess:
-    """A started child. Once :meth:`ask` has failed or :meth:`kill` was called it is gone; start another.
+    """Starts a render child and talks to it; after a failed :meth:`ask` or a :meth:`kill`, start another.
 
-    It is tied to the thread that started it: the kernel kills it when that thread ends.
+    The child is tied to the thread that started it: the kernel kills it when that thread ends.
 
     Args:
-        memory_bytes: limit of its address space.
+        memory_bytes: limit of the child's address space.
 
     Raises:
-        EngineError: it does not start.
+        EngineError: the child does not start.
     """
 
     def __init__(self, memory_bytes: int) -> None:
@@ -38,8 +38,8 @@ class ChildProcess:
         self._buffer = bytearray()
         with tempfile.TemporaryFile() as complaints:
             try:
-                # -P: a folder that happens to hold a json.py must not be where the child imports from.
-                # Standard output leads nowhere, because MuPDF prints to it; answers have a pipe of their own.
+                # -P: the child must not import from the current folder, which may hold a json.py.
+                # Standard output is discarded because MuPDF prints to it; answers have their own pipe.
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "pipeline.pages.render_child", str(theirs), str(memory_bytes)],
                     stdin=subprocess.PIPE,
@@ -67,7 +67,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the process id of the child."""
         return self._process.pid
 
     def alive(self) -> bool:
@@ -75,18 +75,18 @@ class ChildProcess:
         return self._process.poll() is None
 
     def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], bytes]:
-        """Send a request (a few KB) and wait for its answer; the process is killed if there is none.
+        """Send a request (a few KB) and wait for the answer; without one, the process is killed.
 
         Args:
-            request: the request, as JSON.
-            seconds: time limit in seconds.
+            request: request, of values that JSON can hold.
+            seconds: time limit.
 
         Returns:
-            The header of the answer, and its data.
+            Header and data of the answer.
 
         Raises:
-            TimeoutError: no answer within ``seconds``.
-            ChildDied: it ended, or answered with something else.
+            TimeoutError: no answer came within ``seconds``.
+            ChildDied: the process ended, or its answer is malformed.
         """
         deadline = time.monotonic() + seconds
         if self._process.stdin is None:
@@ -98,7 +98,7 @@ class ChildProcess:
         return self._receive(deadline)
 
     def kill(self, grace_s: float = 0.0) -> str:
-        """End it, if it does not end by itself within ``grace_s``, and say how it ended."""
+        """Kill the process if it does not end within ``grace_s`` seconds, and return how it ended."""
         try:
             code = self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -130,7 +130,7 @@ class ChildProcess:
         except (ValueError, KeyError, AttributeError) as error:
             raise ChildDied(f"it did not keep to the protocol: {error}") from error
         finally:
-            # Also after Ctrl-C: what is left of a half-read answer would be taken for the next one.
+            # Also after Ctrl-C: the rest of a half-read answer would be taken for the next answer.
             if not done:
                 self.kill()
 

@@ -1,4 +1,4 @@
-"""Which files a run reads: folders, globs, single files and fsspec URIs, known from listings alone."""
+"""Lists the documents of a run, from folders, globs, single files and fsspec URIs, without opening them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WILDCARDS = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file in a listing; ``path`` as its file system names it."""
+    """A file in a listing; ``path`` is the name that its file system uses."""
 
     path: str
     size_bytes: int
@@ -32,19 +32,19 @@ class _Found:
 
 
 def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Document]:
-    """Every document below the inputs, sorted by path.
+    """List every document below the inputs, sorted by path.
 
-    A folder is read recursively; in folders and globs, files count by their suffix (``SUFFIXES``, any case), and
-    hidden files and folders do not. A file that is named explicitly counts whatever its name. On a local disk links
-    to files are followed, links to folders below an input are not. A file that several inputs reach is read once,
-    under its path below the first of them.
+    Folders are searched recursively. In folders and globs, only files with a known suffix count (``SUFFIXES``, any
+    case), and hidden files and folders do not. A file that is named explicitly always counts. On a local disk, links to
+    files are followed, links to folders below an input are not. A file that several inputs reach is listed once, with
+    its path below the first of them.
 
     Args:
         inputs: folders, globs, files or URIs such as ``s3://bucket/folder``.
-        limit: at most this many documents.
+        limit: largest number of documents; ``None`` for all.
 
     Raises:
-        UsageError: an input does not exist or cannot be listed, or no document was found in any.
+        UsageError: an input does not exist or cannot be listed, or the inputs hold no document.
     """
     by_uri: dict[str, Document] = {}
     for given in inputs:
@@ -85,14 +85,14 @@ def _list(given: str) -> Iterator[Document]:
 
 
 def _find(fs: Any, root: str) -> Iterator[_Found]:
-    """All files below a folder."""
+    """Find all files below a folder."""
     if not isinstance(fs, LocalFileSystem):
         for path, info in fs.find(root, detail=True).items():
             yield _remote(path, info)
         return
 
     def refuse(error: OSError) -> None:
-        raise error  # os.walk, like fsspec, would leave out a folder that it may not read
+        raise error  # by default os.walk, like fsspec, skips a folder that it may not read
 
     for folder, _, names in os.walk(root, onerror=refuse):
         for name in names:
@@ -100,7 +100,7 @@ def _find(fs: Any, root: str) -> Iterator[_Found]:
 
 
 def _glob(fs: Any, pattern: str) -> Iterator[_Found]:
-    """All files that match."""
+    """Find all files that match a pattern."""
     if not isinstance(fs, LocalFileSystem):
         for path, info in fs.glob(pattern, detail=True).items():
             if info["type"] == "file":
@@ -111,7 +111,7 @@ def _glob(fs: Any, pattern: str) -> Iterator[_Found]:
 
 
 def _local(path: str) -> Iterator[_Found]:
-    """List a file of this machine; a dangling link fails when it is opened, a folder or pipe is no file."""
+    """List a local file; folders and pipes do not count, a dangling link fails when it is opened."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -127,7 +127,7 @@ def _remote(path: str, info: Mapping[str, Any]) -> _Found:
 
 
 def _before_wildcard(pattern: str) -> str:
-    """The folder in front of the first wildcard."""
+    """Return the folder before the first wildcard."""
     parts = PurePosixPath(pattern).parts
     first = next(i for i, part in enumerate(parts) if _WILDCARDS.intersection(part))
     return str(PurePosixPath(*parts[:first])) if first else ""
@@ -144,12 +144,12 @@ def _counts(path: str) -> bool:
 
 def _document(fs: Any, found: _Found, below: str) -> Document:
     uri = found.path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(found.path)
-    uri.encode()  # Parquet and JSON hold no name that is not UTF-8
+    uri.encode()  # raises for a name that is not UTF-8, which Parquet and JSON cannot hold
     return Document(_id(below, found.size_bytes, found.version), below, uri, found.size_bytes, found.version)
 
 
 def _told_apart(document: Document) -> Document:
-    """Put the whole address into the id of a document that another one resembles in path, size and time."""
+    """Take the id from the whole address, for a document that shares path, size and time with another."""
     return replace(document, document_id=_id(document.uri, document.size_bytes, document.version))
 
 

@@ -1,4 +1,4 @@
-"""Pages of a PNG, JPEG or TIFF, by Pillow. Imported in the render child only."""
+"""Reads pages of a PNG, JPEG or TIFF with Pillow. Only the render child imports this."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _DEFAULT_DPI = 72.0
 _PLAUSIBLE_DPI = (36.0, 4800.0)
-_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # Exif: 5 to 8 are turned by 90 degrees
+_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # Exif: orientations 5 to 8 are turned by 90 degrees
 
-# What Pillow raises about a damaged file; anything else ends the process, and the page with it.
+# The errors that Pillow raises for a damaged file; any other error ends the process, and the page fails with it.
 _FAILURES = (
     UnidentifiedImageError,
     OSError,
@@ -34,23 +34,23 @@ _FAILURES = (
 
 
 class ImageFile:
-    """An open image: a TIFF has a page a frame, any other file one.
+    """Reads an open image file: a TIFF has one page per frame, any other file has one page.
 
-    Points follow from the resolution that the file states, where it is plausible, else a pixel is a point. A page is
-    not rendered at a higher resolution than the file's own: that would cost tokens and show nothing more.
+    The size in points follows from the resolution that the file states, if it is plausible; otherwise a pixel is a
+    point. A page is not rendered above the file's own resolution: that would cost tokens and show no more.
 
     Args:
         path: path of a local file.
 
     Raises:
-        PageError: it cannot be opened.
+        PageError: the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
-        # Pillow refuses a whole file from twice its limit on; up to there each page is looked at below.
+        # Pillow refuses a whole file only above twice this limit; below that, each page is checked in size().
         PilImage.MAX_IMAGE_PIXELS = MAX_PAGE_PIXELS
         try:
-            # Not by name, which would map it: mapped, a TIFF that is shown sideways comes out garbled.
+            # Opened by name, the file would be mapped, and a mapped TIFF that is shown sideways comes out garbled.
             self._image = PilImage.open(open(path, "rb"), formats=_FORMATS)
             # Photographs may hold previews as further frames.
             self.pages = int(getattr(self._image, "n_frames", 1)) if self._image.format == "TIFF" else 1
@@ -60,23 +60,23 @@ class ImageFile:
             raise PageError("open", "CorruptDocument", f"Pillow cannot open it: {error}") from error
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
-        """Width and height of a page (0-based) in points as it is shown, and the resolution to render it at."""
+        """Return width and height of a page (0-based) as shown, in points, and the dpi to render it at."""
         try:
             self._image.seek(index)
             width, height = self._image.size
-            if width * height > MAX_PAGE_PIXELS:  # before anything else: to look for Exif in a PNG is to decode it
+            if width * height > MAX_PAGE_PIXELS:  # checked first, because reading the Exif data of a PNG decodes it
                 raise PageError("render", "PageTooLarge", _too_many(width * height))
             sideways = self._image.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS
             stated = self._image.info.get("dpi", (_DEFAULT_DPI, _DEFAULT_DPI))
             across, down = (_plausible(float(value)) for value in stated)
         except _FAILURES as error:
             raise PageError("render", "CorruptPage", f"Pillow cannot read it: {error}") from error
-        if sideways and self._image.format != "TIFF":  # of a TIFF Pillow gives the sides as they are shown
+        if sideways and self._image.format != "TIFF":  # for a TIFF, Pillow already gives the sides as shown
             width, height, across, down = height, width, down, across
         return width * 72.0 / across, height * 72.0 / down, min(dpi, round(max(across, down)))
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Decode a page and resize it, ``[height, width, 3]``; what is transparent becomes white."""
+        """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
         try:
             self._image.seek(index)
             upright = ImageOps.exif_transpose(self._image)
@@ -99,12 +99,12 @@ def _plausible(dpi: float) -> float:
 
 
 def _eight_bit(image: PilImage.Image) -> PilImage.Image:
-    """The image as ``L`` or ``RGB``."""
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would cut off instead of scale
+    """Convert an image to mode ``L`` or ``RGB``."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip the values, not scale them
         return PilImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in {"I", "F"}:
         raise PageError(
-            "render", "UnsupportedPage", f"its pixels are of mode {image.mode}; expected 8 or 16 bits a channel"
+            "render", "UnsupportedPage", f"its pixels are of mode {image.mode}; expected 8 or 16 bits per channel"
         )
     if image.has_transparency_data:
         layer = image.convert("RGBA")

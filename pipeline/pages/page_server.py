@@ -1,4 +1,4 @@
-"""Serves the requests of the render child: open, hash, measure or render."""
+"""Answers the requests to the render child: open, hash, measure or render."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.pages.image_file import IMAGE_MAGIC, ImageFile
 from pipeline.pages.pdf_file import PdfFile
 from pipeline.records import Image, PixelBudget
 
-_HEAD_BYTES = 1024  # where readers look for %PDF-; there may be rubbish in front of it
+_HEAD_BYTES = 1024  # where readers look for %PDF-, which other bytes may precede
 _RAW_LIMIT_BYTES = 4_000_000
 _PNG_LEVEL = 1
 
@@ -25,15 +25,19 @@ Answer = tuple[dict[str, Any], bytes]
 
 
 class OpenFile(Protocol):
-    """An open document of any kind; pages are 0-based here."""
+    """An open document of any kind; page indexes are 0-based.
+
+    Attributes:
+        pages: number of pages.
+    """
 
     pages: int
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
-        """Width and height of a page in points as it is shown, and the resolution to render it at."""
+        """Return width and height of a page as shown, in points, and the dpi to render it at."""
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """The page at that size, ``[height, width, 3]``."""
+        """Render a page at the given size, uint8 ``[height, width, 3]``."""
 
 
 class PageServer:
@@ -43,9 +47,9 @@ class PageServer:
         self._file: OpenFile | None = None
 
     def answer(self, request: dict[str, Any]) -> Answer:
-        """The header and data that answer a request.
+        """Return the header and data that answer a request.
 
-        A fault of the document is a header with ``error_type``, one of the model family a header with ``model_error``.
+        For a fault of the document, the header has ``error_type``; for one of the model family, ``model_error``.
         """
         stage: Stage = "render" if request["do"] == "render" else "open"
         try:
@@ -70,7 +74,7 @@ class PageServer:
             self._file = _open(request["path"])
             return {"pages": self._file.pages}, b""
         if self._file is None:
-            raise ValueError("no file is open")
+            raise ValueError("no file is open; send an open request first")
         budget = PixelBudget(*request["budget"])
         if request["do"] == "measure":
             tokens = [_visual_tokens(self._file, index, request["dpi"], budget) for index in request["indexes"]]
@@ -83,7 +87,7 @@ def _refusal(stage: Stage, error_type: str, message: str) -> Answer:
 
 
 def _open(path: str) -> OpenFile:
-    """Open a file by what it holds; names lie."""
+    """Open a file by its content, because names may be wrong."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
@@ -103,7 +107,7 @@ def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[flo
 
 
 def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> int | None:
-    """``None`` for a page that cannot be rendered."""
+    """Return the visual tokens of a page, ``None`` for one that cannot be rendered."""
     try:
         return _fit(file, index, dpi, budget)[2].visual_tokens
     except PageError:
@@ -128,7 +132,7 @@ def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer
 
 
 def _encode(image: Image) -> tuple[str, bytes]:
-    """Raw pixels while they are few, else a fast PNG; never JPEG, which smears letters."""
+    """Encode a small image as raw pixels, a larger one as a fast PNG; JPEG would blur letters."""
     if image.nbytes <= _RAW_LIMIT_BYTES:
         return "raw", image.tobytes()
     buffer = io.BytesIO()

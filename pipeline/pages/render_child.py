@@ -1,8 +1,8 @@
-"""The process that opens files nobody vouches for. It may crash, hang or be killed; its parent lives on.
+"""Opens untrusted files in a process of its own, which may crash, hang or be killed while its parent goes on.
 
-``python -m pipeline.pages.render_child ANSWERS MEMORY``: the file descriptor that answers go to, and the limit of the
-address space in bytes. One JSON request a line on standard input; for each, one JSON line followed by ``bytes`` raw
-bytes.
+Run as ``python -m pipeline.pages.render_child ANSWERS MEMORY``, with the file descriptor that answers go to, and the
+limit of the address space in bytes. Standard input holds one JSON request per line. Each answer is one JSON line,
+followed by as many raw bytes as its field ``bytes`` says.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from typing import Any, BinaryIO
 
 _PR_SET_PDEATHSIG = 1
-# PyMuPDF imports these where they are installed, and with them a neural network that nobody asks here.
+# PyMuPDF imports these if they are installed, and with them a neural network that is not needed here.
 _NOT_NEEDED = ("pymupdf.layout", "pymupdf4llm")
 
 
@@ -25,13 +25,13 @@ def main() -> None:
     descriptor, memory_bytes = (int(argument) for argument in sys.argv[1:])
     _limit(memory_bytes)
     for name in _NOT_NEEDED:
-        sys.modules[name] = None  # type: ignore[assignment]  # to Python: it is not installed
-    from pipeline.pages.page_server import PageServer  # only now: what it imports has to fit into the limit
+        sys.modules[name] = None  # type: ignore[assignment]  # makes Python treat it as not installed
+    from pipeline.pages.page_server import PageServer  # imported after the limit is set, so that its imports count
 
     server = PageServer()
     with os.fdopen(descriptor, "wb") as answers:
         _send(answers, {}, b"")
-        # From here on nobody reads complaints, of which damaged files cause many.
+        # From here on nobody reads standard error, to which damaged files cause many messages.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         for line in sys.stdin.buffer:
             _send(answers, *server.answer(json.loads(line)))

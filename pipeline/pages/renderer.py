@@ -1,4 +1,4 @@
-"""Pages from files nobody vouches for, through a child process that can be killed."""
+"""Renders pages of untrusted files, in a child process that can be killed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ from pipeline.records import (
     RenderedBundle,
 )
 
-_MEASURED_AT_ONCE = 500  # pages in one request, which has to fit into a pipe
+_MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
 
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    """The limits of the child: seconds per document opened, seconds per page, bytes of address space.
+    """Limits of the render child.
 
-    Of the address space some 150 MiB go to the libraries.
+    Attributes:
+        open_seconds: time to open, hash or measure a document.
+        page_seconds: time to render a page.
+        memory_bytes: address space, of which the libraries take about 150 MiB.
     """
 
     open_seconds: float = 60.0
@@ -46,18 +49,21 @@ class RenderLimits:
 
 
 class RenderChild:
-    """A process that opens and renders documents; it is started when needed and replaced when it had to be killed.
+    """Opens and renders documents in a process that is started when needed and replaced when killed.
 
-    Use it as a context manager, or call :meth:`close`. It serves one thread, and the kernel kills the process when the
-    thread that first used it ends.
+    Use it as a context manager, or call :meth:`close`. It serves one thread; the kernel kills the process when the
+    thread that started it ends.
+
+    Args:
+        limits: limits of the process; ``None`` for the default ones.
     """
 
     def __init__(self, limits: RenderLimits | None = None) -> None:
         self.limits = limits or RenderLimits()
         self._process: ChildProcess | None = None
-        self._open: Document | None = None  # in the process
-        self._pages = 0  # of the open document
-        self._copy: tuple[Document, Path] | None = None  # of the remote document fetched last
+        self._open: Document | None = None  # the document that the process has open
+        self._pages = 0  # number of pages of the open document
+        self._copy: tuple[Document, Path] | None = None  # copy of the remote document that was fetched last
 
     def __enter__(self) -> RenderChild:
         return self
@@ -74,14 +80,14 @@ class RenderChild:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the child, ``None`` while there is none."""
+        """Return the process id of the child, ``None`` while there is none."""
         return None if self._process is None else self._process.pid
 
     def count_pages(self, document: Document) -> int:
-        """The number of pages, at least 1.
+        """Count the pages of a document, at least 1.
 
         Args:
-            document: the document.
+            document: document to open.
 
         Raises:
             PageError: the document cannot be opened.
@@ -95,10 +101,10 @@ class RenderChild:
         return self._pages
 
     def sha256(self, document: Document) -> str:
-        """SHA-256 of the document's bytes, in hex.
+        """Compute the SHA-256 of a document's bytes, in hex.
 
         Args:
-            document: the document.
+            document: document to read.
 
         Raises:
             PageError: the document cannot be read.
@@ -111,10 +117,10 @@ class RenderChild:
     def measure(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
     ) -> tuple[int | None, ...]:
-        """Visual tokens of each page (1-based) without rendering it; ``None`` for a page that will fail.
+        """Count the visual tokens of each page without rendering it; ``None`` for a page that will fail.
 
         Args:
-            document: the document.
+            document: document to measure.
             pages: page numbers, counted from 1.
             dpi: resolution in dots per inch.
             budget: page sizes that the model takes.
@@ -136,12 +142,12 @@ class RenderChild:
     def render(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
     ) -> Iterator[PageImage | PageFailure]:
-        """Render pages (1-based) in the order given; a page that cannot be rendered costs that page only.
+        """Render pages in the given order; a page that cannot be rendered fails alone.
 
-        A document that cannot be opened costs all that are left, without another try for each.
+        If the document cannot be opened, all remaining pages fail without another attempt.
 
         Args:
-            document: the document.
+            document: document to render.
             pages: page numbers, counted from 1.
             dpi: resolution in dots per inch.
             budget: page sizes that the model takes.
@@ -182,7 +188,7 @@ class RenderChild:
             raise ModelError(f"in the renderer: {header['model_error']}")
         if "error_type" in header:
             if header["error_type"] == "RenderOutOfMemory":
-                self._stop()  # what a failed allocation leaves behind would burden the next page
+                self._stop()  # memory left behind by a failed allocation would be missing for the next page
             raise PageError(header["stage"], header["error_type"], header["message"])
         return header, data
 
@@ -192,7 +198,7 @@ class RenderChild:
         self._process, self._open = None, None
 
     def _path(self, document: Document) -> Path:
-        """A local path of the document; remote ones are copied, one at a time."""
+        """Return a local path of the document; a remote one is copied, and replaces the last copy."""
         try:
             fs, path = fsspec.url_to_fs(document.uri)
             if isinstance(fs, LocalFileSystem):
@@ -224,9 +230,9 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
     """Render every page a bundle needs, and hash the documents it opens.
 
     Args:
-        bundle: the bundle.
-        child: the render child.
-        settings: what the answers depend on; resolution and page sizes are used.
+        bundle: bundle to render.
+        child: render child that does it.
+        settings: settings of the run, of which resolution and page sizes are used.
 
     Raises:
         EngineError: the child cannot be started.
@@ -247,12 +253,12 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
         try:
             sha256[document.document_id] = child.sha256(document)
         except PageError:
-            continue  # the pages of a document that vanished have failed by themselves
+            continue  # the pages of a document that vanished have already failed
     return RenderedBundle(bundle, tuple(images), tuple(failures), sha256)
 
 
 def decode_image(image: PageImage) -> Image:
-    """The pixels ``[height, width, 3]`` of a rendered page, not to be written to."""
+    """Return the pixels of a rendered page, uint8 ``[height, width, 3]``, to be read only."""
     if image.encoding == "png":
         with PilImage.open(io.BytesIO(image.data)) as picture:
             return np.asarray(picture.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The questions file: YAML in, validated questions out; every refusal names file, line and field."""
+"""Reads and validates the questions file; every error names file, line and field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Qu
 
 __all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
-_Place = tuple[int | str, ...]  # keys and positions from the top of the file down
+_Place = tuple[int | str, ...]  # keys and positions, from the top of the file downwards
 
 
 class Defaults(Strict):
@@ -57,7 +57,7 @@ def load_questions(uri: str) -> QuestionSet:
         uri: path or URI of the YAML file.
 
     Raises:
-        QuestionsError: it cannot be read, or something in it is wrong.
+        QuestionsError: the file cannot be read or is invalid.
     """
     try:
         with fsspec.open(uri, "rt", encoding="utf-8") as file:
@@ -71,11 +71,11 @@ def parse_questions(text: str, source: str) -> QuestionSet:
     """Read the text of a questions file.
 
     Args:
-        text: the YAML.
+        text: content of the file, as YAML.
         source: name of the file, for messages.
 
     Raises:
-        QuestionsError: one line for each thing that is wrong, as ``source:line: field: reason``.
+        QuestionsError: the text is invalid; the message has a line ``source:line: field: reason`` per error.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -85,7 +85,9 @@ def parse_questions(text: str, source: str) -> QuestionSet:
         line = mark.line + 1 if mark is not None else 1
         raise QuestionsError(f"{source}:{line}: file: not valid YAML: {getattr(error, 'problem', error)}") from error
     except ValueError as error:
-        raise QuestionsError(f"{source}:1: file: a date or number in it is none: {error}; put it in quotes") from error
+        raise QuestionsError(
+            f"{source}:1: file: expected valid dates and numbers: {error}; put it in quotes"
+        ) from error
     twice = list(_keys_given_twice(node, (), set()))
     if twice:
         raise QuestionsError("\n".join(f"{source}:{line}: {field}: is given twice" for line, field in twice))
@@ -97,7 +99,7 @@ def parse_questions(text: str, source: str) -> QuestionSet:
         file = _File.model_validate(_with_defaults(raw))
     except ValidationError as error:
         errors = error.errors()
-        # A wrong default fails again in each question that takes it; it is told once.
+        # A wrong default fails again in each question that takes it; it is reported once.
         defaults = {e["loc"][1] for e in errors if e["loc"][0] == "defaults" and len(e["loc"]) > 1}
         told = [e for e in errors if e["loc"][0] != "questions" or not defaults.intersection(e["loc"][2:3])]
         problems = [f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}" for e in told]
@@ -112,7 +114,7 @@ def parse_questions(text: str, source: str) -> QuestionSet:
 
 
 def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    """Defaults merged into each question, ``keep`` field by field, and YAML lists as the tuples the models hold."""
+    """Merge defaults into each question, ``keep`` field by field, and turn lists into tuples."""
     defaults, questions = raw.get("defaults"), raw.get("questions")
     if not isinstance(questions, list):
         return raw
@@ -130,7 +132,7 @@ def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(node: yaml.Node | None, loc: _Place) -> int:
-    """The 1-based line of a place in the file; of its nearest parent where it is not there."""
+    """Return the 1-based line of a place in the file, or of its nearest parent that exists."""
     line = 1
     for key in loc:
         child: yaml.Node | None = None
@@ -148,8 +150,8 @@ def _line(node: yaml.Node | None, loc: _Place) -> int:
 
 
 def _keys_given_twice(node: yaml.Node | None, loc: _Place, visited: set[int]) -> Iterator[tuple[int, str]]:
-    """Line and field of each key that its mapping has already: YAML would silently take the last."""
-    if id(node) in visited:  # an alias, possibly of something that contains it
+    """Yield line and field of each repeated key, of which YAML would silently take the last."""
+    if id(node) in visited:  # an alias, possibly of a node that contains it
         return
     visited.add(id(node))
     if isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""The grammar of page ranges: ``all``, ``3``, ``1-3,-1``; 1-based, inclusive, negative from the end."""
+"""Reads page ranges such as ``all``, ``3`` or ``1-3,-1``: 1-based, inclusive, negative from the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PART = re.compile(r"(?P<first>-?[1-9][0-9]*)(?:-(?P<last>-?[1-9][0-9]*))?")
 
 @dataclass(frozen=True, slots=True)
 class PageRanges:
-    """Pages of a document, before its number of pages is known.
+    """Chooses pages of a document before its number of pages is known.
 
     Attributes:
         parts: first and last page of each range; empty stands for all pages.
@@ -23,10 +23,10 @@ class PageRanges:
         """Read ``all`` or a comma-separated list of pages and ranges.
 
         Args:
-            text: a page range such as ``1-3,-1``.
+            text: page ranges such as ``1-3,-1``.
 
         Raises:
-            ValueError: saying which part is wrong and what is expected.
+            ValueError: a part is wrong; the message names it and what is expected.
         """
         if text.strip() == "all":
             return cls(())
@@ -34,7 +34,7 @@ class PageRanges:
         for part in text.split(","):
             match = _PART.fullmatch(part.strip())
             if match is None:
-                raise ValueError(f"{part.strip()!r} is no page range; expected 'all' or a list such as '1-3,-1'")
+                raise ValueError(f"{part.strip()!r} is not a page range; expected 'all' or a list such as '1-3,-1'")
             first = int(match["first"])
             last = first if match["last"] is None else int(match["last"])
             if (first > 0) == (last > 0) and first > last:
@@ -43,7 +43,7 @@ class PageRanges:
         return cls(tuple(parts))
 
     def resolve(self, page_count: int) -> tuple[int, ...]:
-        """The pages of a document of ``page_count`` pages, increasing; pages it does not have are left out."""
+        """Return the chosen pages of a document with ``page_count`` pages, increasing, without missing ones."""
         if not self.parts:
             return tuple(range(1, page_count + 1))
         pages: set[int] = set()

@@ -1,4 +1,4 @@
-"""One question: its text, the pages and documents it is asked on, and its prompt."""
+"""Defines one question: its text, the pages and documents it is asked on, and its prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SUMMABLE = ("integer", "number", "money")
 
 
 def _page_as_text(value: object) -> object:
-    """YAML reads ``pages: 3`` as a number."""
+    """Turn a page number into text, because YAML reads ``pages: 3`` as a number."""
     return str(value) if type(value) is int else value
 
 
@@ -53,7 +53,7 @@ Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused, types are not converted, nothing changes afterwards."""
+    """Base model that refuses unknown keys, converts no types and cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -83,7 +83,7 @@ class Question(Strict):
     @model_validator(mode="before")
     @classmethod
     def _prompt_of_type(cls, raw: object) -> object:
-        """The default prompt of a choice names the choices: the model knows them from nowhere else."""
+        """Give a choice a default prompt that names the choices, which the model cannot know otherwise."""
         if isinstance(raw, Mapping) and raw.get("type") == "choice" and "prompt" not in raw:
             return {**raw, "prompt": CHOICE_PROMPT}
         return raw
@@ -100,7 +100,7 @@ class Question(Strict):
 
     @cached_property
     def page_ranges(self) -> PageRanges:
-        """The pages this question is asked on."""
+        """Return the pages this question is asked on."""
         return PageRanges.parse(self.pages)
 
     @cached_property
@@ -108,11 +108,11 @@ class Question(Strict):
         return None if self.documents is None else re.compile(glob_translate(self.documents))
 
     def applies_to(self, path: str) -> bool:
-        """Tell whether a document, by its path below ``--input``, is asked this question; ``**`` spans folders."""
+        """Tell whether the question applies to a document, by its path below ``--input``; ``**`` spans folders."""
         return self._glob is None or self._glob.fullmatch(path) is not None
 
     def to_ask(self, default_rule: KeepRule | None, prune_auto: bool = False) -> Ask:
-        """The question as it is put to the model; ``keep`` overrides fields of the run's rule, where it prunes."""
+        """Make the question ready for the model; ``keep`` overrides fields of the run's rule, if there is one."""
         rule = default_rule
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
@@ -120,6 +120,6 @@ class Question(Strict):
         return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, prune_auto and rule is not None)
 
     def identity(self) -> str:
-        """Canonical JSON of everything an answer depends on; where and how it is aggregated are not part of it."""
+        """Return canonical JSON of all that an answer depends on, without pages, documents and aggregate."""
         fields = self.model_dump(exclude={"pages", "documents", "aggregate"})
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -15,7 +15,7 @@ import pymupdf
 from glimpseprune.stats import PruneStats
 from jobs.run.ray_workers import ActorConfig
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.page_answerer import ModelAnswer
+from pipeline.answering.open_page import ModelAnswer
 from pipeline.errors import ModelError, PageError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder

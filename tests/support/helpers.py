@@ -11,7 +11,7 @@ import pytest
 from glimpseprune.errors import InputError
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
-from pipeline.answering.page_answerer import ModelAnswer
+from pipeline.answering.open_page import ModelAnswer
 from pipeline.errors import PageError
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import (

@@ -25,7 +25,8 @@ from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.rule import KeepRule
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
+from pipeline.answering.open_page import ModelAnswer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish

@@ -13,7 +13,7 @@ import pytest
 import glimpseprune as gp
 from glimpseprune.stats import PruneStats
 from pipeline.answering.bundle_answerer import BundleAnswerer, status_of
-from pipeline.answering.page_answerer import ModelAnswer
+from pipeline.answering.open_page import ModelAnswer
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish

@@ -17,7 +17,8 @@ from glimpseprune.decode.cache import PoolCache
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.rule import KeepRule
 from pipeline.answering.cache_memory import CacheMemory
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
+from pipeline.answering.open_page import ModelAnswer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import PageError
 from pipeline.records import Ask
 
@@ -225,5 +226,7 @@ def test_a_pool_gives_back_what_the_finished_leave(
         pool.step()
     assert sizes[-1] < sizes[0] / 2
     assert pool.nbytes == 0
-    answers: list[ModelAnswer] = opened.answers(page_answerer, pool, PAGES[-1][0])
+    answers: list[ModelAnswer] = opened.answers(
+        pool, PAGES[-1][0], page_answerer.processor, page_answerer.model.eos_token_ids
+    )
     assert len(answers) == 3

@@ -13,7 +13,8 @@ from torch import Tensor
 import glimpseprune as gp
 from glimpseprune.generation import Keep
 from pipeline.answering.checkpoints import resolve_model
-from pipeline.answering.page_answerer import ModelAnswer, PageAnswerer
+from pipeline.answering.open_page import ModelAnswer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.families.registry import find_family
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild, decode_image

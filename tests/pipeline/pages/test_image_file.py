@@ -187,7 +187,7 @@ def test_pixels_that_are_no_colours_are_refused(child: RenderChild, put: Put) ->
     floats = PilImage.fromarray(np.zeros((84, 84), np.float32))
     failure = failed(child, put("a.tif", encoded(floats, "TIFF")))
     assert (failure.stage, failure.error_type) == ("render", "UnsupportedPage")
-    assert failure.error_message == "its pixels are of mode F; expected 8 or 16 bits a channel"
+    assert failure.error_message == "its pixels are of mode F; expected 8 or 16 bits per channel"
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(child: RenderChild, put: Put) -> None:

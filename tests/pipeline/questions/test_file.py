@@ -156,7 +156,8 @@ def test_identity_is_what_an_answer_depends_on() -> None:
         (
             "version: 1\ndefaults:\n  pages: x\n  id: y\nquestions:\n- {id: a, text: b}\n- {id: c, text: d}",
             [
-                "q.yaml:3: defaults.pages: 'x' is no page range; expected 'all' or a list such as '1-3,-1' (found 'x')",
+                "q.yaml:3: defaults.pages: 'x' is not a page range; "
+                "expected 'all' or a list such as '1-3,-1' (found 'x')",
                 "q.yaml:4: defaults.id: unknown key",
             ],
         ),
@@ -166,7 +167,7 @@ def test_identity_is_what_an_answer_depends_on() -> None:
         ),
         (
             "version: 1\nquestions:\n- {id: a, text: 2024-99-99}",
-            ["q.yaml:1: file: a date or number in it is none: month must be in 1..12; put it in quotes"],
+            ["q.yaml:1: file: expected valid dates and numbers: month must be in 1..12; put it in quotes"],
         ),
         (
             "version: 1\nquestions:\n- {id: a, text: b, keep: {max_ratio: 0, top: 1}}",
@@ -190,7 +191,7 @@ def test_a_refusal_names_file_line_and_field(text: str, lines: list[str]) -> Non
         ("choices: [a, b]", "choices and type: choice belong together"),
         ("type: choice, choices: [a, a]", "choices needs at least two different values"),
         ("aggregate: sum", "aggregate: sum needs type integer, number, money, found text"),
-        ("pages: 0", "questions.0.pages: '0' is no page range"),
+        ("pages: 0", "questions.0.pages: '0' is not a page range"),
         ("pages: '3-1'", "questions.0.pages: '3-1' ends before it begins"),
         ("documents: 'a**'", "questions.0.documents: Invalid pattern"),
         ("documents: ''", "questions.0.documents: String should have at least 1 character"),

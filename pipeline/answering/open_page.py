@@ -1,0 +1,115 @@
+"""A page on its way through the model: prepared in host memory, open while its questions decode, then answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import glimpseprune as gp
+from glimpseprune.cost.prune_or_not import PruningChoice
+from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.records import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """The model's answer to one question about a page, and the visual tokens kept for it.
+
+    Attributes:
+        text: the answer without special tokens.
+        finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
+        confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
+        new_tokens: tokens generated, the end of sequence included.
+        stats: measurements of prefill, pruning and decoding.
+        keep: kept visual tokens, bool ``[N]`` in raster order; ``None`` where nothing was pruned.
+        scores: importance logits, float32 ``[N]``; ``None`` where nothing was pruned.
+        grid: rows and columns of visual tokens, N = rows * columns.
+        pruning: choice whether to prune on this page, with its expected cost; ``None`` where the question leaves none.
+    """
+
+    text: str
+    finish_reason: str
+    confidence: float
+    new_tokens: int
+    stats: gp.PruneStats
+    keep: npt.NDArray[np.bool_] | None
+    scores: npt.NDArray[np.float32] | None
+    grid: tuple[int, int]
+    pruning: PruningChoice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPage:
+    """A page and its questions in host memory, ready for the model.
+
+    Attributes:
+        asks: the questions.
+        image: the page.
+        prompts: token ids ``[T]`` of each question.
+        visible: visual tokens that the model gets to see, bool ``[N]``; ``None`` for all.
+    """
+
+    asks: tuple[Ask, ...]
+    image: PreparedImage
+    prompts: list[Tensor]
+    visible: Tensor | None = None
+
+
+@dataclass(slots=True)
+class OpenPage:
+    """A page whose questions are prefilled but not all answered.
+
+    Attributes:
+        asks: the questions.
+        prompts: token ids ``[T]`` of each question.
+        sequences: prefilled state of each question.
+        stats: measurements of each question; the decoding time is added at the end.
+        grid: rows and columns of visual tokens.
+        pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
+    """
+
+    asks: tuple[Ask, ...]
+    prompts: list[Tensor]
+    sequences: list[gp.Prefilled]
+    stats: list[gp.PruneStats]
+    grid: tuple[int, int]
+    pruning: PruningChoice | None
+
+    def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
+        """Add every question to the pool."""
+        for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
+            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
+
+    def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
+        """Tell whether the pool has all answers."""
+        return all((key, i) in pool.done for i in range(len(self.asks)))
+
+    def answers(
+        self, pool: gp.DecodePool, key: Hashable, processor: ModelInput, eos_token_ids: Collection[int]
+    ) -> list[ModelAnswer]:
+        """Take the answers out of the pool."""
+        return [self._answer(pool.done.pop((key, i)), i, processor, eos_token_ids) for i in range(len(self.asks))]
+
+    def _answer(
+        self, decoded: gp.Decoded, i: int, processor: ModelInput, eos_token_ids: Collection[int]
+    ) -> ModelAnswer:
+        sequence, stats = self.sequences[i], self.stats[i]
+        stats.decode_ms = decoded.decode_ms
+        scored = sequence.scores is not None
+        return ModelAnswer(
+            text=processor.text(torch.tensor(decoded.tokens)),
+            finish_reason="stop" if decoded.tokens[-1] in eos_token_ids else "length",
+            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
+            new_tokens=len(decoded.tokens),
+            stats=stats,
+            keep=sequence.keep.cpu().numpy() if scored else None,
+            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
+            grid=self.grid,
+            pruning=self.pruning if self.asks[i].prune_auto else None,
+        )
