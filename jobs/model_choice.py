@@ -43,6 +43,14 @@ class ModelChoice(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
 
+    def flags(self) -> list[str]:
+        """Write what differs from the defaults as words of a command line."""
+        words: list[str] = []
+        for name, value in self.model_dump(exclude_defaults=True).items():
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+        return words
+
 
 def gather_choice(given: Any) -> Any:
     """Put the flat flags of a model under ``choice``, where settings keep them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,8 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
     write_samples(out, pick_seeds(seed, documents), keys=_KEYS)
     pdfs, questions = out / "pdfs", out / "questions.yaml"
     settings = RunSettings(input=(str(pdfs),), questions=str(questions), output=str(out / "answers"), choice=choice)
-    flags = "".join(
-        f" --{name.replace('_', '-')} {value}" for name, value in choice.model_dump(exclude_defaults=True).items()
-    )
-    say(f"$ docpipe run --input {pdfs} --questions {questions} --output {settings.output}{flags}\n")
+    words = ["--input", str(pdfs), "--questions", str(questions), "--output", settings.output, *choice.flags()]
+    say(f"$ docpipe run {shlex.join(words)}\n")
     report = run_job(settings, load_questions(str(questions)))
     say(closing_lines(report))
     answers = pq.read_table(out / "answers" / "answers").to_pylist()
@@ -71,6 +70,7 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     page_answerer = PageAnswerer.load(
         choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, run.seed, choice.revision
     )
+    page_answerer.drop_blank = fixed.drop_blank
     document = out / "pdfs" / row["document"]
     with RenderChild() as child:
         pages = PageImages(child, fixed.dpi, fixed.budget)

@@ -151,11 +151,8 @@ def reproduce_command(run: RunSettings) -> str:
     Args:
         run: the settings.
     """
-    words = ["--questions", run.questions]
-    given = [(name, getattr(run.choice, name), field.default) for name, field in ModelChoice.model_fields.items()]
-    for name, value, default in (*given, ("seed", run.seed, 0)):
-        if value != default:
-            flag = f"--{name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
+    words = ["--questions", run.questions, *run.choice.flags()]
+    if run.seed:
+        words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
     return f"docpipe run --input {{input}} {fixed} --output reproduced"

@@ -251,6 +251,13 @@ def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
     )
 
 
+def test_a_choice_writes_the_flags_that_make_it(settings_of: Any) -> None:
+    choice = ModelChoice(model="a b", drop_blank=True, max_ratio=0.2, prune="auto")
+    assert choice.flags() == ["--model", "a b", "--prune", "auto", "--max-ratio", "0.2", "--drop-blank"]
+    assert settings_of(*choice.flags()).choice == choice
+    assert ModelChoice().flags() == []
+
+
 @pytest.mark.parametrize("command", ["eval", "demo", "plan", "run"])
 def test_the_bounds_of_the_model_hold_in_every_command(command: str, tmp_path: Path) -> None:
     needed = {"eval": ["--data", "d", "--out", "o"], "demo": ["--out", str(tmp_path)]}.get(command, NEEDED)
