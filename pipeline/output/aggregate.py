@@ -1,4 +1,4 @@
-"""From the answers on the pages of a document to one answer."""
+"""Turns the answers on a document's pages into one answer per question."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FOUND = ("answered", "needs_review")
 
 
 def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row of ``documents`` from the rows of ``answers`` of one document and question.
+    """Make one row of ``documents`` from the ``answers`` to one question about one document.
 
     Args:
-        rule: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer), ``vote`` (most
+        rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer), ``vote`` (most
             frequent, the more confident on a tie) or ``sum`` (of the typed values).
-        rows: at least one, with ``status``, ``answer``, ``value``, ``confidence`` and ``page``.
+        rows: one or more rows with ``status``, ``answer``, ``value``, ``confidence`` and ``page``.
 
     Returns:
         ``status``, ``answer``, ``value``, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
@@ -30,7 +30,7 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         status = "not_answerable" if read else rows[0]["status"]
         empty = dict.fromkeys(("answer", "value", "confidence", "page"))
         return {**common, **empty, "status": status, "chosen_by": f"{rule}: no answer on any page"}
-    # An answer that needs review stands behind every one that does not.
+    # An answer that needs review ranks below every answer that does not.
     best = max(found, key=lambda row: (row["status"] == "answered", row["confidence"] or 0.0, -row["page"]))
     if rule == "first":
         return {**common, **_chosen(found[0]), "chosen_by": f"first of {len(found)} answers"}
@@ -59,7 +59,7 @@ def _vote(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _sum(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> dict[str, Any]:
-    """Exact, and only where every page that could add to it has been read."""
+    """Add the values up exactly; the sum needs review unless every page that could add to it was read."""
     values = [json.loads(row["value"], parse_float=Decimal, parse_int=Decimal) for row in found if row["value"]]
     numbers = [value for value in values if isinstance(value, Decimal)]
     if len(numbers) != len(found):

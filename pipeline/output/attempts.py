@@ -1,7 +1,7 @@
-"""Evidence of bundles in flight: what a process that died leaves behind for the one that takes over.
+"""Marks the bundles in flight, so that a process that takes over knows where the one before it died.
 
-Attempt 1 answers a bundle at full speed. A marker found at the start of an attempt means that its predecessor
-died; from attempt 2 on the page at work is noted, so that attempt 3 knows which page to leave out.
+Attempt 1 answers a bundle at full speed. A marker found at the start of an attempt means that the attempt before it
+died. From attempt 2 on, each page is noted before it is begun, so that attempt 3 knows which page to leave out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Attempt:
     """One try at a bundle.
 
     Attributes:
-        number: 1 for the first; above 1 every page is to be noted before it is begun.
-        crashed: (document id, page) on which an earlier attempt died; to be left out.
-        unexplained: earlier attempts that died while no page was noted.
+        number: number of the attempt, from 1; above 1, each page must be noted before it is begun.
+        crashed: pairs (document id, page) on which earlier attempts died, and which must be left out.
+        unexplained: number of earlier attempts that died while no page was noted.
     """
 
     number: int
@@ -42,7 +42,7 @@ class _Marker(BaseModel):
 
 
 class Markers:
-    """One small file for each bundle in flight, in the output folder.
+    """Keeps one small file per bundle in flight in the output folder.
 
     Args:
         folder: the output folder.
@@ -55,11 +55,11 @@ class Markers:
         """Mark a bundle as in flight.
 
         Args:
-            bundle_id: the bundle.
+            bundle_id: id of the bundle.
 
         Raises:
-            EngineError: ``MAX_UNEXPLAINED`` attempts have died outside of any page, so leaving a page out would
-                not help. The marker is removed: the next call starts anew.
+            EngineError: ``MAX_UNEXPLAINED`` attempts died while no page was at work, so leaving a page out would
+                not help; the marker is removed, and the next call starts from attempt 1.
         """
         found = self._read(bundle_id)
         attempt = Attempt(1, frozenset()) if found is None else _after(found)
@@ -73,19 +73,19 @@ class Markers:
         return attempt
 
     def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int) -> None:
-        """Name the page that is begun now; the one before it is done."""
+        """Note the page that is about to begin; the page noted before it is done."""
         self._write(bundle_id, attempt, (document_id, page))
 
     def between_pages(self, bundle_id: str, attempt: Attempt) -> None:
-        """No page is at work: what dies now is not to be blamed on one."""
+        """Note that no page is at work, so that a crash now is not blamed on one."""
         self._write(bundle_id, attempt, None)
 
     def done(self, bundle_id: str) -> None:
-        """Forget a bundle, after its commit."""
+        """Forget a bundle once it is committed."""
         self._folder.delete(_name(bundle_id))
 
     def clear(self) -> None:
-        """Forget all bundles: for a run that stops its workers on purpose, which says nothing about their pages."""
+        """Forget all bundles, when a run stops its workers on purpose and no page is to blame."""
         for name in self._folder.names(_FOLDER, ".json"):
             self._folder.delete(name)
 
@@ -106,7 +106,7 @@ class Markers:
 
 
 def _after(marker: _Marker) -> Attempt:
-    """The attempt that follows one that died."""
+    """Return the attempt that follows one that died."""
     crashed = frozenset(marker.crashed)
     if marker.page is None:
         return Attempt(marker.attempt + 1, crashed, marker.unexplained + 1)

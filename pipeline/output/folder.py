@@ -1,4 +1,4 @@
-"""A folder on any file system: files appear in it whole or not at all."""
+"""Reads and writes a folder on any file system; a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipeline.errors import EngineError, UsageError
 class Folder:
     """Named files below a local path or an fsspec URI; names are relative, with "/" as separator.
 
-    On a local disk a file is written under a hidden temporary name, synced and renamed. On an object store it is one
-    put under its final name: closing a stream after an error would publish half a file there.
+    On a local disk, a file is written under a hidden temporary name, synced and renamed. On an object store, it is
+    uploaded in one request under its final name; closing a stream after an error would publish half a file there.
 
     Args:
-        uri: path or URI. It need not exist; folders are made when something is written.
+        uri: path or URI, which need not exist; folders are made when something is written.
 
     Raises:
-        UsageError: no installed file system takes the URI, or it is a file.
+        UsageError: no installed file system handles the URI, or it is a file.
     """
 
     def __init__(self, uri: str) -> None:
@@ -32,7 +32,7 @@ class Folder:
             # Other processes write here too; a cached listing would hide what they finished.
             self.fs, root = fsspec.url_to_fs(uri, use_listings_cache=False)
         except (ValueError, ImportError) as error:
-            raise UsageError(f"{uri}: no file system for it: {error}") from error
+            raise UsageError(f"{uri}: no file system handles this URI: {error}") from error
         self.uri = uri
         self.root = root.rstrip("/")
         self.local = isinstance(self.fs, LocalFileSystem)
@@ -41,7 +41,7 @@ class Folder:
                 raise UsageError(f"{uri}: expected a folder, found a file")
 
     def path(self, name: str) -> str:
-        """The full path of a name, as the file system takes it."""
+        """Return the full path of a name, in the form that the file system expects."""
         return f"{self.root}/{name}"
 
     def write(self, name: str, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Folder:
             data: content of the file.
 
         Raises:
-            EngineError: the file system refuses; what was there before is still there.
+            EngineError: the file system refuses; the file is as it was before.
         """
         with self._explained("write", name):
             if self.local:
@@ -61,7 +61,7 @@ class Folder:
                 self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file only if there is none of that name; of several that try at once, one gets ``True``.
+        """Write a file unless it exists; only one of several concurrent callers gets ``True``.
 
         Args:
             name: name of the file in the folder.
@@ -86,13 +86,13 @@ class Folder:
             return True
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file, ``None`` if there is none.
+        """Read a file; ``None`` if it does not exist.
 
         Args:
             name: name of the file in the folder.
 
         Raises:
-            EngineError: it is there but cannot be read.
+            EngineError: the file exists but cannot be read.
         """
         with self._explained("read", name):
             try:
@@ -102,23 +102,23 @@ class Folder:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A file for reading at any position.
+        """Open a file for reading at any position.
 
         Args:
             name: name of the file in the folder.
 
         Raises:
-            EngineError: it cannot be read, or is not there.
+            EngineError: the file does not exist or cannot be read.
         """
         with self._explained("read", name), self.fs.open(self.path(name), "rb") as file:
             yield file
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        """The names, ``folder/`` in front, of the files directly in a subfolder, sorted; hidden ones are left out.
+        """List the files directly in a subfolder, sorted, as ``folder/name``; hidden files are left out.
 
         Args:
-            folder: subfolder, or an empty string for the folder itself.
-            suffix: ending of the names that are wanted.
+            folder: name of the subfolder.
+            suffix: ending of the wanted names.
 
         Raises:
             EngineError: the folder cannot be listed.
@@ -132,7 +132,7 @@ class Folder:
         return [f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")]
 
     def delete(self, name: str) -> None:
-        """Remove a file; it is no error if there is none.
+        """Delete a file; a missing file is no error.
 
         Args:
             name: name of the file in the folder.
@@ -149,7 +149,7 @@ class Folder:
     def _replace(self, path: str, data: bytes) -> None:
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
-        # Not next to the file: some readers that open a folder as a table stumble over hidden files too.
+        # Not next to the file: some readers open a whole folder as a table and fail on hidden files too.
         temporary = f"{self.root}/.{name}.tmp-{os.getpid()}-{time.monotonic_ns()}"
         try:
             with open(temporary, "xb") as file:

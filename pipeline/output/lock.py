@@ -1,4 +1,4 @@
-"""One writer for each output folder."""
+"""Lets only one run at a time write to an output folder."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class _Holder(BaseModel):
     token: str
     host: str
     pid: int
-    born: str  # clock ticks since boot at the start of the process: tells a pid that was given out again
-    pid_space: str  # where the pid means something; containers can share a host name but not this
+    born: str  # start of the process in clock ticks since boot; it differs if the pid was reused
+    pid_space: str  # the scope in which the pid is unique; containers can share a host name, but not this
     since: datetime
     heartbeat: datetime
 
@@ -42,14 +42,14 @@ class _Holder(BaseModel):
 
 
 class OutputLock:
-    """Holds an output folder while the context is entered.
+    """Holds the lock of an output folder while its context is entered.
 
     Args:
         folder: the output folder.
-        heartbeat_seconds: how often the lock is renewed.
+        heartbeat_seconds: seconds between two renewals of the lock.
 
     Raises:
-        UsageError: on entering, where another run holds the folder.
+        UsageError: another run holds the folder when the context is entered.
     """
 
     def __init__(self, folder: Folder, heartbeat_seconds: float = 30.0) -> None:
@@ -84,23 +84,29 @@ class OutputLock:
             if self._is_mine():
                 self._folder.delete(NAME)
         except (EngineError, UsageError) as unreachable:
-            # The next run sees that this process has ended; an error from here would hide the one of the run.
+            # The next run sees that this process has ended; raising here would hide the error of the run.
             _log.warning("the lock could not be released: %s", unreachable)
 
     def check(self) -> None:
-        """Refuse to go on after the lock was lost, as after a long suspension of the machine.
+        """Refuse to continue once the lock is lost, such as after the machine was suspended.
 
         Raises:
-            EngineError: another run may be writing into the folder.
+            EngineError: the lock is lost, and another run may be writing to the folder.
         """
         if self._lost is not None:
             raise EngineError(f"{self._folder.uri}: {self._lost}; finished work is kept, run the same command again")
 
     def _acquire(self, name: str) -> None:
-        """Create a lock file, or replace the one of a holder that is gone.
+        """Create a lock file, or replace the file of a holder that is gone.
 
-        The right to replace it is a lock as well, named after the token that is replaced: of several that find
-        the same stale file one wins, and whoever comes late sees that the token has changed.
+        The right to replace it is itself a lock, named after the token to be replaced. If several processes find the
+        same stale file, one of them wins, and the others see later that the token has changed.
+
+        Args:
+            name: name of the lock file in the folder.
+
+        Raises:
+            UsageError: another run holds the lock.
         """
         while not self._folder.create(name, self._renewed()):
             holder = self._read(name)
@@ -160,16 +166,16 @@ def _is_alive(pid: int, born: str) -> bool:
         state, found = _state_and_birth(pid)
     except FileNotFoundError:
         return False
-    return found == born and state not in "ZX"  # a zombie has ended, only its parent has not looked yet
+    return found == born and state not in "ZX"  # a zombie has ended, but its parent has not collected it
 
 
 def _state_and_birth(pid: int) -> tuple[str, str]:
-    """Fields 3 and 22 of the process's stat line; the command in field 2 can hold spaces and brackets."""
+    """Read fields 3 and 22 of a process's stat line; field 2, the command, can hold spaces and brackets."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     return fields[0], fields[19]
 
 
 def _pid_space() -> str:
-    """The kernel's boot and the pid namespace of this process; processes with the same see each other's pids."""
+    """Name the boot and the pid namespace of this process; processes that share both see each other's pids."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot}/{os.readlink('/proc/self/ns/pid')}"

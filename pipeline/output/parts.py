@@ -1,4 +1,4 @@
-"""One file a bundle: what it came to, committed at once. Its footer lists the units it completes."""
+"""Commits each bundle as one file, in one step; the footer lists the units that it completes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ UNITS = "units"
 
 
 def part_name(bundle_id: str) -> str:
-    """Where a bundle is committed."""
+    """Return the name of the file that a bundle is committed to."""
     return f"parts/{bundle_id}.parquet"
 
 
 def write_part(folder: Folder, result: BundleResult, command: str) -> None:
-    """Commit a bundle. Committing it again replaces the file.
+    """Commit a bundle; committing it again replaces the file.
 
     Args:
         folder: the output folder.
-        result: what the bundle came to.
-        command: reproduces a failure; ``{input}`` stands for the document.
+        result: rows of the bundle.
+        command: command that reproduces a failure; ``{input}`` stands for the document.
 
     Raises:
         EngineError: the result does not hold exactly one row for each page of each unit, or the file system refuses.
@@ -44,12 +44,12 @@ def write_part(folder: Folder, result: BundleResult, command: str) -> None:
 
 
 def read_rows(folder: Folder, bundle_ids: Sequence[str], table: str) -> list[pa.Table]:
-    """The rows of some bundles for one of ``TABLES``, one table a bundle.
+    """Read the rows that some bundles have for one of ``TABLES``, one table per bundle.
 
     Args:
-        folder: the folder.
-        bundle_ids: the bundles.
-        table: the rows.
+        folder: the output folder.
+        bundle_ids: ids of the bundles.
+        table: name of the table, a key of ``TABLES``.
 
     Raises:
         UsageError: a part is damaged.
@@ -87,7 +87,7 @@ def _without_failure(answer: PageAnswer) -> dict[str, Any]:
 
 
 def _check(result: BundleResult) -> None:
-    """Refuse a result that would lose or repeat a row: nothing later could tell."""
+    """Refuse a result that would lose or repeat a row, which nothing later could detect."""
     wanted = Counter(
         (unit.document_id, page, unit.question_id, unit.unit_id)
         for unit in result.bundle.units
@@ -98,7 +98,7 @@ def _check(result: BundleResult) -> None:
         missing, surplus = list((wanted - found).elements()), list((found - wanted).elements())
         raise EngineError(
             f"bundle {result.bundle.bundle_id}: expected one row for each page of each unit; "
-            f"{len(missing)} missing {missing[:3]}, {len(surplus)} too many {surplus[:3]}"
+            f"found {len(missing)} missing {missing[:3]}, {len(surplus)} too many {surplus[:3]}"
         )
     for answer in result.answers:
         if (answer.status == "failed") != (answer.failure is not None):

@@ -1,7 +1,7 @@
-"""From the parts, one a bundle, to the tables people open.
+"""Publishes the parts, one per bundle, as the tables that people open.
 
-``answers/`` and ``failures/`` grow by files of many parts each. Both files of a group have the same name; the one in
-``answers/`` is written last and makes the group count, so that a crash leaves at most a file without its
+``answers/`` and ``failures/`` grow by files that hold many parts each. The two files of a group have the same name.
+The file in ``answers/`` is written last and makes the group count, so that a crash leaves at most one file without its
 partner, which the next call replaces. ``pages/`` and ``documents/`` are one file each, replaced in one step.
 """
 
@@ -29,25 +29,25 @@ _BUNDLES = "bundles"
 
 
 def publish(store: OutputStore, aggregates: Mapping[str, str]) -> None:
-    """Bring all tables up to what the parts hold; answers that were published before are not read from parts again.
+    """Bring all tables up to what the parts hold; published answers are not read from parts again.
 
-    May be called while workers commit, and again. A unit that stands in two parts, because a worker outlived its run,
-    is published from the one that came first.
+    It may be called repeatedly, also while workers commit. A unit can be in two parts if a worker outlived its run; it
+    is published from the part that comes first.
 
     Args:
-        store: the output folder.
-        aggregates: for each question id, the rule of its aggregation; ``best`` for questions that are not listed.
+        store: store of the output folder.
+        aggregates: rule of aggregation per question id; ``best`` for questions that are not listed.
 
     Raises:
         UsageError: a file in the folder is damaged.
-        EngineError: the file system refuses; the tables are whole and the next call goes on.
+        EngineError: the file system refuses; the tables are whole, and the next call continues.
     """
     folder, units = store.folder, store.parts()
     groups = _sound_groups(folder, units)
     published = {bundle for bundles in groups for bundle in bundles}
     pending = sorted(units.keys() - published)
     repeated = _repeated(pending, units, {unit for bundle in published for unit in units[bundle]})
-    # A run without any row still has tables that open.
+    # Even a run without rows gets tables that can be opened.
     starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
     for start in starts:
         _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated)
@@ -56,7 +56,7 @@ def publish(store: OutputStore, aggregates: Mapping[str, str]) -> None:
 
 
 def _sound_groups(folder: Folder, units: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """The bundles of each published group. Groups without both files, or of parts that are gone, are removed."""
+    """List the bundles of each published group; delete groups that lack a file or a part."""
     names = folder.names("answers", ".parquet")
     partners = {_partner(name) for name in folder.names("failures", ".parquet")}
     groups = dict(zip(names, read_lists(folder, names, _BUNDLES), strict=True))
@@ -73,7 +73,7 @@ def _partner(failures: str) -> str:
 
 
 def _repeated(pending: Sequence[str], units: Mapping[str, Sequence[str]], published: set[str]) -> dict[str, pa.Array]:
-    """Bundle -> its units that another part has given before; bundles without any are left out."""
+    """Map each bundle to those of its units that an earlier part holds; bundles without any are left out."""
     seen = set(published)
     repeated = {}
     for bundle in pending:
@@ -97,7 +97,7 @@ def _publish_group(folder: Folder, bundles: Sequence[str], repeated: Mapping[str
 
 
 def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]]) -> None:
-    """Add the pages of new parts to the file, or begin anew if parts of it are gone."""
+    """Add the pages of new parts to the file, or rebuild it if parts that it holds are gone."""
     known: set[str] = set()
     reports = []
     if PAGES_FILE in folder.names("pages", ".parquet"):
@@ -112,7 +112,7 @@ def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]]) -> None:
 
 
 def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:
-    """Aggregate all answers, as many documents at a time as fit into memory whatever the number of documents."""
+    """Aggregate all answers, a bounded number of rows at a time, so that memory does not grow with the documents."""
     names = folder.names("answers", ".parquet")
     ids = [table["document_id"] for table in read_tables(folder, names, ["document_id"])]
     chars = 0

@@ -1,4 +1,4 @@
-"""The columns of every table, with units in their names. A change of any is a new ``SCHEMA_VERSION``."""
+"""Defines the columns of every table, with units in their names. Any change needs a new ``SCHEMA_VERSION``."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ DOCUMENTS = pa.schema(
 )
 
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
-"""The tables that are published row by row from the parts; ``documents`` is computed from ``answers``."""
+"""The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 
 PART = pa.schema([pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in TABLES.items()])
-"""A part: one row that holds the rows of one bundle for every table, so that they appear together or not at all."""
+"""The schema of a part: one row holds a bundle's rows for every table, so they appear together or not at all."""
 
 
 def with_metadata(schema: pa.Schema, **values: str) -> pa.Schema:
-    """A schema that carries ``schema_version`` and further values in the file's metadata."""
+    """Return a schema whose metadata holds ``schema_version`` and further values."""
     return schema.with_metadata({"schema_version": str(SCHEMA_VERSION), **values})

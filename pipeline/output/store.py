@@ -1,4 +1,4 @@
-"""The output folder: parts as the source of truth, and what is known from them."""
+"""Keeps the output folder of a run; its parts are the source of truth."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline.records import STATUSES, BundleResult, PageCount
 
 
 class OutputStore:
-    """Everything a run writes.
+    """Reads and writes everything that a run keeps in its output folder.
 
     Args:
         folder: the output folder.
-        command: the command that failed rows name as their reproduction; ``{input}`` stands for the document.
+        command: command that reproduces a failed row; ``{input}`` stands for the document.
     """
 
     def __init__(self, folder: Folder, command: str = "docpipe run --input {input}") -> None:
@@ -32,10 +32,10 @@ class OutputStore:
         self._units: dict[str, tuple[str, ...]] = {}  # name of a part -> ids of its units
 
     def commit(self, result: BundleResult) -> None:
-        """Write one bundle as one part; its rows appear together or not at all. Doing it twice changes nothing.
+        """Write a bundle as one part, whole or not at all; writing it twice changes nothing.
 
         Args:
-            result: what the bundle came to.
+            result: rows of the bundle.
 
         Raises:
             EngineError: the result does not hold exactly one row for each page of each unit, or the file system
@@ -55,7 +55,7 @@ class OutputStore:
         return {name.removeprefix("parts/").removesuffix(".parquet"): self._units[name] for name in names}
 
     def completed_units(self) -> set[str]:
-        """The ids of all units that are committed, from the footers of the parts.
+        """Return the ids of all committed units, from the footers of the parts.
 
         Raises:
             UsageError: a part is damaged; the message says what to do.
@@ -63,15 +63,15 @@ class OutputStore:
         return {unit for units in self.parts().values() for unit in units}
 
     def check_settings(self, settings: Mapping[str, object]) -> None:
-        """Refuse to mix answers of different settings in one folder; the first run writes them down.
+        """Refuse to mix answers of different settings in one folder; the first run records its settings.
 
-        A key that was not there before (a new question) is added; a key that is no longer there is left.
+        A new key, such as a new question, is added; a recorded key that is no longer given stays.
 
         Args:
             settings: settings that may not change, by the names a user knows.
 
         Raises:
-            SettingsChangedError: naming the key, its old and its new value.
+            SettingsChangedError: a value differs from the recorded one.
         """
         known = self._read("settings.json") or {}
         given = json.loads(json.dumps({**settings, "schema_version": SCHEMA_VERSION}))
@@ -85,7 +85,7 @@ class OutputStore:
             self.folder.write("settings.json", json.dumps({**known, **given}, indent=2).encode())
 
     def status_counts(self, unit_ids: Collection[str]) -> dict[str, int]:
-        """Rows by status, over the published rows of the given units."""
+        """Count the published rows of some units by status."""
         wanted = pa.array(list(unit_ids), pa.string())
         counts = Counter[str]()
         for rows in read_tables(self.folder, self.folder.names("answers", ".parquet"), ["unit_id", "status"]):
@@ -94,12 +94,12 @@ class OutputStore:
         return {status: counts[status] for status in STATUSES}
 
     def page_counts(self) -> dict[str, PageCount]:
-        """Page counts of earlier runs, by document id; only successful ones are remembered."""
+        """Return the page counts that earlier runs saved, by document id; failed counts are not saved."""
         known = self._read("cache/page_counts.json") or {}
         return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
 
     def save_page_counts(self, counts: Iterable[PageCount]) -> None:
-        """Remember page counts, beside those remembered before."""
+        """Add page counts to those saved before."""
         known = {document_id: count.pages for document_id, count in self.page_counts().items()}
         known.update({count.document_id: count.pages for count in counts if count.pages is not None})
         self.folder.write("cache/page_counts.json", json.dumps(known).encode())

@@ -1,4 +1,4 @@
-"""The two tables that follow from the others and are rewritten whole: ``pages/`` and ``documents/``."""
+"""Computes ``pages/`` and ``documents/``, the two tables that are rewritten as a whole."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ _ROWS_AT_A_TIME = 10_000
 
 
 def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.Table:
-    """One row a page, however often it was read: questions that are added later read it again.
+    """Make one row per page, even if questions added later read the page again.
 
     Args:
-        reports: rows of ``pages``, the earliest first; of several for a page the first is kept, with the highest peaks.
-        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; the figures of retention are over all questions
-            of a page.
+        reports: rows of ``pages``, earliest first; each page keeps its first row, with the highest peaks of all.
+        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page.
     """
     rows = pa.concat_tables([PAGES.empty_table(), *reports])
     first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_RETENTION, *_PEAKS)]
@@ -44,11 +43,11 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
 
 
 def document_table(answers: Sequence[pa.Table], rules: Mapping[str, str]) -> pa.Table:
-    """One row a document and question.
+    """Make one row per document and question.
 
     Args:
         answers: all rows of ``answers`` with ``DOCUMENT_COLUMNS``.
-        rules: for each question id, the rule of its aggregation; ``best`` for questions that are not listed.
+        rules: rule of aggregation per question id; ``best`` for questions that are not listed.
     """
     if not answers:
         return DOCUMENTS.empty_table()
@@ -61,7 +60,7 @@ def document_table(answers: Sequence[pa.Table], rules: Mapping[str, str]) -> pa.
 
 
 def _grouped(rows: pa.Table, aggregations: list[tuple[str, str]]) -> pa.Table:
-    # Without threads the groups and the first of each group follow the order of the rows.
+    # Without threads, the groups and the first row of each follow the order of the rows.
     return rows.group_by(_PAGE_KEY, use_threads=False).aggregate(aggregations)
 
 

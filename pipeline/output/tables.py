@@ -1,4 +1,4 @@
-"""Parquet files in a folder: written whole, read by column, described by their footer."""
+"""Writes Parquet files whole, reads them by column, and describes them in their footer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.schema import SCHEMA_VERSION, with_metadata
 
 SUFFIX = ".parquet"
-_READERS = 16  # a footer is two small reads; on an object store nearly all of it is waiting
+_READERS = 16  # a footer takes two small reads, which on an object store are nearly all waiting
 
 
 def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> None:
@@ -36,16 +36,16 @@ def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> 
 
 
 def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
-    """One entry of a footer that holds a JSON list.
+    """Read an entry of a footer that holds a JSON list.
 
     Args:
         folder: the output folder.
         name: name of the file in the folder.
-        key: key of the metadata that is wanted.
+        key: key of the entry in the metadata.
 
     Raises:
         UsageError: the file is damaged or was written with other columns.
-        EngineError: it cannot be read.
+        EngineError: the file cannot be read.
     """
     try:
         with folder.open(name) as file:
@@ -59,13 +59,13 @@ def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
 
 
 def read_lists(folder: Folder, names: Sequence[str], key: str) -> list[tuple[str, ...]]:
-    """:func:`read_list` of many files at a time."""
+    """Call :func:`read_list` for many files at a time."""
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(lambda name: read_list(folder, name, key), names))
 
 
 def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a file, without the footer's metadata.
+    """Read some columns of a file, without the footer's metadata.
 
     Args:
         folder: the output folder.
@@ -74,7 +74,7 @@ def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
 
     Raises:
         UsageError: the file is damaged.
-        EngineError: it cannot be read.
+        EngineError: the file cannot be read.
     """
     try:
         with folder.open(name) as file:
@@ -84,7 +84,7 @@ def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
 
 
 def read_tables(folder: Folder, names: Iterable[str], columns: Sequence[str]) -> list[pa.Table]:
-    """:func:`read_table` of many files at a time."""
+    """Call :func:`read_table` for many files at a time."""
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(lambda name: read_table(folder, name, columns), names))
 
@@ -92,5 +92,5 @@ def read_tables(folder: Folder, names: Iterable[str], columns: Sequence[str]) ->
 def _damaged(folder: Folder, name: str, reason: str) -> UsageError:
     return UsageError(
         f"{folder.uri.rstrip('/')}/{name} is not a file of this version of docpipe ({reason}); "
-        "delete it and what it held is made again, or choose another --output"
+        "delete it, and the next run makes its content again, or choose another --output"
     )

@@ -1,4 +1,4 @@
-"""Sums over the published answers of a run: how much was read, and how much of it was kept."""
+"""Adds up how much of the published answers' pages was read, and how much was kept."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Totals:
     """Sums over rows of ``answers``; ``None`` where no row was measured.
 
     Attributes:
-        visual_tokens: sum over all questions; a page that was asked two questions counts twice.
+        visual_tokens: visual tokens of all questions; a page with two questions counts twice.
         kept_tokens: visual tokens left after pruning.
-        retention: mean over the rows, in 0..1.
-        kv_bytes_full: size of the KV caches without pruning.
-        kv_bytes_kept: size of the KV caches.
-        new_tokens: tokens generated.
+        retention: mean retention of the rows, in 0..1.
+        kv_bytes_full: size of the KV caches without pruning, in bytes.
+        kv_bytes_kept: size of the KV caches with pruning, in bytes.
+        new_tokens: number of generated tokens.
     """
 
     visual_tokens: int | None
@@ -40,7 +40,7 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
 
     Args:
         folder: the output folder.
-        unit_ids: units of the plan; the folder may hold answers to other questions too.
+        unit_ids: ids of the units to count; the folder may hold answers to other questions too.
     """
     wanted = pa.array(list(unit_ids), pa.string())
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)
