@@ -1,4 +1,4 @@
-"""One question on one page with its known answers."""
+"""Defines an example: a question about a page, with its known answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rectangle on a page, its sides as shares of the page's width and height, origin at the top left."""
+    """A rectangle on a page, in shares of the page's width and height, with the origin at the top left."""
 
     x0: float
     y0: float
@@ -21,7 +21,7 @@ class Region:
     y1: float
 
     def grown(self, across: float, down: float) -> Region:
-        """The rectangle with so much more at its left and right, and above and below."""
+        """Return the rectangle grown by ``across`` at the left and right and by ``down`` above and below."""
         return Region(self.x0 - across, self.y0 - down, self.x1 + across, self.y1 + down)
 
 
@@ -30,12 +30,12 @@ class Example:
     """A question with everything known about its answer.
 
     Attributes:
-        document: file of the page.
-        page: 1-based.
+        document: path of the page's document.
+        page: page number, from 1.
         question_id: name of the question in the data set.
-        question: its text.
-        answers: all that count as right, at least one.
-        regions: places where the answer is printed; empty where that is not known or the page does not say.
+        question: text of the question.
+        answers: all answers that count as right, at least one.
+        regions: places where the answer is printed; empty if they are unknown or the page does not hold the answer.
         answerable: whether the page holds the answer.
     """
 
@@ -49,24 +49,24 @@ class Example:
 
 
 def by_page(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Runs of consecutive examples on one page."""
+    """Group consecutive examples that are about the same page."""
     for _, group in groupby(examples, key=lambda example: (example.document, example.page)):
         yield list(group)
 
 
 def covered_cells(regions: Iterable[Region], rows: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Which cells of a ``rows`` x ``columns`` grid any region touches, bool ``[rows * columns]`` in raster order."""
+    """Mark the cells of a ``rows`` x ``columns`` grid that a region touches, bool ``[rows * columns]`` by row."""
     shares = [_shares(region, rows, columns) for region in regions]
     return np.any([share > 0 for share in shares], axis=0) if shares else np.zeros(rows * columns, bool)
 
 
 def coverage(region: Region, keep: npt.NDArray[np.bool_], rows: int, columns: int) -> float:
-    """Share of a region's area under kept cells, in 0..1; ``keep`` is ``[rows * columns]`` in raster order."""
+    """Compute the share of a region under kept cells, in 0..1; ``keep`` is ``[rows * columns]`` in raster order."""
     return float(_shares(region, rows, columns)[keep].sum())
 
 
 def _shares(region: Region, rows: int, columns: int) -> npt.NDArray[np.float64]:
-    """Share of the region's area in each cell, ``[rows * columns]``; a region without area counts as a point."""
+    """Compute a region's share of area in each cell, ``[rows * columns]``; one without area counts as a point."""
     across = _overlap(region.x0, region.x1, columns)
     down = _overlap(region.y0, region.y1, rows)
     shares: npt.NDArray[np.float64] = np.outer(down, across).ravel()
@@ -74,7 +74,7 @@ def _shares(region: Region, rows: int, columns: int) -> npt.NDArray[np.float64]:
 
 
 def _overlap(low: float, high: float, cells: int) -> npt.NDArray[np.float64]:
-    """Share of the interval ``low .. high`` in each of the equal cells of 0..1, ``[cells]``."""
+    """Compute the share of ``low .. high`` in each of the equal cells of 0..1, ``[cells]``."""
     low, high = (min(max(side, 0.0), 1.0) for side in (low, high))
     if high <= low:
         point: npt.NDArray[np.float64] = np.eye(cells)[min(int(low * cells), cells - 1)]

@@ -1,4 +1,4 @@
-"""Data sets on disk: our samples, the Visual-CoT layout, the DocVQA layout."""
+"""Reads data sets from disk: our samples, and the layouts of Visual-CoT and DocVQA."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRUTH = "truth.jsonl"
 
 
 class _Lenient(BaseModel):
-    """Fields we do not use are left alone."""
+    """A row whose unused fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -57,17 +57,17 @@ class _DocVqaRow(_Lenient):
 
 
 def load_examples(data: str | Path, images: str | Path | None = None) -> list[Example]:
-    """Read a data set; what it is, its name says.
+    """Read a data set; its format follows from the file name.
 
     Args:
         data: a folder that ``docpipe samples`` made; a ``.jsonl`` file in the layout of Visual-CoT's metadata
             (question, answer, image, dataset, bboxs in pixels); or a ``.json`` file in the layout of DocVQA
             (``data``: question, image, answers, questionId).
-        images: folder of the images of the latter two, by default the file's own folder. Visual-CoT images are looked
-            for there under ``cot/<dataset>/``, ``<dataset>/`` and without a folder.
+        images: folder of the images for the two file layouts, by default the file's own folder. Visual-CoT images may
+            be in ``cot/<dataset>/`` or ``<dataset>/`` below it, or in the folder itself.
 
     Raises:
-        UsageError: nothing is there, an entry is not as described (file and line are named), or an image is missing.
+        UsageError: the data set does not exist, an entry has another layout, or an image is missing.
     """
     path = Path(data).expanduser()
     folder = Path(images).expanduser() if images is not None else path.parent
@@ -112,7 +112,7 @@ def _visual_cot(path: Path, folder: Path) -> Iterator[Example]:
         found = [folder / sub / row.image for sub in subfolders if (folder / sub / row.image).is_file()]
         if not found:
             raise UsageError(
-                f"{path}: image {row.image} is neither in {folder} nor below it; name its folder: --images"
+                f"{path}: image {row.image} is neither in {folder} nor below it; name its folder with --images"
             )
         width, height = row.width, row.height
         if width is None or height is None:
@@ -138,7 +138,7 @@ def _docvqa(path: Path, folder: Path) -> Iterator[Example]:
         raise UsageError(f"{path}: expected the layout of DocVQA, an object with a list `data`: {error}") from error
     for row in rows:
         if not (folder / row.image).is_file():
-            raise UsageError(f"{path}: image {row.image} is not in {folder}; name its folder: --images")
+            raise UsageError(f"{path}: image {row.image} is not in {folder}; name its folder with --images")
         yield Example(folder / row.image, 1, str(row.questionId), row.question, tuple(row.answers), ())
 
 

@@ -1,4 +1,4 @@
-"""Page images of examples, at the size the model takes."""
+"""Renders the pages of examples at the size that the model takes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PageImages:
         self.child, self.dpi, self.budget = child, dpi, budget
 
     def of(self, example: Example) -> Image:
-        """The example's page, ``[height, width, 3]`` uint8.
+        """Render an example's page, ``[height, width, 3]`` uint8.
 
         Args:
-            example: a question with the place of its page.
+            example: example whose page is wanted.
 
         Raises:
             UsageError: the page cannot be rendered.

@@ -1,4 +1,4 @@
-"""Stage 1 of GlimpsePrune on examples: which questions a step sees, and what they are to the model."""
+"""Turns examples into the training examples of GlimpsePrune's stage 1, step by step."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class GlimpseTask:
         model: the base; its own add-on, if any, is not used.
         glimpse: the add-on to train, float32 on the model's device.
         processor: processor of the same checkpoint.
-        images: renders the pages.
-        examples: what to learn from.
-        steps: how many.
-        accumulation_steps: batches a step and worker, whose gradients are averaged.
-        questions: questions of one batch.
+        images: renderer of the pages.
+        examples: examples to train on.
+        steps: number of steps.
+        accumulation_steps: batches per step and worker, whose gradients are averaged.
+        questions: questions per batch.
         weights: weights of the losses.
-        margin: visual tokens by which the answers' boxes are grown on every side.
-        drop_blank: share of the pages whose blank paper is not shown, in 0..1; in each epoch others.
+        margin: visual tokens by which the answers' boxes grow on every side.
+        drop_blank: share of pages whose blank paper is hidden, in 0..1; each epoch draws other pages.
         rate: highest learning rate.
-        warm_up: share of the steps in which it rises.
+        warm_up: share of the steps in which the learning rate rises, in 0..1.
         seed: seed of order and noise.
-        workers: how many share a step.
+        workers: number of workers that share a step.
     """
 
     max_grad_norm = 1.0
@@ -73,11 +73,11 @@ class GlimpseTask:
         self._page: tuple[Hashable, _ShownPage | None] = (None, None)
 
     def rate(self, step: int) -> float:
-        """Cosine with warm-up."""
+        """Return the factor of the learning rate at a step: a cosine with warm-up."""
         return cosine(step, self.steps, self.warm_up)
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
-        """Loss of the batch ``part`` of a step."""
+        """Compute the loss of the batch ``part`` of a step."""
         first = (step * self.accumulation_steps * self.workers + part) * self.questions
         training_examples = [self._training_example(self._example(first + i)) for i in range(self.questions)]
         noise = torch.Generator().manual_seed(random.Random(f"{self.seed} {step} {part}").getrandbits(62))
@@ -86,7 +86,7 @@ class GlimpseTask:
             return batch_loss(self.model.backbone, self.module, training_examples, self.weights, noise)
 
     def _example(self, number: int) -> Example:
-        """Example ``number`` of an endless sequence: every epoch has them all, page by page, in an order of its own."""
+        """Return example ``number`` of an endless sequence; each epoch has all, page by page, in its own order."""
         epoch, place = divmod(number, sum(len(page) for page in self.pages))
         if self._order[0] != epoch:
             rng = random.Random(f"{self.seed} epoch {epoch}")
@@ -108,7 +108,7 @@ class GlimpseTask:
         return TrainingExample(prompt, answer.to(backbone.device), evidence, shown.visible)
 
     def _shown(self, example: Example) -> _ShownPage:
-        """The example's page in this epoch; the last one is kept, as its examples follow one another."""
+        """Return the example's page in this epoch; the last page is cached, since its examples are consecutive."""
         key = (self._order[0], example.document, example.page)
         kept = self._page[1]
         if kept is not None and self._page[0] == key:
@@ -136,7 +136,7 @@ class _ShownPage:
         pixels: patches ``[patches, patch_dim]``.
         grid: rows and columns of patches.
         token_grid: rows and columns of visual tokens.
-        visible: visual tokens that are shown, bool ``[N]``; ``None``: all.
+        visible: mask of the visual tokens that are shown, bool ``[N]``; ``None`` shows all.
     """
 
     pixels: Tensor

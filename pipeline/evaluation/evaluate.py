@@ -1,4 +1,4 @@
-"""A model measured on examples: unpruned, pruned by its add-on, and pruned at random to the same size."""
+"""Measures a model on examples: unpruned, pruned by its add-on, and pruned at random to the same size."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Measured:
 
     Attributes:
         document: file name of the page's document.
-        page: 1-based.
+        page: page number, from 1.
         question_id: name of the question in the data set.
-        question: its text.
+        question: text of the question.
         answerable: whether the page holds the answer.
-        gold: the right answers.
-        mode: how it was pruned.
-        answer: what the model said.
-        exact: whether that is a right answer.
-        anls: 0..1.
-        confidence: 0..1.
+        gold: all right answers.
+        mode: way in which the page was pruned.
+        answer: answer of the model.
+        exact: whether the answer is a right one, character for character.
+        anls: ANLS of the answer, in 0..1.
+        confidence: confidence of the answer, in 0..1.
         visual_tokens: visual tokens of the page.
-        kept_tokens: number of them that were kept.
-        retention: kept share, 0..1.
-        box_coverage: smallest share of an answer box under kept tokens, 0..1; null without boxes.
-        prefill_ms: milliseconds of prefill of this question, language model only.
+        kept_tokens: visual tokens that were kept.
+        retention: share of visual tokens that were kept, in 0..1.
+        box_coverage: smallest share of an answer box under kept tokens, in 0..1; ``None`` without boxes.
+        prefill_ms: time of this question's prefill in milliseconds, language model only; ``None`` if not measured.
     """
 
     document: str
@@ -72,11 +72,11 @@ def measure_page(
     """Answer the examples of one page in every mode.
 
     Args:
-        page_answerer: the model.
-        page: ``[height, width, 3]``.
-        examples: all on this page.
-        modes: ``random`` needs ``glimpse`` before it, whose numbers of tokens it keeps.
-        rule: rule of the mode ``glimpse``.
+        page_answerer: page answerer to measure.
+        page: image of the page, ``[height, width, 3]``.
+        examples: examples on this page.
+        modes: modes to measure; ``random`` must follow ``glimpse``, as it keeps the same number of tokens.
+        rule: keep rule of the mode ``glimpse``.
         seed: seed of the random masks.
     """
     counts: list[int] = []

@@ -38,18 +38,18 @@ COVERED = 0.9  # a box counts as covered from this share of its area
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Figures of one mode; a share of nothing is null.
+    """The figures of one mode; a share of no questions is ``None``.
 
     Attributes:
-        mode: how it was pruned.
-        questions: answered.
-        exact: share right, character for character.
-        anls: mean.
-        absent_exact: share right of the questions whose page does not hold the answer.
-        retention_mean: share of visual tokens kept, mean over questions.
-        retention_p50: median.
-        retention_p95: 95th percentile.
-        boxes_covered: share of questions with boxes of which each lies to 90 % under kept tokens.
+        mode: way in which the pages were pruned.
+        questions: number of questions answered.
+        exact: share of right answers, character for character, in 0..1.
+        anls: mean ANLS, in 0..1.
+        absent_exact: share of right answers where the page does not hold the answer, in 0..1.
+        retention_mean: mean retention over the questions, in 0..1.
+        retention_p50: median retention, in 0..1.
+        retention_p95: 95th percentile of retention, in 0..1.
+        boxes_covered: share of the questions with boxes whose boxes are all at least 90 % under kept tokens, in 0..1.
     """
 
     mode: Mode
@@ -64,7 +64,7 @@ class Score:
 
 
 def scores(rows: Sequence[Measured]) -> list[Score]:
-    """The figures of each mode that occurs."""
+    """Compute the figures of each mode that occurs in the rows."""
     return [_score(mode, mine) for mode in MODES if (mine := [row for row in rows if row.mode == mode])]
 
 
@@ -94,7 +94,7 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
 
 
 def table(found: Sequence[Score]) -> str:
-    """The figures as text, one line for each mode."""
+    """Format the figures as text, one line per mode."""
     head = ("mode", "questions", "exact", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95", "boxes covered")
     lines: list[tuple[str, ...]] = [head]
     for score in found:

@@ -15,8 +15,8 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make one row of ``documents`` from the ``answers`` to one question about one document.
 
     Args:
-        rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer), ``vote`` (most
-            frequent, the more confident on a tie) or ``sum`` (of the typed values).
+        rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer),
+            ``vote`` (most frequent, the more confident on a tie) or ``sum`` (of the typed values).
         rows: one or more rows with ``status``, ``answer``, ``value``, ``confidence`` and ``page``.
 
     Returns:
