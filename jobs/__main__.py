@@ -1,4 +1,4 @@
-"""``python -m jobs`` is the ``docpipe`` command."""
+"""Runs the ``docpipe`` command as ``python -m jobs``."""
 
 from jobs.cli.main import main
 

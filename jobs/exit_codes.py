@@ -15,17 +15,17 @@ ENGINE = 3
 INTERRUPTED = 130
 
 EXPECTED = (DocpipeError, GlimpseError, KeyboardInterrupt)
-"""Exceptions that end a command with a message; any other is a bug and keeps its traceback."""
+"""Exceptions that end a command with a message; any other exception is a bug and keeps its traceback."""
 
 
 def exit_code(error: BaseException) -> int:
     """Return the exit code of an exception of ``EXPECTED``.
 
     Args:
-        error: the exception.
+        error: exception of ``EXPECTED``.
 
     Raises:
-        TypeError: the exception is a bug and has no exit code.
+        TypeError: the exception is not expected, so it is a bug and has no exit code.
     """
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED

@@ -12,9 +12,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While entered, SIGINT and SIGTERM raise :class:`KeyboardInterrupt` in the main thread.
+    """Make SIGINT and SIGTERM raise :class:`KeyboardInterrupt` in the main thread while entered.
 
-    Enter it again after ``ray.init``, which installs handlers of its own.
+    Enter it again after ``ray.init``, which installs its own handlers.
     """
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:

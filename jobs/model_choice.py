@@ -1,4 +1,4 @@
-"""Which model answers, and how it sees a page: the settings that run, plan, eval, demo and train share."""
+"""Chooses the model and how it sees a page: the settings that run, plan, eval, demo and train share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelChoice(BaseModel):
-    """A model, its add-on, its rule and the size of the pages; field names are the flags with underscores.
+    """A model, its add-on, its keep rule and the page size; fields are the flags with underscores.
 
     Attributes:
         model: ``nano``, a folder or a hub id.
-        glimpse: add-on, likewise; ``None`` takes the one that comes with the model.
+        glimpse: folder or hub id of the add-on; ``None`` takes the add-on that ships with the model.
         revision: branch, tag or commit of a model on the hub.
-        prune: ``None`` prunes where there is an add-on.
-        threshold: tokens with a higher ``sigmoid(score)`` are kept; ``None`` leaves it to the add-on.
-        max_ratio: largest share of an image's tokens that is kept, in 0..1.
-        min_tokens: smallest number of an image's tokens that is kept.
+        prune: pruning: ``glimpse``, ``auto`` (where it is cheaper) or ``off``; ``None`` prunes if there is an add-on.
+        threshold: value of ``sigmoid(score)`` above which tokens are kept; ``None`` takes the add-on's own.
+        max_ratio: largest share of an image's tokens to keep, in 0..1.
+        min_tokens: smallest number of an image's tokens to keep.
         drop_blank: whether blank paper is hidden from the model.
-        dpi: resolution of the pages; ``None`` takes the model's own.
-        max_visual_tokens: most visual tokens of a page; ``None`` takes the model's own limit.
+        dpi: resolution of the pages, in dots per inch; ``None`` takes the default of the model.
+        max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
         device: ``auto`` or a torch device.
         dtype: type of the weights.
         attn: attention implementation.
@@ -44,7 +44,7 @@ class ModelChoice(BaseModel):
     attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
 
     def flags(self) -> list[str]:
-        """Write what differs from the defaults as words of a command line."""
+        """Write the values that differ from the defaults as words of a command line."""
         words: list[str] = []
         for name, value in self.model_dump(exclude_defaults=True).items():
             flag = f"--{name.replace('_', '-')}"
@@ -56,7 +56,7 @@ def gather_choice(given: Any) -> Any:
     """Put the flat flags of a model under ``choice``, where settings keep them.
 
     Args:
-        given: fields as a user gives them, flat, or nested already.
+        given: fields as a user gives them, flat or already nested.
     """
     if not isinstance(given, Mapping) or "choice" in given:
         return given

@@ -1,4 +1,4 @@
-"""Progress towards a total: a bar on a terminal, JSON lines elsewhere, nothing when quiet."""
+"""Shows progress towards a total: a bar on a terminal, JSON lines elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts things up to a total; a context manager.
+    """Counts things up to a total, as a context manager.
 
     Args:
-        total: how many there are to do.
-        unit: what is counted, in the singular.
-        quiet: say nothing.
+        total: number of things to do.
+        unit: name of what is counted, in the singular.
+        quiet: whether to show nothing.
     """
 
     def __init__(self, total: int, unit: str, quiet: bool) -> None:
@@ -44,7 +44,7 @@ class Progress:
             self._line()
 
     def add(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count ``count`` more things as done."""
         self.done += count
         self.bar.update(count)
         if self.lines and time.monotonic() - self.last_line >= _SECONDS_BETWEEN_LINES:

@@ -1,4 +1,4 @@
-"""A Ray to work on: started for this run, or the cluster this process runs in."""
+"""Starts a Ray for this run, or connects to the cluster that this process runs in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline.errors import EngineError
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
-    """A local Ray of this process's own (``None``), or the cluster this process runs in (``auto``).
+    """Start a local Ray, or connect to the cluster that this process runs in.
 
-    A Ray that is running in this process already is used and left as it is.
+    If Ray is already initialised in this process, it is used and left as it is.
 
     Args:
         address: ``None`` for a local Ray, ``auto`` for the cluster.
@@ -26,7 +26,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         EngineError: Ray does not start.
     """
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # under `uv run`, every worker would run uv
-    # The way Ray Data starts actors makes Ray's core print an "error" on every run; Python's messages are not affected.
+    # Ray Data starts actors in a way that makes Ray's core print an "error" on every run; Python's messages still show.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
@@ -35,7 +35,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         return
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        with _no_stderr():  # the core announces there that it heeds the variable above
+        with _no_stderr():  # the core reports there that it applies the variable above
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(f"Ray does not start: {error}") from error
@@ -48,7 +48,7 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 def cluster() -> tuple[float, float, int]:
-    """CPUs, GPUs and task memory in bytes of the running Ray."""
+    """Return the number of CPUs and GPUs, and the task memory in bytes, of the running Ray."""
     import ray
 
     total: dict[str, Any] = ray.cluster_resources()
@@ -70,7 +70,7 @@ def _no_stderr() -> Iterator[None]:
 
 
 def _errors_only_on_the_console() -> None:
-    """Ray Data tells its plan and its progress; its file in Ray's session folder keeps all of that."""
+    """Silence Ray Data's plan and progress on the console; its log in Ray's session folder keeps them."""
     import ray.data  # sets its logging up
     from ray._private.log import PlainRayHandler
 

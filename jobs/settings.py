@@ -1,4 +1,4 @@
-"""The settings of a run: flags over a TOML file over defaults."""
+"""Defines the settings of a run: flags override a TOML file, which overrides the defaults."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Settings = TypeVar("Settings")
 
 
 class RunSettings(BaseModel):
-    """Everything ``docpipe run`` can be told; field names are the flags with underscores.
+    """All settings of ``docpipe run``; field names are the flags with underscores.
 
-    Flags of the model may be given flat; they are kept in ``choice``.
+    The flags of the model may be given flat; ``choice`` holds them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class RunSettings(BaseModel):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """All settings under the names of their flags."""
+        """Return all settings under the names of their flags."""
         return {**self.model_dump(mode="json", exclude={"choice"}), **self.choice.model_dump(mode="json")}
 
 
@@ -58,11 +58,11 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     """Merge flags over a TOML file.
 
     Args:
-        config: the file; its keys are those of :class:`RunSettings`, with dashes or underscores. ``None``: flags alone.
-        flags: ``None`` and empty lists stand for flags that were not given.
+        config: TOML file with the keys of :class:`RunSettings`, in dashes or underscores; ``None`` takes flags alone.
+        flags: values by field name; ``None`` and empty lists stand for flags that were not given.
 
     Raises:
-        UsageError: the file cannot be read, a key is unknown, or a value is out of range; one line for each.
+        UsageError: the file cannot be read, a key is unknown, or a value is out of range; one line per problem.
     """
     merged: dict[str, Any] = {}
     if config is not None:
@@ -84,11 +84,11 @@ def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
     """Make settings from flags.
 
     Args:
-        settings: a pydantic model.
-        given: its fields; ``None`` stands for a flag that was not given.
+        settings: class of the settings, a pydantic model.
+        given: values by field name; ``None`` stands for a flag that was not given.
 
     Raises:
-        UsageError: a value is out of range; one line for each.
+        UsageError: a value is out of range; one line per problem.
     """
     try:
         return settings(**{name: value for name, value in given.items() if value is not None})
@@ -97,7 +97,7 @@ def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
 
 
 def problem(error: Any) -> str:
-    """Name one entry of a validation error by its flag.
+    """Describe one entry of a validation error by its flag.
 
     Args:
         error: entry of ``ValidationError.errors()``.

@@ -1,4 +1,7 @@
-"""The ``docpipe`` command: options to settings to one function. Heavy imports stay inside the commands."""
+"""Defines the ``docpipe`` command, which turns options into settings for one function.
+
+Heavy imports stay inside the commands.
+"""
 
 from __future__ import annotations
 
@@ -75,17 +78,21 @@ def run(
     actors: Annotated[int | None, typer.Option(help="Processes that hold a model.", show_default=False)] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="1 by default where there are GPUs.")] = None,
     address: Annotated[str | None, typer.Option(help="auto or http://head:8265: submit to a cluster.")] = None,
-    detach: Annotated[bool | None, typer.Option("--detach", help="Submit and do not follow.")] = None,
-    shared_fs: Annotated[bool | None, typer.Option("--shared-fs", help="Local paths mean the same there.")] = None,
+    detach: Annotated[bool | None, typer.Option("--detach", help="Submit, but do not follow.")] = None,
+    shared_fs: Annotated[
+        bool | None, typer.Option("--shared-fs", help="Local paths mean the same on every node.")
+    ] = None,
     limit: Limit = None,
-    max_failed_share: Annotated[float | None, typer.Option(help="Exit with 1 above it; 0.05 by default.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds a page may take; from the median by default.")] = None,
+    max_failed_share: Annotated[
+        float | None, typer.Option(help="Exit with 1 above this share of failed answers; 0.05 by default.")
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds per page; by default from the median.")] = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
-    seed: Annotated[int | None, typer.Option(help="0 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run; 0 by default.")] = None,
     config: Config = None,
-    quiet: Annotated[bool | None, typer.Option("--quiet", help="Say nothing but errors.")] = None,
+    quiet: Annotated[bool | None, typer.Option("--quiet", help="Print errors only.")] = None,
 ) -> None:
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
@@ -127,7 +134,7 @@ def plan(
     limit: Limit = None,
     config: Config = None,
 ) -> None:
-    """Say what a run would do: documents, pages, units, visual tokens, memory, time. No model is loaded."""
+    """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code():
         from jobs.commands.forecast import forecast
@@ -150,9 +157,9 @@ def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> 
 
 @app.command()
 def doctor(
-    device: Annotated[str, typer.Option(help="Where to check the numbers: auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device that computes the golden numbers: auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Look at this machine: versions, GPU, memory, and whether the stack computes what it has to."""
+    """Check this machine: versions, GPU, memory, and whether the stack computes the right numbers."""
     with as_exit_code():
         from jobs.commands.doctor import examine
 
@@ -181,7 +188,7 @@ def demo(
     dtype: Dtype = None,
     attn: Attn = None,
     documents: Annotated[int, typer.Option(help="PDFs to draw.", min=1)] = 6,
-    seed: Annotated[int, typer.Option(help="Of the documents.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the documents.")] = 0,
 ) -> None:
     """Draw a few PDFs, run docpipe on them as a user would, and show the tables."""
     given = {name: value for name, value in locals().items() if name not in ("out", "documents", "seed")}
@@ -203,7 +210,7 @@ def samples(
         "known"
     ),
 ) -> None:
-    """Draw business documents to try things on, with questions and their true answers."""
+    """Draw sample business documents, with questions and their true answers."""
     from pipeline.samples.families import FAMILIES
     from pipeline.samples.write import pick_seeds, write_samples
 
@@ -214,5 +221,5 @@ def samples(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     app(prog_name="docpipe", args=sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Options that several commands take, declared once."""
+"""Declares the options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Input = Annotated[
 ]
 Questions = Annotated[str | None, typer.Option("--questions", "-q", help="YAML file.", show_default=False)]
 OutputFolder = Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI.", show_default=False)]
-Limit = Annotated[int | None, typer.Option(help="Read this many documents at most.", show_default=False)]
+Limit = Annotated[int | None, typer.Option(help="Read at most this many documents.", show_default=False)]
 
 Model = Annotated[str | None, typer.Option(help="nano (default), a folder or a hub id.", show_default=False)]
 Glimpse = Annotated[str | None, typer.Option(help="Add-on: folder or hub id.", show_default=False)]
@@ -21,19 +21,23 @@ Prune = Annotated[
     str | None,
     typer.Option(help="glimpse (default with an add-on), auto (where it is cheaper) or off.", show_default=False),
 ]
-DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Do not show blank paper to the model.")]
-Threshold = Annotated[float | None, typer.Option(help="Keep where sigmoid(score) is above; add-on's own by default.")]
-MaxRatio = Annotated[float | None, typer.Option(help="Keep this share of an image's tokens at most.")]
-MinTokens = Annotated[int | None, typer.Option(help="Keep this many tokens of an image at least.")]
-Dpi = Annotated[
-    int | None, typer.Option(help="Resolution of the pages; 200 by default, 144 for nano.", show_default=False)
+DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Hide blank paper from the model.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Keep tokens with a higher sigmoid(score); add-on's own by default.")
 ]
-MaxVisualTokens = Annotated[int | None, typer.Option(help="Of a page; the model's own limit by default.")]
+MaxRatio = Annotated[float | None, typer.Option(help="Keep at most this share of an image's tokens.")]
+MinTokens = Annotated[int | None, typer.Option(help="Keep at least this many tokens of an image.")]
+Dpi = Annotated[
+    int | None, typer.Option(help="Dots per inch of the pages; 200 by default, 144 for nano.", show_default=False)
+]
+MaxVisualTokens = Annotated[
+    int | None, typer.Option(help="Most visual tokens per page; the model's own limit by default.")
+]
 Device = Annotated[str | None, typer.Option(help="auto (default), cpu or cuda.", show_default=False)]
 Dtype = Annotated[str | None, typer.Option(help="auto (default), float32, bfloat16 or float16.", show_default=False)]
 Attn = Annotated[str | None, typer.Option(help="auto (default), sdpa or flash_attention_2.", show_default=False)]
 
-Data = Annotated[str, typer.Option(help="Folder of `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.")]
-Images = Annotated[str | None, typer.Option(help="Folder of the images that a .json or .jsonl file names.")]
-Job = Annotated[str, typer.Argument(help="What `docpipe run --detach` printed.")]
-ClusterAddress = Annotated[str, typer.Option("--address", help="http://head:8265, or auto.")]
+Data = Annotated[str, typer.Option(help="Folder made by `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.")]
+Images = Annotated[str | None, typer.Option(help="Folder of the images named in a .json or .jsonl file.")]
+Job = Annotated[str, typer.Argument(help="Job id that `docpipe run --detach` printed.")]
+ClusterAddress = Annotated[str, typer.Option("--address", help="Address of the cluster: http://head:8265, or auto.")]

@@ -1,4 +1,4 @@
-"""``docpipe status``, ``logs`` and ``stop``, and what they share with a run that is submitted and followed."""
+"""Defines ``docpipe status``, ``logs`` and ``stop``, and submits and follows a run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def submit_and_follow(settings: RunSettings, questions: QuestionSet, address: str) -> int:
-    """Submit a run and, unless told otherwise, follow it.
+    """Submit a run and follow it, unless ``settings.detach`` is set.
 
     Args:
-        settings: the settings.
-        questions: what to ask.
+        settings: settings of the run.
+        questions: questions to ask.
         address: Jobs API of the cluster, or ``auto``.
 
     Returns:
@@ -48,7 +48,7 @@ def _follow(job: str, address: str) -> int:
 
 
 def status(job: Job, address: ClusterAddress = "auto") -> None:
-    """Say how a submitted run stands."""
+    """Print the state of a submitted run."""
     with as_exit_code():
         from jobs.cluster.submit import job_status
 
@@ -56,14 +56,14 @@ def status(job: Job, address: ClusterAddress = "auto") -> None:
 
 
 def logs(job: Job, address: ClusterAddress = "auto") -> None:
-    """Follow the log of a submitted run; ends with its exit code."""
+    """Follow the log of a submitted run, and end with its exit code."""
     with as_exit_code():
         code = _follow(job, address)
     raise typer.Exit(code)
 
 
 def stop(job: Job, address: ClusterAddress = "auto") -> None:
-    """Stop a submitted run; what is committed stays, and the same run resumes."""
+    """Stop a submitted run; committed work stays, and submitting the same run again resumes it."""
     with as_exit_code():
         from jobs.cluster.submit import stop_job
 

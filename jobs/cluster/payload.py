@@ -17,21 +17,21 @@ _MAX_BYTES = 96_000  # Linux takes 128 KiB for one environment variable
 
 
 def pack(run: RunSettings, questions: QuestionSet) -> str:
-    """Settings and questions as one short word.
+    """Pack settings and questions into one short string.
 
     Args:
-        run: the settings.
-        questions: the questions file.
+        run: settings of the run.
+        questions: questions to ask.
 
     Raises:
-        UsageError: it would be too long for an environment variable.
+        UsageError: the string would be too long for an environment variable.
     """
     text = json.dumps({"settings": run.model_dump(mode="json"), "questions": questions.model_dump(mode="json")})
     packed = base64.b64encode(zlib.compress(text.encode())).decode()
     if len(packed) > _MAX_BYTES:
         raise UsageError(
             f"questions and settings come to {len(packed):,} bytes, a submission takes {_MAX_BYTES:,}; "
-            "split the questions file, or name fewer --input"
+            "split the questions file, or give fewer --input"
         )
     return packed
 
@@ -44,7 +44,7 @@ def unpack(packed: str) -> tuple[RunSettings, QuestionSet]:
 
 
 def main() -> None:
-    """Run what was submitted, on the cluster this process is on."""
+    """Run the submission on the cluster that this process runs in."""
     import typer
 
     from jobs.exit_codes import as_exit_code

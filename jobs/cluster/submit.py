@@ -1,4 +1,4 @@
-"""Runs on a cluster: submitted through the Ray Jobs API, followed, asked about and stopped by their job id."""
+"""Submits runs to a cluster through the Ray Jobs API, and follows, queries and stops them by job id."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
     """Submit a run to a cluster; settings and questions travel inside the submission.
 
     Args:
-        run: the settings.
-        questions: what to ask; their file need not exist on the cluster.
+        run: settings of the run.
+        questions: questions to ask, whose file need not exist on the cluster.
         address: ``auto`` or ``http://head:8265``.
 
     Returns:
@@ -46,11 +46,11 @@ def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
 
 
 def _submit(client: Any, payload: str) -> str:
-    """Submit the job; a cluster whose agents are still starting is waited for."""
+    """Submit the job, and wait if the cluster's agents are still starting."""
     deadline = time.monotonic() + _AGENT_SECONDS
     while True:
         try:
-            # No entrypoint_num_cpus and the like: with any of them the driver may leave the head node.
+            # No entrypoint_num_cpus and the like: with any of them, Ray may place the driver off the head node.
             job: str = client.submit_job(
                 entrypoint="python -m jobs.cluster.payload",
                 runtime_env={"env_vars": {ENVIRONMENT_VARIABLE: payload}},
@@ -68,15 +68,15 @@ def follow(job: str, address: str, say: Say) -> int:
 
     Args:
         job: result of :func:`submit`.
-        address: address of the cluster.
-        say: gets pieces of the log, line ends included.
+        address: Jobs API of the cluster, or ``auto``.
+        say: function that receives pieces of the log, line ends included.
 
     Returns:
         The exit code of the run.
 
     Raises:
         EngineError: the cluster cannot be reached, or knows no such job.
-        KeyboardInterrupt: the job goes on.
+        KeyboardInterrupt: the user stops following; the job continues.
     """
     with _explained(address):
         client = _client(address)
@@ -93,10 +93,10 @@ def follow(job: str, address: str, say: Say) -> int:
 
 
 def job_status(job: str, address: str) -> str:
-    """One line on how a job stands.
+    """Describe the state of a job in one line.
 
     Args:
-        job: name of the submitted job.
+        job: id of the submitted job.
         address: Jobs API of the cluster, or ``auto``.
 
     Raises:
@@ -109,10 +109,10 @@ def job_status(job: str, address: str) -> str:
 
 
 def stop_job(job: str, address: str) -> str:
-    """Ask a job to stop, as Ctrl-C would; one line on what came of it.
+    """Ask a job to stop, as Ctrl-C would, and describe the result in one line.
 
     Args:
-        job: name of the submitted job.
+        job: id of the submitted job.
         address: Jobs API of the cluster, or ``auto``.
 
     Raises:
@@ -120,7 +120,7 @@ def stop_job(job: str, address: str) -> str:
     """
     with _explained(address):
         running = _client(address).stop_job(job)
-    return f"{job}: stopping; the same run resumes" if running else f"{job}: has ended before"
+    return f"{job}: stopping; the same run resumes" if running else f"{job}: has already ended"
 
 
 def _client(address: str) -> Any:
@@ -137,7 +137,7 @@ def _client(address: str) -> Any:
 
 @contextmanager
 def _explained(address: str) -> Iterator[None]:
-    """The client raises plain RuntimeError and ConnectionError, with messages of its own."""
+    """Turn the client's plain exceptions into :class:`EngineError`, keeping their messages."""
     try:
         yield
     except (RuntimeError, ConnectionError, ValueError, OSError) as error:
@@ -154,7 +154,7 @@ def _exit_code(info: Any) -> int:
 
 
 def _travelling(run: RunSettings) -> RunSettings:
-    """The settings as the cluster is to see them: local paths are absolute, and refused unless they are shared."""
+    """Return the settings for the cluster: local paths become absolute, and are refused unless they are shared."""
     choice = run.choice
     paths = {
         "input": run.input,
@@ -169,7 +169,7 @@ def _travelling(run: RunSettings) -> RunSettings:
         if local and not run.shared_fs:
             raise UsageError(
                 f"--{flag} {local[0]} is a path of this machine, which the cluster may not have; use a URI such as "
-                "s3://, or say --shared-fs if the path means the same on every node"
+                "s3://, or add --shared-fs if the path means the same on every node"
             )
         if given:
             whole = tuple(_absolute(path) if path in local else path for path in given)
