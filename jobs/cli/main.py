@@ -86,7 +86,9 @@ def run(
     max_failed_share: Annotated[
         float | None, typer.Option(help="Exit with 1 above this share of failed answers; 0.05 by default.")
     ] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds per page; by default from the median.")] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Most seconds per page; by default set from the median.")
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,

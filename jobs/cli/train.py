@@ -78,7 +78,7 @@ def nano_command(
     gpu: Gpu = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.", min=1)] = None,
 ) -> None:
-    """Train the embedded model from random weights, for hours on two CPU cores. The same command resumes."""
+    """Train the embedded model from random weights, which takes hours on two CPU cores. The same command resumes."""
     with as_exit_code():
         from jobs.training.nano import train_nano
 

@@ -1,4 +1,4 @@
-"""``docpipe demo``: the main job on a few documents drawn here, and what came of it."""
+"""Does the work of ``docpipe demo``: draws a few documents, runs docpipe on them and shows the result."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
 from pipeline.questions.file import load_questions
 
-_KEYS = ("total", "date", "customer", "invoice_no", "city")  # a few of the fields: the table has to fit on a screen
+_KEYS = ("total", "date", "customer", "invoice_no", "city")  # only some fields, so that the table fits on a screen
 
 
 def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Callable[[str], Any]) -> int:
     """Draw documents into ``out``, answer the questions about them and show the tables.
 
     Args:
-        out: gets ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
-        choice: which model answers.
-        documents: how many PDFs to draw.
+        out: folder for ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
+        choice: model that answers.
+        documents: number of PDFs to draw.
         seed: seed of the documents.
-        say: prints a line.
+        say: function that prints a line.
 
     Returns:
         The exit code of the run.
@@ -57,7 +57,7 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
 
 
 def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[str], Any]) -> None:
-    """Ask one of the questions again, and draw which tokens of its page it kept."""
+    """Ask one question again, and draw the visual tokens of its page that it kept."""
     from pipeline.answering.overlay import draw_kept
     from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.datasets.example import Example

@@ -1,4 +1,4 @@
-"""``docpipe doctor``: is this machine fit to answer questions."""
+"""Does the work of ``docpipe doctor``: checks whether this machine can answer questions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyar
 
 
 def examine(device: str) -> tuple[list[str], bool]:
-    """Look at the machine.
+    """Check the machine.
 
     Args:
         device: device that computes the golden numbers; ``auto`` takes a GPU if there is one.
 
     Returns:
-        Lines to print, and whether docpipe can be used.
+        The lines to print, and whether docpipe works on this machine.
     """
     lines = [f"python           {platform.python_version()} ({sys.executable})"]
     healthy = True

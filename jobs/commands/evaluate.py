@@ -1,4 +1,4 @@
-"""``docpipe eval``: how often a model is right, pruned and not, and what the pruning keeps."""
+"""Does the work of ``docpipe eval``: measures how often a model is right, and what pruning keeps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EvalSettings(BaseModel):
-    """Everything ``docpipe eval`` can be told; field names are the flags with underscores."""
+    """All settings of ``docpipe eval``; field names are the flags with underscores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,13 +36,13 @@ class EvalSettings(BaseModel):
 
 
 def parse_modes(text: str) -> tuple[Mode, ...]:
-    """The modes of ``--compare``, comma separated, in the order they are run.
+    """Read the comma-separated modes of ``--compare``, and return them in the order of measuring.
 
     Args:
         text: value of ``--compare``.
 
     Raises:
-        UsageError: an unknown mode, or ``random`` without ``glimpse``, whose numbers of tokens it keeps.
+        UsageError: a mode is unknown, or ``random`` lacks ``glimpse``, whose numbers of tokens it keeps.
     """
     named = [part.strip() for part in text.split(",") if part.strip()]
     unknown = [name for name in named if name not in MODES]
@@ -54,13 +54,13 @@ def parse_modes(text: str) -> tuple[Mode, ...]:
 
 
 def evaluate(settings: EvalSettings) -> list[Score]:
-    """Measure a model on a data set and write one row for each answer to ``settings.out``.
+    """Measure a model on a data set, and write one row per answer to ``settings.out``.
 
     Args:
-        settings: the settings.
+        settings: settings of the evaluation.
 
     Raises:
-        UsageError: data or names are not what they have to be.
+        UsageError: the data set cannot be read, a name cannot be resolved, or flags contradict each other.
         ModelError: the model cannot be loaded.
     """
     from pipeline.answering.page_answerer import PageAnswerer

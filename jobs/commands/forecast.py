@@ -1,4 +1,4 @@
-"""``docpipe plan``: what a run would do, from listings and page sizes alone."""
+"""Does the work of ``docpipe plan``: forecasts a run from listings and page sizes alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def forecast(run: RunSettings, questions: QuestionSet) -> str:
-    """The lines of ``docpipe plan``; nothing is written, no model is loaded.
+    """Write the lines of ``docpipe plan`` without writing a file or loading a model.
 
     Args:
-        run: the settings.
-        questions: the questions file.
+        run: settings of the run.
+        questions: questions to ask.
 
     Raises:
-        UsageError: as :func:`jobs.run.job.run_job` would.
+        UsageError: the settings cannot work, as in :func:`jobs.run.job.run_job`.
     """
     store = OutputStore(Folder(run.output))
     work = prepare_work(run, questions, store, remember=False)
@@ -54,7 +54,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
 
 
 def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> list[int | None]:
-    """Visual tokens of every page that is still to do; ``None`` for pages that cannot be rendered."""
+    """Count the visual tokens of each page still to do; ``None`` stands for a page that cannot be rendered."""
     wanted: dict[str, set[int]] = {}
     for unit in pending:
         wanted.setdefault(unit.document_id, set()).update(unit.pages)
@@ -74,7 +74,7 @@ def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> lis
 
 
 def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
-    """Weights, and the KV cache of one question on the largest page before it is pruned."""
+    """Describe the size of the weights, and of one question's unpruned KV cache on the largest page."""
     raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text = raw.get("text_config", raw)
     stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
@@ -87,7 +87,7 @@ def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
 
 
 def _time(last: dict[str, Any] | None, pages: int) -> str:
-    """From the rate of the last run in the same output folder; never a guess."""
+    """Estimate the time from the rate of the last run in the same output folder, and never guess it."""
     rate = None if last is None else last["this_run"]["pages_per_s"]
     if not rate:
         return "unknown until a run into this output folder has measured it (try --limit)"

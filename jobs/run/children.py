@@ -1,4 +1,4 @@
-"""The same small job for many documents, in a few render children side by side."""
+"""Runs the same small job on many documents, in a few render children at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def for_each_document(
     results: dict[str, T],
     done: Callable[[], None],
 ) -> None:
-    """Call ``do`` for every document.
+    """Call ``do`` once per document.
 
     Args:
-        documents: what to work on.
-        do: the job; it runs in a thread and handles :class:`pipeline.errors.PageError` itself.
-        results: document id -> what ``do`` returned; filled as the work goes on, so that an interruption keeps them.
-        done: called after each document, from several threads but never at the same time.
+        documents: documents to work on.
+        do: job for one document, which runs in a thread and handles :class:`pipeline.errors.PageError` itself.
+        results: results of ``do`` by document id, filled during the work so that an interruption keeps them.
+        done: function called after each document, from several threads but never at the same time.
     """
     stop = threading.Event()
     one_at_a_time = threading.Lock()

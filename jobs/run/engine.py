@@ -1,4 +1,4 @@
-"""The contract of an engine: bundles in, receipts out; and the choice between the two that there are."""
+"""Defines the contract of an engine, bundles in and receipts out, and chooses between the two engines."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
 
 LITTLE_PAGES = 64
-"""Pages below which a run takes no longer than starting Ray does."""
+"""Number of pages below which a run takes no longer than starting Ray."""
 
 
 class Engine(Protocol):
-    """Works through bundles: it renders, answers and commits each, and says so.
+    """Works through bundles: it renders, answers and commits each, and yields its receipt.
 
     Attributes:
-        name: value of ``--engine``.
+        name: value of ``--engine`` that stands for this engine.
     """
 
     name: str
 
     def session(self) -> AbstractContextManager[None]:
-        """Enter what the engine runs in.
+        """Start what the engine runs in, as a context.
 
         Raises:
-            EngineError: it does not start.
+            EngineError: the session does not start.
         """
 
     def resources(self, run: RunSettings) -> Resources:
-        """Share the machine or cluster between models and renderers; called inside the session.
+        """Share the machine or cluster between models and renderers, inside the session.
 
         Args:
-            run: the settings.
+            run: settings of the run.
 
         Raises:
-            UsageError: what was asked for is not there.
+            UsageError: the machine or cluster lacks what the settings ask for.
         """
 
     def receipts(
@@ -51,15 +51,15 @@ class Engine(Protocol):
         resources: Resources,
         load: Callable[[ActorConfig], BundleAnswerer],
     ) -> Iterator[Receipt]:
-        """Work through bundles; yields a receipt for each that was committed, in any order.
+        """Work through bundles, and yield one receipt per committed bundle, in any order.
 
-        A bundle that is lost yields no receipt and no exception: the caller compares planned with completed.
+        A lost bundle yields no receipt and no exception; the caller compares planned with completed.
 
         Args:
-            bundles: what to do.
-            config: what a process with a model needs to know.
+            bundles: bundles to work through.
+            config: configuration of a process that holds a model.
             resources: result of :meth:`resources`.
-            load: makes the object that answers.
+            load: function that makes the bundle answerer.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -68,12 +68,12 @@ class Engine(Protocol):
 
 
 def choose_engine(run: RunSettings, address: str | None, pages: int) -> tuple[Engine, str]:
-    """Choose the engine of a run, and say why.
+    """Choose the engine of a run, and give the reason.
 
     Args:
-        run: the settings.
-        address: Ray cluster that this process runs in; ``None`` outside of one.
-        pages: pages that are still to do.
+        run: settings of the run.
+        address: address of the Ray cluster that this process runs in; ``None`` outside of a cluster.
+        pages: number of pages still to do.
     """
     from jobs.run.loop_engine import LoopEngine
     from jobs.run.ray_engine import RayEngine

@@ -1,4 +1,4 @@
-"""``docpipe run``: plan, work, compare, publish."""
+"""Does the work of ``docpipe run``: plan, answer, compare, publish."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def run_job(
     """Do a whole run.
 
     Args:
-        run: the settings.
-        questions: what to ask.
-        address: address of the Ray to use; ``None`` starts one on this machine.
-        load: makes the object that does the work of an actor.
+        run: settings of the run.
+        questions: questions to ask.
+        address: address of the Ray cluster that this process runs in; ``None`` outside of a cluster.
+        load: function that makes the bundle answerer.
 
     Returns:
-        What is written to ``run.json``; ``exit_code`` is among it.
+        The content of ``run.json``, with ``exit_code``.
 
     Raises:
-        UsageError: the settings do not work out; nothing was computed.
-        ModelError, EngineError: what was committed before is published, and the same command resumes.
-        KeyboardInterrupt: before anything was computed. Later, the report says so instead.
+        UsageError: the settings cannot work; nothing was computed.
+        ModelError, EngineError: the run failed; committed work is published, and the same command resumes.
+        KeyboardInterrupt: the run was interrupted before anything was computed; later, the report records it instead.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     folder = Folder(run.output)
@@ -72,8 +72,8 @@ def run_job(
         if missing and outcome.error is None and not outcome.interrupted:
             outcome.error = EngineError(
                 f"{missing} of {planned_rows(work.units)} rows are still missing after {outcome.passes} passes; "
-                "the rest is published. The log says why (Ray's is in /tmp/ray/session_latest/logs); "
-                "the same command tries them again"
+                "the rest is published. The log gives the reason (Ray's is in /tmp/ray/session_latest/logs); "
+                "run the same command again to retry them"
             )
         report = make_report(run, work, statuses, totals, outcome, started, time.monotonic() - clock)
         store.write_run(report)
@@ -83,7 +83,7 @@ def run_job(
 
 
 class _Job:
-    """The part of a run that computes."""
+    """Computes the answers of a run, and publishes them."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Job:
         self._published = 0
 
     def work_through(self, address: str | None) -> None:
-        """Give the engine what is left, up to ``_PASSES`` times; how that ends is in ``outcome``."""
+        """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
         pending = self.work.pending(self.store.completed_units())
         if not pending:
             return
@@ -114,13 +114,13 @@ class _Job:
                 self._passes(engine, pending)
         except KeyboardInterrupt:
             self.outcome.interrupted = True
-            # The workers were stopped on purpose; that must not count against the pages they were at.
+            # The workers were stopped on purpose, which must not count against the pages they worked on.
             Markers(self.store.folder).clear()
         except (EngineError, ModelError) as error:
             self.outcome.error = error
 
     def publish(self) -> None:
-        """Bring the tables up to what is committed."""
+        """Bring the tables up to what the parts hold."""
         publish(self.store, {question.id: question.aggregate for question in self.work.questions.questions})
         self._published = self.outcome.bundles
 
@@ -141,7 +141,7 @@ class _Job:
         run, work = self.run, self.work
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
-        if run.choice.dtype == "auto":  # it stands for different numbers on different devices
+        if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
             self.store.check_settings({"device (--dtype auto)": device.partition(":")[0]})
         config = ActorConfig(
             settings=work.settings,
@@ -165,7 +165,7 @@ class _Job:
                 self._publish_now_and_then()
 
     def _publish_now_and_then(self) -> None:
-        """Whole files only, and at growing distances: each publication reads all answers for ``documents/``."""
+        """Publish whole files at growing intervals, since each time all answers are read for ``documents/``."""
         if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published // 4):
             self.lock.check()
             self.publish()

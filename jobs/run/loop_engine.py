@@ -1,4 +1,4 @@
-"""The plain loop as the engine: no Ray, one model in this process, one bundle after the other."""
+"""Runs a plain loop as the engine: no Ray, one model in this process, one bundle after the other."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _GIB = 1 << 30
 
 
 class LoopEngine:
-    """Renders the next bundle in a child process while the model has one."""
+    """Renders the next bundle in a child process while the model works on the current one."""
 
     name = "local"
 
     def session(self) -> AbstractContextManager[None]:
-        """Enter nothing: the loop runs in this process."""
+        """Return an empty context, since the loop runs in this process."""
         return nullcontext()
 
     def resources(self, run: RunSettings) -> Resources:
-        """Give everything to one model and one renderer.
+        """Give the whole machine to one model and one renderer.
 
         Args:
-            run: the settings.
+            run: settings of the run.
 
         Raises:
-            UsageError: there is no GPU where one was asked for.
+            UsageError: the settings ask for a GPU, and there is none.
         """
         import psutil
         import torch
@@ -49,7 +49,7 @@ class LoopEngine:
         gpus = torch.cuda.device_count()
         if run.choice.device.startswith("cuda") and not gpus:
             raise UsageError(
-                f"--device {run.choice.device} was asked for, and there is no GPU; `docpipe doctor` says what is there"
+                f"--device {run.choice.device} needs a GPU, found none; `docpipe doctor` lists the devices"
             )
         on_gpu = bool(gpus) and run.choice.device != "cpu"
         memory = psutil.virtual_memory().available
@@ -73,13 +73,13 @@ class LoopEngine:
         """Work through bundles; see :class:`~jobs.run.engine.Engine`.
 
         Args:
-            bundles: what to do.
-            config: what the model needs to know.
+            bundles: bundles to work through.
+            config: configuration of the model.
             resources: result of :meth:`resources`.
-            load: makes the object that answers.
+            load: function that makes the bundle answerer.
 
         Yields:
-            A receipt for each bundle.
+            One receipt per bundle.
 
         Raises:
             EngineError: the device failed.
@@ -101,7 +101,7 @@ class LoopEngine:
 
 
 def _hung() -> None:
-    """End this process: a model that hangs cannot be interrupted. The marker makes the next run look closer."""
+    """End this process, since a hung model cannot be interrupted; the marker warns the next run."""
     sys.stderr.write("docpipe: a page took too long, and the model cannot be stopped; run the same command again\n")
     sys.stderr.flush()
     os._exit(ENGINE)

@@ -34,7 +34,7 @@ _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything a run has to do, done or not."""
+    """Everything that a run has to do, whether done or not."""
 
     settings: AnswerSettings
     questions: QuestionSet
@@ -43,7 +43,7 @@ class Work:
     units: list[Unit]
 
     def pending(self, completed: set[str]) -> list[Unit]:
-        """Planned minus completed."""
+        """Return the planned units that are not completed."""
         return [unit for unit in self.units if unit.unit_id not in completed]
 
 
@@ -51,13 +51,13 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
     """List the documents, count their pages and make the units.
 
     Args:
-        run: the settings.
-        questions: what to ask.
-        store: knows the page counts of earlier runs.
-        remember: write new page counts into the store, also those taken before an interruption.
+        run: settings of the run.
+        questions: questions to ask.
+        store: store with the page counts of earlier runs.
+        remember: whether to save new page counts in the store, including those taken before an interruption.
 
     Raises:
-        UsageError: a name stands for nothing, flags contradict each other, or there is no document.
+        UsageError: a name cannot be resolved, flags contradict each other, or there is no document.
         ModelError: the add-on does not fit the model.
     """
     settings = answer_settings(run.choice, run.seed)
@@ -77,7 +77,7 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
 
 
 def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], done: Callable[[], None]) -> None:
-    """Put the page count of each document, or why it has none, into ``counts``."""
+    """Put each document's page count, or the failure to count its pages, into ``counts``."""
 
     def count(child: RenderChild, document: Document) -> PageCount:
         try:
@@ -90,14 +90,14 @@ def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], don
 
 
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
-    """Resolve names, rule and sizes; nothing heavy is loaded.
+    """Resolve names, rule and sizes without loading a model.
 
     Args:
-        choice: the model and how it sees a page.
-        seed: seed of the choice.
+        choice: model and how it sees a page.
+        seed: seed of the run.
 
     Raises:
-        UsageError: a name stands for nothing, or flags contradict each other.
+        UsageError: a name cannot be resolved, or flags contradict each other.
         ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
     model = resolve_model(choice.model, choice.revision)
@@ -130,7 +130,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
 
 
 def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[str, object]:
-    """List what must not change in one output folder, flat, by the names a user knows."""
+    """List the settings that must not change within an output folder, by the names a user knows."""
     return {
         "model": settings.model_fingerprint,
         "glimpse": settings.glimpse_fingerprint,
@@ -146,10 +146,10 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
 
 
 def reproduce_command(run: RunSettings) -> str:
-    """Write the command that reads one document again, with ``{input}`` in its place.
+    """Write the command that answers a single document again, with ``{input}`` in its place.
 
     Args:
-        run: the settings.
+        run: settings of the run.
     """
     words = ["--questions", run.questions, *run.choice.flags()]
     if run.seed:

@@ -1,4 +1,4 @@
-"""Ray Data as the engine: one row is one block is one bundle."""
+"""Runs Ray Data as the engine: each bundle is one row in a block of its own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.units import CHUNK_PAGES, bundle_to_json
 if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
 
-_WINDOW = 50_000  # rows at a time; each costs the driver 2 ms before the first one runs
+_WINDOW = 50_000  # rows at a time; each row costs the driver 2 ms before the first one runs
 _LEAST_PATIENCE_S = 1800.0
 _SLOW_PAGE_S = 600.0
 _MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
 
 
 class RayEngine:
-    """A local Ray started for the run, or the cluster that this process runs in.
+    """Works through bundles on a local Ray started for the run, or on the cluster that this process runs in.
 
     Args:
         address: ``None`` for a local Ray, ``auto`` for the cluster.
@@ -44,7 +44,7 @@ class RayEngine:
         """Share the cluster between models and renderers.
 
         Args:
-            run: the settings.
+            run: settings of the run.
         """
         return plan_resources(*cluster(), run.actors, run.gpus_per_actor, run.choice.device)
 
@@ -58,13 +58,13 @@ class RayEngine:
         """Work through bundles on the running Ray; see :class:`~jobs.run.engine.Engine`.
 
         Args:
-            bundles: what to do.
-            config: what the actors need to know.
-            resources: how many of what.
-            load: makes the object that does the work of an actor.
+            bundles: bundles to work through.
+            config: configuration of the actors.
+            resources: result of :meth:`resources`.
+            load: function that makes the bundle answerer of an actor.
 
         Yields:
-            A receipt for each bundle that was committed.
+            One receipt per committed bundle.
 
         Raises:
             ModelError: an actor cannot load its model.
@@ -78,7 +78,7 @@ class RayEngine:
                 for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
                     yield receipt_of(row)
             except (RayError, SystemException, ExecutionTimeoutError) as error:
-                # Of an exception in an actor's __init__, Ray keeps the text only.
+                # If an actor's __init__ raises, Ray keeps only the text of the exception.
                 _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
                 if is_model_error:
                     raise ModelError(message.strip()) from error
@@ -127,5 +127,5 @@ def _dataset(
 
 
 def _patience_s(deadline_s: float | None) -> float:
-    """Seconds without a finished bundle after which Ray gives up; a bundle of slow pages is no reason to."""
+    """Return the seconds without a finished bundle after which Ray gives up, enough for a bundle of slow pages."""
     return max(_LEAST_PATIENCE_S, CHUNK_PAGES * (deadline_s or _SLOW_PAGE_S))

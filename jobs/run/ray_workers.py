@@ -1,6 +1,6 @@
-"""The functions that run inside Ray's processes, thin shells around objects of ``pipeline``.
+"""Holds what runs inside Ray's processes: thin shells around objects of ``pipeline``.
 
-Only plain data crosses the border.
+Only plain data passes between the processes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _child: RenderChild | None = None
 
 @dataclass(frozen=True, slots=True)
 class ActorConfig:
-    """Everything an actor needs to know; builtins and plain data only.
+    """The configuration of an actor, as builtins and plain data only.
 
     Attributes:
         settings: settings of the answers.
         output: URI of the output folder.
-        command: what failed rows name as their reproduction.
+        command: command that reproduces a failed row; ``{input}`` stands for the document.
         device: torch device, already resolved.
         attn: attention implementation, or ``auto``.
-        threads: torch CPU threads.
-        deadline_s: seconds a page may take; ``None`` lets the watchdog judge by the pages before.
-        families: module paths of registered model families by model type, as the driver knows them.
+        threads: number of torch CPU threads.
+        deadline_s: most seconds per page; ``None`` lets the watchdog judge by earlier pages.
+        families: module paths of the registered model families by model type, as in the driver.
     """
 
     settings: AnswerSettings
@@ -52,7 +52,7 @@ class ActorConfig:
 
 
 def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> pa.Table:
-    """Render the pages of one bundle, in a child process that outlives the task."""
+    """Render the pages of one bundle in a child process that outlives the task."""
     global _child
     if _child is None or _child.limits != limits:
         if _child is not None:
@@ -62,7 +62,7 @@ def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> p
 
 
 def to_table(rendered: RenderedBundle) -> pa.Table:
-    """One row: the bundle, what is known of its pages, and their pixels."""
+    """Write a rendered bundle as one row: the bundle, the metadata of its pages, and their pixels."""
     import pyarrow as pa
 
     meta = {
@@ -92,7 +92,7 @@ def from_table(table: pa.Table) -> RenderedBundle:
 
 
 def receipt_row(receipt: Receipt) -> dict[str, Any]:
-    """A receipt as a row of plain columns."""
+    """Write a receipt as a row of plain columns."""
     return {**asdict(receipt), "counts": json.dumps(receipt.counts)}
 
 
@@ -105,7 +105,7 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     """Load the model and open the output folder.
 
     Args:
-        config: what the actor needs to know.
+        config: configuration of the actor.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -120,7 +120,7 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
 
     for model_type, module_path in config.families.items():
         register_family(model_type, module_path)
-    torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the CPUs it counts, which are less than one
+    torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the actor's Ray CPUs, which are less than one
     settings = config.settings
     page_answerer = PageAnswerer.load(
         settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed, settings.revision
@@ -131,11 +131,11 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
 
 
 class AnswerActor:
-    """Answers bundles and commits them; its output is one receipt a bundle.
+    """Answers bundles and commits them, and returns one receipt per bundle.
 
     Args:
-        config: settings of this run.
-        load: makes the object that does the work.
+        config: configuration of the actor.
+        load: function that makes the bundle answerer.
     """
 
     def __init__(self, config: ActorConfig, load: Callable[[ActorConfig], BundleAnswerer]) -> None:
@@ -152,5 +152,5 @@ class AnswerActor:
         try:
             receipt = self.answerer.run(from_table(batch))
         except torch.AcceleratorError:
-            os._exit(EXIT_DEVICE)  # a device that failed once fails for ever; the marker bounds the attempts
+            os._exit(EXIT_DEVICE)  # a device that failed once keeps failing; the marker limits the attempts
         return pa.Table.from_pylist([receipt_row(receipt)])

@@ -27,20 +27,20 @@ class Outcome:
 
     Attributes:
         engine: name of the engine; ``None`` if there was nothing to do.
-        engine_why: why it was this one.
-        resources: how it was set up; ``None`` if there was nothing to do.
-        passes: times it was given what was left.
-        bundles: bundles that were committed.
-        retried: bundles of which an earlier attempt had died.
-        pages: pages that were worked on.
-        rows: rows that were committed.
-        busy_s: sum over the bundles, from the rendered pages to the commit.
-        model_s: sum over the bundles, while the model ran.
-        began_at_s: wall clock when the first bundle was begun, in seconds since the epoch; ``None`` without bundles.
-        ended_at_s: wall clock when the last was committed.
-        wall_s: seconds from the first bundle given to the last receipt.
-        interrupted: whether a signal ended it.
-        error: what ended it, if it did not just finish.
+        engine_why: reason for this engine.
+        resources: resources of the engine; ``None`` if there was nothing to do.
+        passes: number of times that the engine was given the pending units.
+        bundles: number of committed bundles.
+        retried: number of committed bundles of which an earlier attempt died.
+        pages: number of pages in these bundles.
+        rows: number of committed rows.
+        busy_s: seconds from rendered pages to commit, summed over the bundles.
+        model_s: seconds in which the model ran, summed over the bundles.
+        began_at_s: wall clock at the start of the first bundle, in seconds since the epoch; ``None`` without bundles.
+        ended_at_s: wall clock at the last commit, in seconds since the epoch; ``None`` without bundles.
+        wall_s: seconds from the first bundle given to the engine to its last receipt.
+        interrupted: whether a signal ended the run.
+        error: error that ended the run; ``None`` if there was none.
     """
 
     engine: str | None = None
@@ -60,7 +60,7 @@ class Outcome:
     error: DocpipeError | None = field(default=None)
 
     def add(self, receipt: Receipt) -> None:
-        """Count one receipt in."""
+        """Add one receipt to the counts."""
         self.bundles += 1
         self.retried += receipt.attempt > 1
         self.pages += receipt.pages
@@ -80,16 +80,16 @@ def make_report(
     started: datetime,
     wall_s: float,
 ) -> dict[str, Any]:
-    """The content of ``run.json``; ``counts.planned`` is the sum over the statuses.
+    """Make the content of ``run.json``; ``counts.planned`` is the sum over the statuses.
 
     Args:
-        run: the settings.
-        work: the whole plan, what earlier runs did included.
-        statuses: committed rows of the plan, by status.
-        totals: over the same rows.
+        run: settings of the run.
+        work: everything that is planned, including what earlier runs did.
+        statuses: number of committed rows of the plan, by status.
+        totals: totals of the same rows.
         outcome: outcome of this run alone.
-        started: when it was started.
-        wall_s: how long it took.
+        started: time at which the run started.
+        wall_s: duration of the run, in seconds.
     """
     planned = planned_rows(work.units)
     counts = dict(statuses)
@@ -119,16 +119,16 @@ def make_report(
 
 
 def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:
-    """The share of the time that the models ran, while bundles were worked on; in 0..1.
+    """Compute the share of the answering time in which the models ran, in 0..1.
 
     Args:
-        model_s: seconds that they ran, over all actors.
-        began_at_s: wall clock when the first bundle was begun; ``None`` if there was none.
-        ended_at_s: wall clock when the last was committed.
-        actors: processes that hold a model.
+        model_s: seconds in which the models ran, summed over all actors.
+        began_at_s: wall clock at the start of the first bundle, in seconds; ``None`` without bundles.
+        ended_at_s: wall clock at the last commit, in seconds; ``None`` without bundles.
+        actors: number of processes that hold a model.
 
     Returns:
-        ``None`` where no model ran, or the clocks of the machines are too far apart to tell.
+        The share; ``None`` if no model ran, or if the machines' clocks are too far apart to tell.
     """
     if began_at_s is None or ended_at_s is None or model_s <= 0:
         return None
@@ -175,7 +175,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def closing_lines(report: Mapping[str, Any]) -> str:
-    """Say in a few lines for a person what ``run.json`` holds.
+    """Sum up ``run.json`` in a few lines for a person.
 
     Args:
         report: content of ``run.json``.

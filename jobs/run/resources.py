@@ -9,7 +9,7 @@ from pipeline.errors import UsageError
 
 _GIB = 1 << 30
 _RENDER_CPUS = 1.0
-_ACTOR_SHARE = 0.5  # of what a renderer takes; never 1, or Ray Data fuses rendering into the actor with the model
+_ACTOR_SHARE = 0.5  # of a renderer's CPUs; never 1, or Ray Data fuses rendering into the actor that holds the model
 _RENDERS_PER_ACTOR = 3
 _CPUS_PER_CPU_ACTOR = 16  # one CPU actor feeds about this many cores through torch's own threads
 
@@ -19,13 +19,13 @@ class Resources:
     """The processes of an engine, and what each of them takes.
 
     Attributes:
-        actors: processes that hold a model.
-        actor_cpus: Ray CPUs of each.
-        actor_gpus: Ray GPUs of each; 0 without.
-        actor_threads: torch threads of each.
-        renders: render tasks at a time.
-        render_cpus: Ray CPUs of each.
-        render_memory_bytes: address space limit of each render process, and Ray memory.
+        actors: number of processes that hold a model.
+        actor_cpus: Ray CPUs per actor.
+        actor_gpus: Ray GPUs per actor; 0 without a GPU.
+        actor_threads: torch threads per actor.
+        renders: number of render tasks at a time.
+        render_cpus: Ray CPUs per render task.
+        render_memory_bytes: address space limit and Ray memory per render task, in bytes.
     """
 
     actors: int
@@ -45,19 +45,19 @@ def plan_resources(
     Args:
         cpus: CPUs of the cluster.
         gpus: GPUs of the cluster.
-        memory_bytes: bytes that Ray may give to tasks.
-        actors: asked for; ``None`` picks as many as there are GPUs for, or one for 16 cores.
-        gpus_per_actor: asked for; ``None`` takes one where there are GPUs.
+        memory_bytes: memory that Ray may give to tasks, in bytes.
+        actors: number of actors to run; ``None`` takes as many as the GPUs allow, or one per 16 cores without GPUs.
+        gpus_per_actor: GPUs per actor; ``None`` takes one if there are GPUs.
         device: device on which the model is to run: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
-        UsageError: there is no GPU where one was asked for, the actors would not fit, or would leave no CPU or memory
-            to render with.
+        UsageError: a GPU is asked for and there is none, the actors do not fit, or they leave no CPU or memory to
+            render with.
     """
     if memory_bytes < _GIB:
-        raise UsageError(f"Ray has {memory_bytes / _GIB:.1f} GiB of memory for tasks, and rendering needs 1 GiB")
+        raise UsageError(f"Ray has {memory_bytes / _GIB:.1f} GiB of memory for tasks, but rendering needs 1 GiB")
     if device.startswith("cuda") and not gpus:
-        raise UsageError(f"--device {device} was asked for, and Ray sees no GPU; `docpipe doctor` says what is there")
+        raise UsageError(f"--device {device} needs a GPU, but Ray sees no GPU; `docpipe doctor` lists the devices")
     if not (device == "auto" or device.startswith("cuda")):
         gpus = 0.0
     if gpus_per_actor is not None and gpus < gpus_per_actor:

@@ -1,4 +1,4 @@
-"""Ends a process whose model hangs; the in-flight marker tells the next one why."""
+"""Ends a process whose model hangs; the in-flight marker tells the next process why."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 EXIT_HUNG = 86
-_UNKNOWN_SECONDS = 1800.0  # before any page is done, nothing tells what is normal
-_WARM_UP_SECONDS = 60.0  # on the first page of a process kernels are compiled and memory is claimed
+_UNKNOWN_SECONDS = 1800.0  # before any page is done, the normal time is unknown
+_WARM_UP_SECONDS = 60.0  # the first page of a process compiles kernels and allocates memory
 _BASE_SECONDS = 60.0
 _TIMES_MEDIAN = 20.0
 
 
 class Watched(Protocol):
-    """Something that works on pages, one after the other."""
+    """An object that works on pages, one after the other."""
 
     page_started_at: float | None
 
@@ -29,14 +29,16 @@ def exit_hung() -> None:
 
 
 class Watchdog:
-    """Ends the process when a page takes too long: a hung thread cannot be interrupted, ``sys.exit`` would wait.
+    """Ends the process when a page takes too long.
+
+    A hung thread cannot be interrupted, and ``sys.exit`` would wait for it.
 
     Args:
-        watched: what works on the pages.
-        deadline_s: seconds a page may take; ``None`` allows 60 s and 20 times the median of the last pages.
-        interval_s: seconds between looks.
+        watched: object that works on the pages.
+        deadline_s: most seconds per page; ``None`` allows 60 s plus 20 times the median of the last pages.
+        interval_s: seconds between two checks.
         warm_up_s: seconds that the first page may take on top of ``deadline_s``.
-        hung: ends the process.
+        hung: function that ends the process.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="docpipe-watchdog", daemon=True).start()
 
     def allowed_s(self) -> float:
-        """Seconds that a page may take now."""
+        """Return the seconds that a page may take now."""
         if self.deadline_s is not None:
             return self.deadline_s if self.seen else self.deadline_s + self.warm_up_s
         if not self.seen:
@@ -69,7 +71,7 @@ class Watchdog:
             started = self.watched.page_started_at
             now = time.monotonic()
             if last is not None and started != last:
-                self.seen.append(now - last)  # to the length of an interval
+                self.seen.append(now - last)  # exact to one interval
             if started is not None and now - started > self.allowed_s():
                 self.hung()
             last = started

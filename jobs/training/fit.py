@@ -1,4 +1,4 @@
-"""Training under Ray Train: one worker on a CPU, or one for each GPU. What is trained knows nothing of Ray."""
+"""Trains under Ray Train, with one worker on the CPUs or one per GPU; the task does not know Ray."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 _SAVE_SECONDS = 120.0
-_SHOWN = 200  # times in a run that the curve is written and shown
+_SHOWN = 200  # times per run that the curve is written and shown
 _LOOK_SECONDS = 2.0
 
 
@@ -35,15 +35,15 @@ def fit(
     show: Callable[[str], Any],
     threads: int | None = None,
 ) -> None:
-    """Train until done. The same call on the same folder goes on where the last one stopped.
+    """Train until done; the same call on the same folder continues where the last one stopped.
 
     Args:
-        make_task: makes the task in a worker from the settings, the number of workers and the device; module-level.
-        settings: plain data for it.
-        out: folder for the checkpoint, ``curve.csv`` (a row a step) and TensorBoard files; every worker sees it.
-        gpu: one worker for each GPU; otherwise one worker on all CPUs.
-        show: prints a line of progress.
-        threads: CPU threads of a worker; its share of all CPUs when None.
+        make_task: module-level function that makes the task in a worker, from settings, number of workers and device.
+        settings: settings of the task, as plain data.
+        out: folder for the checkpoint, ``curve.csv`` (one row per step) and TensorBoard files, seen by every worker.
+        gpu: whether to train with one worker per GPU, instead of one worker on all CPUs.
+        show: function that prints a line of progress.
+        threads: CPU threads per worker; ``None`` takes its share of all CPUs.
 
     Raises:
         EngineError: a worker failed; the checkpoint stays.
@@ -77,7 +77,7 @@ def fit(
                 trainer.fit()
         except TrainingFailedError as error:
             raise EngineError(
-                f"training failed; the same command goes on from {out / CHECKPOINT}\n{_cause(error)}"
+                f"training failed; run the same command again to continue from {out / CHECKPOINT}\n{_cause(error)}"
             ) from error
 
 
@@ -120,11 +120,11 @@ def train_worker(config: dict[str, Any]) -> None:
 
 
 class Curve:
-    """``curve.csv`` and TensorBoard files of a run; rows after the checkpoint it goes on from are dropped.
+    """Writes ``curve.csv`` and TensorBoard files; rows after the checkpoint that a run resumes from are dropped.
 
     Args:
         folder: folder of the run.
-        first: steps done before.
+        first: number of steps done before.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
@@ -138,13 +138,13 @@ class Curve:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
 
     def add(self, step: int, figures: Figures) -> None:
-        """Figures after a step."""
+        """Add the figures after a step."""
         self.rows.append({"step": step, **figures})
         for name, value in figures.items():
             self.board.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Write the file anew, atomically; a column that some steps lack is empty there."""
+        """Rewrite the file in one step; columns that a step lacks are left empty."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="")
@@ -155,14 +155,14 @@ class Curve:
         os.replace(temporary, self.path)
 
     def close(self) -> None:
-        """Flush what there is."""
+        """Write what is left, and close the files."""
         self.flush()
         self.board.close()
 
 
 @contextmanager
 def _followed(path: Path, show: Callable[[str], Any]) -> Iterator[None]:
-    """Show the last row of the curve whenever it has grown; Ray runs its own callbacks in another process."""
+    """Show the last row of the curve whenever it grows, since Ray runs its callbacks in another process."""
     done = threading.Event()
     shown = _last_row(path)
 
@@ -193,5 +193,5 @@ def _last_row(path: Path) -> dict[str, str]:
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what the worker said."""
+    """Return the last line of the worker's error."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

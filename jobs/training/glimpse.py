@@ -1,4 +1,4 @@
-"""``docpipe train glimpse``: stage 1 of GlimpsePrune for any supported base."""
+"""Does the work of ``docpipe train glimpse``: stage 1 of GlimpsePrune for any supported base."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GlimpseSettings(BaseModel):
-    """Everything ``docpipe train glimpse`` can be told. The defaults are the published recipe (20,000 questions)."""
+    """All settings of ``docpipe train glimpse``; the defaults are the published recipe (20,000 questions)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,22 +45,22 @@ class GlimpseSettings(BaseModel):
 
 
 def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callable[[str], Any]) -> None:
-    """Train, or go on training, and write the add-on to ``out``.
+    """Start or resume training, and write the add-on to ``out``.
 
     Args:
-        settings: the settings.
+        settings: settings of the training.
         out: folder of the add-on.
         gpu: whether to train on GPUs.
-        show: prints a line.
+        show: function that prints a line.
 
     Raises:
-        UsageError: data or names are not what they have to be.
+        UsageError: the data set cannot be read, or a name cannot be resolved.
         EngineError: a worker failed.
         ModelError: the base cannot be loaded.
     """
     from pipeline.datasets.load import load_examples
 
-    load_examples(settings.data, settings.images)  # a mistake there is told before anything is started
+    load_examples(settings.data, settings.images)  # report a mistake there before anything starts
     resolve_model(settings.choice.model, settings.choice.revision)
     work = out / "training"
     told = _from_anywhere(settings)
@@ -75,7 +75,7 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
 
 
 def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
-    """The settings with folders and files by their absolute paths: a worker of Ray Train runs in another folder."""
+    """Return the settings with absolute paths, since a worker of Ray Train runs in another folder."""
     told = settings.model_dump()
     for where, name in ((told, "data"), (told, "images"), (told["choice"], "model"), (told["choice"], "glimpse")):
         given = where[name]
@@ -85,7 +85,7 @@ def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
 
 
 def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTask:
-    """The task, in a worker."""
+    """Make the task in a worker."""
     import torch
 
     from glimpseprune.training.stage1 import LossWeights
@@ -97,7 +97,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
 
     chosen = GlimpseSettings.model_validate(settings)
     choice = chosen.choice
-    # Flash attention takes no bias, and the gates are one.
+    # The gates are an attention bias, which flash attention does not support.
     page_answerer = PageAnswerer.load(choice.model, None, device, choice.dtype, "sdpa", chosen.seed, choice.revision)
     torch.manual_seed(chosen.seed)
     glimpse = _start(page_answerer, chosen)
@@ -124,7 +124,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
 
 
 def _start(page_answerer: PageAnswerer, settings: GlimpseSettings) -> Glimpse:
-    """The add-on to begin with: a fresh one, or one that is there."""
+    """Return the add-on to start from: a new one, or the one that the settings name."""
     from glimpseprune import new_glimpse
     from glimpseprune.loading import addon_folder
     from glimpseprune.methods.glimpse.addon import load_addon

@@ -1,4 +1,4 @@
-"""``docpipe train nano``: the embedded model, from random weights to a checkpoint folder."""
+"""Does the work of ``docpipe train nano``: trains the embedded model from random weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_task(settings: dict[str, Any], workers: int, device: str) -> NanoTask:
-    """The task, in a worker."""
+    """Make the task in a worker."""
     import torch
 
     from pipeline.nano.training.task import NanoTask
@@ -22,14 +22,14 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> NanoTask:
 
 
 def train_nano(out: Path, seed: int, gpu: bool, threads: int | None, show: Callable[[str], Any]) -> Path:
-    """Train, or go on training, and write the checkpoint folder; its path.
+    """Start or resume training, write the checkpoint folder and return its path.
 
     Args:
         out: folder of the training state; the model goes to ``base/`` below it.
         seed: seed of weights and data.
         gpu: whether to train on GPUs.
         threads: CPU threads; ``None`` takes all.
-        show: prints a line.
+        show: function that prints a line.
 
     Raises:
         EngineError: a worker failed.

@@ -14,9 +14,9 @@ class PageImages:
     """Renders the pages of examples through a render child.
 
     Args:
-        child: the renderer.
-        dpi: resolution of PDF pages.
-        budget: what the model takes.
+        child: render child.
+        dpi: resolution of PDF pages, in dots per inch.
+        budget: pixel budget of the model.
     """
 
     def __init__(self, child: RenderChild, dpi: int, budget: PixelBudget) -> None:
