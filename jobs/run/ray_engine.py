@@ -25,7 +25,7 @@ _MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
 
 
 class RayEngine:
-    """Works through bundles on a local Ray started for the run, or on the cluster that this process runs in.
+    """Works through bundles on a local Ray, or on the cluster that this process runs in.
 
     Args:
         address: ``None`` for a local Ray, ``auto`` for the cluster.

@@ -1,4 +1,4 @@
-"""Trains under Ray Train, with one worker on the CPUs or one per GPU; the task does not know Ray."""
+"""Trains under Ray Train, with one worker on CPUs or one per GPU; tasks do not know Ray."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rectangle on a page, in shares of the page's width and height, with the origin at the top left."""
+    """A rectangle on a page, in shares of its width and height, with the origin at the top left."""
 
     x0: float
     y0: float

@@ -112,7 +112,7 @@ def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]]) -> None:
 
 
 def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:
-    """Aggregate all answers, a bounded number of rows at a time, so that memory does not grow with the documents."""
+    """Aggregate all answers, few enough rows at a time that memory does not grow with the documents."""
     names = folder.names("answers", ".parquet")
     ids = [table["document_id"] for table in read_tables(folder, names, ["document_id"])]
     chars = 0
