@@ -13,12 +13,12 @@ from transformers import PretrainedConfig
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.registry import Family, find_family
 from glimpseprune.methods.glimpse.addon import load_addon
-from glimpseprune.methods.glimpse.addon_config import (
+from glimpseprune.methods.glimpse.addon_config import new_addon_config
+from glimpseprune.methods.glimpse.addon_file import (
     OWN_CONFIG,
     OWN_WEIGHTS,
     PUBLISHED_CONFIG,
     PUBLISHED_WEIGHTS,
-    new_addon_config,
     read_addon_config,
 )
 from glimpseprune.methods.glimpse.module import Glimpse
