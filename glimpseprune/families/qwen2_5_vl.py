@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
-from glimpseprune.errors import GlimpseError, InputError, UnsupportedModelError
+from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
-from glimpseprune.families.qwen2_5_vl_rope import rope_positions
+from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
@@ -34,7 +34,6 @@ class Qwen25VL:
         self.model = model
         self.text = model.model.language_model
         self.vision = model.model.visual
-        self.config = model.config
         text, vision = model.config.text_config, model.config.vision_config
         if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
             raise UnsupportedModelError("sliding-window layers (use_sliding_window) are not supported by docpipe")
@@ -43,10 +42,11 @@ class Qwen25VL:
             raise UnsupportedModelError(
                 f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
             )
-        self.merge = int(vision.spatial_merge_size)
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
         self.image_token_id = int(model.config.image_token_id)
+        merge = int(vision.spatial_merge_size)
+        self.prompt_maker = PromptMaker(self.image_token_id, int(model.config.video_token_id), merge)
 
     @property
     def device(self) -> torch.device:
@@ -67,85 +67,17 @@ class Qwen25VL:
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split what the processor made into items; see :class:`~glimpseprune.families.base.Backbone`."""
-        if "input_ids" not in inputs:
-            raise InputError("inputs has no input_ids; pass what the processor returned")
-        ids = inputs["input_ids"].to(self.device)
-        mask = inputs.get("attention_mask")
-        mask = torch.ones_like(ids) if mask is None else mask.to(self.device)
-        if ids.ndim != 2 or mask.shape != ids.shape:
-            raise InputError(f"input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)} have to be [B, T]")
-        if bool((ids == self.config.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
-            raise InputError("videos are not supported; pass images")
-        pixels, grids = self._images(inputs)
-        prompts, used = [], 0
-        for row in range(ids.shape[0]):
-            tokens = ids[row, mask[row].bool()]
-            if not tokens.numel():
-                raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
-            prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
-            used += len(prompts[-1].pixels)
-        if used != len(grids):
-            raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
-        return prompts
+        return self.prompt_maker.batch(inputs, self.device)
 
     def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
         """Several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
-        pixels = pixels.to(self.device)
-        prompts = [self._prompt(ids.to(self.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
-        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
-        if blind:
-            raise InputError(f"item {blind[0]} has no image tokens for the page")
-        return prompts
-
-    def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
-        """One item, whose images are the first of those given; the others are left for the items after it."""
-        slots = self._image_slots(tokens, grids, row)
-        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
-        positions = rope_positions(tokens.numel(), slots, [self._token_grid(grid) for grid in grids])
-        return Prompt(tokens, positions.to(self.device), tuple(pixels), tuple(grids), tuple(slots))
-
-    def _images(self, inputs: Mapping[str, Any]) -> tuple[list[Tensor], list[tuple[int, int]]]:
-        """Patches and patch grid (rows, columns) of every image of the batch."""
-        grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
-        if (grid is None) != (pixels is None):
-            raise InputError("pixel_values and image_grid_thw have to come together")
-        if grid is None or pixels is None:
-            return [], []
-        sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
-        if any(t != 1 for t, _, _ in sizes):
-            raise InputError("image_grid_thw has an entry with more than one frame; pass images, not videos")
-        patches = [h * w for _, h, w in sizes]
-        if sum(patches) != pixels.shape[0]:
-            raise InputError(f"image_grid_thw stands for {sum(patches)} patches, pixel_values has {pixels.shape[0]}")
-        return list(pixels.to(self.device).split(patches)), [(h, w) for _, h, w in sizes]
-
-    def _token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
-        return grid[0] // self.merge, grid[1] // self.merge
-
-    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
-        """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
-        positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
-        slots: list[Tensor] = []
-        for grid in grids:
-            if not positions.numel():
-                break
-            rows, columns = self._token_grid(grid)
-            mine, positions = positions[: rows * columns], positions[rows * columns :]
-            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
-                raise InputError(
-                    f"item {row}: image {len(slots)} has {rows} x {columns} = {rows * columns} visual tokens, "
-                    f"the prompt has another number of image tokens in a row for it"
-                )
-            slots.append(mine)
-        if positions.numel():
-            raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
-        return slots
+        return self.prompt_maker.page(input_ids, pixels.to(self.device), grid)
 
     def encode(
         self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
     ) -> EncodedImage:
         """Run the vision tower on one image; see :class:`~glimpseprune.families.base.Backbone`."""
-        token_grid = self._token_grid(grid)
+        token_grid = self.prompt_maker.token_grid(grid)
         every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
         cells = every if visible is None else every[visible]
         tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers)
