@@ -1,4 +1,4 @@
-"""Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`: the stock model's own modules, driven from outside."""
+"""Drives the stock Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`, through its own modules."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Qwen25VL:
     """Drives a ``Qwen2_5_VLForConditionalGeneration``.
 
     Args:
-        model: the stock model; nothing in it is changed.
+        model: the stock model, which stays unchanged.
 
     Raises:
-        UnsupportedModelError: the model uses sliding-window layers or an attention this package does not drive.
+        UnsupportedModelError: the model has sliding-window layers or an unsupported attention implementation.
     """
 
     rotary_axes = 3  # time, row, column
@@ -36,11 +36,15 @@ class Qwen25VL:
         self.vision = model.model.visual
         text, vision = model.config.text_config, model.config.vision_config
         if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
-            raise UnsupportedModelError("sliding-window layers (use_sliding_window) are not supported by docpipe")
+            raise UnsupportedModelError(
+                "expected full attention in every layer, found sliding-window layers; take a checkpoint without "
+                "use_sliding_window"
+            )
         self.flash = text._attn_implementation == "flash_attention_2"
         if not self.flash and text._attn_implementation != "sdpa":
             raise UnsupportedModelError(
-                f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
+                f"expected attention 'sdpa' or 'flash_attention_2', found {text._attn_implementation!r}; load the "
+                "model with one of the two"
             )
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
@@ -50,7 +54,7 @@ class Qwen25VL:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         device: torch.device = self.model.lm_head.weight.device
         return device
 
@@ -62,15 +66,15 @@ class Qwen25VL:
 
     @property
     def supports_attention_bias(self) -> bool:
-        """Tells whether :meth:`run_layer` takes a bias; flash attention does not."""
+        """True if :meth:`run_layer` takes a bias; flash attention takes none."""
         return not self.flash
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
-        """Split what the processor made into items; see :class:`~glimpseprune.families.base.Backbone`."""
+        """Split a batch into prompts; see :class:`~glimpseprune.families.base.Backbone`."""
         return self.prompt_maker.batch(inputs, self.device)
 
     def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
+        """Make several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
         return self.prompt_maker.page(input_ids, pixels.to(self.device), grid)
 
     def encode(
@@ -85,19 +89,19 @@ class Qwen25VL:
         return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
-        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+        """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""
         hidden = self.embed_tokens(prompt.input_ids[None])
         for slots, image in zip(prompt.image_slots, images, strict=True):
             hidden[0, slots] = image.tokens.to(hidden.dtype)
         return hidden
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+        """Embed text tokens: ``[B, T] -> [B, T, D]``."""
         hidden: Tensor = self.text.embed_tokens(input_ids)
         return hidden
 
     def rotary(self, position_ids: Tensor) -> Rotary:
-        """Cosines and sines of rotary positions ``[3, B, T]``."""
+        """Compute cosines and sines of rotary positions ``[3, B, T]``."""
         cos, sin = self.text.rotary_emb(torch.empty(0, dtype=self.dtype, device=self.device), position_ids)
         return cos, sin
 
@@ -110,10 +114,13 @@ class Qwen25VL:
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """One decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
+        """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
         mask = bias
         if bias is not None and self.flash:
-            raise UnsupportedModelError("flash attention takes no bias; load with attn_implementation='sdpa'")
+            raise UnsupportedModelError(
+                "expected no attention bias with flash attention, found one; load the model with "
+                "attn_implementation='sdpa'"
+            )
         if filled is not None:
             mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
         out: Tensor = self.text.layers[layer](
@@ -122,7 +129,7 @@ class Qwen25VL:
         return out
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Keys after rotary and values of every position, ``[B, H_kv, T, d]`` each."""
+        """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""
         block = self.text.layers[layer]
         attention, normed = block.self_attn, block.input_layernorm(hidden)
         keys, values = (
@@ -132,7 +139,7 @@ class Qwen25VL:
         return apply_rotary_pos_emb(keys, keys, *rotary)[1], values
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The queries ``[T, H, d]`` of every position, after rotary and scaled."""
+        """Compute the queries ``[T, H, d]`` of every position, rotated and scaled."""
         block = self.text.layers[layer]
         attention = block.self_attn
         query = attention.q_proj(block.input_layernorm(hidden))
@@ -141,13 +148,13 @@ class Qwen25VL:
         return rotated
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+        """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
         out: Tensor = self.model.lm_head(self.text.norm(hidden))
         return out.float()
 
 
 def read_shape(config: Any) -> ModelShape:
-    """Take the sizes out of a ``Qwen2_5_VLConfig``."""
+    """Take the sizes from a ``Qwen2_5_VLConfig``."""
     text, vision = config.text_config, config.vision_config
     return ModelShape(
         hidden_size=text.hidden_size,
@@ -172,7 +179,8 @@ def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revisi
     for kind in ("missing_keys", "mismatched_keys"):
         if info[kind]:
             raise GlimpseError(
-                f"{base}: {len(info[kind])} {kind.replace('_', ' ')} in the checkpoint, such as {sorted(info[kind])[0]}"
+                f"{base}: expected a complete checkpoint, found {len(info[kind])} {kind.replace('_', ' ')}, such as "
+                f"{sorted(info[kind])[0]}; download it again or take another"
             )
     if model.generation_config is None:
         model.generation_config = GenerationConfig.from_model_config(model.config)

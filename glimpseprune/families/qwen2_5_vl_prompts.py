@@ -1,4 +1,4 @@
-"""Prompts of Qwen2.5-VL: the processor's batch is checked and split into one prompt per item."""
+"""Checks a batch for Qwen2.5-VL and splits it into one prompt per item."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PromptMaker:
 
     Attributes:
         image_token_id: token that stands for a visual token.
-        video_token_id: token that stands for a part of a video; refused.
+        video_token_id: token that stands for a part of a video, which is refused.
         merge: side of a visual token in patches.
     """
 
@@ -29,34 +29,40 @@ class PromptMaker:
     merge: int
 
     def batch(self, inputs: Mapping[str, Any], device: torch.device) -> list[Prompt]:
-        """Split a processor's batch into items.
+        """Split a batch from the processor into one prompt per item.
 
         Args:
-            inputs: the tensors that the processor made.
+            inputs: batch as the processor returned it.
             device: device of the prompts.
 
         Raises:
             InputError: a key is missing, or images and image tokens do not match.
         """
         if "input_ids" not in inputs:
-            raise InputError("inputs has no input_ids; pass what the processor returned")
+            raise InputError("expected input_ids, found none; pass what the processor returned")
         ids = inputs["input_ids"].to(device)
         mask = inputs.get("attention_mask")
         mask = torch.ones_like(ids) if mask is None else mask.to(device)
         if ids.ndim != 2 or mask.shape != ids.shape:
-            raise InputError(f"input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)} have to be [B, T]")
+            raise InputError(
+                f"expected input_ids and attention_mask of one shape [B, T], found {tuple(ids.shape)} and "
+                f"{tuple(mask.shape)}; pass what the processor returned"
+            )
         if bool((ids == self.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
-            raise InputError("videos are not supported; pass images")
+            raise InputError("expected images, found a video; pass its frames as images")
         pixels, grids = self._images(inputs, device)
         prompts, used = [], 0
         for row in range(ids.shape[0]):
             tokens = ids[row, mask[row].bool()]
             if not tokens.numel():
-                raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
+                raise InputError(f"item {row} has no tokens, since its attention_mask is all zero; leave the item out")
             prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
             used += len(prompts[-1].pixels)
         if used != len(grids):
-            raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
+            raise InputError(
+                f"expected image tokens for the {len(grids)} images of image_grid_thw, found image tokens for {used}; "
+                "pass exactly the images of the prompts"
+            )
         return prompts
 
     def page(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
@@ -73,7 +79,7 @@ class PromptMaker:
         prompts = [self._prompt(ids.to(pixels.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
         blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
         if blind:
-            raise InputError(f"item {blind[0]} has no image tokens for the page")
+            raise InputError(f"item {blind[0]} has no image tokens for the page; begin every prompt with the image")
         return prompts
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
@@ -81,29 +87,34 @@ class PromptMaker:
         return grid[0] // self.merge, grid[1] // self.merge
 
     def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
-        """One item, whose images are the first of those given; the others are left for the items after it."""
+        """Make the prompt of one item from the first of the given images; later items use the rest."""
         slots = self._image_slots(tokens, grids, row)
         grids, pixels = grids[: len(slots)], pixels[: len(slots)]
         positions = rope_positions(tokens.numel(), slots, [self.token_grid(grid) for grid in grids])
         return Prompt(tokens, positions.to(tokens.device), tuple(pixels), tuple(grids), tuple(slots))
 
     def _images(self, inputs: Mapping[str, Any], device: torch.device) -> tuple[list[Tensor], list[tuple[int, int]]]:
-        """Patches and patch grid (rows, columns) of every image of the batch."""
+        """Split the batch into the patches and the patch grid (rows, columns) of each image."""
         grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
         if (grid is None) != (pixels is None):
-            raise InputError("pixel_values and image_grid_thw have to come together")
+            raise InputError(
+                "expected pixel_values and image_grid_thw together, found only one of them; pass both or neither"
+            )
         if grid is None or pixels is None:
             return [], []
         sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
         if any(t != 1 for t, _, _ in sizes):
-            raise InputError("image_grid_thw has an entry with more than one frame; pass images, not videos")
+            raise InputError("expected one frame per image, found more in image_grid_thw; pass images, not videos")
         patches = [h * w for _, h, w in sizes]
         if sum(patches) != pixels.shape[0]:
-            raise InputError(f"image_grid_thw stands for {sum(patches)} patches, pixel_values has {pixels.shape[0]}")
+            raise InputError(
+                f"expected {sum(patches)} patches, as image_grid_thw says, found {pixels.shape[0]} in pixel_values; "
+                "pass what the processor returned"
+            )
         return list(pixels.to(device).split(patches)), [(h, w) for _, h, w in sizes]
 
     def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
-        """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
+        """Find the positions of each image's visual tokens in one item; images come in the order of the batch."""
         positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
         slots: list[Tensor] = []
         for grid in grids:
@@ -113,10 +124,13 @@ class PromptMaker:
             mine, positions = positions[: rows * columns], positions[rows * columns :]
             if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
                 raise InputError(
-                    f"item {row}: image {len(slots)} has {rows} x {columns} = {rows * columns} visual tokens, "
-                    f"the prompt has another number of image tokens in a row for it"
+                    f"item {row}: expected {rows} x {columns} = {rows * columns} image tokens in a row for image "
+                    f"{len(slots)}, found another number; prompt and images must come from the same processor call"
                 )
             slots.append(mine)
         if positions.numel():
-            raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
+            raise InputError(
+                f"item {row} has {positions.numel()} image tokens more than its images have visual tokens; pass every "
+                "image of the prompt"
+            )
         return slots
