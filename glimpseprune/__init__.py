@@ -1,6 +1,6 @@
-"""GlimpsePrune (arXiv 2508.01548): look once at an image, keep the visual tokens a question needs, answer from those.
+"""Answers questions about images from the few visual tokens each needs (GlimpsePrune, arXiv 2508.01548).
 
-The public names load on first use, so that ``import glimpseprune`` does not import torch.
+A public name is imported on first use, so that ``import glimpseprune`` does not import torch.
 """
 
 from __future__ import annotations

@@ -1,27 +1,27 @@
-"""The ways a call into glimpseprune can be refused."""
+"""The errors that this package raises on purpose."""
 
 from __future__ import annotations
 
 
 class GlimpseError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Covers every error that this package raises on purpose."""
 
 
 class AddonError(GlimpseError):
-    """The glimpse add-on is unreadable or does not fit the base model; the message names the field."""
+    """Says that an add-on is unreadable or does not fit the base model; the message names the field."""
 
 
 class InputError(GlimpseError, ValueError):
-    """Inputs of ``generate`` that no model call can be made from; nothing was computed."""
+    """Says that inputs, rules or limits do not fit together or do not fit the model."""
 
 
 class UnsupportedModelError(GlimpseError):
-    """The checkpoint is of a family, or carries a setting, that no backbone drives."""
+    """Says that no backbone supports the checkpoint's family or one of its settings."""
 
 
 class StackError(GlimpseError):
-    """The installed torch and transformers compute something else than they have to."""
+    """Says that the installed torch and transformers compute wrong results."""
 
 
 class DivergedError(GlimpseError):
-    """Training came to a gradient that is not finite; the step was not taken."""
+    """Says that a training gradient is not finite; the step was not taken."""

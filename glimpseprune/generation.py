@@ -1,4 +1,4 @@
-"""``generate``: from what a processor makes to answers, pruned by a rule or not at all."""
+"""Answers a batch of prompts, with pruning by a rule or without pruning."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
 
 Keep = KeepRule | Tensor | None
-"""Which visual tokens of an item stay: by a rule, exactly those of a mask (bool ``[N]``), or all."""
+"""The visual tokens of an item that stay: those a rule selects, those of a mask (bool ``[N]``), or all (``None``)."""
 
 
 @dataclass(slots=True)
 class Output:
-    """Answers of a batch of B items.
+    """Holds the answers to a batch of B items.
 
     Attributes:
         sequences: new tokens of each item, the end-of-sequence token included.
-        logprobs: log-probability of each new token under the model, same shapes as ``sequences``.
-        scores: importance logits ``[N_b]`` of each item's visual tokens; ``None`` where nothing was scored.
-        keep: which visual tokens stayed, bool ``[N_b]``.
-        first_logits: ``[B, vocab]`` of the first new token, float32.
+        logprobs: log-probability of each new token under the model, of the same shapes as ``sequences``.
+        scores: importance logits ``[N_b]`` of each item's visual tokens; ``None`` if nothing was scored.
+        keep: mask of the visual tokens that stayed, bool ``[N_b]``.
+        first_logits: logits ``[B, vocab]`` of the first new token, float32.
         stats: figures of each item.
     """
 
@@ -52,17 +52,17 @@ def generate(
 ) -> Output:
     """Answer every item of a batch greedily.
 
-    The tokens of an item do not depend on what else is in the batch, and with ``rule=None`` they are the stock model's.
+    The tokens of an item do not depend on the rest of the batch. With ``rule=None`` they are those of the stock model.
 
     Args:
-        model: from :func:`glimpseprune.load`.
-        inputs: ``input_ids``, ``attention_mask`` (padding on any side), ``pixel_values``, ``image_grid_thw``, as the
-            processor makes them. An item may have no image, or several.
-        rule: which visual tokens to keep, for all items or one for each: a rule, a mask, or ``None`` for everything.
-        max_new_tokens: limit for all items or one for each, at least 1.
+        model: model from :func:`glimpseprune.load`.
+        inputs: batch from the processor: ``input_ids``, ``attention_mask`` (padding on any side), ``pixel_values`` and
+            ``image_grid_thw``. An item may have no image, or several.
+        rule: rule, mask of visual tokens to keep, or ``None`` for all; one for all items, or one per item.
+        max_new_tokens: largest number of new tokens, at least 1; one for all items, or one per item.
 
     Raises:
-        InputError: the inputs do not fit together, or a rule is given and the model has no add-on.
+        InputError: the inputs do not fit together, or a rule is given although the model has no add-on.
     """
     prompts = model.backbone.prompts(inputs)
     rules = one_each(rule, len(prompts), "rule")
@@ -96,16 +96,16 @@ def generate(
 def prefill_alone(
     model: GlimpseModel, prompt: Prompt, images: Sequence[EncodedImage], rule: Keep
 ) -> tuple[Prefilled, PruneStats]:
-    """Prefill one prompt by itself, pruned where it has a rule and an image.
+    """Prefill one prompt by itself, and prune it if it has a rule and an image.
 
     Args:
-        model: the model.
-        prompt: one item.
-        images: its images after the vision tower.
-        rule: which visual tokens stay.
+        model: loaded model.
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
+        rule: rule, mask of visual tokens to keep, or ``None`` for all.
 
     Raises:
-        InputError: a mask of another length than the prompt has visual tokens.
+        InputError: the mask does not have one entry per visual token.
     """
     start = now_ms(model.backbone.device)
     if rule is not None and model.method is not None and images:
@@ -117,13 +117,13 @@ def prefill_alone(
 
 
 def measured(prompt: Prompt, sequence: Prefilled, token_bytes: int, prefill_ms: float) -> PruneStats:
-    """Put the figures of a prefill together.
+    """Collect the figures of a prefill.
 
     Args:
-        prompt: the unpruned prompt.
-        sequence: what its prefill gave.
+        prompt: unpruned prompt.
+        sequence: result of its prefill.
         token_bytes: bytes of one token's keys and values in all layers.
-        prefill_ms: wall time in milliseconds.
+        prefill_ms: wall time of the prefill in milliseconds.
     """
     full, dropped = prompt.input_ids.numel(), int((~sequence.keep).sum())
     return PruneStats(
@@ -140,35 +140,38 @@ def measured(prompt: Prompt, sequence: Prefilled, token_bytes: int, prefill_ms: 
 
 
 def check(model: GlimpseModel, rules: Sequence[Keep], limits: Sequence[int]) -> None:
-    """Refuse what no answer can be given to, before anything is computed.
+    """Check rules and limits before anything is computed.
 
     Args:
-        model: the model.
-        rules: which visual tokens of each item stay.
-        limits: most new tokens of each item.
+        model: loaded model.
+        rules: rule, mask or ``None`` for each item.
+        limits: largest number of new tokens of each item.
 
     Raises:
-        InputError: a limit below 1, or a rule for a model that cannot prune.
+        InputError: a limit is below 1, or a rule is given although the model cannot prune.
     """
     if any(limit < 1 for limit in limits):
-        raise InputError(f"max_new_tokens has to be at least 1, found {min(limits)}")
+        raise InputError(f"expected max_new_tokens of at least 1, found {min(limits)}; raise it")
     if model.method is None and any(rule is not None for rule in rules):
-        raise InputError("a rule needs the glimpse add-on: load the model with glimpse=..., or pass rule=None")
+        raise InputError(
+            "expected rule=None for a model without an add-on, found a rule; load the model with glimpse=..., or pass "
+            "rule=None"
+        )
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
-    """Give each of ``count`` items a value, from one for all or one for each.
+    """Spread a value over ``count`` items, or check that there is one value per item.
 
     Args:
-        value: one value, or a sequence of them.
+        value: one value for all items, or a sequence with one per item.
         count: number of items.
-        name: name of the argument, for the message.
+        name: name of the argument, for the error message.
 
     Raises:
-        InputError: a list of another length.
+        InputError: the sequence does not have ``count`` entries.
     """
     if not isinstance(value, Sequence):
         return [value] * count
     if len(value) != count:
-        raise InputError(f"{name} has {len(value)} entries for a batch of {count}")
+        raise InputError(f"{name} has {len(value)} entries for a batch of {count}; pass one per item, or one for all")
     return list(value)

@@ -1,7 +1,7 @@
-"""A check of the installed stack: small models with weights from a formula have to give known numbers.
+"""Checks that the installed torch and transformers compute the golden numbers of small models.
 
-Releases of transformers have changed rotary indices, key names and attention silently. A stack that gives other
-numbers must not answer questions. Each family brings its model and its numbers.
+Releases of transformers have silently changed rotary indices, key names and attention. An installation that computes
+other numbers must not answer questions. The weights come from a formula; each family brings its model and its numbers.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ _TOLERANCE = 2e-3
 
 
 def check(device: str = "cpu") -> None:
-    """Run the small model of every family in float32 and compare.
+    """Run the small model of every family in float32 and compare its numbers.
 
     Args:
-        device: a torch device.
+        device: name of a torch device.
 
     Raises:
-        StackError: naming what differs, and the versions at fault.
+        StackError: some numbers differ; the message names them and the installed versions.
     """
     wrong = [f"{what} of {name}" for name, golden in golden_families().items() for what in differences(golden, device)]
     if wrong:
         raise StackError(
-            f"torch {torch.__version__} and transformers {transformers.__version__} on {device} do not compute what "
-            f"they have to; different: {', '.join(wrong)}. Install the versions of docpipe's constraints file"
+            f"expected the golden numbers, found others with torch {torch.__version__} and transformers "
+            f"{transformers.__version__} on {device}; different: {', '.join(wrong)}. Install the versions in docpipe's "
+            "constraints.txt"
         )
 
 
 def differences(golden: Golden, device: str) -> list[str]:
-    """Name what a family's small model computes otherwise than it has to."""
+    """Name the results in which a family's small model differs from its golden numbers."""
     out = run(golden, device)
     wrong = []
     scores = out.scores[0]
@@ -71,7 +72,7 @@ def _close(found: Tensor, expected: list[float]) -> bool:
 
 
 def _fill(module: torch.nn.Module, gain: float) -> None:
-    """Weights from a formula: the same on every platform, and different in every place."""
+    """Fill the weights from a formula: equal on every platform, different for every weight."""
     for index, (_, parameter) in enumerate(sorted(module.named_parameters())):
         noise = _noise(parameter.numel(), index)
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
@@ -80,7 +81,7 @@ def _fill(module: torch.nn.Module, gain: float) -> None:
 
 
 def _noise(count: int, seed: int) -> Tensor:
-    """``[count]`` numbers in -1..1 that look random and follow from arithmetic alone."""
+    """Compute ``[count]`` numbers in -1..1 that look random but follow from ``seed``."""
     wave = torch.sin(torch.arange(1, count + 1, dtype=torch.float64) * 12.9898 + seed * 78.233) * 43758.5453
     return 2.0 * (wave - wave.floor()) - 1.0
 

@@ -1,4 +1,4 @@
-"""Index arithmetic on the grid of an image's visual tokens: windows, and tokens that are left out."""
+"""Computes indices on the grid of an image's visual tokens: windows, and tokens left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Te
 
     Args:
         grid: rows and columns of visual tokens.
-        window: side of a square.
+        window: side of a square in visual tokens.
         device: device of the result.
 
     Returns:
@@ -26,16 +26,16 @@ def grid_windows(grid: tuple[int, int], window: int, device: torch.device) -> Te
 
 
 def renumbered(windows: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Express windows in the numbers of the tokens that are present.
+    """Turn raster indices of windows into numbers of the tokens that are present.
 
     Args:
-        windows: raster indices, as of :func:`grid_windows`.
-        cells: ``[N]`` raster indices of the tokens that are present, increasing.
+        windows: raster indices, as :func:`grid_windows` returns them.
+        cells: raster indices ``[N]`` of the tokens that are present, increasing.
         grid: rows and columns of visual tokens.
 
     Returns:
         Numbers in ``0..N-1`` of the same shape, -1 for cells without a token.
     """
-    numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # the last is what -1 points at
+    numbers = torch.full((grid[0] * grid[1] + 1,), -1, device=cells.device)  # index -1 finds the last
     numbers[cells] = torch.arange(cells.numel(), device=cells.device)
     return numbers[windows]

@@ -1,4 +1,4 @@
-"""Loading: a stock checkpoint, optionally with an add-on, from a folder or a hub id."""
+"""Loads a stock checkpoint, with or without an add-on, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from transformers import PretrainedConfig
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.registry import Family, find_family
 from glimpseprune.methods.glimpse.addon import load_addon
-from glimpseprune.methods.glimpse.addon_config import (
+from glimpseprune.methods.glimpse.addon_config import new_addon_config
+from glimpseprune.methods.glimpse.addon_file import (
     OWN_CONFIG,
     OWN_WEIGHTS,
     PUBLISHED_CONFIG,
     PUBLISHED_WEIGHTS,
-    new_addon_config,
     read_addon_config,
 )
 from glimpseprune.methods.glimpse.module import Glimpse
@@ -36,24 +36,25 @@ def load(
     attn_implementation: str = "auto",
     revision: str | None = None,
 ) -> GlimpseModel:
-    """Load a base model and its add-on.
+    """Load a base model and, if given, its add-on.
 
-    An add-on that does not fit is refused before any weight of the base is read.
+    An add-on that does not fit is refused before any weights of the base are read.
 
     Args:
-        base: folder or hub id of a checkpoint, with key names of any transformers release.
-        glimpse: folder or hub id of an add-on, published or our own; ``None`` loads no add-on.
-        device: ``auto`` (CUDA where there is one, else CPU) or a torch device.
-        dtype: ``auto`` (as stored; float32 on the CPU if that is a 16-bit type) or one of ``DTYPES``.
-        attn_implementation: ``auto`` (flash attention 2 where it is installed, on CUDA and in 16 bits; else SDPA) or
-            one of ``ATTENTION``.
-        revision: branch, tag or commit of a base on the hub; ``None`` takes its main branch.
+        base: folder or hub id of a checkpoint; key names of any transformers release are understood.
+        glimpse: folder or hub id of an add-on, published or our own; ``None`` for no add-on.
+        device: ``auto`` (CUDA if present, else the CPU) or the name of a torch device.
+        dtype: ``auto`` (float32 on the CPU, elsewhere as stored) or another of ``DTYPES``.
+        attn_implementation: ``auto`` (flash attention 2 on CUDA in 16 bits if installed, else SDPA) or another of
+            ``ATTENTION``.
+        revision: branch, tag or commit of a base on the hub; ``None`` for its main branch.
 
     Raises:
         AddonError: the add-on is unreadable or does not fit the base.
-        UnsupportedModelError: the base is of a family this package does not drive.
-        GlimpseError: an argument is none of its values, or the checkpoint is incomplete.
-        OSError: there is no such folder or hub id.
+        UnsupportedModelError: no family supports the base.
+        GlimpseError: ``dtype`` or ``attn_implementation`` is not one of its values or does not fit the device, or the
+            checkpoint is incomplete.
+        OSError: the folder or hub id does not exist.
     """
     family = family_of(base, revision)
     config = family.read_config(base, revision=revision)
@@ -81,11 +82,11 @@ def load(
 
 
 def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse:
-    """Make a fresh add-on for a loaded base, float32 on its device, to be trained.
+    """Make an untrained add-on for a loaded base, in float32 on its device.
 
     Args:
         model: the loaded base.
-        reduce_layer: K; ``None`` takes two thirds of the depth.
+        reduce_layer: number K of the prune layer; ``None`` for the published ratio, 0.65 of the depth.
 
     Raises:
         AddonError: ``reduce_layer`` is not a layer of the base.
@@ -94,24 +95,26 @@ def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse
 
 
 def family_of(base: str | Path, revision: str | None = None) -> Family:
-    """Find the family that drives a checkpoint, by the ``model_type`` in its configuration.
+    """Find the family of a checkpoint by the ``model_type`` in its configuration.
 
     Args:
         base: folder or hub id of a checkpoint.
-        revision: branch, tag or commit on the hub.
+        revision: branch, tag or commit on the hub; ``None`` for the main branch.
 
     Raises:
-        UnsupportedModelError: no family drives it.
-        OSError: there is no such folder or hub id.
+        UnsupportedModelError: no family supports the checkpoint.
+        OSError: the folder or hub id does not exist.
     """
     fields, _ = PretrainedConfig.get_config_dict(base, revision=revision)
     if "model_type" not in fields:
-        raise UnsupportedModelError(f"{base}: config.json names no model_type; expected a transformers checkpoint")
+        raise UnsupportedModelError(
+            f"{base}: expected a model_type in config.json, found none; pass a checkpoint of transformers"
+        )
     return find_family(str(fields["model_type"]))
 
 
 def addon_folder(glimpse: str | Path) -> Path:
-    """The local folder of an add-on; a hub id is downloaded, only the files an add-on is made of."""
+    """Find the local folder of an add-on; from the hub, download only the files of the add-on."""
     if Path(glimpse).is_dir():
         return Path(glimpse)
     files = [OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_CONFIG, PUBLISHED_WEIGHTS]
@@ -125,7 +128,7 @@ def _dtype(name: str, config: Any, device: torch.device) -> torch.dtype:
         chosen: torch.dtype = getattr(torch, name)
         return chosen
     stored = config.dtype or config.get_text_config().dtype or torch.float32
-    # 16-bit arithmetic on a CPU is slower than float32 and less exact.
+    # On a CPU, 16-bit arithmetic is slower than float32 and less exact.
     return torch.float32 if device.type == "cpu" else stored
 
 
@@ -135,8 +138,9 @@ def _attention(name: str, device: torch.device, dtype: torch.dtype) -> str:
     possible = device.type == "cuda" and dtype != torch.float32 and importlib.util.find_spec("flash_attn") is not None
     if name == "flash_attention_2" and not possible:
         raise GlimpseError(
-            "flash_attention_2 needs CUDA, a 16-bit dtype and the flash-attn package: pip install flash-attn "
-            "--no-build-isolation"
+            f"flash_attention_2 needs CUDA, a 16-bit dtype and the flash-attn package; found {device.type}, {dtype}, "
+            f"package {'installed' if importlib.util.find_spec('flash_attn') else 'missing'}. Pass "
+            "attn_implementation='sdpa', or pip install flash-attn --no-build-isolation"
         )
     if name != "auto":
         return name

@@ -1,7 +1,7 @@
-"""Count the operations of answering a page before it is done, with pruning and without.
+"""Counts the operations of answering a page in advance, with pruning and without.
 
-Counted are matrix multiplications, two operations for a multiplication and an addition, as torch's counter does, with
-attention over all pairs of what one call sees. The vision tower is the same either way and not counted.
+Only matrix products count, with two operations per multiply-add, as in torch's counter; attention counts every pair of
+query and key that a call computes. The vision tower costs the same either way and is left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from glimpseprune.methods.base import Method
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
-    """The sizes of a language model that its cost depends on."""
+    """Holds the sizes of a language model that its cost depends on.
+
+    Attributes:
+        layers: number of decoder layers L.
+        hidden: width D.
+        heads: number of query heads H.
+        kv_heads: number of key and value heads.
+        head_dim: width of one head.
+        mlp: width of the MLP.
+        vocab: size of the vocabulary.
+    """
 
     layers: int
     hidden: int
@@ -27,7 +37,7 @@ class DecoderShape:
 
     @classmethod
     def of(cls, shape: ModelShape) -> DecoderShape:
-        """Take these sizes out of a model's."""
+        """Take these sizes from the shape of a model."""
         return cls(
             layers=shape.num_hidden_layers,
             hidden=shape.hidden_size,
@@ -39,29 +49,29 @@ class DecoderShape:
         )
 
     def layer(self, tokens: int, seen: int) -> int:
-        """One layer over ``tokens`` tokens that each look at ``seen``."""
+        """Count one layer over ``tokens`` tokens that attend to ``seen`` tokens each."""
         attention = self.heads * self.head_dim
         linear = 2 * attention + 2 * self.kv_heads * self.head_dim + 3 * self.mlp
         return 2 * tokens * self.hidden * linear + 4 * tokens * seen * attention
 
     def keys_values(self, tokens: int) -> int:
-        """The keys and values of ``tokens`` tokens in one layer."""
+        """Count the keys and values of ``tokens`` tokens in one layer."""
         return 4 * tokens * self.hidden * self.kv_heads * self.head_dim
 
     def head(self, tokens: int) -> int:
-        """The logits of ``tokens`` tokens."""
+        """Count the logits of ``tokens`` tokens."""
         return 2 * tokens * self.hidden * self.vocab
 
 
 @dataclass(frozen=True, slots=True)
 class PageWork:
-    """The questions about one page, as far as their cost depends on them.
+    """Holds the token counts of the questions about one page.
 
     Attributes:
-        shared: tokens that all prompts begin with, the visual ones included.
-        visual: visual tokens.
-        tails: for each question, its tokens behind the shared ones.
-        answers: for each question, the tokens its answer is expected to have.
+        shared: number of tokens in the common beginning of all prompts, visual tokens included.
+        visual: number of visual tokens.
+        tails: number of tokens after the common beginning, for each question.
+        answers: expected number of answer tokens, for each question.
     """
 
     shared: int
@@ -70,14 +80,14 @@ class PageWork:
     answers: Sequence[int]
 
     def apart(self) -> list[PageWork]:
-        """Each question by itself, with nothing shared."""
+        """Split the work into one piece per question, with nothing shared."""
         pairs = zip(self.tails, self.answers, strict=True)
-        # Shared up to its last token: one run over nearly all of the prompt is what a prompt alone comes to.
+        # A prompt alone is one run over all of it: count everything but its last token as shared.
         return [PageWork(self.shared + tail - 1, self.visual, [1], [answer]) for tail, answer in pairs]
 
 
 def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
-    """Every question with all visual tokens, behind a shared prefix (:mod:`glimpseprune.prefill.unpruned`)."""
+    """Count all questions with every visual token, behind a shared prefix (:mod:`glimpseprune.prefill.unpruned`)."""
     asked = sum(work.tails)
     total = (shape.layers - 1) * shape.layer(work.shared, work.shared) + shape.keys_values(work.shared)
     total += shape.layers * shape.layer(asked, work.shared + asked)
@@ -90,12 +100,20 @@ def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
 
 
 def pruned_flops(shape: DecoderShape, method: Method, work: PageWork, retention: float) -> int:
-    """Every question with the share ``retention`` of the visual tokens, behind a shared prefix up to layer K."""
+    """Count all questions pruned after layer K, behind a prefix that they share up to there.
+
+    Args:
+        shape: sizes of the language model.
+        method: pruning method.
+        work: token counts of the page's questions.
+        retention: expected share of the visual tokens that are kept, in 0..1.
+    """
     first = method.prune_layer + 1
     packed = sum(work.tails) + len(work.tails) * method.appended
     total = method.prune_layer * shape.layer(work.shared, work.shared)
     total += first * shape.layer(packed, work.shared + packed)
-    # Layer K in two halves: keys and values of all, the rest of those that some question keeps, each its own choice.
+    # Layer K is partial: all tokens compute keys and values, and only tokens that some question keeps run the rest.
+    # The questions are taken to choose independently.
     some = work.shared - round((1 - retention) ** len(work.tails) * work.visual)
     total += shape.keys_values(work.shared) + shape.layer(some, work.shared)
     total += method.precompute_flops(work.visual) + len(work.tails) * method.score_flops(work.visual)

@@ -1,7 +1,8 @@
-"""Choose whether the questions of a page are pruned, by the operations that either way should take.
+"""Chooses whether to prune the questions of a page, from the expected cost of either way.
 
-Pruning runs layers K+1.. and the predictor for each question by itself. Without it, a question adds only its own few
-tokens to a prefix that is run once, so that many questions of a page are cheaper with every visual token.
+With pruning, each question runs the predictor and layers K+1.. by itself. Without it, each adds only its own few tokens
+to a prefix that runs once. Many questions about one page are therefore cheaper unpruned. The choice is computed from
+model, page and question sizes, so a retry decides the same.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.rule import KeepRule
 
 EXPECTED_RETENTION = 0.04
-"""Share of the visual tokens that are kept on documents: 3.6 to 4.5 % on DocVQA, DUDE and InfoVQA, as published for
-the article's 7B model. It is a constant, so that a page is treated alike whenever it is answered."""
+"""Expected retention on documents; the article reports 3.6 to 4.5 % for its 7B model on DocVQA, DUDE and InfoVQA. It is
+a constant rather than a measurement, so that the choice for a page never changes."""
 
 EXPECTED_ANSWER = 16
-"""Tokens of an answer, where its limit is not lower."""
+"""Expected tokens of an answer, unless its limit is lower."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruningChoice:
-    """The way in which the questions of a page are answered, and the reason.
+    """Tells how to answer the questions of a page, and what either way should cost.
 
     Attributes:
-        choice: ``glimpse``, each with its own survivors; or ``unpruned``, all with every visual token.
-        tflops_glimpse: expected for all of them with pruning, the predictor included, the vision tower not; in 1e12.
-        tflops_unpruned: the same without pruning.
+        choice: ``glimpse`` for pruning, each question with its own survivors; ``unpruned`` for every visual token.
+        tflops_glimpse: expected operations of all questions with pruning, in 1e12; the predictor counts, the vision
+            tower does not.
+        tflops_unpruned: expected operations of all questions without pruning, in 1e12.
     """
 
     choice: Literal["glimpse", "unpruned"]
@@ -52,10 +54,10 @@ def cheaper_way(
 
     Args:
         shape: sizes of the language model.
-        method: what prunes.
-        pruned: the questions of the page, in the groups that would share a prefix if they are pruned.
-        unpruned: the same questions, in the groups that would share a prefix if they are not.
-        retention: share of the visual tokens that is expected to be kept, in 0..1.
+        method: pruning method.
+        pruned: questions of the page, in the groups that share a prefix with pruning.
+        unpruned: the same questions, in the groups that share a prefix without pruning.
+        retention: expected share of the visual tokens that are kept, in 0..1.
     """
     with_pruning = sum(pruned_flops(shape, method, work, retention) for work in pruned)
     without = sum(unpruned_flops(shape, work) for work in unpruned)
@@ -65,19 +67,22 @@ def cheaper_way(
 def choose_pruning(
     model: GlimpseModel, prompts: Sequence[Tensor], rules: Sequence[KeepRule], limits: Sequence[int]
 ) -> PruningChoice:
-    """Choose for the questions of one page; the same prompts, rules and limits always get the same choice.
+    """Choose how to answer the questions of one page; equal prompts, rules and limits get the same choice.
 
     Args:
-        model: a model that can prune. Without attention biases it prefills unpruned questions one by one.
+        model: model with a pruning method. Without attention biases it prefills unpruned questions one by one.
         prompts: token ids ``[T_b]`` of each question, the image's tokens included.
-        rules: rule of each question. Questions run side by side, padded to the longest: the laxest rule counts.
-        limits: most new tokens of each question.
+        rules: keep rule of each question. Questions run side by side, padded to the longest, so the laxest rule
+            determines the cost.
+        limits: largest number of new tokens of each question.
 
     Raises:
-        InputError: the model has no method to prune with.
+        InputError: the model has no pruning method.
     """
     if model.method is None:
-        raise InputError("there is nothing to choose for a model that cannot prune: load it with glimpse=...")
+        raise InputError(
+            "expected a model with a pruning method, found one that cannot prune: load it with glimpse=..."
+        )
     slots = (prompts[0] == model.backbone.image_token_id).nonzero()[:, 0]  # [N]
     visual = slots.numel()
     shared = int(slots[-1]) + 1 if visual else 0
@@ -97,6 +102,6 @@ def choose_pruning(
 
 
 def expected_retention(rule: KeepRule, visual: int) -> float:
-    """``EXPECTED_RETENTION`` within the bounds of a rule, for an image of ``visual`` tokens; in 0..1."""
+    """Limit ``EXPECTED_RETENTION``, in 0..1, to the bounds of a rule for an image of ``visual`` tokens."""
     capped = EXPECTED_RETENTION if rule.max_ratio is None else min(EXPECTED_RETENTION, rule.max_ratio)
     return max(capped, min(1.0, rule.min_tokens / visual)) if visual else capped

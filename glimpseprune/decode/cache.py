@@ -1,6 +1,6 @@
-"""Key/value caches that really are as long as what they hold.
+"""Key/value caches that are no longer than what they hold.
 
-All offer the one method that a decoder layer of transformers calls, ``update``, and nothing else of its cache classes.
+Each offers ``update``, the only cache method that a decoder layer of transformers calls.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ _SLOT_STEP = 64
 
 
 class PrefillCache:
-    """The cache of one sequence: per layer, keys and values ``[1, H_kv, S, d]``, keys after rotary."""
+    """Holds the keys and values of one sequence, ``[1, H_kv, S, d]`` per layer, keys after rotary."""
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Store the keys and values of one layer, which the layers call in order, once each."""
+        """Store the keys and values of one layer; the layers call this in order, once each."""
         if layer_idx != len(self.keys):
-            raise IndexError(f"prefill fills layers in order: expected layer {len(self.keys)}, got {layer_idx}")
+            raise IndexError(
+                f"expected layer {len(self.keys)}, found layer {layer_idx}; run the layers in order, once each, or "
+                "take a new cache"
+            )
         self.keys.append(keys)
         self.values.append(values)
         return keys, values
 
     def keep(self, index: Tensor) -> None:
-        """Keep the slots ``index`` (``[S']``, increasing) of every layer so far; the old tensors are released."""
+        """Keep the slots ``index`` (``[S']``, increasing) of every layer so far and release the old tensors."""
         for layer in range(len(self.keys)):
             self.keys[layer] = self.keys[layer].index_select(2, index)
             self.values[layer] = self.values[layer].index_select(2, index)
@@ -41,7 +44,7 @@ class PrefillCache:
 
     @property
     def tokens(self) -> int:
-        """Cached positions, S; the same in every layer."""
+        """Number of cached tokens S, the same in every layer."""
         return self.keys[0].shape[2] if self.keys else 0
 
     @property
@@ -51,14 +54,14 @@ class PrefillCache:
 
 
 class Continuation:
-    """Keys and values of tokens that follow a shared prefix, which stays as it is.
+    """Holds the keys and values of tokens behind a shared prefix, which it does not change.
 
     Args:
-        prefix: keys and values before; ``None`` where there is nothing before.
+        prefix: cache of the prefix; ``None`` without one.
 
     Attributes:
         keys: keys of each layer run so far, prefix and continuation together, ``[B, H_kv, S + T, d]``.
-        values: likewise.
+        values: values of each layer run so far, of the same shape.
     """
 
     def __init__(self, prefix: PrefillCache | None = None) -> None:
@@ -67,7 +70,7 @@ class Continuation:
         self.values: dict[int, Tensor] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Put the new tokens' keys and values ``[1, H_kv, T, d]`` behind the prefix's; return both."""
+        """Append the new tokens' keys and values ``[1, H_kv, T, d]`` to the prefix's and return both."""
         if self.prefix is not None:
             keys = torch.cat([self.prefix.keys[layer_idx], keys], dim=2)
             values = torch.cat([self.prefix.values[layer_idx], values], dim=2)
@@ -76,27 +79,27 @@ class Continuation:
 
 
 class PoolCache:
-    """Caches of several sequences side by side, which come and go: ``[rows, H_kv, slots, d]`` per layer.
+    """Holds the caches of sequences that come and go, side by side: ``[rows, H_kv, slots, d]`` per layer.
 
-    The first B rows are in use, without gaps. Row b holds the slots ``0 .. length[b]``; rows and slots beyond are room.
+    The first B rows are in use. Row b fills its first ``lengths[b]`` slots; all other rows and slots are spare room.
     """
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.lengths: list[int] = []
-        self._room: list[int] = []  # slots that each row will have used in the end
-        self._ends = torch.empty(0, dtype=torch.long)  # the lengths, where the keys are
+        self._room: list[int] = []  # slots that each row will need in the end
+        self._ends = torch.empty(0, dtype=torch.long)  # the lengths, on the device of the keys
 
     def add(self, cache: PrefillCache, new_tokens: int) -> None:
-        """Copy a sequence into the next row, with room for ``new_tokens``; its own cache is emptied layer by layer.
+        """Move a sequence into the next row, layer by layer, with room for its new tokens.
 
         Args:
-            cache: keys and values.
-            new_tokens: tokens that will be appended.
+            cache: cache of the sequence; it is empty afterwards.
+            new_tokens: number of tokens that will be appended.
 
         Raises:
-            torch.OutOfMemoryError: there is no room; the sequence's own cache is as it was.
+            torch.OutOfMemoryError: the device has no room; the sequence's own cache is unchanged.
         """
         self._make_room(len(self.lengths) + 1, cache.tokens + new_tokens, cache)
         row, length = len(self.lengths), cache.tokens
@@ -128,14 +131,14 @@ class PoolCache:
         self._count()
 
     def trim(self) -> None:
-        """Give back the rows that are not in use, and the slots that none will use."""
+        """Release the rows that are not in use and the slots that no row will need."""
         rows, slots = len(self.lengths), max(self._room, default=0)
         for tensors in (self.keys, self.values):
-            for layer in range(len(tensors)):  # one by one: memory may be short, and each that is replaced is freed
+            for layer in range(len(tensors)):  # one by one, since memory may be short and each replaced tensor is freed
                 tensors[layer] = tensors[layer][:rows, :, :slots].clone()
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write every sequence's new token ``[B, H_kv, 1, d]`` behind it; return ``[B, H_kv, longest + 1, d]``."""
+        """Append one token ``[B, H_kv, 1, d]`` to every sequence and return ``[B, H_kv, longest + 1, d]``."""
         count, slots = len(self.lengths), max(self.lengths) + 1
         rows = torch.arange(count, device=keys.device)
         self.keys[layer_idx][rows, :, self._ends] = keys[:, :, 0]
@@ -143,33 +146,34 @@ class PoolCache:
         return self.keys[layer_idx][:count, :, :slots], self.values[layer_idx][:count, :, :slots]
 
     def advance(self) -> None:
-        """The token written by every layer's ``update`` now belongs to its sequence."""
+        """Count the token that every layer's ``update`` has written as part of its sequence."""
         self.lengths = [length + 1 for length in self.lengths]
         self._ends = self._ends + 1
 
     def filled(self) -> Tensor | None:
-        """Which slots hold a token once ``update`` has run, ``[B, longest + 1]`` bool; ``None`` where all do."""
+        """Mark the slots that hold a token after ``update``, ``[B, longest + 1]`` bool; ``None`` if all do."""
         if min(self.lengths) == max(self.lengths):
             return None
         return torch.arange(max(self.lengths) + 1, device=self._ends.device) <= self._ends[:, None]
 
     @property
     def rows(self) -> int:
-        """Rows in use and rows there is room for."""
+        """Number of rows, spare ones included."""
         return self.keys[0].shape[0] if self.keys else 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all keys and values, room included."""
+        """Bytes of all keys and values, spare room included."""
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
     def _make_room(self, rows: int, slots: int, like: PrefillCache) -> None:
-        """Grow to so many rows and slots: rows by doubling, slots in steps, so that it happens rarely."""
+        """Grow to at least ``rows`` rows and ``slots`` slots; rows double and slots grow in steps, so this is rare."""
         if not self.keys:
             self.keys = [k.new_zeros(0, k.shape[1], 0, k.shape[3]) for k in like.keys]
             self.values = [v.new_zeros(0, v.shape[1], 0, v.shape[3]) for v in like.values]
         for tensors in (self.keys, self.values):
-            for layer, tensor in enumerate(tensors):  # each by itself: memory may have run out between two of them
+            # Each is checked by itself, since memory may have run out between two of them.
+            for layer, tensor in enumerate(tensors):
                 have_rows, heads, have_slots, size = tensor.shape
                 if rows <= have_rows and slots <= have_slots:
                     continue

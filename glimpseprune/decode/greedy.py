@@ -1,4 +1,4 @@
-"""Greedy search as the stock model does it: the next token of each sequence, and when a sequence is over."""
+"""Greedy search as in the stock model: it chooses the next token and notices the end of a sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from transformers import RepetitionPenaltyLogitsProcessor
 
 @dataclass(slots=True)
 class Decoded:
-    """New tokens of one sequence, the log-probability of each, and its share of the wall time in milliseconds."""
+    """Holds the new tokens of one sequence.
+
+    Attributes:
+        tokens: new tokens in order.
+        logprobs: log-probability of each token.
+        decode_ms: share of the wall time of decoding, in milliseconds.
+    """
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -21,13 +27,13 @@ class Decoded:
 
 @dataclass(slots=True)
 class Row:
-    """A sequence that is being decoded.
+    """Tracks a sequence during decode.
 
     Attributes:
-        history: the unpruned prompt and what was generated, ``[T]``, for the repetition penalty.
-        limit: new tokens at most.
-        next_position: rotary position of its first new token.
-        result: what was generated.
+        history: tokens of the unpruned prompt and new tokens, ``[T]``, for the repetition penalty.
+        limit: largest number of new tokens.
+        next_position: rotary position of the first new token.
+        result: new tokens so far.
     """
 
     history: Tensor
@@ -37,7 +43,7 @@ class Row:
 
     @property
     def position(self) -> int:
-        """Rotary position of the last token generated."""
+        """Rotary position of the last new token."""
         return self.next_position + len(self.result.tokens) - 1
 
 
@@ -45,8 +51,8 @@ class Greedy:
     """Chooses tokens under a checkpoint's generation config.
 
     Args:
-        eos_token_ids: tokens that end a sequence; the one that did is part of the result.
-        repetition_penalty: 1 changes nothing.
+        eos_token_ids: tokens that end a sequence and count as its last token.
+        repetition_penalty: divisor or factor for the logits of earlier tokens; 1 changes nothing.
     """
 
     def __init__(self, eos_token_ids: frozenset[int], repetition_penalty: float) -> None:

@@ -1,7 +1,7 @@
-"""Continuous batching: prefilled sequences of many pages decode together; the finished leave, new ones enter.
+"""Decodes sequences of many pages together; finished ones leave and new ones enter (continuous batching).
 
-A pruned cache is some twenty times smaller than the page it came from, so many more sequences fit side by side, and a
-decoding step costs little more for many than for one.
+A pruned cache is about twenty times smaller than an unpruned one, so many more sequences fit side by side. A decode
+step for many sequences takes little longer than for one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from glimpseprune.stats import now_ms
 
 
 class DecodePool:
-    """Decodes greedily whatever it holds, one token for every sequence a step.
+    """Decodes its sequences greedily, one token per sequence and step.
 
     Args:
         backbone: the model.
-        eos_token_ids: tokens that end a sequence; the one that did is part of the result.
-        repetition_penalty: as in the model's generation config; 1 changes nothing.
-        ran_out: called when memory ran out and some sequences had to leave, with the bytes that are still held.
+        eos_token_ids: tokens that end a sequence and count as its last token.
+        repetition_penalty: penalty from the model's generation config; 1 changes nothing.
+        ran_out: function to call after memory ran out, with the bytes that the pool still holds.
 
     Attributes:
-        done: finished sequences by key, until they are taken.
+        done: results of the finished sequences by key; the caller removes them.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class DecodePool:
         self.greedy = Greedy(eos_token_ids, repetition_penalty)
         self.done: dict[Hashable, Decoded] = {}
         self._rows: list[tuple[Hashable, Row]] = []  # row i of the cache belongs to sequence i
-        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # in host memory, for want of other
-        self._most_rows = sys.maxsize  # what fits, since memory ran out
+        self._waiting: list[tuple[Hashable, Row, PrefillCache]] = []  # in host memory
+        self._most_rows = sys.maxsize  # lowered to what fits once memory runs out
         self._ran_out = ran_out
         self._cache = PoolCache()
 
@@ -53,26 +53,26 @@ class DecodePool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values on the device, the room for what is to come included."""
+        """Bytes of the keys and values on the device, room for new tokens included."""
         return self._cache.nbytes
 
     @property
     def waiting(self) -> int:
-        """Sequences in host memory, until there is room for them."""
+        """Number of sequences that wait in host memory until the device has room."""
         return len(self._waiting)
 
     @torch.inference_mode()
     def add(self, key: Hashable, sequence: Prefilled, prompt: Tensor, max_new_tokens: int) -> None:
-        """Take a sequence in; its first token is known from its prefill. Where there is no room, it waits.
+        """Add a sequence, and choose its first token from the logits of its prefill. Without room it waits.
 
         Args:
             key: name of the result in ``done``.
-            sequence: what prefill gave; its cache is used up.
-            prompt: its unpruned token ids ``[T]``.
-            max_new_tokens: at least 1.
+            sequence: result of prefill; the pool takes over its cache.
+            prompt: unpruned token ids ``[T]``.
+            max_new_tokens: largest number of new tokens, at least 1.
 
         Raises:
-            torch.OutOfMemoryError: it does not even fit alone.
+            torch.OutOfMemoryError: the sequence does not fit, although the device holds no other.
         """
         if sequence.decoded is not None:
             self.done[key] = sequence.decoded
@@ -88,12 +88,12 @@ class DecodePool:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One token for every sequence; the finished go to ``done``. With nothing to do, nothing happens.
+        """Decode one token per sequence and move finished sequences to ``done``. An empty pool does nothing.
 
-        When memory runs out, half of the sequences wait, and come back as others finish.
+        When memory runs out, half of the sequences move to host memory; they return as others finish.
 
         Raises:
-            torch.OutOfMemoryError: not even one sequence fits.
+            torch.OutOfMemoryError: memory is too short for a single sequence.
         """
         while self._waiting and len(self._rows) < self._most_rows:
             self._enter(*self._waiting.pop(0))
@@ -107,7 +107,7 @@ class DecodePool:
             except torch.OutOfMemoryError:
                 if len(self._rows) == 1:
                     raise
-            # Outside the handler: the traceback it holds keeps the tensors of the failed call alive.
+            # After the handler, whose traceback keeps the tensors of the failed call alive.
             self._halve()
         self._cache.advance()
         self.greedy.choose(logits, [row for _, row in self._rows])
@@ -118,16 +118,16 @@ class DecodePool:
             if self.greedy.over(row):
                 self.done[key] = row.result
                 self._leave(place)
-        if 2 * len(self._rows) <= self._cache.rows:  # not each time: it copies what is left
+        if 2 * len(self._rows) <= self._cache.rows:  # not at every step, since trim copies what is left
             self._cache.trim()
 
     def run(self) -> None:
-        """Step until every sequence is done."""
+        """Decode until every sequence is finished."""
         while len(self):
             self.step()
 
     def _forward(self) -> Tensor:
-        """The model on the last token of every sequence: ``[B, vocab]``."""
+        """Run the model on the last token of every sequence: logits ``[B, vocab]``."""
         device = self.backbone.device
         tokens = torch.tensor([[row.result.tokens[-1]] for _, row in self._rows], device=device)
         places = [row.position for _, row in self._rows]
@@ -139,7 +139,7 @@ class DecodePool:
         return self.backbone.logits(hidden[:, -1])
 
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
-        """Give a sequence a row; where there is none, it waits."""
+        """Give a sequence a row, or let it wait if there is none."""
         if len(self._rows) < self._most_rows:
             try:
                 self._cache.add(cache, row.limit - len(row.result.tokens))
@@ -165,7 +165,7 @@ class DecodePool:
         self._give_back()
 
     def _give_back(self) -> None:
-        """Memory ran out: let go of what is not needed, and never have more rows than now."""
+        """Release unused memory after it ran out, and cap the rows at their present number."""
         self._most_rows = len(self._rows)
         self._cache.trim()
         torch.cuda.empty_cache()

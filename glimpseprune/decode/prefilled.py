@@ -1,4 +1,4 @@
-"""Holds a sequence between prefill and decoding."""
+"""The result of prefill, from which decode goes on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from glimpseprune.decode.greedy import Decoded
 
 @dataclass(slots=True)
 class Prefilled:
-    """One sequence that is ready to decode.
+    """Holds one sequence that is ready for decode.
 
     Attributes:
-        cache: keys and values of the prompt tokens that were kept, in every layer.
-        logits: ``[vocab]`` of the first answer token, float32.
+        cache: keys and values of the kept prompt tokens, in every layer.
+        logits: logits ``[vocab]`` of the first answer token, float32.
         next_position: rotary position of the first answer token, counted from the unpruned prompt.
-        scores: ``[N]`` importance logits over all images of the prompt; ``None`` where nothing was scored.
-        keep: ``[N]`` bool.
-        floor_hit: whether the rule's floor decided in some image.
-        cap_hit: whether the rule's cap decided in some image.
-        decoded: the answer, where it was decoded together with others of its page; the cache is empty then.
+        scores: importance logits ``[N]`` over all images of the prompt; ``None`` if nothing was scored.
+        keep: mask of the visual tokens that stay, bool ``[N]``.
+        floor_hit: true if the rule's floor decided in some image.
+        cap_hit: true if the rule's cap decided in some image.
+        decoded: finished answer, if it was decoded together with others of its page; the cache is empty then.
     """
 
     cache: PrefillCache

@@ -16,14 +16,14 @@ Rotary = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One item without its padding.
+    """Holds one item of a batch without its padding.
 
     Attributes:
-        input_ids: ``[T]``.
-        position_ids: ``[axes, T]``, the rotary positions of every axis.
-        pixels: the patches of each image, ``[patches, patch_dim]``.
-        grids: rows and columns of each image in patches.
-        image_slots: for each image, the positions of its visual tokens in the prompt, ``[N_i]``.
+        input_ids: token ids ``[T]``.
+        position_ids: rotary positions ``[axes, T]``.
+        pixels: patches of each image, ``[patches, patch_dim]``.
+        grids: rows and columns of patches of each image.
+        image_slots: positions of each image's visual tokens in the prompt, ``[N_i]``.
     """
 
     input_ids: Tensor
@@ -35,13 +35,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """One image after the vision tower.
+    """Holds one image after the vision tower.
 
     Attributes:
-        tokens: ``[N, D]`` visual tokens in raster order.
-        features: for each selected visual layer, ``[N, vision_hidden_size]``.
+        tokens: visual tokens ``[N, D]`` in raster order.
+        features: output of each selected vision layer, ``[N, vision_hidden_size]``.
         grid: rows and columns of visual tokens.
-        cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
+        cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
     """
 
     tokens: Tensor
@@ -51,14 +51,14 @@ class EncodedImage:
 
 
 class Cache(Protocol):
-    """Takes the keys and values of a decoder layer."""
+    """Stores the keys and values of decoder layers."""
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Take the new tokens' keys and values ``[B, H_kv, T, d]``; return all that they attend to."""
+        """Store the new tokens' keys and values ``[B, H_kv, T, d]`` and return all that they attend to."""
 
 
 class Backbone(Protocol):
-    """A stock model seen as its parts; calling any of them leaves the model as it was."""
+    """Offers a stock model as its parts; calling a part never changes the model."""
 
     shape: ModelShape
     num_layers: int
@@ -67,7 +67,7 @@ class Backbone(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,20 +75,20 @@ class Backbone(Protocol):
 
     @property
     def supports_attention_bias(self) -> bool:
-        """Tells whether :meth:`run_layer` takes a bias; flash attention does not."""
+        """True if :meth:`run_layer` takes a bias; flash attention takes none."""
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
-        """Split what the processor made into items.
+        """Split a batch from the processor into one prompt per item.
 
         Args:
-            inputs: what the processor made.
+            inputs: batch as the processor returned it.
 
         Raises:
             InputError: a key is missing, or images and image tokens do not match.
         """
 
     def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Several prompts ``[T_b]`` about one image, sharing its pixels.
+        """Make several prompts about one image, which share its pixels.
 
         Args:
             input_ids: token ids ``[T_b]`` of each prompt.
@@ -102,19 +102,23 @@ class Backbone(Protocol):
     def encode(
         self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
     ) -> EncodedImage:
-        """Run the vision tower on one image and keep the features after the given vision layers.
+        """Run the vision tower on one image.
 
-        With ``visible``, bool ``[N]`` over the visual tokens, on the patches of those alone.
+        Args:
+            pixels: patches of the image, ``[patches, patch_dim]``.
+            grid: rows and columns of patches.
+            layers: vision layers whose output is kept as ``features``.
+            visible: mask of the visual tokens that the tower sees, bool ``[N]``; ``None`` for all.
         """
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
-        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+        """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+        """Embed text tokens: ``[B, T] -> [B, T, D]``."""
 
     def rotary(self, position_ids: Tensor) -> Rotary:
-        """Cosines and sines of rotary positions ``[axes, B, T]``, for :meth:`run_layer`."""
+        """Compute cosines and sines of rotary positions ``[axes, B, T]`` for :meth:`run_layer`."""
 
     def run_layer(
         self,
@@ -125,23 +129,30 @@ class Backbone(Protocol):
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """One decoder layer, ``[B, T, D] -> [B, T, D]``.
+        """Run one decoder layer: ``[B, T, D] -> [B, T, D]``.
 
-        Causal attention over a fresh cache; one new token (T = 1) that sees the ``filled`` slots ``[B, S]``; or any
-        attention, by what a ``bias`` ``[B, 1, T, S]`` adds to the scores (SDPA only).
+        Attention is causal without ``filled`` and ``bias``.
+
+        Args:
+            layer: number of the layer.
+            hidden: input of the layer, ``[B, T, D]``.
+            rotary: cosines and sines of the T positions.
+            cache: cache for the keys and values of the T tokens.
+            filled: mask of the slots that a single new token (T = 1) sees, bool ``[B, S]``.
+            bias: summand for the attention scores, ``[B, 1, T, S]``; only where :attr:`supports_attention_bias`.
         """
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Compute the keys and values that :meth:`run_layer` would cache: ``[B, T, D] -> [B, H_kv, T, d]`` each."""
+        """Compute the keys (after rotary) and values that :meth:`run_layer` caches, ``[B, H_kv, T, d]`` each."""
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The queries of every position at a layer after rotary, scaled by 1/sqrt(d): ``[1, T, D] -> [T, H, d]``.
+        """Compute the queries of a layer from its input ``hidden``: ``[1, T, D] -> [T, H, d]``.
 
-        ``hidden`` is the layer's input.
+        They are rotated and scaled by 1/sqrt(d).
         """
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+        """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
 
 
 def run_layers(
@@ -153,7 +164,7 @@ def run_layers(
     filled: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Several decoder layers one after the other, as :meth:`Backbone.run_layer`."""
+    """Run several decoder layers in turn, each with :meth:`Backbone.run_layer`."""
     for layer in layers:
         hidden = backbone.run_layer(layer, hidden, rotary, cache, filled, bias)
     return hidden

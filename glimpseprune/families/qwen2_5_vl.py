@@ -1,4 +1,4 @@
-"""Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`: the stock model's own modules, driven from outside."""
+"""Drives the stock Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`, through its own modules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
-from glimpseprune.errors import GlimpseError, InputError, UnsupportedModelError
+from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
-from glimpseprune.families.qwen2_5_vl_rope import rope_positions
+from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
@@ -22,10 +22,10 @@ class Qwen25VL:
     """Drives a ``Qwen2_5_VLForConditionalGeneration``.
 
     Args:
-        model: the stock model; nothing in it is changed.
+        model: the stock model, which stays unchanged.
 
     Raises:
-        UnsupportedModelError: the model uses sliding-window layers or an attention this package does not drive.
+        UnsupportedModelError: the model has sliding-window layers or an unsupported attention implementation.
     """
 
     rotary_axes = 3  # time, row, column
@@ -34,23 +34,27 @@ class Qwen25VL:
         self.model = model
         self.text = model.model.language_model
         self.vision = model.model.visual
-        self.config = model.config
         text, vision = model.config.text_config, model.config.vision_config
         if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
-            raise UnsupportedModelError("sliding-window layers (use_sliding_window) are not supported by docpipe")
+            raise UnsupportedModelError(
+                "expected full attention in every layer, found sliding-window layers; take a checkpoint without "
+                "use_sliding_window"
+            )
         self.flash = text._attn_implementation == "flash_attention_2"
         if not self.flash and text._attn_implementation != "sdpa":
             raise UnsupportedModelError(
-                f"attention {text._attn_implementation!r} is not supported; use 'sdpa' or 'flash_attention_2'"
+                f"expected attention 'sdpa' or 'flash_attention_2', found {text._attn_implementation!r}; load the "
+                "model with one of the two"
             )
-        self.merge = int(vision.spatial_merge_size)
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
         self.image_token_id = int(model.config.image_token_id)
+        merge = int(vision.spatial_merge_size)
+        self.prompt_maker = PromptMaker(self.image_token_id, int(model.config.video_token_id), merge)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         device: torch.device = self.model.lm_head.weight.device
         return device
 
@@ -62,90 +66,22 @@ class Qwen25VL:
 
     @property
     def supports_attention_bias(self) -> bool:
-        """Tells whether :meth:`run_layer` takes a bias; flash attention does not."""
+        """True if :meth:`run_layer` takes a bias; flash attention takes none."""
         return not self.flash
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
-        """Split what the processor made into items; see :class:`~glimpseprune.families.base.Backbone`."""
-        if "input_ids" not in inputs:
-            raise InputError("inputs has no input_ids; pass what the processor returned")
-        ids = inputs["input_ids"].to(self.device)
-        mask = inputs.get("attention_mask")
-        mask = torch.ones_like(ids) if mask is None else mask.to(self.device)
-        if ids.ndim != 2 or mask.shape != ids.shape:
-            raise InputError(f"input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)} have to be [B, T]")
-        if bool((ids == self.config.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
-            raise InputError("videos are not supported; pass images")
-        pixels, grids = self._images(inputs)
-        prompts, used = [], 0
-        for row in range(ids.shape[0]):
-            tokens = ids[row, mask[row].bool()]
-            if not tokens.numel():
-                raise InputError(f"item {row} has no tokens; its attention_mask is all zero")
-            prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
-            used += len(prompts[-1].pixels)
-        if used != len(grids):
-            raise InputError(f"image_grid_thw has {len(grids)} images, the prompts have image tokens for {used}")
-        return prompts
+        """Split a batch into prompts; see :class:`~glimpseprune.families.base.Backbone`."""
+        return self.prompt_maker.batch(inputs, self.device)
 
     def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
-        pixels = pixels.to(self.device)
-        prompts = [self._prompt(ids.to(self.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
-        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
-        if blind:
-            raise InputError(f"item {blind[0]} has no image tokens for the page")
-        return prompts
-
-    def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
-        """One item, whose images are the first of those given; the others are left for the items after it."""
-        slots = self._image_slots(tokens, grids, row)
-        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
-        positions = rope_positions(tokens.numel(), slots, [self._token_grid(grid) for grid in grids])
-        return Prompt(tokens, positions.to(self.device), tuple(pixels), tuple(grids), tuple(slots))
-
-    def _images(self, inputs: Mapping[str, Any]) -> tuple[list[Tensor], list[tuple[int, int]]]:
-        """Patches and patch grid (rows, columns) of every image of the batch."""
-        grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
-        if (grid is None) != (pixels is None):
-            raise InputError("pixel_values and image_grid_thw have to come together")
-        if grid is None or pixels is None:
-            return [], []
-        sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
-        if any(t != 1 for t, _, _ in sizes):
-            raise InputError("image_grid_thw has an entry with more than one frame; pass images, not videos")
-        patches = [h * w for _, h, w in sizes]
-        if sum(patches) != pixels.shape[0]:
-            raise InputError(f"image_grid_thw stands for {sum(patches)} patches, pixel_values has {pixels.shape[0]}")
-        return list(pixels.to(self.device).split(patches)), [(h, w) for _, h, w in sizes]
-
-    def _token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
-        return grid[0] // self.merge, grid[1] // self.merge
-
-    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
-        """Positions of the visual tokens of each image of one item, taken from the batch's images in order."""
-        positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
-        slots: list[Tensor] = []
-        for grid in grids:
-            if not positions.numel():
-                break
-            rows, columns = self._token_grid(grid)
-            mine, positions = positions[: rows * columns], positions[rows * columns :]
-            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
-                raise InputError(
-                    f"item {row}: image {len(slots)} has {rows} x {columns} = {rows * columns} visual tokens, "
-                    f"the prompt has another number of image tokens in a row for it"
-                )
-            slots.append(mine)
-        if positions.numel():
-            raise InputError(f"item {row} has {positions.numel()} image tokens more than its images have visual tokens")
-        return slots
+        """Make several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
+        return self.prompt_maker.page(input_ids, pixels.to(self.device), grid)
 
     def encode(
         self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None
     ) -> EncodedImage:
         """Run the vision tower on one image; see :class:`~glimpseprune.families.base.Backbone`."""
-        token_grid = self._token_grid(grid)
+        token_grid = self.prompt_maker.token_grid(grid)
         every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
         cells = every if visible is None else every[visible]
         tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers)
@@ -153,19 +89,19 @@ class Qwen25VL:
         return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
-        """Input embeddings ``[1, T, D]`` with the visual tokens in their places."""
+        """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""
         hidden = self.embed_tokens(prompt.input_ids[None])
         for slots, image in zip(prompt.image_slots, images, strict=True):
             hidden[0, slots] = image.tokens.to(hidden.dtype)
         return hidden
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """Input embeddings of text tokens, ``[B, T] -> [B, T, D]``."""
+        """Embed text tokens: ``[B, T] -> [B, T, D]``."""
         hidden: Tensor = self.text.embed_tokens(input_ids)
         return hidden
 
     def rotary(self, position_ids: Tensor) -> Rotary:
-        """Cosines and sines of rotary positions ``[3, B, T]``."""
+        """Compute cosines and sines of rotary positions ``[3, B, T]``."""
         cos, sin = self.text.rotary_emb(torch.empty(0, dtype=self.dtype, device=self.device), position_ids)
         return cos, sin
 
@@ -178,10 +114,13 @@ class Qwen25VL:
         filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """One decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
+        """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
         mask = bias
         if bias is not None and self.flash:
-            raise UnsupportedModelError("flash attention takes no bias; load with attn_implementation='sdpa'")
+            raise UnsupportedModelError(
+                "expected no attention bias with flash attention, found one; load the model with "
+                "attn_implementation='sdpa'"
+            )
         if filled is not None:
             mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
         out: Tensor = self.text.layers[layer](
@@ -190,7 +129,7 @@ class Qwen25VL:
         return out
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Keys after rotary and values of every position, ``[B, H_kv, T, d]`` each."""
+        """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""
         block = self.text.layers[layer]
         attention, normed = block.self_attn, block.input_layernorm(hidden)
         keys, values = (
@@ -200,7 +139,7 @@ class Qwen25VL:
         return apply_rotary_pos_emb(keys, keys, *rotary)[1], values
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The queries ``[T, H, d]`` of every position, after rotary and scaled."""
+        """Compute the queries ``[T, H, d]`` of every position, rotated and scaled."""
         block = self.text.layers[layer]
         attention = block.self_attn
         query = attention.q_proj(block.input_layernorm(hidden))
@@ -209,13 +148,13 @@ class Qwen25VL:
         return rotated
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Final norm and head: ``[B, D] -> [B, vocab]``, float32."""
+        """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
         out: Tensor = self.model.lm_head(self.text.norm(hidden))
         return out.float()
 
 
 def read_shape(config: Any) -> ModelShape:
-    """Take the sizes out of a ``Qwen2_5_VLConfig``."""
+    """Take the sizes from a ``Qwen2_5_VLConfig``."""
     text, vision = config.text_config, config.vision_config
     return ModelShape(
         hidden_size=text.hidden_size,
@@ -240,7 +179,8 @@ def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revisi
     for kind in ("missing_keys", "mismatched_keys"):
         if info[kind]:
             raise GlimpseError(
-                f"{base}: {len(info[kind])} {kind.replace('_', ' ')} in the checkpoint, such as {sorted(info[kind])[0]}"
+                f"{base}: expected a complete checkpoint, found {len(info[kind])} {kind.replace('_', ' ')}, such as "
+                f"{sorted(info[kind])[0]}; download it again or take another"
             )
     if model.generation_config is None:
         model.generation_config = GenerationConfig.from_model_config(model.config)

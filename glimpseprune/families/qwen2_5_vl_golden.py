@@ -1,6 +1,6 @@
-"""A small Qwen2.5-VL, one prompt, and the numbers that they have to give.
+"""A small Qwen2.5-VL, one prompt, and the numbers that they must give.
 
-The numbers come from a stack that agrees with the published GlimpsePrune code.
+The numbers were computed with versions of torch and transformers that reproduce the published GlimpsePrune code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from glimpseprune.families.qwen2_5_vl import Qwen25VL
 from glimpseprune.families.registry import Golden
 
 _IMAGE, _VIDEO, _START, _END = 28, 29, 30, 31
-_ROWS, _COLUMNS = 3, 5  # visual tokens: not square, and not a multiple of the vision tower's window
+_ROWS, _COLUMNS = 3, 5  # visual tokens: neither square nor a multiple of the vision tower's window
 
 _SCORES = [
     6.8342,
@@ -73,7 +73,7 @@ _LOGPROBS = [-0.8503, -0.769, -1.1617, -0.5937, -0.5118, -1.2001]
 
 
 def make_backbone() -> Qwen25VL:
-    """Make the model, with weights still to be filled."""
+    """Make the model; the caller fills in its weights."""
     model = Qwen2_5_VLForConditionalGeneration._from_config(_config(), dtype=torch.float32, attn_implementation="sdpa")
     return Qwen25VL(model)
 

@@ -1,4 +1,4 @@
-"""Rotary positions of prompts with images, as Qwen2-VL and its successors count them."""
+"""Counts rotary positions of prompts with images, as Qwen2-VL and its successors do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def rope_positions(length: int, slots: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> Tensor:
-    """Rotary positions of one prompt on the axes time, row, column (arXiv 2409.12191, section 2.1): ``[3, T]``.
+    """Count the rotary positions ``[3, T]`` of one prompt: time, row, column (arXiv 2409.12191, section 2.1).
 
-    Text counts up on all axes. An image starts at the next position p: its tokens have time p, row p + i, column p + j,
-    and what follows it starts at p + max(rows, columns).
+    Text counts up on all axes. An image starts at the next position p; its token in row i and column j gets time p, row
+    p + i and column p + j. The text behind it goes on at p + max(rows, columns).
 
     Args:
-        length: T.
-        slots: for each image, the positions of its tokens in the prompt, consecutive and increasing.
-        grids: for each image, rows and columns of visual tokens.
+        length: number of tokens T of the prompt.
+        slots: positions of each image's tokens in the prompt, consecutive and increasing.
+        grids: rows and columns of visual tokens of each image.
     """
     positions = torch.empty(3, length, dtype=torch.long)
     start, following = 0, 0

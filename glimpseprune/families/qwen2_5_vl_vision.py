@@ -1,7 +1,7 @@
-"""The vision tower of Qwen2.5-VL, driven block by block over the patches of all visual tokens or of some.
+"""Drives the vision tower of Qwen2.5-VL block by block, over all visual tokens or some.
 
-A token that is not to be seen is in no sequence of the tower. What stays keeps its rotary positions and its windows,
-which have fewer patches then, and the blocks over the whole image attend to what there is.
+A visual token that is left out takes part in no block. The others keep their rotary positions and their windows.
+Windows then hold fewer patches, and the blocks with full attention see only the patches that are present.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from glimpseprune.grid import grid_windows, renumbered
 def run_tower(
     vision: Any, pixels: Tensor, grid: tuple[int, int], cells: Tensor, layers: Collection[int]
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Run the stock tower's own modules.
+    """Run the modules of the stock tower on the patches of some visual tokens.
 
     Args:
-        vision: the tower.
-        pixels: ``[patches, patch_dim]``, the patches of a visual token together, tokens in raster order.
+        vision: stock vision tower.
+        pixels: patches ``[patches, patch_dim]`` of the whole image, those of a visual token together, tokens in
+            raster order.
         grid: rows and columns of visual tokens.
-        cells: ``[N]`` which of them are seen, in raster order.
-        layers: blocks whose output is wanted.
+        cells: raster indices ``[N]`` of the visual tokens to run, increasing.
+        layers: numbers of the blocks whose output is returned.
 
     Returns:
-        Visual tokens ``[N, D]`` in raster order; and the outputs of the blocks, the mean over each token's patches,
-        ``[N, vision_hidden_size]``.
+        Visual tokens ``[N, D]`` in raster order, and the output of each chosen block, averaged over the patches of a
+        token, ``[N, vision_hidden_size]``.
     """
     merge = int(vision.spatial_merge_size)
     area = merge**2
     side = int(vision.window_size) // merge // int(vision.patch_size)
-    windows = renumbered(grid_windows(grid, side, pixels.device), cells, grid)  # [windows, W], -1 where nothing is seen
-    order = windows[windows >= 0]  # window after window, as the blocks want them
+    windows = renumbered(grid_windows(grid, side, pixels.device), cells, grid)  # [windows, W], -1 = no token
+    order = windows[windows >= 0]  # window by window, the order that the blocks expect
     raster = order.argsort()
     sizes = (windows >= 0).sum(1)
     ends = torch.cat([sizes.new_zeros(1), sizes[sizes > 0].cumsum(0)]).to(torch.int32) * area
@@ -44,7 +45,7 @@ def run_tower(
     whole = {"cu_seqlens": ends[[0, -1]], "max_seqlen": cells.numel() * area}
 
     patches = pixels.view(-1, area, pixels.shape[-1])[cells[order]].flatten(0, 1)
-    # A convolution whose kernel is one patch; as a matrix product it is several times as fast.
+    # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
     hidden = F.linear(patches.to(vision.patch_embed.proj.weight.dtype), vision.patch_embed.proj.weight.flatten(1))
     rotary = vision.rotary_pos_emb(hidden, _patch_positions(cells[order], grid, merge))
     outputs = {}
@@ -57,7 +58,7 @@ def run_tower(
 
 
 def _patch_positions(cells: Tensor, grid: tuple[int, int], merge: int) -> Tensor:
-    """Row and column of every patch of some visual tokens, ``[N * merge**2, 2]``."""
+    """Compute row and column of every patch of the given visual tokens, ``[N * merge**2, 2]``."""
     within = torch.arange(merge, device=cells.device)
     row = (cells // grid[1] * merge)[:, None] + within.repeat_interleave(merge)
     column = (cells % grid[1] * merge)[:, None] + within.repeat(merge)

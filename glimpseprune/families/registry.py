@@ -1,4 +1,4 @@
-"""Families by name: a checkpoint's ``model_type`` is the name of the module that drives it."""
+"""Finds a model family by name; a checkpoint's ``model_type`` is the name of its module."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class LoadWeights(Protocol):
         """Return the model on the CPU, with its ``generation_config``.
 
         Args:
-            base: folder or hub id.
+            base: folder or hub id of a checkpoint.
             dtype: type of the weights.
-            attn_implementation: attention implementation.
-            revision: branch, tag or commit on the hub.
+            attn_implementation: name of the attention implementation in transformers.
+            revision: branch, tag or commit on the hub; ``None`` for the main branch.
 
         Raises:
             GlimpseError: the checkpoint is incomplete.
-            OSError: there is no such folder or hub id.
+            OSError: the folder or hub id does not exist.
         """
 
 
 class MakeBackbone(Protocol):
-    """Wraps the stock model; nothing in it is changed."""
+    """Wraps the stock model without changing it."""
 
     def __call__(self, model: Any) -> Backbone:
         """Return the model as its parts.
@@ -48,12 +48,12 @@ class MakeBackbone(Protocol):
             model: the stock model.
 
         Raises:
-            UnsupportedModelError: the model has parts that the family does not drive.
+            UnsupportedModelError: the model has parts that the family does not support.
         """
 
 
 class ReadShape(Protocol):
-    """Reads the sizes from a checkpoint's configuration."""
+    """Takes the sizes from a checkpoint's configuration."""
 
     def __call__(self, config: Any) -> ModelShape:
         """Return the sizes."""
@@ -61,13 +61,13 @@ class ReadShape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A model family; its module offers one under the name ``FAMILY``.
+    """Describes a model family; its module holds one of these under the name ``FAMILY``.
 
     Attributes:
-        read_config: reads the configuration of a folder or hub id (``base, revision``).
-        read_shape: takes the sizes out of it.
-        load_weights: loads the stock model.
-        backbone: wraps it.
+        read_config: function ``(base, revision)`` that reads the configuration of a folder or hub id.
+        read_shape: function that takes the sizes from the configuration.
+        load_weights: function that loads the stock model.
+        backbone: function that wraps the stock model.
     """
 
     read_config: Any
@@ -78,15 +78,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Known numbers of a family; its module ``<model_type>_golden`` offers them under the name ``GOLDEN``.
+    """Holds the golden numbers of a family, under the name ``GOLDEN`` in module ``<model_type>_golden``.
 
     Attributes:
-        make_backbone: makes a small model; its ``model`` attribute holds the parameters.
-        make_inputs: makes one prompt from a source of noise.
-        scores: importance logits that the fixed add-on has to give.
-        logits: logits of the first new token.
-        tokens: new tokens.
-        logprobs: log-probability of each.
+        make_backbone: function that makes a small model; its ``model`` attribute holds the parameters.
+        make_inputs: function that makes one prompt from a source of noise.
+        scores: expected importance logits with the fixed add-on.
+        logits: expected logits of the first new token.
+        tokens: expected new tokens.
+        logprobs: expected log-probability of each new token.
     """
 
     make_backbone: Callable[[], Any]
@@ -98,17 +98,17 @@ class Golden:
 
 
 def register_family(model_type: str, module: str) -> None:
-    """Add a family that lives outside this package.
+    """Register a family that lives outside this package.
 
     Args:
-        model_type: name in the ``config.json`` of its checkpoints.
-        module: importable module with a ``FAMILY``.
+        model_type: name of the family in the ``config.json`` of its checkpoints.
+        module: name of an importable module with a ``FAMILY``.
     """
     _registered[model_type] = module
 
 
 def supported_families() -> list[str]:
-    """Every ``model_type`` that can be loaded, sorted."""
+    """List every ``model_type`` that can be loaded, sorted."""
     package = importlib.import_module("glimpseprune.families")
     shipped = {module.name for module in pkgutil.iter_modules(package.__path__)} - _NOT_A_FAMILY
     parts = {name for name in shipped if any(name.startswith(f"{other}_") for other in shipped)}
@@ -119,15 +119,15 @@ def find_family(model_type: str) -> Family:
     """Import the family of a ``model_type``.
 
     Args:
-        model_type: name in the checkpoint's ``config.json``.
+        model_type: name of the family in the checkpoint's ``config.json``.
 
     Raises:
-        UnsupportedModelError: no module drives it; the message lists those that can be driven.
+        UnsupportedModelError: no family has this name; the message lists those that are supported.
     """
     if model_type not in supported_families():
         raise UnsupportedModelError(
-            f"models of type {model_type!r} are not supported; supported: {', '.join(supported_families())}. "
-            "CONTRIBUTING.md says how a family is added"
+            f"model_type {model_type!r} is not supported; supported: {', '.join(supported_families())}. "
+            "Take such a checkpoint, or add the family as CONTRIBUTING.md describes"
         )
     module = importlib.import_module(_registered.get(model_type, f"glimpseprune.families.{model_type}"))
     family: Family = module.FAMILY
@@ -135,7 +135,7 @@ def find_family(model_type: str) -> Family:
 
 
 def golden_families() -> dict[str, Golden]:
-    """The families that have known numbers to check an installation against."""
+    """Find the families that have golden numbers to check an installation with."""
     found: dict[str, Golden] = {}
     for name in supported_families():
         module = f"{_registered.get(name, f'glimpseprune.families.{name}')}_golden"

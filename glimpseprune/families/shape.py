@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes of a language model and its vision tower, under the names of transformers' configurations.
+    """Holds the sizes of a language model and its vision tower, named as in transformers.
 
     Attributes:
         hidden_size: width D of the language model.
-        num_hidden_layers: its layers L.
-        num_attention_heads: its query heads H.
-        num_key_value_heads: its key and value heads.
+        num_hidden_layers: number of decoder layers L.
+        num_attention_heads: number of query heads H.
+        num_key_value_heads: number of key and value heads.
         head_dim: width of one head.
-        intermediate_size: width of its MLP.
-        vocab_size: tokens of its vocabulary.
-        rms_norm_eps: epsilon of its norms.
+        intermediate_size: width of the MLP.
+        vocab_size: size of the vocabulary.
+        rms_norm_eps: epsilon of the norms.
         vision_hidden_size: width of the vision tower.
-        vision_depth: layers of the vision tower.
-        vision_window: side of the tower's attention window in visual tokens; 0 where it has none.
+        vision_depth: number of layers of the vision tower.
+        vision_window: side of the tower's attention window in visual tokens; 0 without windows.
     """
 
     hidden_size: int

@@ -1,6 +1,6 @@
-"""The protocol of a pruning method: it scores visual tokens by what the model computes anyway.
+"""The protocol of a pruning method, which scores visual tokens by what the model computes anyway.
 
-Score, select and prune are three stages. A method scores; the rule selects; ``prefill`` prunes.
+Pruning has three stages: a method scores, a keep rule selects, and ``prefill`` prunes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Method(Protocol):
     """Scores the visual tokens of an image for one question after layer K.
 
     Attributes:
-        prune_layer: K; layers 0..K run on every token.
-        appended: tokens that the method appends to each prompt.
-        vision_layers: layers of the vision tower whose output it reads, once per page.
-        attention_layers: layers up to K at which it reads the last token's attention to the prompt.
-        raw_attention: whether these are scores before the softmax; otherwise their log-softmax.
+        prune_layer: number K of the prune layer; layers 0..K run on every token.
+        appended: number of tokens that the method appends to each prompt.
+        vision_layers: layers of the vision tower whose output the method reads, once per page.
+        attention_layers: layers, up to K, whose attention from the last token to the prompt the method reads.
+        raw_attention: true for attention scores before the softmax, false for their log-softmax.
     """
 
     @property
@@ -41,36 +41,36 @@ class Method(Protocol):
 
     @property
     def rule(self) -> KeepRule:
-        """The rule that the method was made with."""
+        """Keep rule that the method was made with."""
 
     def token_at(self, layer: int) -> Tensor | None:
-        """Return what the appended tokens receive before a layer, ``[appended, D]``; ``None`` for nothing.
+        """Return the input of the appended tokens to a layer, ``[appended, D]``, or ``None`` for none.
 
-        At layer 0 this is their input embedding; at a later layer it is added to their hidden states.
+        At layer 0 this is their embedding. At later layers it is added to their hidden states.
         """
 
     def precompute(self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None) -> Any:
-        """Compute what scoring needs of an image whatever the question, once per page.
+        """Compute once per page what scoring needs for every question.
 
         Args:
             features: output of each of ``vision_layers``, ``[N, vision_hidden_size]``.
             grid: rows and columns of visual tokens.
-            cells: ``[N]`` raster indices of the tokens, increasing; ``None`` for all, N = rows * columns.
+            cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
         """
 
     def score(self, attention: Tensor, image: Any) -> Tensor:
         """Score the visual tokens of an image for Q questions.
 
         Args:
-            attention: the last token's attention, ``[Q, N, len(attention_layers) * H]``, layer-major.
+            attention: attention of the last token, ``[Q, N, len(attention_layers) * H]``, layer by layer.
             image: result of :meth:`precompute`.
 
         Returns:
-            ``[Q, N]`` importance logits, higher = keep.
+            Importance logits ``[Q, N]``, higher = keep.
         """
 
     def precompute_flops(self, visual: int) -> int:
-        """Operations of :meth:`precompute` on an image of ``visual`` tokens."""
+        """Count the operations of :meth:`precompute` on an image of ``visual`` tokens."""
 
     def score_flops(self, visual: int) -> int:
-        """Operations of :meth:`score` for one question."""
+        """Count the operations of :meth:`score` per question, for an image of ``visual`` tokens."""

@@ -8,7 +8,7 @@ and from layer K on, each runs with its own survivors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +20,10 @@ from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.methods.base import Method
-from glimpseprune.prefill.alone import (
-    Place,
-    appended_positions,
-    attention_row,
-    layer_major,
-    next_position,
-    select_tokens,
-)
+from glimpseprune.prefill.alone import Place, next_position, select_tokens
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
+from glimpseprune.prefill.tails import Tail, run_tails, score_tails
 from glimpseprune.rule import KeepRule
-
-_SCORED_AT_ONCE = 40_000
-"""Visual tokens, over questions, that the predictor looks at in one call: enough to fill a GPU, and half a gigabyte at
-the published width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +101,10 @@ def prefill_questions(
         InputError: a mask of another length than the page has visual tokens.
     """
     groups = [prompts] if backbone.supports_attention_bias else [[prompt] for prompt in prompts]
-    tails = [tail for group in groups for tail in _run_tails(backbone, method, page, group)]
+    tails = [tail for group in groups for tail in run_tails(backbone, method, page.cache, group)]
+    scored = score_tails(method, page.prompt.image_slots, page.conditions, tails)
     outcomes = []
-    for scores, rule in zip(_scores(method, page, tails), rules, strict=True):
+    for scores, rule in zip(scored, rules, strict=True):
         outcomes.append((scores, *select_tokens(scores, rule, page.places)))
     keeps = [keep for _, keep, _, _ in outcomes]
     caches, logits = _finish(backbone, method.prune_layer, page, prompts, tails, keeps)
@@ -133,112 +124,12 @@ def prefill_questions(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """A question after layer K.
-
-    ``hidden`` is ``[T, D]``; ``keys`` and ``values`` are ``[H_kv, T, d]`` for each layer; ``attention`` is the last
-    token's over the prefix, ``[P, len(attention_layers) * H]``. Appended tokens are gone.
-    """
-
-    hidden: Tensor
-    keys: list[Tensor]
-    values: list[Tensor]
-    attention: Tensor
-
-
-def _run_tails(backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[_Tail]:
-    """Layers 0..K of all questions as one packed sequence of R tokens behind the prefix."""
-    shared = page.prompt.input_ids.numel()
-    token = method.token_at(0)
-    extra = 0 if token is None else method.appended
-    lengths = [prompt.input_ids.numel() - shared for prompt in prompts]
-    starts = [0]
-    for length in lengths:
-        starts.append(starts[-1] + length + extra)
-    pieces, places = [], []
-    for prompt in prompts:
-        pieces.append(backbone.embed_tokens(prompt.input_ids[None, shared:])[0])
-        places.append(prompt.position_ids[:, shared:])
-        if token is not None:
-            pieces.append(token.to(pieces[-1].dtype))
-            places.append(appended_positions(prompt, extra))
-    hidden = torch.cat(pieces)[None]  # [1, R, D]
-    rotary = backbone.rotary(torch.cat(places, dim=1)[:, None])
-    device = hidden.device
-    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=False)]
-    added_at = torch.cat([torch.arange(span.stop, span.stop + extra) for span in spans]).to(device)
-    last = torch.tensor([end - 1 for end in starts[1:]], device=device)
-    # Without a bias, attention is causal up to the last key: right for one question, and there is only one then.
-    bias = _packed_bias(shared, starts, hidden) if backbone.supports_attention_bias else None
-
-    run = Continuation(page.cache)
-    rows: dict[int, list[Tensor]] = {}
-    for layer in range(method.prune_layer + 1):
-        added = method.token_at(layer)
-        if layer and added is not None:
-            hidden[:, added_at] += added.to(hidden.dtype).repeat(len(prompts), 1)
-        entering = hidden[:, last]
-        hidden = backbone.run_layer(layer, hidden, rotary, run, bias=bias)
-        if layer in method.attention_layers:
-            queries = backbone.queries(layer, entering, (rotary[0][:, last], rotary[1][:, last]))  # [Q, H, d]
-            keys = run.keys[layer][0]
-            rows[layer] = [
-                attention_row(
-                    query,
-                    torch.cat([keys[:, :shared], keys[:, shared + a : shared + b]], 1),
-                    method.raw_attention,
-                )[:shared]
-                for query, a, b in zip(queries, starts, starts[1:], strict=False)
-            ]
-    layers = range(method.prune_layer + 1)
-    return [
-        _Tail(
-            hidden=hidden[0, span],
-            keys=[run.keys[i][0, :, shared + span.start : shared + span.stop] for i in layers],
-            values=[run.values[i][0, :, shared + span.start : shared + span.stop] for i in layers],
-            attention=layer_major([rows[i][q] for i in method.attention_layers], hidden.new_empty(shared, 0)),
-        )
-        for q, span in enumerate(spans)
-    ]
-
-
-def _scores(method: Method, page: SharedPrefix, tails: Sequence[_Tail]) -> Iterator[tuple[Tensor, ...]]:
-    """For each question the importance logits of each image, ``[N_i]``."""
-    images = []
-    for slots, condition in zip(page.prompt.image_slots, page.conditions, strict=True):
-        at_once = max(1, _SCORED_AT_ONCE // slots.numel())
-        parts = [
-            method.score(torch.stack([tail.attention[slots] for tail in tails[i : i + at_once]]), condition)
-            for i in range(0, len(tails), at_once)
-        ]
-        images.append(torch.cat(parts))  # [Q, N_i]
-    return zip(*images, strict=True)
-
-
-def _packed_bias(shared: int, starts: Sequence[int], like: Tensor) -> Tensor:
-    """``[1, 1, R, shared + R]``, 0 where a token sees another, minus infinity where it does not.
-
-    Everyone sees the ``shared`` first keys; within its question, which begins at ``starts``, a token sees what is
-    before it and itself.
-    """
-    total = starts[-1]
-    owner = torch.repeat_interleave(
-        torch.arange(len(starts) - 1), torch.tensor([b - a for a, b in zip(starts, starts[1:], strict=False)])
-    )
-    own = (owner[:, None] == owner[None]).tril()
-    bias = torch.full((total, shared + total), float("-inf"))
-    bias[:, :shared] = 0.0
-    bias[:, shared:][own] = 0.0
-    return bias[None, None].to(device=like.device, dtype=like.dtype)
-
-
 def _finish(
     backbone: Backbone,
     last_layer: int,
     page: SharedPrefix,
     prompts: Sequence[Prompt],
-    tails: Sequence[_Tail],
+    tails: Sequence[Tail],
     keeps: Sequence[Tensor],
 ) -> tuple[list[PrefillCache], Tensor]:
     """Layers K+1.. on the survivors of every question, padded at the right, where causal attention never looks.

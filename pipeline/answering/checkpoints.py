@@ -10,7 +10,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from glimpseprune.errors import AddonError
-from glimpseprune.methods.glimpse.addon_config import BaseShape, read_addon_config
+from glimpseprune.methods.glimpse.addon_config import BaseShape
+from glimpseprune.methods.glimpse.addon_file import read_addon_config
 from glimpseprune.rule import KeepRule
 from pipeline.errors import ModelError, UsageError
 

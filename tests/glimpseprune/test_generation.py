@@ -262,7 +262,7 @@ def test_figures(model: gp.GlimpseModel) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pixel_values": None}, "come together"),
+        ({"pixel_values": None}, "image_grid_thw together"),
         ({"image_grid_thw": torch.tensor([[1, 12, 16]])}, "192 patches"),
         ({"image_grid_thw": torch.tensor([[2, 12, 9]])}, "frame"),
         ({"attention_mask": torch.zeros(1, 70, dtype=torch.long)}, "no tokens"),

@@ -15,13 +15,8 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 
 from glimpseprune.errors import AddonError
-from glimpseprune.methods.glimpse.addon_config import (
-    OWN_CONFIG,
-    OWN_WEIGHTS,
-    PUBLISHED_WEIGHTS,
-    AddonConfig,
-    read_addon_config,
-)
+from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.methods.glimpse.addon_file import OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_WEIGHTS, read_addon_config
 from glimpseprune.methods.glimpse.module import Glimpse
 
 # torch's restricted unpickler meets damaged bytes with whatever its stack machine stumbles over.

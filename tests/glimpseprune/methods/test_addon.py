@@ -13,7 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.addon import load_addon
-from glimpseprune.methods.glimpse.addon_config import read_addon_config
+from glimpseprune.methods.glimpse.addon_file import read_addon_config
 from tests.support.tiny_model import make_glimpse, tiny_addon_config
 
 PARITY = Path(__file__).parents[2] / "parity"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.families.qwen2_5_vl import rope_positions
+from glimpseprune.families.qwen2_5_vl_rope import rope_positions
 from glimpseprune.families.qwen2_5_vl_vision import run_tower as run_pipeline_tower
 from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.families.qwen_vl_input import Processor

@@ -1,0 +1,136 @@
+"""Checks a batch for Qwen2.5-VL and splits it into one prompt per item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glimpseprune.errors import InputError
+from glimpseprune.families.base import Prompt
+from glimpseprune.families.qwen2_5_vl_rope import rope_positions
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMaker:
+    """Makes prompts from token ids and images.
+
+    Attributes:
+        image_token_id: token that stands for a visual token.
+        video_token_id: token that stands for a part of a video, which is refused.
+        merge: side of a visual token in patches.
+    """
+
+    image_token_id: int
+    video_token_id: int
+    merge: int
+
+    def batch(self, inputs: Mapping[str, Any], device: torch.device) -> list[Prompt]:
+        """Split a batch from the processor into one prompt per item.
+
+        Args:
+            inputs: batch as the processor returned it.
+            device: device of the prompts.
+
+        Raises:
+            InputError: a key is missing, or images and image tokens do not match.
+        """
+        if "input_ids" not in inputs:
+            raise InputError("expected input_ids, found none; pass what the processor returned")
+        ids = inputs["input_ids"].to(device)
+        mask = inputs.get("attention_mask")
+        mask = torch.ones_like(ids) if mask is None else mask.to(device)
+        if ids.ndim != 2 or mask.shape != ids.shape:
+            raise InputError(
+                f"expected input_ids and attention_mask of one shape [B, T], found {tuple(ids.shape)} and "
+                f"{tuple(mask.shape)}; pass what the processor returned"
+            )
+        if bool((ids == self.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
+            raise InputError("expected images, found a video; pass its frames as images")
+        pixels, grids = self._images(inputs, device)
+        prompts, used = [], 0
+        for row in range(ids.shape[0]):
+            tokens = ids[row, mask[row].bool()]
+            if not tokens.numel():
+                raise InputError(f"item {row} has no tokens, since its attention_mask is all zero; leave the item out")
+            prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
+            used += len(prompts[-1].pixels)
+        if used != len(grids):
+            raise InputError(
+                f"expected image tokens for the {len(grids)} images of image_grid_thw, found image tokens for {used}; "
+                "pass exactly the images of the prompts"
+            )
+        return prompts
+
+    def page(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
+        """Make several prompts about one image, which share its pixels.
+
+        Args:
+            input_ids: token ids ``[T_b]`` of each prompt.
+            pixels: patches of the image, ``[patches, patch_dim]``.
+            grid: rows and columns of patches.
+
+        Raises:
+            InputError: a prompt's image tokens do not match the image.
+        """
+        prompts = [self._prompt(ids.to(pixels.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
+        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
+        if blind:
+            raise InputError(f"item {blind[0]} has no image tokens for the page; begin every prompt with the image")
+        return prompts
+
+    def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Turn rows and columns of patches into rows and columns of visual tokens."""
+        return grid[0] // self.merge, grid[1] // self.merge
+
+    def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
+        """Make the prompt of one item from the first of the given images; later items use the rest."""
+        slots = self._image_slots(tokens, grids, row)
+        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
+        positions = rope_positions(tokens.numel(), slots, [self.token_grid(grid) for grid in grids])
+        return Prompt(tokens, positions.to(tokens.device), tuple(pixels), tuple(grids), tuple(slots))
+
+    def _images(self, inputs: Mapping[str, Any], device: torch.device) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """Split the batch into the patches and the patch grid (rows, columns) of each image."""
+        grid, pixels = inputs.get("image_grid_thw"), inputs.get("pixel_values")
+        if (grid is None) != (pixels is None):
+            raise InputError(
+                "expected pixel_values and image_grid_thw together, found only one of them; pass both or neither"
+            )
+        if grid is None or pixels is None:
+            return [], []
+        sizes = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
+        if any(t != 1 for t, _, _ in sizes):
+            raise InputError("expected one frame per image, found more in image_grid_thw; pass images, not videos")
+        patches = [h * w for _, h, w in sizes]
+        if sum(patches) != pixels.shape[0]:
+            raise InputError(
+                f"expected {sum(patches)} patches, as image_grid_thw says, found {pixels.shape[0]} in pixel_values; "
+                "pass what the processor returned"
+            )
+        return list(pixels.to(device).split(patches)), [(h, w) for _, h, w in sizes]
+
+    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
+        """Find the positions of each image's visual tokens in one item; images come in the order of the batch."""
+        positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
+        slots: list[Tensor] = []
+        for grid in grids:
+            if not positions.numel():
+                break
+            rows, columns = self.token_grid(grid)
+            mine, positions = positions[: rows * columns], positions[rows * columns :]
+            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
+                raise InputError(
+                    f"item {row}: expected {rows} x {columns} = {rows * columns} image tokens in a row for image "
+                    f"{len(slots)}, found another number; prompt and images must come from the same processor call"
+                )
+            slots.append(mine)
+        if positions.numel():
+            raise InputError(
+                f"item {row} has {positions.numel()} image tokens more than its images have visual tokens; pass every "
+                "image of the prompt"
+            )
+        return slots
