@@ -38,6 +38,7 @@ class RunSettings(BaseModel):
     deadline: float | None = Field(default=None, gt=0)
     seed: int = 0
     quiet: bool = False
+    verbose: bool = False
 
     gather = model_validator(mode="before")(gather_choice)
 

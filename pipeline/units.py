@@ -43,7 +43,7 @@ def make_units(
         settings: settings that the answers depend on.
     """
     base = _settings_json(settings)
-    identities = {question.id: f"{question.identity()}\0{base}" for question in questions.questions}
+    identities = {question.id: f"{question.identity(settings.rule)}\0{base}" for question in questions.questions}
     units = []
     for document in documents:
         asked = [question for question in questions.questions if question.applies_to(document.path)]

@@ -95,6 +95,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of the run; 0 by default.")] = None,
     config: Config = None,
     quiet: Annotated[bool | None, typer.Option("--quiet", help="Print errors only.")] = None,
+    verbose: Annotated[bool | None, typer.Option("--verbose", help="Sum up tokens, memory and speed too.")] = None,
 ) -> None:
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}

@@ -42,7 +42,7 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
     say(f"$ docpipe run {shlex.join(words)}\n")
     report = run_job(settings, load_questions(str(questions)))
     say(closing_lines(report))
-    answers = pq.read_table(out / "answers" / "answers").to_pylist()
+    answers = pq.read_table(out / "answers" / "answers", filters=[("is_current", "=", True)]).to_pylist()
     truth = read_truth(out)
     for row in answers:
         row["truth"] = truth[row["document"]][row["question_id"]]

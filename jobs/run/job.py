@@ -17,10 +17,11 @@ from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
+from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.publish import publish
-from pipeline.output.store import OutputStore
+from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Unit
@@ -57,7 +58,7 @@ def run_job(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     folder = Folder(run.output)
-    store = OutputStore(folder, reproduce_command(run))
+    store = OutputStore(folder, reproduce_command(run), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
         work = prepare_work(run, questions, store, remember=True)
         store.check_settings(frozen_settings(work.settings, questions))
@@ -75,7 +76,7 @@ def run_job(
                 "the rest is published. The log gives the reason (Ray's is in /tmp/ray/session_latest/logs); "
                 "run the same command again to retry them"
             )
-        report = make_report(run, work, statuses, totals, outcome, started, time.monotonic() - clock)
+        report = make_report(run, work, store.run_id, statuses, totals, outcome, started, time.monotonic() - clock)
         store.write_run(report)
     if outcome.error is not None:
         raise outcome.error
@@ -95,6 +96,7 @@ class _Job:
     ) -> None:
         self.run = run
         self.work = work
+        self.plan = Plan.of(work.units, work.documents)
         self.store = store
         self.lock = lock
         self.load = load
@@ -121,7 +123,8 @@ class _Job:
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""
-        publish(self.store, {question.id: question.aggregate for question in self.work.questions.questions})
+        rules = {question.id: question.aggregate for question in self.work.questions.questions}
+        publish(self.store, rules, self.plan)
         self._published = self.outcome.bundles
 
     def _passes(self, engine: Engine, pending: list[Unit]) -> None:
@@ -142,11 +145,12 @@ class _Job:
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
         if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
-            self.store.check_settings({"device (--dtype auto)": device.partition(":")[0]})
+            self.store.check_settings({"--device (with --dtype auto)": device.partition(":")[0]})
         config = ActorConfig(
             settings=work.settings,
             output=run.output,
             command=self.store.command,
+            run_id=self.store.run_id,
             device=device,
             attn=run.choice.attn,
             threads=resources.actor_threads,

@@ -26,10 +26,13 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
+from pipeline.questions.question import Question
 from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
 from pipeline.units import make_units
 
 _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
+_QUESTION_FIELDS = ("text", "type", "choices", "prompt", "pages", "max_new_tokens", "keep")
+"""Fields of a question that its answers can depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,8 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         check_fit(model, addon)
         rule = KeepRule(**{**asdict(addon_rule(addon)), **given})
     elif given:
-        flag = next(iter(given)).replace("_", "-")
-        raise UsageError(f"--{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
+        flag = _flag(next(iter(given)))
+        raise UsageError(f"{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
     return AnswerSettings(
         model=choice.model,
         revision=choice.revision,
@@ -130,19 +133,38 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
 
 
 def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[str, object]:
-    """List the settings that must not change within an output folder, by the names a user knows."""
-    return {
-        "model": settings.model_fingerprint,
-        "glimpse": settings.glimpse_fingerprint,
-        "rule": None if settings.rule is None else asdict(settings.rule),
-        "drop_blank": settings.drop_blank,
-        "prune": "off" if settings.rule is None else "auto" if settings.prune_auto else "glimpse",
-        "dpi": settings.dpi,
-        "max_visual_tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
-        "dtype": settings.dtype,
-        "seed": settings.seed,
-        **{f"question.{q.id}": [q.pages, q.identity()] for q in questions.questions},  # pages decide the units
+    """List the settings that must not change within an output folder, for :meth:`OutputStore.check_settings`."""
+    revision = "" if settings.revision is None else f" at {settings.revision}"
+    frozen: dict[str, object] = {
+        "--model": {"name": settings.model + revision, "fingerprint": settings.model_fingerprint},
+        "--prune": "off" if settings.rule is None else "auto" if settings.prune_auto else "glimpse",
     }
+    if settings.rule is not None:  # without pruning these have no value, and --prune alone says what changed
+        frozen["--glimpse"] = {"name": settings.glimpse, "fingerprint": settings.glimpse_fingerprint}
+        rule = asdict(settings.rule)
+        frozen |= {_flag(name) if name in _RULE_FLAGS else f"{name} of the add-on": rule[name] for name in rule}
+    return {
+        **frozen,
+        "--drop-blank": settings.drop_blank,
+        "--dpi": settings.dpi,
+        "--max-visual-tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
+        "--dtype": settings.dtype,
+        "--seed": settings.seed,
+        **{f"question {question.id}": _frozen_question(question, settings.rule) for question in questions.questions},
+    }
+
+
+def _frozen_question(question: Question, rule: KeepRule | None) -> dict[str, object]:
+    pages = question.page_ranges.parts  # they decide the units
+    fields = question.model_dump(mode="json", include=set(_QUESTION_FIELDS))
+    return {
+        "identity": f"{question.identity(rule)} on {pages}",
+        "fields": {name: fields[name] for name in _QUESTION_FIELDS},
+    }
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def reproduce_command(run: RunSettings) -> str:

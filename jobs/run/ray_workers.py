@@ -34,6 +34,7 @@ class ActorConfig:
         settings: settings of the answers.
         output: URI of the output folder.
         command: command that reproduces a failed row; ``{input}`` stands for the document.
+        run_id: id of the run.
         device: torch device, already resolved.
         attn: attention implementation, or ``auto``.
         threads: number of torch CPU threads.
@@ -44,6 +45,7 @@ class ActorConfig:
     settings: AnswerSettings
     output: str
     command: str
+    run_id: str
     device: str
     attn: str
     threads: int
@@ -127,7 +129,7 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     )
     page_answerer.drop_blank = settings.drop_blank
     folder = Folder(config.output)
-    return BundleAnswerer(page_answerer, OutputStore(folder, config.command), Markers(folder))
+    return BundleAnswerer(page_answerer, OutputStore(folder, config.command, config.run_id), Markers(folder))
 
 
 class AnswerActor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,10 +15,18 @@ from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import DocpipeError
 from pipeline.output.totals import Totals
-from pipeline.records import STATUSES, Receipt
+from pipeline.records import Receipt
 from pipeline.units import planned_rows
 
 _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
+_STATUS_WORDS = {
+    "answered": "answered",
+    "not_answerable": "not answerable",
+    "needs_review": "to review",
+    "failed": "failed",
+    "skipped": "not done yet",
+}
+"""Words of the closing summary, in its order."""
 
 
 @dataclass(slots=True)
@@ -74,6 +82,7 @@ class Outcome:
 def make_report(
     run: RunSettings,
     work: Work,
+    run_id: str,
     statuses: Mapping[str, int],
     totals: Totals,
     outcome: Outcome,
@@ -85,6 +94,7 @@ def make_report(
     Args:
         run: settings of the run.
         work: everything that is planned, including what earlier runs did.
+        run_id: id of the run, which the rows that it computed carry.
         statuses: number of committed rows of the plan, by status.
         totals: totals of the same rows.
         outcome: outcome of this run alone.
@@ -97,6 +107,7 @@ def make_report(
     counts["skipped"] += planned - sum(counts.values())
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
+        "run_id": run_id,
         "settings": run.flat(),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
@@ -175,26 +186,36 @@ def _versions() -> dict[str, str | None]:
 
 
 def closing_lines(report: Mapping[str, Any]) -> str:
-    """Sum up ``run.json`` in a few lines for a person.
+    """Sum up ``run.json`` for a person: the answers and where they are; tokens and speed with ``--verbose``.
 
     Args:
         report: content of ``run.json``.
     """
-    counts, totals, now = report["counts"], report["totals"], report["this_run"]
-    by_status = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in STATUSES if counts[status])
+    counts, output = report["counts"], report["settings"]["output"].rstrip("/")
+    found = ", ".join(f"{counts[status]} {words}" for status, words in _STATUS_WORDS.items() if counts[status])
     lines = [
-        f"{report['documents']} documents, {report['pages']} pages, {counts['planned']} answers: {by_status or 'none'}"
+        f"{report['documents']} documents, {report['pages']} pages, {counts['planned']} answers: {found or 'none'}"
     ]
+    if report["interrupted"]:
+        lines.append("interrupted; the same command resumes")
+    elif not report["this_run"]["bundles"]:
+        lines.append("nothing was left to do")
+    if report["settings"]["verbose"]:
+        lines += _figures(report)
+    lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
+    if counts["failed"]:
+        lines.append(f"reasons of the failures: {output}/failures/")
+    table = f"'{output}/documents"
+    lines.append(f"open them: duckdb -c \"from {table}/*.parquet'\", pandas.read_parquet({table}')")
+    return "\n".join(lines)
+
+
+def _figures(report: Mapping[str, Any]) -> Iterator[str]:
+    totals, now = report["totals"], report["this_run"]
     if totals["retention"] is not None:
-        lines.append(
+        yield (
             f"{totals['retention']:.1%} of the visual tokens kept; KV cache "
             f"{totals['kv_bytes_full'] / 1e6:.1f} MB without pruning, {totals['kv_bytes_kept'] / 1e6:.1f} MB with"
         )
     if now["pages_per_s"] is not None:
-        lines.append(f"{now['pages']} pages in this run, {now['pages_per_s']:.2f} pages/s")
-    elif not report["interrupted"]:
-        lines.append("nothing was left to do")
-    if report["interrupted"]:
-        lines.append("interrupted; the same command resumes")
-    lines.append(f"tables: {report['settings']['output']}/{{answers,pages,documents,failures}}")
-    return "\n".join(lines)
+        yield f"{now['pages']} pages in this run, {now['pages_per_s']:.2f} pages/s"

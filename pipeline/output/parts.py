@@ -7,13 +7,14 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import EngineError
 from pipeline.output.folder import Folder
-from pipeline.output.schema import PART, TABLES
+from pipeline.output.schema import COMMITTED, PART
 from pipeline.output.tables import read_tables, write_table
 from pipeline.records import BundleResult, PageAnswer
 
@@ -25,31 +26,32 @@ def part_name(bundle_id: str) -> str:
     return f"parts/{bundle_id}.parquet"
 
 
-def write_part(folder: Folder, result: BundleResult, command: str) -> None:
+def write_part(folder: Folder, result: BundleResult, command: str, run_id: str) -> None:
     """Commit a bundle; committing it again replaces the file.
 
     Args:
         folder: the output folder.
         result: rows of the bundle.
         command: command that reproduces a failure; ``{input}`` stands for the document.
+        run_id: id of the run that computed the rows.
 
     Raises:
         EngineError: the result does not hold exactly one row for each page of each unit, or the file system refuses.
     """
     _check(result)
     bundle = result.bundle
-    table = pa.Table.from_pylist([_rows(result, command)], schema=PART)
+    table = pa.Table.from_pylist([_rows(result, command, run_id)], schema=PART)
     units = json.dumps([unit.unit_id for unit in bundle.units])
     write_table(folder, part_name(bundle.bundle_id), table, bundle_id=bundle.bundle_id, **{UNITS: units})
 
 
 def read_rows(folder: Folder, bundle_ids: Sequence[str], table: str) -> list[pa.Table]:
-    """Read the rows that some bundles have for one of ``TABLES``, one table per bundle.
+    """Read the rows that some bundles have for one of ``COMMITTED``, one table per bundle.
 
     Args:
         folder: the output folder.
         bundle_ids: ids of the bundles.
-        table: name of the table, a key of ``TABLES``.
+        table: name of the table, a key of ``COMMITTED``.
 
     Raises:
         UsageError: a part is damaged.
@@ -57,14 +59,13 @@ def read_rows(folder: Folder, bundle_ids: Sequence[str], table: str) -> list[pa.
     """
     parts = read_tables(folder, [part_name(bundle_id) for bundle_id in bundle_ids], [table])
     rows = (part.column(table).combine_chunks().flatten() for part in parts)
-    return [pa.Table.from_struct_array(array).cast(TABLES[table]) for array in rows]
+    return [pa.Table.from_struct_array(array).cast(COMMITTED[table]) for array in rows]
 
 
-def _rows(result: BundleResult, command: str) -> dict[str, list[dict[str, Any]]]:
+def _rows(result: BundleResult, command: str, run_id: str) -> dict[str, list[dict[str, Any]]]:
     documents = {document.document_id: document for document in result.bundle.documents}
-    named = {
-        key: {"document": document.path, "bundle_id": result.bundle.bundle_id} for key, document in documents.items()
-    }
+    run = {"bundle_id": result.bundle.bundle_id, "run_id": run_id, "answered_at": datetime.now(UTC)}
+    named = {key: {"source": document.source, "document": document.path, **run} for key, document in documents.items()}
     shared = {key: {**named[key], "document_sha256": result.sha256.get(key)} for key in documents}
     commands = {key: command.format(input=shlex.quote(document.uri)) for key, document in documents.items()}
     return {

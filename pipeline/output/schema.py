@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
 
 ANSWERS = pa.schema(
     [
         pa.field("document_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("document", pa.string(), nullable=False),
         pa.field("document_sha256", pa.string()),
         pa.field("page", pa.int32()),
         pa.field("question_id", pa.string(), nullable=False),
         pa.field("unit_id", pa.string(), nullable=False),
         pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
         pa.field("value", pa.string()),
@@ -45,10 +49,14 @@ ANSWERS = pa.schema(
 PAGES = pa.schema(
     [
         pa.field("document_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("document", pa.string(), nullable=False),
         pa.field("document_sha256", pa.string()),
         pa.field("page", pa.int32(), nullable=False),
         pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("width_pt", pa.float64()),
         pa.field("height_pt", pa.float64()),
         pa.field("dpi", pa.float64()),
@@ -70,10 +78,14 @@ FAILURES = pa.schema(
     [
         pa.field("unit_id", pa.string(), nullable=False),
         pa.field("document_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("document", pa.string(), nullable=False),
         pa.field("page", pa.int32()),
         pa.field("question_id", pa.string(), nullable=False),
         pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("stage", pa.string(), nullable=False),
         pa.field("error_type", pa.string(), nullable=False),
         pa.field("error_message", pa.string(), nullable=False),
@@ -85,8 +97,12 @@ FAILURES = pa.schema(
 DOCUMENTS = pa.schema(
     [
         pa.field("document_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("document", pa.string(), nullable=False),
         pa.field("question_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
         pa.field("value", pa.string()),
@@ -100,7 +116,14 @@ DOCUMENTS = pa.schema(
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
 """The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 
-PART = pa.schema([pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in TABLES.items()])
+COMMITTED = {
+    name: pa.schema([field for field in schema if field.name != "is_current"]) for name, schema in TABLES.items()
+}
+"""The columns that a part holds of each table. What is current depends on the plan of the last run, not on the part."""
+
+PART = pa.schema(
+    [pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in COMMITTED.items()]
+)
 """The schema of a part: one row holds a bundle's rows for every table, so they appear together or not at all."""
 
 

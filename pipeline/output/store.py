@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import SettingsChangedError, UsageError
+from pipeline.output.changed import changed_flags, changed_questions
 from pipeline.output.folder import Folder
 from pipeline.output.parts import UNITS, write_part
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.output.tables import read_lists, read_tables
 from pipeline.records import STATUSES, BundleResult, PageCount
+
+
+def new_run_id() -> str:
+    """Make an id for a run; ids sort by the time at which the runs started, in UTC."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def _refusal(uri: str, flags: Sequence[str], questions: Mapping[str, Sequence[str]]) -> str:
+    """Explain why settings are refused, and what a user can do."""
+    lines = [f"{uri} holds answers of other settings, and answers of two settings do not mix:"]
+    lines += [f"  {line}" for line in flags]
+    lines += [f"  question {name}: {line}" for name, changes in questions.items() for line in changes]
+    if questions:
+        lines.append(
+            f"Give a changed question ({', '.join(questions)}) a new id, and only that one is asked; or undo the change"
+        )
+    if flags:
+        lines.append("Give the flags their old values" + (" too" if questions else ""))
+    return "\n".join(lines) + "; or take another --output"
 
 
 class OutputStore:
@@ -24,11 +46,13 @@ class OutputStore:
     Args:
         folder: the output folder.
         command: command that reproduces a failed row; ``{input}`` stands for the document.
+        run_id: id of the run that commits; ``None`` makes a new one.
     """
 
-    def __init__(self, folder: Folder, command: str = "docpipe run --input {input}") -> None:
+    def __init__(self, folder: Folder, command: str = "docpipe run --input {input}", run_id: str | None = None) -> None:
         self.folder = folder
         self.command = command
+        self.run_id = run_id or new_run_id()
         self._units: dict[str, tuple[str, ...]] = {}  # name of a part -> ids of its units
 
     def commit(self, result: BundleResult) -> None:
@@ -41,7 +65,7 @@ class OutputStore:
             EngineError: the result does not hold exactly one row for each page of each unit, or the file system
                 refuses.
         """
-        write_part(self.folder, result, self.command)
+        write_part(self.folder, result, self.command, self.run_id)
 
     def parts(self) -> dict[str, tuple[str, ...]]:
         """List the unit ids of every committed bundle by bundle id; each footer is read once.
@@ -65,24 +89,28 @@ class OutputStore:
     def check_settings(self, settings: Mapping[str, object]) -> None:
         """Refuse to mix answers of different settings in one folder; the first run records its settings.
 
-        A new key, such as a new question, is added; a recorded key that is no longer given stays.
+        A new key, such as a new question, is added; a recorded key that is no longer given stays. A difference that no
+        answer depends on is recorded.
 
         Args:
-            settings: settings that may not change, by the names a user knows.
+            settings: settings that may not change, as :mod:`pipeline.output.changed` describes them.
 
         Raises:
-            SettingsChangedError: a value differs from the recorded one.
+            SettingsChangedError: a setting differs from the recorded one.
         """
         known = self._read("settings.json") or {}
-        given = json.loads(json.dumps({**settings, "schema_version": SCHEMA_VERSION}))
-        for key, value in given.items():
-            if key in known and known[key] != value:
-                raise SettingsChangedError(
-                    f"{self.folder.uri} holds answers made with {key} = {known[key]!r}; this run has {value!r}. "
-                    "Use the old value, or another --output"
-                )
-        if not given.keys() <= known.keys():
-            self.folder.write("settings.json", json.dumps({**known, **given}, indent=2).encode())
+        given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
+        if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+            raise SettingsChangedError(
+                f"{self.folder.uri} was made by another version of docpipe (tables of version "
+                f"{known['schema_version']}, this docpipe writes version {SCHEMA_VERSION}); take another --output"
+            )
+        flags, questions = changed_flags(known, given), changed_questions(known, given)
+        if flags or questions:
+            raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
+        merged = {**known, **given}
+        if merged != known:
+            self.folder.write("settings.json", json.dumps(merged, indent=2).encode())
 
     def status_counts(self, unit_ids: Collection[str]) -> dict[str, int]:
         """Count the published rows of some units by status."""

@@ -9,12 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.output.aggregate import aggregate
-from pipeline.output.schema import DOCUMENTS, PAGES
+from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 
-PAGE_COLUMNS = ("document_id", "page", "retention")
-DOCUMENT_COLUMNS = ("document_id", "document", "question_id", "page", "status", "answer", "value", "confidence")
+PAGE_COLUMNS = ("document_id", "page", "retention", "is_current")
+DOCUMENT_COLUMNS = (
+    *("document_id", "source", "document", "question_id", "run_id", "answered_at"),
+    *("page", "status", "answer", "value", "confidence"),
+)
 _PAGE_KEY = ["document_id", "page"]
-_RETENTION = ("retention_mean", "retention_min", "retention_max")
+_FROM_ANSWERS = ("retention_mean", "retention_min", "retention_max", "is_current")
 _PEAKS = ("peak_memory_bytes", "peak_rss_bytes")
 _ROWS_AT_A_TIME = 10_000
 
@@ -24,17 +27,19 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
 
     Args:
         reports: rows of ``pages``, earliest first; each page keeps its first row, with the highest peaks of all.
-        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page.
+        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page, which
+            is current if one of its answers is.
     """
-    rows = pa.concat_tables([PAGES.empty_table(), *reports])
-    first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_RETENTION, *_PEAKS)]
+    rows = pa.concat_tables([COMMITTED["pages"].empty_table(), *reports])
+    first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_FROM_ANSWERS, *_PEAKS)]
     pages = _grouped(rows, [*((name, "first") for name in first), *((name, "max") for name in _PEAKS)])
     pages = pages.rename_columns([*_PAGE_KEY, *first, *_PEAKS])
     if answers:
-        retention = _grouped(pa.concat_tables(answers), [("retention", how) for how in ("mean", "min", "max")])
+        figures = [*(("retention", how) for how in ("mean", "min", "max")), ("is_current", "any")]
+        found = _grouped(pa.concat_tables(answers), figures)
     else:
-        retention = PAGES.empty_table().select([*_PAGE_KEY, *_RETENTION])
-    joined = pages.join(retention.rename_columns([*_PAGE_KEY, *_RETENTION]), _PAGE_KEY)
+        found = PAGES.empty_table().select([*_PAGE_KEY, *_FROM_ANSWERS])
+    joined = pages.join(found.rename_columns([*_PAGE_KEY, *_FROM_ANSWERS]), _PAGE_KEY)
     return (
         joined.select(PAGES.names)
         .sort_by([("document", "ascending"), ("document_id", "ascending"), ("page", "ascending")])
@@ -46,7 +51,7 @@ def document_table(answers: Sequence[pa.Table], rules: Mapping[str, str]) -> pa.
     """Make one row per document and question.
 
     Args:
-        answers: all rows of ``answers`` with ``DOCUMENT_COLUMNS``.
+        answers: the current rows of ``answers`` with ``DOCUMENT_COLUMNS``.
         rules: rule of aggregation per question id; ``best`` for questions that are not listed.
     """
     if not answers:
@@ -73,7 +78,9 @@ def _document_rows(rows: Iterable[dict[str, Any]], rules: Mapping[str, str]) -> 
     for (document_id, question_id), group in groupby(rows, key=lambda row: (row["document_id"], row["question_id"])):
         mine = list(group)
         chosen = aggregate(rules.get(question_id, "best"), mine)
-        yield {"document_id": document_id, "document": mine[0]["document"], "question_id": question_id, **chosen}
+        newest = max(mine, key=lambda row: row["answered_at"])
+        shared = {name: newest[name] for name in ("source", "document", "run_id", "answered_at")}
+        yield {"document_id": document_id, "question_id": question_id, "is_current": True, **shared, **chosen}
 
 
 def _chunked(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

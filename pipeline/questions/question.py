@@ -119,7 +119,23 @@ class Question(Strict):
         prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
         return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, prune_auto and rule is not None)
 
-    def identity(self) -> str:
-        """Return canonical JSON of all that an answer depends on, without pages, documents and aggregate."""
-        fields = self.model_dump(exclude={"pages", "documents", "aggregate"})
+    def identity(self, default_rule: KeepRule | None) -> str:
+        """Return canonical JSON of all that an answer depends on, without the pages.
+
+        The type counts only through the prompt. Choices count also where a prompt does not name them, because an answer
+        is judged by them.
+
+        Args:
+            default_rule: rule of the run; ``None`` if nothing is pruned.
+        """
+        ask = self.to_ask(default_rule)
+        rule = None if ask.rule is None else dataclasses.asdict(ask.rule)
+        choices = None if self.choices is None else sorted(self.choices)
+        fields = {
+            "id": self.id,
+            "prompt": ask.prompt,
+            "choices": choices,
+            "max_new_tokens": ask.max_new_tokens,
+            "rule": rule,
+        }
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -85,20 +85,50 @@ def test_where_the_module_of_the_family_lies_does_not_change_the_unit() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    ["text: B", "prompt: 'Q: {text}'", "type: money", "max_new_tokens: 9", "keep: {min_tokens: 3}", "pages: '1-2'"],
+    [
+        "text: B",
+        "prompt: 'Q: {text}'",
+        "type: choice, choices: [x, y]",
+        "max_new_tokens: 9",
+        "keep: {min_tokens: 3}",
+        "pages: '1-2'",
+    ],
 )
 def test_every_part_of_a_question_that_an_answer_depends_on_changes_the_unit(extra: str) -> None:
     fields = extra if extra.startswith("text") else f"text: A, {extra}"
     assert _ids(f"version: 1\nquestions:\n  - {{id: a, {fields}}}\n") != _ids()
 
 
-def test_aggregation_and_selection_of_documents_do_not_change_the_unit() -> None:
-    assert _ids('version: 1\nquestions:\n  - {id: a, text: A, aggregate: vote, documents: "docs/*"}\n') == _ids()
+@pytest.mark.parametrize(
+    "extra",
+    [
+        'aggregate: vote, documents: "docs/*"',
+        "type: money",
+        "keep: {max_ratio: 0.3}",  # as the rule of the run
+        r'prompt: "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."',  # the default
+    ],
+)
+def test_point_16_what_no_answer_depends_on_does_not_change_the_unit(extra: str) -> None:
+    assert _ids(f"version: 1\nquestions:\n  - {{id: a, text: A, {extra}}}\n") == _ids()
+
+
+def test_point_16_an_override_counts_for_nothing_where_nothing_is_pruned() -> None:
+    unpruned = dataclasses.replace(SETTINGS, rule=None)
+    override = "version: 1\nquestions:\n  - {id: a, text: A, keep: {min_tokens: 3}}\n"
+    assert _ids(override, unpruned) == _ids(settings=unpruned)
+
+
+def test_point_16_the_order_of_questions_and_of_unnamed_choices_does_not_change_the_units() -> None:
+    first = "  - {id: a, text: A}\n"
+    second = "  - {id: b, text: B, prompt: '{text}', type: choice, choices: [x, y]}\n"
+    other = second.replace("[x, y]", "[y, x]")
+    head = "version: 1\nquestions:\n"
+    assert sorted(_ids(head + first + second)) == sorted(_ids(head + other + first))
 
 
 def test_ids_are_the_same_on_every_machine() -> None:
     # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
-    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["ec387d880b4858a7048cb3eb"]
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["854d7607e6677fb2dbe32ab2"]
 
 
 def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:

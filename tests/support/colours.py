@@ -85,4 +85,4 @@ def load_nothing(config: ActorConfig) -> BundleAnswerer:
 
 def _answerer(page_answerer: ColourReader, config: ActorConfig) -> BundleAnswerer:
     folder = Folder(config.output)
-    return BundleAnswerer(page_answerer, OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
+    return BundleAnswerer(page_answerer, OutputStore(folder, config.command, config.run_id), Markers(folder))  # type: ignore[arg-type]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
 import fsspec
 import pyarrow.parquet as pq
 
+from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
 from pipeline.output.store import OutputStore
-from pipeline.records import Bundle, BundleResult, Failure
+from pipeline.records import Bundle, BundleResult, Failure, Unit
 from tests.support.bundles import result_of, units_and_bundles
 
 SCHEMAS = {"answers": ANSWERS, "pages": PAGES, "documents": DOCUMENTS, "failures": FAILURES}
@@ -27,21 +29,27 @@ Tables = dict[str, list[dict[str, Any]]]
 
 
 def store_at(uri: str, command: str = "docpipe run --input {input}") -> OutputStore:
-    return OutputStore(Folder(uri), command)
+    return OutputStore(Folder(uri), command, "test-run")
 
 
 def sql(query: str) -> list[tuple[Any, ...]]:
     return duckdb.connect().execute(query).fetchall()
 
 
-def published(store: OutputStore, rules: dict[str, str] | None = None) -> int:
-    """Publish; the number of rows in ``answers``."""
-    publish(store, rules or {"total": "best", "date": "first"})
+def everything(store: OutputStore) -> Plan:
+    """A plan of all that is committed."""
+    units = [Unit(unit_id, "", "", ()) for unit_id in sorted(store.completed_units())]
+    return Plan.of(units, [])
+
+
+def published(store: OutputStore, rules: dict[str, str] | None = None, plan: Plan | None = None) -> int:
+    """Publish, by default with every row current; the number of rows in ``answers``."""
+    publish(store, rules or {"total": "best", "date": "first"}, plan or everything(store))
     return len(tables(store.folder.uri)["answers"])
 
 
 def tables(uri: str) -> Tables:
-    """Whole tables in the order of their keys, from every visible Parquet file of each folder."""
+    """Whole tables in the order of their keys, from every visible Parquet file of each folder, without times."""
     fs, root = fsspec.url_to_fs(uri)
     found: Tables = {}
     for name, schema in SCHEMAS.items():
@@ -50,8 +58,11 @@ def tables(uri: str) -> Tables:
             with fs.open(path, "rb") as file:
                 table = pq.read_table(file)
             assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"3"
-            rows.extend(table.to_pylist())
+            assert table.schema.metadata[b"schema_version"] == b"4"
+            for row in table.to_pylist():
+                at: datetime = row.pop("answered_at")
+                assert at.utcoffset() == timedelta(0)
+                rows.append(row)
         found[name] = sorted(rows, key=lambda row: [str(row[key]).zfill(40) for key in KEYS[name]])
         keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
         assert len(keys) == len(set(keys)), f"{name} repeats a row"

@@ -38,6 +38,7 @@ from pipeline.units import make_bundles, make_units
 from tests.support.colours import WHITE, make_pdf
 from tests.support.helpers import SETTINGS, questions
 from tests.support.loop import run_loop
+from tests.support.published import everything
 
 SHAPE_7B = ModelShape(3584, 28, 28, 4, 128, 18944, 152064, 1e-6, 1280, 32, 4)
 SHAPE = DecoderShape.of(SHAPE_7B)
@@ -179,7 +180,7 @@ def test_the_rows_say_what_was_chosen(
         (receipt,) = run_loop(bundles, child, BundleAnswerer(page_answerer, store, Markers(folder)), settings)
     assert 0 < receipt.model_ms < receipt.busy_ms
     assert receipt.began_at_s < receipt.ended_at_s
-    publish(store, {})
+    publish(store, {}, everything(store))
     rows = pq.read_table(tmp_path / "out" / "answers").to_pylist()
     assert len(rows) == 4
     if prune != "auto":

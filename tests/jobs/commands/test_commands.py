@@ -147,21 +147,28 @@ def test_the_exit_code_of_a_job_is_that_of_its_run(status: str, driver: int | No
     assert _exit_code(info) == code
 
 
-def test_the_summary_names_what_there_is() -> None:
+def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> None:
     counts = {"planned": 9, "answered": 4, "not_answerable": 0, "skipped": 2, "failed": 1, "needs_review": 2}
     report = {
         "counts": counts,
         "documents": 3,
         "pages": 5,
-        "this_run": {"pages": 4, "pages_per_s": 2.0},
+        "this_run": {"bundles": 2, "pages": 4, "pages_per_s": 2.0},
         "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,
-        "settings": {"output": "out"},
+        "settings": {"output": "out/", "verbose": False},
     }
-    assert closing_lines(report).splitlines() == [
-        "3 documents, 5 pages, 9 answers: 4 answered, 2 skipped, 1 failed, 2 needs review",
+    first = "3 documents, 5 pages, 9 answers: 4 answered, 2 to review, 1 failed, 2 not done yet"
+    where = [
+        "answers: out/documents/ (per document and question), out/answers/ (per page and question)",
+        "reasons of the failures: out/failures/",
+        "open them: duckdb -c \"from 'out/documents/*.parquet'\", pandas.read_parquet('out/documents')",
+    ]
+    assert closing_lines(report).splitlines() == [first, "interrupted; the same command resumes", *where]
+    told = {**report, "interrupted": False, "settings": {"output": "out", "verbose": True}}
+    assert closing_lines(told).splitlines() == [
+        first,
         "7.3% of the visual tokens kept; KV cache 5.0 MB without pruning, 0.4 MB with",
         "4 pages in this run, 2.00 pages/s",
-        "interrupted; the same command resumes",
-        "tables: out/{answers,pages,documents,failures}",
+        *where,
     ]

@@ -25,10 +25,14 @@ from pipeline.records import PageCount
 from pipeline.units import make_bundles
 from tests.support.helpers import assert_alike
 from tests.support.loop import run_loop
+from tests.support.published import everything
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
-TIMINGS = ("prefill_ms", "decode_ms", "prefix_ms", "render_ms", "vision_ms", "peak_rss_bytes", "bundle_id")
+TIMINGS = (
+    *("prefill_ms", "decode_ms", "prefix_ms", "render_ms", "vision_ms", "peak_rss_bytes"),
+    *("bundle_id", "run_id", "answered_at"),
+)
 QUESTIONS = """\
 version: 1
 defaults: {max_new_tokens: 6}
@@ -87,7 +91,7 @@ def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: P
     assert len(bundles) > 1
     with RenderChild() as child:
         receipts = list(run_loop(bundles, child, BundleAnswerer(page_answerer, store, Markers(folder)), work.settings))
-    publish(store, {})
+    publish(store, {}, everything(store))
     assert len(receipts) == len(bundles) == report["this_run"]["bundles"]
     for table in ("answers", "pages", "documents"):
         by_loop, by_ray = rows(tmp_path / "loop", table), rows(settings.output, table)

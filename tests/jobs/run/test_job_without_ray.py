@@ -45,7 +45,9 @@ Engine = Callable[[Sequence[Bundle], ActorConfig, Resources], Iterator[Receipt]]
 def loop(bundles: Sequence[Bundle], config: ActorConfig, resources: Resources) -> Iterator[Receipt]:
     folder = Folder(config.output)
     with RenderChild() as child:
-        answerer = BundleAnswerer(FakePageAnswerer(), OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
+        answerer = BundleAnswerer(
+            FakePageAnswerer(), OutputStore(folder, config.command, config.run_id), Markers(folder)
+        )  # type: ignore[arg-type]
         yield from run_loop(bundles, child, answerer, config.settings)
 
 
@@ -216,7 +218,7 @@ def test_numbers_of_two_devices_do_not_mix(
         run_job(settings, QUESTIONS)
     there = plan_resources(8.0, 1.0, 8 << 30, None, None, "auto")  # another machine, with a GPU
     monkeypatch.setattr(LoopEngine, "resources", lambda self, run: there)
-    with pytest.raises(SettingsChangedError, match="device .--dtype auto. = 'cpu'; this run has 'cuda'"):
+    with pytest.raises(SettingsChangedError, match="--device .with --dtype auto. was cpu, is cuda"):
         run_job(settings, QUESTIONS)
 
 

@@ -32,6 +32,7 @@ from pipeline.records import AnswerSettings, Bundle, PageCount
 from pipeline.units import make_bundles, make_units
 from tests.support import toy_family, toy_family_input
 from tests.support.colours import make_pdf
+from tests.support.published import everything
 from tests.support.toy_method import EverySecondToken
 
 QUESTIONS = parse_questions(
@@ -97,10 +98,11 @@ def bundles_of(pdfs: Path, settings: AnswerSettings) -> list[Bundle]:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    publish(OutputStore(Folder(str(out))), {})
+    store = OutputStore(Folder(str(out)))
+    publish(store, {}, everything(store))
     found = pq.read_table(out / "answers").to_pylist()
     assert found
-    kept = [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in found]
+    kept = [{k: v for k, v in row.items() if not k.endswith("_ms") and k != "answered_at"} for row in found]
     return sorted(kept, key=lambda row: json.dumps(row, sort_keys=True, default=str))
 
 
@@ -131,7 +133,7 @@ def test_both_engines_give_the_same_rows(
     )
     found = {}
     for name, engine in engines.items():
-        config = ActorConfig(settings, str(tmp_path / name), "docpipe run --input {input}", "cpu", "auto", 1, None)
+        config = ActorConfig(settings, str(tmp_path / name), "docpipe run", "test-run", "cpu", "auto", 1, None)
         receipts = list(engine.receipts(bundles_of(pdfs, settings), config, RESOURCES, partial(load, method)))
         assert [receipt.pages for receipt in receipts] == [6]
         found[name] = rows(tmp_path / name)
@@ -156,7 +158,7 @@ def test_the_toy_answers_page_by_page_what_it_answers_together(
     rule = None if method == "none" else gp.KeepRule(threshold=0.5, min_tokens=2)
     budget = page_families.find_family(base).read_budget(base, None)
     settings = AnswerSettings(str(base), "toy", None, None, rule, 72, budget, "float32", 0)
-    answerer = load(method, ActorConfig(settings, str(tmp_path), "c", "cpu", "auto", 1, None))
+    answerer = load(method, ActorConfig(settings, str(tmp_path), "c", "test-run", "cpu", "auto", 1, None))
     reader = answerer.page_answerer
     (bundle,) = bundles_of(pdfs, settings)
     with RenderChild() as child:

@@ -37,6 +37,7 @@ from tests.support.colours import (
     make_pdf,
 )
 from tests.support.loop import run_loop
+from tests.support.published import everything
 
 QUESTIONS = parse_questions(
     'version: 1\nquestions:\n  - {id: a, text: "A?", max_new_tokens: 3}\n'
@@ -52,7 +53,7 @@ RESOURCES = Resources(
 
 
 def config(output: Path, settings: AnswerSettings = SETTINGS) -> ActorConfig:
-    return ActorConfig(settings, str(output), "docpipe run --input {input}", "cpu", "auto", 1, None)
+    return ActorConfig(settings, str(output), "docpipe run --input {input}", "test-run", "cpu", "auto", 1, None)
 
 
 run_bundles = RayEngine(None).receipts
@@ -71,11 +72,11 @@ def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tupl
 
 def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
     """Everything published, without what differs from one execution to the next by nature."""
-    publish(store, {"a": "best", "b": "first"})
+    publish(store, {"a": "best", "b": "first"}, everything(store))
     found = {}
     for name in ("answers", "pages", "failures", "documents"):
         table = pa.concat_tables(pq.read_table(file) for file in Path(store.folder.uri, name).glob("*.parquet"))
-        volatile = [c for c in table.column_names if c.endswith("_ms") or c.startswith("peak_")]
+        volatile = [c for c in table.column_names if c.endswith("_ms") or c.startswith("peak_") or c == "answered_at"]
         found[name] = sorted(table.drop_columns(volatile).to_pylist(), key=lambda row: json.dumps(row, default=str))
     return found
 

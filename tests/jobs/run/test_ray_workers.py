@@ -14,7 +14,7 @@ from tests.support.helpers import SETTINGS
 
 def test_a_worker_knows_the_families_that_were_registered_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {"toy_vl": "tests.support.toy_family_input"})
-    sent = pickle.dumps(ActorConfig(SETTINGS, "out", "docpipe run", "cpu", "auto", 1, None))
+    sent = pickle.dumps(ActorConfig(SETTINGS, "out", "docpipe run", "test-run", "cpu", "auto", 1, None))
     monkeypatch.setattr(registry, "_registered", {})
     known = []
 

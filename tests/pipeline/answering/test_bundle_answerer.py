@@ -24,6 +24,7 @@ from pipeline.records import Bundle, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
 from tests.support.loop import run_loop
+from tests.support.published import everything
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def run(bundle: Bundle, page_answerer: Any, output: Path) -> tuple[Receipt, list
     answerer = BundleAnswerer(page_answerer, store, Markers(folder))
     with RenderChild() as child:
         (receipt,) = run_loop([bundle], child, answerer, SETTINGS)
-    publish(store, {})
+    publish(store, {}, everything(store))
     rows = pq.read_table(output / "answers").to_pylist()
     return receipt, sorted(rows, key=lambda r: (r["document"], r["page"] or 0, r["question_id"])), answerer
 
@@ -150,7 +151,8 @@ def test_the_next_page_is_made_ready_meanwhile_and_its_time_does_not_run(bundle:
 def test_a_page_that_cannot_be_made_ready_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
     page_answerer = Watched({25.0: gp.InputError("odd"), 229.0: page_error()})
     watched(bundle, page_answerer, tmp_path / "out")
-    publish(OutputStore(Folder(str(tmp_path / "out"))), {})
+    store = OutputStore(Folder(str(tmp_path / "out")))
+    publish(store, {}, everything(store))
     failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
     assert sorted((f["page"] or 0, f["error_type"]) for f in failures) == [
         (0, "UnsupportedDocument"),

@@ -21,7 +21,7 @@ from pipeline.output.publish import publish
 from pipeline.output.summaries import document_table
 from pipeline.records import STATUSES, BundleResult
 from tests.support.bundles import questions, result_of, rows_of, units_and_bundles
-from tests.support.published import published, results_for, sql, store_at, tables
+from tests.support.published import everything, published, results_for, sql, store_at, tables
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_publishing_again_changes_nothing_and_reads_no_part_again(memory: str, m
         return original(folder, name)
 
     monkeypatch.setattr(Folder, "open", spy)
-    publish(store, {"total": "best", "date": "first"})
+    publish(store, {"total": "best", "date": "first"}, everything(store))
     assert not [name for name in opened if name.startswith("parts/")]
     assert published(store_at(memory)) == rows
     assert {path: fs.cat_file(path) for path in fs.find(memory)} == before
@@ -188,7 +188,7 @@ def test_a_crash_at_any_point_loses_and_repeats_nothing(memory: str, monkeypatch
         store = store_at(uri)
         fuse.left, fuse.used = changes, 0
         try:
-            publish(store, {"total": "best", "date": "first"})
+            publish(store, {"total": "best", "date": "first"}, everything(store))
         except CrashError:
             return False
         finally:
@@ -330,5 +330,5 @@ def test_a_disk_that_fills_up_while_publishing_is_an_engine_error(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         with pytest.raises(EngineError, match="No space left"):
-            publish(store, {})
+            publish(store, {}, everything(store))
     assert published(store) == 4

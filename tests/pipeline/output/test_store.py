@@ -26,6 +26,7 @@ from pipeline.output.store import OutputStore
 from pipeline.records import Failure, PageCount
 from pipeline.units import planned_rows
 from tests.support.bundles import result_of, rows_of, units_and_bundles
+from tests.support.published import everything
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -47,7 +48,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
     [path] = path.iterdir()
     assert path.name == f"{bundle.bundle_id}.parquet"
     file = pq.ParquetFile(path)
-    assert file.metadata.metadata[b"schema_version"] == b"3"
+    assert file.metadata.metadata[b"schema_version"] == b"4"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     table = file.read()
     assert table.schema.remove_metadata() == PART
@@ -95,7 +96,7 @@ def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
     rows = rows_of(committed)
     assert len(rows) == len({row[:3] for row in rows}) == planned_rows(units)
     store = OutputStore(Folder(uri))
-    publish(store, {})
+    publish(store, {}, everything(store))
     assert sum(store.status_counts({unit.unit_id for unit in units}).values()) == planned_rows(units)
 
 
@@ -274,38 +275,82 @@ def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.
         OutputStore(Folder(str(tmp_path))).completed_units()
 
 
-RECORD = {"dpi": 200, "rule": {"threshold": 0.5}, "question.a": {"text": "A"}}
+def asked(text: str = "A", **fields: Any) -> dict[str, Any]:
+    told = {"text": text, "type": "text", "choices": None, "prompt": "{text}", **fields}
+    return {"identity": f"{text} {fields.get('prompt')}", "fields": told}
+
+
+MODEL = {"name": "nano", "fingerprint": "0f"}
+RECORD = {"--model": MODEL, "--dpi": 200, "--max-ratio": None, "--drop-blank": False, "question a": asked()}
 
 
 def test_the_same_settings_are_accepted_again(uri: str) -> None:
-    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": (1, 2)})
-    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": (1, 2)})
-    OutputStore(Folder(uri)).check_settings({**RECORD, "budget": [1, 2]})
+    for pages in ((1, 2), (1, 2), [1, 2]):
+        OutputStore(Folder(uri)).check_settings({**RECORD, "--pages": pages})
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({**RECORD, "dpi": 150}, "dpi = 200; this run has 150"),
-        ({**RECORD, "rule": None}, r"rule = \{'threshold': 0.5\}; this run has None"),
-        ({**RECORD, "question.a": {"text": "B"}}, r"question\.a = \{'text': 'A'\}; this run has \{'text': 'B'\}"),
+        ({"--dpi": 150}, "  --dpi was 200, is 150\nGive the flags their old values; or take another --output"),
+        ({"--max-ratio": 0.3}, "  --max-ratio was not set, is 0.3\n"),
+        ({"--drop-blank": True}, "  --drop-blank was off, is on\n"),
+        ({"--model": {"name": "big", "fingerprint": "ff"}}, "  --model was nano, is big\n"),
+        ({"--model": {**MODEL, "fingerprint": "ff"}}, "  --model nano has other content than when the answers were"),
+        (
+            {"question a": asked("B")},
+            '  question a: text was "A", is "B"\nGive a changed question (a) a new id, and only that one is asked; or',
+        ),
+        (
+            {"question a": asked(type="choice", choices=["x", "y"], prompt="{text} {choices}")},
+            '  question a: type was "text", is "choice"\n  question a: choices was not set, is x, y\n'
+            '  question a: prompt was "{text}", is "{text} {choices}"\n',
+        ),
+        ({"question a": asked("B", type="date")}, '  question a: text was "A", is "B"\nGive'),
+        ({"--dpi": 150, "question a": asked("B")}, "or undo the change\nGive the flags their old values too; or take"),
     ],
 )
-def test_a_changed_setting_is_refused_by_name(uri: str, changed: dict[str, object], message: str) -> None:
+def test_point_16_a_changed_setting_is_refused_in_words(uri: str, changed: dict[str, object], message: str) -> None:
     OutputStore(Folder(uri)).check_settings(RECORD)
-    with pytest.raises(SettingsChangedError, match=message) as caught:
-        OutputStore(Folder(uri)).check_settings(changed)
+    with pytest.raises(SettingsChangedError) as caught:
+        OutputStore(Folder(uri)).check_settings({**RECORD, **changed})
+    assert message in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     OutputStore(Folder(uri)).check_settings(RECORD)
 
 
+def test_point_16_of_two_long_texts_the_message_shows_where_they_differ(uri: str) -> None:
+    OutputStore(Folder(uri)).check_settings({"question a": asked("long " * 200 + "old" + " end" * 200)})
+    with pytest.raises(SettingsChangedError) as caught:
+        OutputStore(Folder(uri)).check_settings({"question a": asked("long " * 200 + "new" + " end" * 200)})
+    (line,) = [line for line in str(caught.value).splitlines() if "text was" in line]
+    assert "long old end" in line
+    assert "long new end" in line
+    assert len(line) < 300
+
+
+def test_point_16_a_change_that_no_answer_depends_on_is_recorded(uri: str) -> None:
+    OutputStore(Folder(uri)).check_settings(RECORD)
+    other = {**RECORD, "--model": {**MODEL, "name": "/a/copy"}, "question a": asked()}
+    other["question a"]["fields"]["type"] = "date"
+    OutputStore(Folder(uri)).check_settings(other)
+    with pytest.raises(SettingsChangedError, match="--model was /a/copy, is x"):
+        OutputStore(Folder(uri)).check_settings({"--model": {"name": "x", "fingerprint": "ff"}})
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"model": "0f", "schema_version": 3}')
+    with pytest.raises(SettingsChangedError, match="tables of version 3, this docpipe writes version 4.; take another"):
+        OutputStore(Folder(str(tmp_path))).check_settings(RECORD)
+
+
 def test_questions_may_come_and_go_and_come_back_unchanged(uri: str) -> None:
     OutputStore(Folder(uri)).check_settings(RECORD)
-    other = {**{k: v for k, v in RECORD.items() if not k.endswith(".a")}, "question.b": 1}
+    other = {**{k: v for k, v in RECORD.items() if not k.endswith(" a")}, "question b": asked()}
     OutputStore(Folder(uri)).check_settings(other)
     OutputStore(Folder(uri)).check_settings(RECORD)
-    with pytest.raises(SettingsChangedError, match=r"question\.a"):
-        OutputStore(Folder(uri)).check_settings({**other, "question.a": {"text": "C"}})
+    with pytest.raises(SettingsChangedError, match='question a: text was "A", is "C"'):
+        OutputStore(Folder(uri)).check_settings({**other, "question a": asked("C")})
 
 
 def test_damaged_settings_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Marks the published rows that belong to the plan of the last run, and says where it found their documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.output.folder import Folder
+from pipeline.output.schema import COMMITTED, TABLES
+from pipeline.output.tables import read_table, write_table
+from pipeline.records import Document, Unit
+
+BUNDLES = "bundles"
+"""Footer entry of a published file: the bundles whose rows it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run plans, done or not, as columns.
+
+    Attributes:
+        unit_ids: ids of the units.
+        document_ids: ids of the documents.
+        sources: ``source`` of each document.
+    """
+
+    unit_ids: pa.Array
+    document_ids: pa.Array
+    sources: pa.Array
+
+    @classmethod
+    def of(cls, units: Iterable[Unit], documents: Sequence[Document]) -> Self:
+        """Make a plan of units and documents."""
+        return cls(
+            unit_ids=pa.array([unit.unit_id for unit in units], pa.string()),
+            document_ids=pa.array([document.document_id for document in documents], pa.string()),
+            sources=pa.array([document.source for document in documents], pa.string()),
+        )
+
+    def marked(self, rows: pa.Table, table: str) -> pa.Table:
+        """Add ``is_current`` to rows, and bring their ``source`` up to date.
+
+        Args:
+            rows: rows with the columns that a part holds of the table.
+            table: name of the table, ``answers`` or ``failures``.
+        """
+        rows = self.located(rows).append_column("is_current", self._are_current(rows))
+        return rows.select(TABLES[table].names).cast(TABLES[table])
+
+    def located(self, rows: pa.Table) -> pa.Table:
+        """Set ``source`` of documents in the plan, which may have moved since; that of other documents stays."""
+        found = self.sources.take(pc.index_in(rows["document_id"], value_set=self.document_ids))
+        column = rows.schema.get_field_index("source")
+        return rows.set_column(column, "source", pc.coalesce(found, rows["source"]))
+
+    def changes(self, rows: pa.Table) -> bool:
+        """Tell whether published rows differ from what :meth:`marked` makes of them."""
+        current = self._are_current(rows).equals(rows["is_current"])
+        return not current or not self.located(rows)["source"].equals(rows["source"])
+
+    def _are_current(self, rows: pa.Table) -> pa.ChunkedArray:
+        return pc.is_in(rows["unit_id"], value_set=self.unit_ids)
+
+
+def update_marks(folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan) -> None:
+    """Rewrite the published files whose rows the plan changes, each in one step.
+
+    Only a few columns of the other files are read. A reader finds every row once at any time, as it was or as it is.
+
+    Args:
+        folder: the output folder.
+        groups: bundles of each published group, by the name of its file in ``answers``.
+        plan: plan of the run.
+
+    Raises:
+        UsageError: a file is damaged.
+        EngineError: the file system refuses; every file is as it was or as it should be, and the next call continues.
+    """
+    for name, bundles in groups.items():
+        for table in ("failures", "answers"):
+            file = name.replace("answers/", f"{table}/", 1)
+            if plan.changes(read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])):
+                rows = plan.marked(read_table(folder, file, COMMITTED[table].names), table)
+                write_table(folder, file, rows, **{BUNDLES: json.dumps(bundles)})
+
+
+def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of the current rows of a published file.
+
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        columns: names of the columns that are returned.
+
+    Raises:
+        UsageError: the file is damaged.
+        EngineError: the file cannot be read.
+    """
+    rows = read_table(folder, name, [*columns, "is_current"])
+    return rows.filter(rows["is_current"]).select(columns)
