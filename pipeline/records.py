@@ -28,6 +28,7 @@ class Document:
     uri: str  # what fsspec opens; a plain path for local files
     size_bytes: int
     version: str  # etag, or modification time in ns
+    source: str = ""  # the --input that it was found under, as given
 
 
 @dataclass(frozen=True, slots=True)
