@@ -69,7 +69,7 @@ def _list(given: str) -> Iterator[Document]:
             below = [(found, _below(found.path, base)) for found in _glob(fs, root)]
         elif fs.isfile(root):
             one = _local(root) if isinstance(fs, LocalFileSystem) else [_remote(root, fs.info(root))]
-            yield from (_document(fs, found, PurePosixPath(root).name) for found in one)
+            yield from (_document(fs, found, PurePosixPath(root).name, given) for found in one)
             return
         elif fs.isdir(root):
             below = [(found, _below(found.path, root)) for found in _find(fs, root)]
@@ -77,7 +77,7 @@ def _list(given: str) -> Iterator[Document]:
             raise UsageError(f"--input {given}: no such file or folder")
         for found, path in below:
             if _counts(path):
-                yield _document(fs, found, path)
+                yield _document(fs, found, path, given)
     except UnicodeEncodeError as error:
         raise UsageError(f"--input {given}: the name {error.object!r} is not valid UTF-8; rename it") from error
     except (OSError, ValueError, ImportError) as error:
@@ -142,10 +142,10 @@ def _counts(path: str) -> bool:
     return not hidden and path.lower().endswith(SUFFIXES)
 
 
-def _document(fs: Any, found: _Found, below: str) -> Document:
+def _document(fs: Any, found: _Found, below: str, given: str) -> Document:
     uri = found.path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(found.path)
     uri.encode()  # raises for a name that is not UTF-8, which Parquet and JSON cannot hold
-    return Document(_id(below, found.size_bytes, found.version), below, uri, found.size_bytes, found.version)
+    return Document(_id(below, found.size_bytes, found.version), below, uri, found.size_bytes, found.version, given)
 
 
 def _told_apart(document: Document) -> Document:

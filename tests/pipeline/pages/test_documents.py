@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -51,7 +52,7 @@ def test_a_folder_is_read_recursively_by_suffix_and_sorted(tree: Path) -> None:
 def test_what_is_known_of_a_document(tree: Path) -> None:
     document = list_documents([str(tree)])[3]
     uri = str(tree / "b.pdf")
-    assert document == Document(document.document_id, "b.pdf", uri, 5, "1000000000000000007")
+    assert document == Document(document.document_id, "b.pdf", uri, 5, "1000000000000000007", str(tree))
     assert len(document.document_id) == 16
     assert pickle.loads(pickle.dumps(document)) == document
 
@@ -104,6 +105,19 @@ def test_a_file_reached_twice_is_read_once(tree: Path) -> None:
     assert paths(tree / "a", tree) == ["b.pdf", "b/e.JPeG", "c.PDF", "d.tiff", "f.png"]
 
 
+def test_a_document_says_under_which_input_it_was_found(tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.pdf").write_bytes(b"longer")
+    found = [d for d in list_documents([str(tree), str(other), str(tree / "a")]) if d.path in ("b.pdf", "a/c.PDF")]
+    assert [(d.path, d.source) for d in found] == [
+        ("a/c.PDF", str(tree)),
+        ("b.pdf", str(tree)),
+        ("b.pdf", str(other)),
+    ]
+    assert len({d.document_id for d in found}) == 3
+
+
 def test_two_files_with_the_same_id_are_told_apart(tree: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -150,7 +164,8 @@ def test_an_object_store() -> None:
 
 
 def test_local_uris_are_plain_paths(tree: Path) -> None:
-    assert list_documents([f"file://{tree}/b.pdf"]) == list_documents([f"{tree}/b.pdf"])
+    given, plain = f"file://{tree}/b.pdf", f"{tree}/b.pdf"
+    assert list_documents([given]) == [replace(document, source=given) for document in list_documents([plain])]
 
 
 @pytest.mark.parametrize(
