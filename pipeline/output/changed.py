@@ -10,14 +10,15 @@ _QUESTION = "question "
 _EXCERPT = 100  # characters of a text, for a message that fits on a screen
 
 
-def changed_flags(known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Describe each flag that differs, as ``--dpi was 144, is 200``.
+def changed_flags(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Describe each flag that differs, by its name, as ``--dpi was 144, is 200``.
 
     Args:
         known: recorded settings by flag. One with a ``fingerprint`` is known to the user by its ``name``.
         given: settings of this run, in the same form; a key that only one of the two has is no difference.
     """
-    return [line for key, old, new in _both(known, given) if not _is_question(key) for line in _flag(key, old, new)]
+    flags = {key: _flag(key, old, new) for key, old, new in _both(known, given) if not _is_question(key)}
+    return {key: line for key, line in flags.items() if line is not None}
 
 
 def changed_questions(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -25,14 +26,16 @@ def changed_questions(known: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 
     Args:
         known: recorded settings; the key of a question is ``question `` and its id. Its ``identity`` says whether the
-            answers are the same, and its ``fields`` hold what the user wrote.
+            answers are the same, and its ``fields`` hold what the user wrote. Where the identity alone differs, it does
+            because of a flag.
         given: settings of this run, in the same form.
     """
-    return {
+    questions = {
         key.removeprefix(_QUESTION): list(_fields(old["fields"], new["fields"]))
         for key, old, new in _both(known, given)
         if _is_question(key) and old["identity"] != new["identity"]
     }
+    return {name: lines for name, lines in questions.items() if lines}
 
 
 def _both(known: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -43,15 +46,14 @@ def _is_question(key: str) -> bool:
     return key.startswith(_QUESTION)
 
 
-def _flag(flag: str, old: Any, new: Any) -> Iterator[str]:
+def _flag(flag: str, old: Any, new: Any) -> str | None:
     if not isinstance(new, Mapping):
-        if old != new:
-            yield f"{flag} was {_words(old)}, is {_words(new)}"
-    elif old["fingerprint"] != new["fingerprint"]:
-        if old["name"] == new["name"]:
-            yield f"{flag} {new['name']} has other content than when the answers were made"
-        else:
-            yield f"{flag} was {old['name']}, is {new['name']}"
+        return None if old == new else f"{flag} was {_words(old)}, is {_words(new)}"
+    if old["fingerprint"] == new["fingerprint"]:
+        return None
+    if old["name"] == new["name"]:
+        return f"{flag} {new['name']} has other content than when the answers were made"
+    return f"{flag} was {old['name']}, is {new['name']}"
 
 
 def _fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -26,18 +26,15 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
-def _refusal(uri: str, flags: Sequence[str], questions: Mapping[str, Sequence[str]]) -> str:
+def _refusal(uri: str, flags: Mapping[str, str], questions: Mapping[str, Sequence[str]]) -> str:
     """Explain why settings are refused, and what a user can do."""
     lines = [f"{uri} holds answers of other settings, and answers of two settings do not mix:"]
-    lines += [f"  {line}" for line in flags]
+    lines += [f"  {line}" for line in flags.values()]
     lines += [f"  question {name}: {line}" for name, changes in questions.items() for line in changes]
-    if questions:
-        lines.append(
-            f"Give a changed question ({', '.join(questions)}) a new id, and only that one is asked; or undo the change"
-        )
+    ways = [f"Give question {name} a new id, or change it back" for name in questions]
     if flags:
-        lines.append("Give the flags their old values" + (" too" if questions else ""))
-    return "\n".join(lines) + "; or take another --output"
+        ways.append(f"Give back the old value of {', '.join(flags)}")
+    return "\n".join([*lines, *ways]) + "\nOr take another --output"
 
 
 class OutputStore:

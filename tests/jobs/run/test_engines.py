@@ -28,7 +28,10 @@ from tests.support.colours import WHITE, load_colours, make_pdf
 from tests.support.engines import QUESTIONS, Stuck, settings_of
 
 DOCUMENTS = 60
-TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"} | {"run_id", "answered_at"}
+TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"} | {
+    "run_id",
+    "answered_at",
+}
 BOTH: list[Any] = ["ray", "local"]
 
 

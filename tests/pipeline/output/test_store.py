@@ -292,14 +292,14 @@ def test_the_same_settings_are_accepted_again(uri: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"--dpi": 150}, "  --dpi was 200, is 150\nGive the flags their old values; or take another --output"),
+        ({"--dpi": 150}, "  --dpi was 200, is 150\nGive back the old value of --dpi\nOr take another --output"),
         ({"--max-ratio": 0.3}, "  --max-ratio was not set, is 0.3\n"),
         ({"--drop-blank": True}, "  --drop-blank was off, is on\n"),
         ({"--model": {"name": "big", "fingerprint": "ff"}}, "  --model was nano, is big\n"),
         ({"--model": {**MODEL, "fingerprint": "ff"}}, "  --model nano has other content than when the answers were"),
         (
             {"question a": asked("B")},
-            '  question a: text was "A", is "B"\nGive a changed question (a) a new id, and only that one is asked; or',
+            '  question a: text was "A", is "B"\nGive question a a new id, or change it back\nOr take another --output',
         ),
         (
             {"question a": asked(type="choice", choices=["x", "y"], prompt="{text} {choices}")},
@@ -307,7 +307,11 @@ def test_the_same_settings_are_accepted_again(uri: str) -> None:
             '  question a: prompt was "{text}", is "{text} {choices}"\n',
         ),
         ({"question a": asked("B", type="date")}, '  question a: text was "A", is "B"\nGive'),
-        ({"--dpi": 150, "question a": asked("B")}, "or undo the change\nGive the flags their old values too; or take"),
+        (
+            {"--dpi": 150, "question a": {**asked(), "identity": "other"}},
+            "is 150\nGive back the old value of --dpi\nOr",
+        ),
+        ({"--dpi": 150, "question a": asked("B")}, "or change it back\nGive back the old value of --dpi\nOr take"),
     ],
 )
 def test_point_16_a_changed_setting_is_refused_in_words(uri: str, changed: dict[str, object], message: str) -> None:
