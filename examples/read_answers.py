@@ -3,7 +3,8 @@
     python examples/read_answers.py answers/ --confidence 0.9
 
 Every table is a folder of Parquet files, so the queries below also work in any other tool that speaks SQL. DuckDB is in
-the development extra: ``pip install -e '.[dev]'``.
+the development extra: ``pip install -e '.[dev]'``. Rows that are no longer current, such as those of a changed document, are left
+out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import duckdb
 CONFIDENT = """
     select document, page, question_id, answer, round(confidence, 3) as confidence
     from read_parquet($answers)
-    where status = 'answered' and confidence >= $confidence
+    where is_current and status = 'answered' and confidence >= $confidence
     order by document, page, question_id
 """
 """What can be used as it is."""
@@ -30,6 +31,7 @@ PER_QUESTION = """
            count(*) filter (status = 'failed') as failed,
            round(avg(confidence) filter (status = 'answered'), 3) as mean_confidence
     from read_parquet($answers)
+    where is_current
     group by question_id
     order by question_id
 """
@@ -41,7 +43,7 @@ REVIEW = """
     from read_parquet($answers) a
     left join read_parquet($failures) f
       on a.unit_id = f.unit_id and a.page is not distinct from f.page
-    where a.status in ('needs_review', 'failed')
+    where a.is_current and a.status in ('needs_review', 'failed')
     order by a.document, a.page, a.question_id
 """
 """What a person has to look at. A failed row has its reason in failures/."""
@@ -53,7 +55,7 @@ PER_PAGE = """
            round(sum(kv_bytes_full) / 1e6, 3) as kv_mb_unpruned,
            round(sum(kv_bytes_kept) / 1e6, 3) as kv_mb
     from read_parquet($answers)
-    where retention is not null
+    where is_current and retention is not null
     group by document, page
     order by document, page
 """
