@@ -25,7 +25,7 @@ at the published width."""
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A question after layer K, without its appended tokens.
+    """Holds a question after layer K, without its appended tokens.
 
     Attributes:
         hidden: hidden states ``[T, D]``.
@@ -44,7 +44,7 @@ def run_tails(backbone: Backbone, method: Method, prefix: PrefillCache, prompts:
     """Run all questions through layers 0..K as one packed sequence of R tokens behind the prefix.
 
     Args:
-        backbone: the model; without attention biases it takes a single prompt.
+        backbone: backbone of the model; without attention biases it takes a single prompt.
         method: pruning method, which may append tokens to each question.
         prefix: keys and values of the shared prefix in layers 0..K.
         prompts: prompts that begin with the prefix and go on beyond it.
