@@ -1,4 +1,4 @@
-"""Runs layers in two steps: keys and values of all tokens, then attention and MLP of only the tokens that go on.
+"""Runs layers partially: all tokens compute keys and values, but only some run attention and MLP.
 
 The glimpse token needs only the keys of layer K. All tokens therefore compute keys and values there (they enter the
 layer), and only survivors run attention and MLP (they leave it). In the last layer, only the last token of each

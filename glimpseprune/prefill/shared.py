@@ -138,7 +138,7 @@ def _finish(
     tails: Sequence[Tail],
     keeps: Sequence[Tensor],
 ) -> tuple[list[PrefillCache], Tensor]:
-    """Run layers K+1.. for all questions, each on its survivors.
+    """Run the layers after K for all questions, each on its survivors.
 
     The questions run as a batch with padding on the right, which causal attention never reaches.
 

@@ -1,4 +1,4 @@
-"""Runs the questions of a page behind their shared prefix, up to layer K, and scores the visual tokens for each.
+"""Runs questions behind their shared prefix up to layer K, and scores the visual tokens for each.
 
 The tail of a prompt is what follows the prefix: the question. All tails run as one packed sequence, in which each sees
 the prefix and itself, with appended tokens of its own.

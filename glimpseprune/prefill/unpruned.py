@@ -38,7 +38,7 @@ class LogCache:
         self.values: list[Tensor] = []
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values ``[1, H_kv, T, d]`` at a layer, and return those of the whole log."""
+        """Append the new tokens' keys and values ``[1, H_kv, T, d]``, and return those of the whole log."""
         if layer_idx == len(self.keys):
             shape = (1, keys.shape[1], self.capacity, keys.shape[3])
             self.keys.append(keys.new_empty(shape))

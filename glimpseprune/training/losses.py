@@ -32,7 +32,9 @@ def language(student: Tensor, answer: Tensor) -> Tensor:
 
 
 def dice(scores: Tensor, evidence: Tensor) -> Tensor:
-    """Compute the Dice loss 1 - 2 |P E| / (|P| + |E|) with P = sigmoid(scores) (Milletari et al., 2016).
+    """Compute the Dice loss of scores against boxes (Milletari et al., 2016).
+
+    It is 1 - 2 |P E| / (|P| + |E|) with P = sigmoid(scores).
 
     Args:
         scores: importance logits ``[N]``.

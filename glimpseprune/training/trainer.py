@@ -1,4 +1,4 @@
-"""Trains a task step by step, on one or several workers, and resumes from a checkpoint with the same results.
+"""Trains a task on one or several workers, and resumes from a checkpoint with the same results.
 
 The batch and the random numbers of a step follow from its number. A checkpoint therefore needs neither a position in
 the data nor the state of a random generator.
@@ -59,7 +59,7 @@ class Task(Protocol):
 
 
 def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker: int = 0, workers: int = 1) -> None:
-    """Run the steps ``first`` .. ``task.steps - 1``.
+    """Train from step ``first`` to the last.
 
     Args:
         task: task to train.

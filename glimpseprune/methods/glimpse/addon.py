@@ -85,11 +85,7 @@ def save_addon(glimpse: Glimpse, folder: str | Path) -> None:
 
 
 def _flatten(raw: object, path: Path) -> dict[str, Tensor]:
-    """Flatten the published weights, where a module name leads to a state dict or a single tensor.
-
-    Raises:
-        AddonError: the object is not a dict, or holds something other than tensors.
-    """
+    """Flatten the published weights, where a module name leads to a state dict or a single tensor."""
     if not isinstance(raw, Mapping):
         raise AddonError(
             f"{path}: expected a dict of modules, found {type(raw).__name__}; take the {path.name} of an add-on"
@@ -108,11 +104,7 @@ def _flatten(raw: object, path: Path) -> dict[str, Tensor]:
 
 
 def _check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    """Check that weights have the names and shapes that the configuration asks for.
-
-    Raises:
-        AddonError: a tensor is missing, unknown or of another shape.
-    """
+    """Check that weights have the names and shapes that the configuration asks for."""
     advice = "take weights and configuration from the same add-on"
     for key, tensor in expected.items():
         if key not in found:

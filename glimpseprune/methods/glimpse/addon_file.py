@@ -154,11 +154,7 @@ class _Fields:
 
 
 def _check(config: AddonConfig, path: Path) -> None:
-    """Check ranges and combinations of fields.
-
-    Raises:
-        AddonError: a field is out of range or does not fit another; the message names it.
-    """
+    """Check ranges and combinations of fields."""
 
     def refuse(field: str, expected: str) -> None:
         raise AddonError(f"{path}: {field} is {getattr(config, field)!r}; expected {expected}. Correct it there")
