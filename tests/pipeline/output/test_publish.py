@@ -17,6 +17,7 @@ import pytest
 from pipeline.errors import EngineError
 from pipeline.output import publish as publishing
 from pipeline.output.folder import Folder
+from pipeline.output.parts import part_id
 from pipeline.output.publish import publish
 from pipeline.output.summaries import document_table
 from pipeline.records import STATUSES, BundleResult
@@ -237,9 +238,9 @@ def test_rows_of_parts_that_were_deleted_go_and_come_back(memory: str) -> None:
         store.commit(result)
     published(store)
     expected = tables(memory)
-    fsspec.filesystem("memory").rm(f"{memory}/parts/{results[0].bundle.bundle_id}.parquet")
+    fsspec.filesystem("memory").rm(f"{memory}/parts/{part_id(results[0].bundle)}.parquet")
     assert published(store) == len(rows_of(results[1:]))
-    assert store.completed_units() == {u.unit_id for r in results[1:] for u in r.bundle.units}
+    assert store.done().units == {u.unit_id for r in results[1:] for u in r.bundle.units}
     assert len(tables(memory)["pages"]) == sum(len(r.pages) for r in results[1:])
     store.commit(results[0])
     published(store)
@@ -252,7 +253,7 @@ def test_a_unit_in_two_parts_is_published_once(memory: str, in_steps: bool) -> N
     _, [old] = units_and_bundles([3, 4])
     done = {unit.unit_id for unit in old.units if unit.question_id == "total"}
     _, [new] = units_and_bundles([3, 4], done=done)
-    assert new.bundle_id != old.bundle_id
+    assert part_id(new) != part_id(old)
     store = store_at(memory)
     store.commit(result_of(old))
     if in_steps:
