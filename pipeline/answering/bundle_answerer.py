@@ -73,6 +73,9 @@ class BundleAnswerer:
     def run(self, rendered: RenderedBundle) -> Receipt:
         """Answer and commit one bundle; an interruption still commits the pages that are finished.
 
+        Args:
+            rendered: the bundle with its rendered pages.
+
         Raises:
             EngineError: earlier attempts died outside of any page, a page lacks a row, or the file system refuses.
         """

@@ -31,6 +31,7 @@ from tests.support.colours import (
     GREEN,
     RED,
     WHITE,
+    load_and_commit_each_page,
     load_and_note_pids,
     load_colours,
     load_nothing,
@@ -136,10 +137,12 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
     pdfs.mkdir()
     make_pdf(pdfs / "a.pdf", [WHITE, RED, (9, 9, 9)])
     units, bundles = units_and_bundles(pdfs)
-    (receipt,) = run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours)
-    assert receipt.attempt == 3
+    engine = RayEngine(None)
+    (receipt,) = engine.receipts(bundles, config(tmp_path / "out"), RESOURCES, load_and_commit_each_page)
+    assert (receipt.attempt, receipt.pages, engine.pages_done()) == (3, 3, 3)
     store = OutputStore(Folder(str(tmp_path / "out")))
-    assert store.done().units == {unit.unit_id for unit in units}
+    assert [store.done().left_of(unit) for unit in units] == [None, None]
+    assert len(store.parts()) == 3  # the page before the one that kills is committed once, by the first attempt
     found = tables(store)
     assert {(row["page"], row["question_id"], row["status"], row["answer"]) for row in found["answers"]} == {
         (1, "a", "answered", "a (255, 255, 255)"),

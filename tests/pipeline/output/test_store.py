@@ -57,6 +57,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
         (a.document_id, a.page, a.question_id, a.status) for a in result.answers
     ]
     shas = {d.document_id: result.sha256.get(d.document_id) for d in bundle.documents}
+    assert b"pages" not in file.metadata.metadata  # no unit is divided
     assert {a["document_id"]: a["document_sha256"] for a in row["answers"]} == shas
     assert [(f["page"], f["stage"], f["error_type"], f["attempts"]) for f in row["failures"]] == [
         (None, "open", "EncryptedDocument", 1),
