@@ -3,8 +3,8 @@
     python examples/read_answers.py answers/ --confidence 0.9
 
 Every table is a folder of Parquet files, so the queries below also work in any other tool that speaks SQL. DuckDB is in
-the development extra: ``pip install -e '.[dev]'``. Rows that are no longer current, such as those of a changed document, are left
-out.
+the development extra: ``pip install -e '.[dev]'``. Rows that are no longer current are left out, such as those of a
+changed document.
 """
 
 from __future__ import annotations

@@ -1,16 +1,19 @@
-"""Shows progress towards a total: a bar on a terminal, JSON lines elsewhere, nothing when quiet."""
+"""Shows progress towards a total: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 
-import json
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Progress:
@@ -26,9 +29,10 @@ class Progress:
         self.total = total
         self.unit = unit
         self.done = 0
-        self.started = time.monotonic()
-        self.last_line = self.started
+        self.last_line = time.monotonic()
         self.told = 0
+        self.first: tuple[float, int] | None = None  # time and count when the first were done; loading a model is over
+        self.quiet = quiet
         terminal = sys.stderr.isatty()
         self.lines = not quiet and not terminal
         self.bar = tqdm(total=total, unit=f" {unit}s", disable=quiet or not terminal, dynamic_ncols=True)
@@ -45,19 +49,54 @@ class Progress:
 
     def add(self, count: int = 1) -> None:
         """Count ``count`` more things as done."""
-        self.done += count
-        self.bar.update(count)
-        if self.lines and time.monotonic() - self.last_line >= _SECONDS_BETWEEN_LINES:
+        self.at(self.done + count)
+
+    def at(self, done: int) -> None:
+        """Count ``done`` things as done in all; what was done once stays done."""
+        done = min(done, self.total)
+        if done <= self.done:
+            return
+        self.bar.update(done - self.done)
+        self.done = done
+        now = time.monotonic()
+        self.first = self.first or (now, done)
+        if self.lines and now - self.last_line >= _SECONDS_BETWEEN_LINES:
             self._line()
+
+    @contextmanager
+    def following(self, count: Callable[[], int]) -> Iterator[None]:
+        """Look at a count about once per second while the context is entered.
+
+        Args:
+            count: function that returns how many things are done, called in a thread.
+        """
+        if self.quiet:
+            yield
+            return
+        left = threading.Event()
+
+        def follow() -> None:
+            pause = _SECONDS_BETWEEN_LOOKS
+            while not left.wait(pause):
+                began = time.monotonic()
+                self.at(count())
+                pause = max(_SECONDS_BETWEEN_LOOKS, 10 * (time.monotonic() - began))  # a remote folder answers slowly
+
+        thread = threading.Thread(target=follow, name="docpipe-progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
+            self.at(count())
 
     def _line(self) -> None:
         self.last_line, self.told = time.monotonic(), self.done
-        rate = self.done / max(self.last_line - self.started, 1e-9)
-        line = {
-            f"{self.unit}s": self.done,
-            "of": self.total,
-            f"{self.unit}s_per_s": round(rate, 3),
-            "left_s": round((self.total - self.done) / rate, 1),
-        }
-        sys.stderr.write(json.dumps(line) + "\n")
+        line = f"{self.done} of {self.total} {self.unit}s"
+        if self.first is not None and self.done > self.first[1]:
+            rate = (self.done - self.first[1]) / max(self.last_line - self.first[0], 1e-9)
+            left = tqdm.format_interval((self.total - self.done) / rate)
+            line += f", {rate:.2f} {self.unit}s/s, {left} left"
+        sys.stderr.write(line + "\n")
         sys.stderr.flush()

@@ -109,19 +109,22 @@ class Ask:
 class Unit:
     """One question on a range of pages of one document, which is never computed twice.
 
-    ``pages`` are 1-based. Empty ``pages`` stand for a document that cannot be opened: one failed row, page null.
+    ``pages`` are 1-based. Empty ``pages`` stand for a document that cannot be opened: one failed row, page null. A unit
+    that is divided among several parts is not ``whole``: it keeps its id, and ``pages`` are some of its pages.
     """
 
     unit_id: str
     document_id: str
     question_id: str
     pages: tuple[int, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The work of one actor call, committed as one atomic file.
+    """The work of one actor call, committed as one part, or as several if it takes long.
 
+    ``bundle_id`` depends on the documents and pages that were packed together, not on what is left to do of them.
     ``failures`` maps the id of a document that could not be opened to the reason.
     """
 
@@ -245,7 +248,7 @@ class PageReport:
 
 @dataclass(frozen=True, slots=True)
 class BundleResult:
-    """The result of a bundle: exactly one answer for each page of each of its units."""
+    """The result of a bundle or of some of its pages: exactly one answer for each page of each of its units."""
 
     bundle: Bundle
     answers: tuple[PageAnswer, ...]
@@ -259,18 +262,16 @@ class Receipt:
 
     Attributes:
         bundle_id: the bundle that was committed.
-        pages: number of its pages, including failed ones.
-        counts: number of rows by status.
-        busy_ms: time from the rendered pages to the commit.
+        pages: number of its pages, including failed ones and those of attempts that died.
+        busy_ms: time from the rendered pages to the last commit.
         model_ms: part of this time in which the model ran: vision tower, prefill and decoding.
         began_at_s: wall clock time of the beginning, in seconds since the epoch.
-        ended_at_s: wall clock time of the commit, in seconds since the epoch.
+        ended_at_s: wall clock time of the last commit, in seconds since the epoch.
         attempt: number of the attempt, from 1.
     """
 
     bundle_id: str
     pages: int
-    counts: dict[str, int]
     busy_ms: float
     model_ms: float
     began_at_s: float

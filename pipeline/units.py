@@ -74,12 +74,12 @@ def make_bundles(
 ) -> list[Bundle]:
     """Pack units into bundles of about ``CHUNK_PAGES`` pages.
 
-    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one
-    depends on documents, questions and counts, not on finished work. A bundle that a crash interrupted therefore keeps
-    its id, under which the markers of its attempts are found.
+    All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one, and
+    so its id, depends on documents, questions and counts, not on finished work. A bundle of which some pages are
+    committed therefore keeps the id under which the markers of its attempts are found.
 
     Args:
-        units: pending units, in the order of :func:`make_units`.
+        units: pending units, or what is left of them, in the order of :func:`make_units`.
         documents: documents of the run.
         questions: questions of the run.
         settings: settings of the run.
@@ -91,8 +91,12 @@ def make_bundles(
     for unit in units:
         chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0
         left.setdefault((unit.document_id, chunk), []).append(unit)
-    packs = ([unit for chunk in pack for unit in left.get(chunk, ())] for pack in _packs(documents, questions, counts))
-    return [_bundle(pack, by_id, asks, counts) for pack in packs if pack]
+    bundles = []
+    for pack in _packs(documents, questions, counts):
+        mine = [unit for chunk in pack for unit in left.get(chunk, ())]
+        if mine:
+            bundles.append(_bundle(_bundle_id(pack), mine, by_id, asks, counts))
+    return bundles
 
 
 def _packs(
@@ -152,10 +156,18 @@ def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity
     return Unit(hashlib.sha256(text.encode()).hexdigest()[:24], document.document_id, question_id, pages)
 
 
+def _bundle_id(pack: Iterable[tuple[str, int]]) -> str:
+    text = "\0".join(f"{document_id} {chunk}" for document_id, chunk in pack)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
 def _bundle(
-    units: list[Unit], by_id: Mapping[str, Document], asks: Sequence[Ask], counts: Mapping[str, PageCount]
+    bundle_id: str,
+    units: list[Unit],
+    by_id: Mapping[str, Document],
+    asks: Sequence[Ask],
+    counts: Mapping[str, PageCount],
 ) -> Bundle:
-    digest = hashlib.sha256("\0".join(unit.unit_id for unit in units).encode()).hexdigest()[:24]
     ids = list(dict.fromkeys(unit.document_id for unit in units))
     asked = {unit.question_id for unit in units}
     failures: dict[str, Failure] = {}
@@ -164,7 +176,7 @@ def _bundle(
         if failure is not None:
             failures[document_id] = failure
     return Bundle(
-        bundle_id=digest,
+        bundle_id=bundle_id,
         documents=tuple(by_id[document_id] for document_id in ids),
         asks=tuple(ask for ask in asks if ask.question_id in asked),
         units=tuple(units),

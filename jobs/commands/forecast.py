@@ -35,7 +35,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     """
     store = OutputStore(Folder(run.output))
     work = prepare_work(run, questions, store, remember=False)
-    pending = work.pending(store.completed_units())
+    pending = work.pending(store.done())
     tokens = _visual_tokens(run, work, pending)
     known = [count for count in tokens if count is not None]
     unreadable = sum(count.pages is None for count in work.counts.values())

@@ -51,7 +51,7 @@ class Engine(Protocol):
         resources: Resources,
         load: Callable[[ActorConfig], BundleAnswerer],
     ) -> Iterator[Receipt]:
-        """Work through bundles, and yield one receipt per committed bundle, in any order.
+        """Work through bundles, and yield one receipt per finished bundle, in any order.
 
         A lost bundle yields no receipt and no exception; the caller compares planned with completed.
 
@@ -65,6 +65,9 @@ class Engine(Protocol):
             ModelError: the model cannot be loaded.
             EngineError: the engine gives up.
         """
+
+    def pages_done(self) -> int:
+        """Count the pages done since :meth:`receipts` was called, for progress; any thread may call this."""
 
 
 def choose_engine(run: RunSettings, address: str | None, pages: int) -> tuple[Engine, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +105,10 @@ class _Job:
 
     def work_through(self, address: str | None) -> None:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
-        pending = self.work.pending(self.store.completed_units())
+        pending = self.work.pending(self.store.done())
         if not pending:
             return
-        pages = len({(unit.document_id, page) for unit in pending for page in unit.pages})
+        pages = _count_pages(pending)
         engine, self.outcome.engine_why = choose_engine(self.run, address, pages)
         self.outcome.engine = engine.name
         try:
@@ -120,6 +120,9 @@ class _Job:
             Markers(self.store.folder).clear()
         except (EngineError, ModelError) as error:
             self.outcome.error = error
+        left = self.work.pending(self.store.done())
+        self.outcome.pages = pages - _count_pages(left)
+        self.outcome.rows = planned_rows(pending) - planned_rows(left)
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""
@@ -136,7 +139,7 @@ class _Job:
                 self.lock.check()
                 self.outcome.passes += 1
                 self._one_pass(engine, pending, config, resources)
-                pending = self.work.pending(self.store.completed_units())
+                pending = self.work.pending(self.store.done())
         finally:
             self.outcome.wall_s = time.monotonic() - began
 
@@ -161,11 +164,9 @@ class _Job:
     def _one_pass(self, engine: Engine, pending: list[Unit], config: ActorConfig, resources: Resources) -> None:
         work = self.work
         bundles = make_bundles(pending, work.documents, work.questions, work.settings, work.counts)
-        pages = sum(len(bundle.pages_of(d.document_id)) for bundle in bundles for d in bundle.documents)
-        with Progress(pages, "page", self.run.quiet) as progress:
+        with Progress(_count_pages(pending), "page", self.run.quiet) as progress, progress.following(engine.pages_done):
             for receipt in engine.receipts(bundles, config, resources, self.load):
                 self.outcome.add(receipt)
-                progress.add(receipt.pages)
                 self._publish_now_and_then()
 
     def _publish_now_and_then(self) -> None:
@@ -173,3 +174,7 @@ class _Job:
         if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published // 4):
             self.lock.check()
             self.publish()
+
+
+def _count_pages(units: Iterable[Unit]) -> int:
+    return len({(unit.document_id, page) for unit in units for page in unit.pages})

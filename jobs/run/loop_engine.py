@@ -30,6 +30,9 @@ class LoopEngine:
 
     name = "local"
 
+    def __init__(self) -> None:
+        self._answerer: BundleAnswerer | None = None
+
     def session(self) -> AbstractContextManager[None]:
         """Return an empty context, since the loop runs in this process."""
         return nullcontext()
@@ -86,7 +89,7 @@ class LoopEngine:
         """
         import torch
 
-        answerer = load(config)
+        self._answerer = answerer = load(config)
         Watchdog(answerer, config.deadline_s, hung=_hung)
         with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
             render = partial(render_bundle, child=child, settings=config.settings)
@@ -98,6 +101,10 @@ class LoopEngine:
                         raise EngineError(
                             f"the device failed: {error}; run the same command again to resume"
                         ) from error
+
+    def pages_done(self) -> int:
+        """Count the pages that the model has done."""
+        return 0 if self._answerer is None else self._answerer.pages_done
 
 
 def _hung() -> None:

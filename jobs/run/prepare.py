@@ -22,6 +22,7 @@ from pipeline.answering.checkpoints import (
 )
 from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
+from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
@@ -45,9 +46,10 @@ class Work:
     counts: dict[str, PageCount]
     units: list[Unit]
 
-    def pending(self, completed: set[str]) -> list[Unit]:
-        """Return the planned units that are not completed."""
-        return [unit for unit in self.units if unit.unit_id not in completed]
+    def pending(self, done: Held) -> list[Unit]:
+        """Return what is left of the planned units."""
+        left = (done.left_of(unit) for unit in self.units)
+        return [unit for unit in left if unit is not None]
 
 
 def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, remember: bool) -> Work:

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import cluster, ray_session
-from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, receipt_of, render
+from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
+from pipeline.output.attempts import Markers
+from pipeline.output.folder import Folder
 from pipeline.pages.renderer import RenderLimits
 from pipeline.records import Bundle, Receipt
 from pipeline.units import CHUNK_PAGES, bundle_to_json
@@ -35,6 +37,8 @@ class RayEngine:
 
     def __init__(self, address: str | None) -> None:
         self.address = address
+        self._pages = 0  # of the bundles with a receipt
+        self._markers: Markers | None = None
 
     def session(self) -> AbstractContextManager[None]:
         """Start Ray, or connect to it."""
@@ -73,10 +77,13 @@ class RayEngine:
         from ray.data.exceptions import ExecutionTimeoutError, SystemException
         from ray.exceptions import RayError
 
+        self._pages, self._markers = 0, Markers(Folder(config.output))
         for start in range(0, len(bundles), _WINDOW):
             try:
                 for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
-                    yield receipt_of(row)
+                    receipt = Receipt(**row)
+                    self._pages += receipt.pages
+                    yield receipt
             except (RayError, SystemException, ExecutionTimeoutError) as error:
                 # If an actor's __init__ raises, Ray keeps only the text of the exception.
                 _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
@@ -84,6 +91,16 @@ class RayEngine:
                     raise ModelError(message.strip()) from error
                 reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray joins
                 raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
+
+    def pages_done(self) -> int:
+        """Count the pages of finished bundles, and those that the markers of the others name as done.
+
+        An actor writes its marker with each commit. While the folder cannot be read, only finished bundles count.
+        """
+        try:
+            return self._pages + (0 if self._markers is None else self._markers.pages_done())
+        except EngineError:
+            return self._pages
 
 
 def _dataset(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.families.registry import register_family, registered_families
 from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
-from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
 
 if TYPE_CHECKING:
@@ -93,16 +93,6 @@ def from_table(table: pa.Table) -> RenderedBundle:
     )
 
 
-def receipt_row(receipt: Receipt) -> dict[str, Any]:
-    """Write a receipt as a row of plain columns."""
-    return {**asdict(receipt), "counts": json.dumps(receipt.counts)}
-
-
-def receipt_of(row: dict[str, Any]) -> Receipt:
-    """Read back the result of :func:`receipt_row`."""
-    return Receipt(**{**row, "counts": json.loads(row["counts"])})
-
-
 def load_answerer(config: ActorConfig) -> BundleAnswerer:
     """Load the model and open the output folder.
 
@@ -155,4 +145,4 @@ class AnswerActor:
             receipt = self.answerer.run(from_table(batch))
         except torch.AcceleratorError:
             os._exit(EXIT_DEVICE)  # a device that failed once keeps failing; the marker limits the attempts
-        return pa.Table.from_pylist([receipt_row(receipt)])
+        return pa.Table.from_pylist([asdict(receipt)])

@@ -38,10 +38,10 @@ class Outcome:
         engine_why: reason for this engine.
         resources: resources of the engine; ``None`` if there was nothing to do.
         passes: number of times that the engine was given the pending units.
-        bundles: number of committed bundles.
-        retried: number of committed bundles of which an earlier attempt died.
-        pages: number of pages in these bundles.
-        rows: number of committed rows.
+        bundles: number of bundles that were finished.
+        retried: number of finished bundles of which an earlier attempt died.
+        pages: number of pages of which no row is missing any more, also in unfinished bundles.
+        rows: number of committed rows, also in unfinished bundles.
         busy_s: seconds from rendered pages to commit, summed over the bundles.
         model_s: seconds in which the model ran, summed over the bundles.
         began_at_s: wall clock at the start of the first bundle, in seconds since the epoch; ``None`` without bundles.
@@ -68,11 +68,9 @@ class Outcome:
     error: DocpipeError | None = field(default=None)
 
     def add(self, receipt: Receipt) -> None:
-        """Add one receipt to the counts."""
+        """Add one receipt to the counts; ``pages`` and ``rows`` are counted from what is committed."""
         self.bundles += 1
         self.retried += receipt.attempt > 1
-        self.pages += receipt.pages
-        self.rows += sum(receipt.counts.values())
         self.busy_s += receipt.busy_ms / 1e3
         self.model_s += receipt.model_ms / 1e3
         self.began_at_s = min(receipt.began_at_s, receipt.began_at_s if self.began_at_s is None else self.began_at_s)
@@ -148,7 +146,7 @@ def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float
 
 
 def _this_run(outcome: Outcome) -> dict[str, Any]:
-    wall = outcome.wall_s if outcome.bundles else 0.0
+    wall = outcome.wall_s if outcome.rows else 0.0
     began, ended = outcome.began_at_s, outcome.ended_at_s
     actors = outcome.resources.actors if outcome.resources is not None else 0
     return {

@@ -7,23 +7,23 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
+from pipeline.answering.commits import Commits
 from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import ModelAnswer, PreparedPage
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
+from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import decode_image
 from pipeline.records import (
-    STATUSES,
     Ask,
     Bundle,
-    BundleResult,
     Failure,
     PageAnswer,
     PageImage,
@@ -38,49 +38,77 @@ NOT_ANSWERABLE = frozenset({"n/a", "na", "not answerable", "unanswerable", "not 
 
 
 class BundleAnswerer:
-    """Answers every question of a bundle, commits the bundle as one file and returns a receipt.
+    """Answers every question of a bundle, commits the rows in one part or several, and returns a receipt.
 
     A page that cannot be answered becomes failed rows. An exception that is not a :class:`PageError` is not caught: it
-    leaves a marker, and the next attempt then takes the pages one by one.
+    leaves a marker, and the next attempt then takes the pages that are not committed yet one by one.
 
     Args:
         page_answerer: the loaded model.
         store: output folder where bundles are committed.
         markers: notes on disk of the bundles being worked on, for attempts after a crash.
+        clock: function that returns a time in seconds, by which finished pages are committed.
 
     Attributes:
+        pages_done: number of pages done so far, in all bundles; for progress, from any thread.
         page_started_at: ``time.monotonic()`` when the model began the current page, ``None`` between pages; for a
             watchdog. Preparing the next page does not count.
     """
 
-    def __init__(self, page_answerer: PageAnswerer, store: OutputStore, markers: Markers) -> None:
+    def __init__(
+        self,
+        page_answerer: PageAnswerer,
+        store: OutputStore,
+        markers: Markers,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.page_answerer = page_answerer
         self.store = store
         self.markers = markers
+        self.clock = clock
+        self.pages_done = 0
+        self._done_before = 0  # pages_done at the beginning of the bundle
         self.page_started_at: float | None = None
 
     def run(self, rendered: RenderedBundle) -> Receipt:
-        """Answer and commit one bundle."""
+        """Answer and commit one bundle; an interruption still commits the pages that are finished.
+
+        Args:
+            rendered: the bundle with its rendered pages.
+
+        Raises:
+            EngineError: earlier attempts died outside of any page, a page lacks a row, or the file system refuses.
+        """
         began_at_s, started, model_ms = time.time(), time.perf_counter(), self.page_answerer.model_ms
-        bundle = rendered.bundle
-        attempt = self.markers.begin(bundle.bundle_id)
-        answers: list[PageAnswer] = []
-        pages: list[PageReport] = []
-        for mine, report in self._pages(rendered, attempt):
-            answers.extend(mine)
-            pages.append(report)
+        bundle_id, pages = rendered.bundle.bundle_id, len(rendered.images) + len(rendered.failures)
+        attempt = self.markers.begin(bundle_id)
         if attempt.number > 1:
-            self.markers.between_pages(bundle.bundle_id, attempt)
+            rendered = _left_of(rendered, self.store.done(bundle_id))
+        bundle, self._done_before = rendered.bundle, self.pages_done
+        self.pages_done += pages - len(rendered.images)
+        commits = Commits(self.store, bundle, rendered.sha256, self.clock)
         for failed in rendered.failures:
-            answers.extend(_failed(bundle, failed.document_id, failed.page, failed.failure))
+            commits.add(list(_failed(bundle, failed.document_id, failed.page, failed.failure)))
         for document_id, failure in bundle.failures.items():
-            answers.extend(_failed(bundle, document_id, None, failure))
-        self.store.commit(BundleResult(bundle, tuple(answers), tuple(pages), rendered.sha256))
-        self.markers.done(bundle.bundle_id)
+            commits.add(list(_failed(bundle, document_id, None, failure)))
+        try:
+            with closing(self._pages(rendered, attempt)) as done:
+                for answers, report in done:
+                    commits.add(answers, report)
+                    self.pages_done += 1
+                    if commits.due():
+                        self.markers.between_pages(bundle_id, attempt, self.pages_done - self._done_before)
+                        commits.commit()
+        except KeyboardInterrupt:
+            commits.commit()
+            raise
+        if attempt.number > 1:
+            self.markers.between_pages(bundle_id, attempt, pages)
+        commits.finish()
+        self.markers.done(bundle_id)
         return Receipt(
-            bundle_id=bundle.bundle_id,
-            pages=len(rendered.images) + len(rendered.failures),
-            counts={status: sum(a.status == status for a in answers) for status in STATUSES},
+            bundle_id=bundle_id,
+            pages=pages,
             busy_ms=(time.perf_counter() - started) * 1e3,
             model_ms=self.page_answerer.model_ms - model_ms,
             began_at_s=began_at_s,
@@ -88,8 +116,8 @@ class BundleAnswerer:
             attempt=attempt.number,
         )
 
-    def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Iterator[tuple[list[PageAnswer], PageReport]]:
-        """Yield the rows of each page, in page order.
+    def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Generator[tuple[list[PageAnswer], PageReport]]:
+        """Yield the rows of each page as it is done.
 
         On the first attempt, questions of several pages decode together. After a crash the pages run one by one, so
         that the page that causes it can be identified.
@@ -98,14 +126,13 @@ class BundleAnswerer:
             for image in rendered.images:
                 yield self._page_alone(rendered.bundle, image, attempt)
             return
-        found: dict[int, tuple[list[PageAnswer], PageReport]] = {}
         try:
             for number, answers in self.page_answerer.answer_pages(self._begun(rendered)):
-                found[number] = _rows(rendered.bundle, rendered.images[number], answers, attempt)
+                self.page_started_at = None  # while the caller commits
+                yield _rows(rendered.bundle, rendered.images[number], answers, attempt)
                 self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
         finally:
             self.page_started_at = None
-        yield from (found[number] for number in range(len(rendered.images)))
 
     def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
         """Yield each page when the model is ready for it, while the next one is prepared."""
@@ -124,7 +151,8 @@ class BundleAnswerer:
                 "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
             )
             return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
-        self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page)
+        done = self.pages_done - self._done_before
+        self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page, done)
         self.page_started_at = time.monotonic()
         _reset_peak_memory()
         try:
@@ -132,6 +160,14 @@ class BundleAnswerer:
         finally:
             self.page_started_at = None
         return _rows(bundle, image, found, attempt)
+
+
+def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:
+    """Leave out what earlier attempts committed."""
+    left = (done.left_of(unit) for unit in rendered.bundle.units)
+    bundle = dataclasses.replace(rendered.bundle, units=tuple(unit for unit in left if unit is not None))
+    images = tuple(image for image in rendered.images if bundle.asks_of(image.document_id, image.page))
+    return dataclasses.replace(rendered, bundle=bundle, images=images)
 
 
 def _rows(

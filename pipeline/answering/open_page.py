@@ -72,6 +72,7 @@ class OpenPage:
         stats: measurements of each question; the decoding time is added at the end.
         grid: rows and columns of visual tokens.
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
+        began_at_s: ``time.monotonic()`` when the model began the page.
     """
 
     asks: tuple[Ask, ...]
@@ -80,6 +81,7 @@ class OpenPage:
     stats: list[gp.PruneStats]
     grid: tuple[int, int]
     pruning: PruningChoice | None
+    began_at_s: float
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Add every question to the pool."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,10 @@ from pipeline.families.base import ModelInput
 from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
+
+OPEN_SECONDS = 10.0
+"""Age of an open page at which no other page begins before it is answered. Memory alone would let a slow machine read
+pages for minutes before the first is answered and can be committed."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -145,7 +149,7 @@ class PageAnswerer:
             waiting[key] = opened
             with self._timed():
                 opened.enter(pool, key)
-                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes)):
+                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes) or _too_old(waiting, pool)):
                     pool.step()
             yield from self._done(waiting, pool)
         while waiting:
@@ -180,12 +184,13 @@ class PageAnswerer:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         limits = [ask.max_new_tokens for ask in asks]
+        began_at_s = time.monotonic()
         pruning = self._choose_pruning(page) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
             sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning)
+        return OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning, began_at_s)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -237,3 +242,9 @@ class PageAnswerer:
         first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
         second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
         return first[0] + second[0], first[1] + second[1]
+
+
+def _too_old(waiting: Mapping[Key, OpenPage], pool: gp.DecodePool) -> bool:
+    """Tell whether a page has been open for ``OPEN_SECONDS`` and lacks answers."""
+    latest = time.monotonic() - OPEN_SECONDS
+    return any(opened.began_at_s <= latest and not opened.complete(pool, key) for key, opened in waiting.items())

@@ -39,6 +39,7 @@ class _Marker(BaseModel):
     unexplained: int
     page: tuple[str, int] | None
     crashed: list[tuple[str, int]]
+    pages_done: int = 0
 
 
 class Markers:
@@ -72,13 +73,23 @@ class Markers:
         self._write(bundle_id, attempt, None)
         return attempt
 
-    def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int) -> None:
+    def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int, pages_done: int = 0) -> None:
         """Note the page that is about to begin; the page noted before it is done."""
-        self._write(bundle_id, attempt, (document_id, page))
+        self._write(bundle_id, attempt, (document_id, page), pages_done)
 
-    def between_pages(self, bundle_id: str, attempt: Attempt) -> None:
+    def between_pages(self, bundle_id: str, attempt: Attempt, pages_done: int = 0) -> None:
         """Note that no page is at work, so that a crash now is not blamed on one."""
-        self._write(bundle_id, attempt, None)
+        self._write(bundle_id, attempt, None, pages_done)
+
+    def pages_done(self) -> int:
+        """Count the pages that are done of the bundles in flight, as of their last notes.
+
+        Raises:
+            EngineError: the folder cannot be read, or a marker is damaged.
+        """
+        names = self._folder.names(_FOLDER, ".json")
+        markers = [self._read(name.removeprefix(f"{_FOLDER}/").removesuffix(".json")) for name in names]
+        return sum(marker.pages_done for marker in markers if marker is not None)
 
     def done(self, bundle_id: str) -> None:
         """Forget a bundle once it is committed."""
@@ -98,9 +109,13 @@ class Markers:
         except ValidationError as error:
             raise EngineError(f"{self._folder.uri}/{_name(bundle_id)} is damaged; delete it: {error}") from error
 
-    def _write(self, bundle_id: str, attempt: Attempt, page: tuple[str, int] | None) -> None:
+    def _write(self, bundle_id: str, attempt: Attempt, page: tuple[str, int] | None, pages_done: int = 0) -> None:
         marker = _Marker(
-            attempt=attempt.number, unexplained=attempt.unexplained, page=page, crashed=sorted(attempt.crashed)
+            attempt=attempt.number,
+            unexplained=attempt.unexplained,
+            page=page,
+            crashed=sorted(attempt.crashed),
+            pages_done=pages_done,
         )
         self._folder.write(_name(bundle_id), marker.model_dump_json().encode())
 

@@ -15,8 +15,8 @@ from pipeline.output.schema import COMMITTED, TABLES
 from pipeline.output.tables import read_table, write_table
 from pipeline.records import Document, Unit
 
-BUNDLES = "bundles"
-"""Footer entry of a published file: the bundles whose rows it holds."""
+PARTS = "parts"
+"""Footer entry of a published file: the parts whose rows it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,19 @@ def update_marks(folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan
 
     Args:
         folder: the output folder.
-        groups: bundles of each published group, by the name of its file in ``answers``.
+        groups: parts of each published group, by the name of its file in ``answers``.
         plan: plan of the run.
 
     Raises:
         UsageError: a file is damaged.
         EngineError: the file system refuses; every file is as it was or as it should be, and the next call continues.
     """
-    for name, bundles in groups.items():
+    for name, parts in groups.items():
         for table in ("failures", "answers"):
             file = name.replace("answers/", f"{table}/", 1)
             if plan.changes(read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])):
                 rows = plan.marked(read_table(folder, file, COMMITTED[table].names), table)
-                write_table(folder, file, rows, **{BUNDLES: json.dumps(bundles)})
+                write_table(folder, file, rows, **{PARTS: json.dumps(parts)})
 
 
 def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:

@@ -1,7 +1,8 @@
-"""Commits each bundle as one file, in one step; the footer lists the units that it completes."""
+"""Commits the rows of a bundle, or of some of its pages, as one file; the footer lists which they are."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections import Counter
@@ -14,24 +15,29 @@ import pyarrow as pa
 
 from pipeline.errors import EngineError
 from pipeline.output.folder import Folder
+from pipeline.output.held import Held
 from pipeline.output.schema import COMMITTED, PART
-from pipeline.output.tables import read_tables, write_table
-from pipeline.records import BundleResult, PageAnswer
-
-UNITS = "units"
+from pipeline.output.tables import read_footers, read_tables, write_table
+from pipeline.records import Bundle, BundleResult, PageAnswer
 
 
-def part_name(bundle_id: str) -> str:
-    """Return the name of the file that a bundle is committed to."""
-    return f"parts/{bundle_id}.parquet"
+def part_id(bundle: Bundle) -> str:
+    """Name the part that holds the pages of a bundle's units: the bundle's id, and a hash of units and pages."""
+    content = json.dumps(sorted((unit.unit_id, unit.pages) for unit in bundle.units))
+    return f"{bundle.bundle_id}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def part_name(part: str) -> str:
+    """Return the name of the file of a part."""
+    return f"parts/{part}.parquet"
 
 
 def write_part(folder: Folder, result: BundleResult, command: str, run_id: str) -> None:
-    """Commit a bundle; committing it again replaces the file.
+    """Commit a bundle, or some of its pages; committing the same pages again replaces the file.
 
     Args:
         folder: the output folder.
-        result: rows of the bundle.
+        result: rows of the bundle, whose units name the pages.
         command: command that reproduces a failure; ``{input}`` stands for the document.
         run_id: id of the run that computed the rows.
 
@@ -41,24 +47,38 @@ def write_part(folder: Folder, result: BundleResult, command: str, run_id: str) 
     _check(result)
     bundle = result.bundle
     table = pa.Table.from_pylist([_rows(result, command, run_id)], schema=PART)
-    units = json.dumps([unit.unit_id for unit in bundle.units])
-    write_table(folder, part_name(bundle.bundle_id), table, bundle_id=bundle.bundle_id, **{UNITS: units})
+    footer = Held.by(bundle.units).to_footer()
+    write_table(folder, part_name(part_id(bundle)), table, bundle_id=bundle.bundle_id, **footer)
 
 
-def read_rows(folder: Folder, bundle_ids: Sequence[str], table: str) -> list[pa.Table]:
-    """Read the rows that some bundles have for one of ``COMMITTED``, one table per bundle.
+def read_held(folder: Folder, parts: Sequence[str]) -> list[Held]:
+    """Read from the footers what some parts hold.
 
     Args:
         folder: the output folder.
-        bundle_ids: ids of the bundles.
+        parts: ids of the parts.
+
+    Raises:
+        UsageError: a part is damaged.
+        EngineError: a part cannot be read.
+    """
+    return [Held.from_footer(footer) for footer in read_footers(folder, [part_name(part) for part in parts], "units")]
+
+
+def read_rows(folder: Folder, parts: Sequence[str], table: str) -> list[pa.Table]:
+    """Read the rows that some parts have for one of ``COMMITTED``, one table per part.
+
+    Args:
+        folder: the output folder.
+        parts: ids of the parts.
         table: name of the table, a key of ``COMMITTED``.
 
     Raises:
         UsageError: a part is damaged.
         EngineError: a part cannot be read.
     """
-    parts = read_tables(folder, [part_name(bundle_id) for bundle_id in bundle_ids], [table])
-    rows = (part.column(table).combine_chunks().flatten() for part in parts)
+    tables = read_tables(folder, [part_name(part) for part in parts], [table])
+    rows = (part.column(table).combine_chunks().flatten() for part in tables)
     return [pa.Table.from_struct_array(array).cast(COMMITTED[table]) for array in rows]
 
 

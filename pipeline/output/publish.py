@@ -1,4 +1,4 @@
-"""Publishes the parts, one per bundle, as the tables that people open.
+"""Publishes the parts as the tables that people open.
 
 ``answers/`` and ``failures/`` grow by files that hold many parts each. The two files of a group have the same name.
 The file in ``answers/`` is written last and makes the group count, so that a crash leaves at most one file without its
@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.output.current import BUNDLES, Plan, read_current, update_marks
+from pipeline.output.current import PARTS, Plan, read_current, update_marks
 from pipeline.output.folder import Folder
+from pipeline.output.held import Held
 from pipeline.output.parts import read_rows
 from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
-from pipeline.output.tables import read_list, read_lists, read_table, read_tables, write_table
+from pipeline.output.tables import read_footer, read_footers, read_table, read_tables, write_table
 
 PARTS_PER_FILE = 256
 ROWS_AT_A_TIME = 1_000_000  # of answers, aggregated to documents in memory
@@ -34,8 +35,8 @@ DOCUMENTS_FILE = "documents/documents.parquet"
 def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> None:
     """Bring all tables up to what the parts hold; published answers are not read from parts again.
 
-    It may be called repeatedly, also while workers commit. A unit can be in two parts if a worker outlived its run; it
-    is published from the part that comes first.
+    It may be called repeatedly, also while workers commit. If a worker outlived its run, two parts can hold the same
+    rows; they are published from the part that comes first.
 
     Args:
         store: store of the output folder.
@@ -46,28 +47,34 @@ def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> No
         UsageError: a file in the folder is damaged.
         EngineError: the file system refuses; the tables are whole, and the next call continues.
     """
-    folder, units = store.folder, store.parts()
-    groups = _sound_groups(folder, units)
+    folder, parts = store.folder, store.parts()
+    groups = _sound_groups(folder, parts)
     update_marks(folder, groups, plan)
-    published = {bundle for bundles in groups.values() for bundle in bundles}
-    pending = sorted(units.keys() - published)
-    repeated = _repeated(pending, units, {unit for bundle in published for unit in units[bundle]})
+    published = {part for group in groups.values() for part in group}
+    pending = sorted(parts.keys() - published)
+    repeated = _repeated(pending, parts, published)
     # Even a run without rows gets tables that can be opened.
     starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
     for start in starts:
         _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan)
-    _publish_pages(folder, units, plan)
+    _publish_pages(folder, parts, plan)
     _publish_documents(folder, aggregates)
 
 
-def _sound_groups(folder: Folder, units: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return the bundles of each published group by its name; delete groups that lack a file or a part."""
+def _sound_groups(folder: Folder, parts: Mapping[str, Held]) -> dict[str, list[str]]:
+    """Return the parts of each published group by its name; delete all groups if one lacks a file or a part.
+
+    A sound group can lack rows that another group had from a part that came first, so they are made anew together.
+    """
     names = folder.names("answers", ".parquet")
     partners = {_partner(name) for name in folder.names("failures", ".parquet")}
-    groups = dict(zip(names, read_lists(folder, names, BUNDLES), strict=True))
-    sound = {name: bundles for name, bundles in groups.items() if name in partners and units.keys() >= set(bundles)}
-    for name in groups.keys() - sound.keys():
-        folder.delete(name)
+    footers = read_footers(folder, names, PARTS)
+    groups = {name: json.loads(footer[PARTS]) for name, footer in zip(names, footers, strict=True)}
+    sound = {name: group for name, group in groups.items() if name in partners and parts.keys() >= set(group)}
+    if len(sound) < len(groups):
+        for name in sorted(groups, key=lambda name: name not in sound):  # what is unsound goes last, if at all
+            folder.delete(name)
+        sound = {}
     for name in partners - sound.keys():
         folder.delete(name.replace("answers/", "failures/", 1))
     return sound
@@ -77,45 +84,51 @@ def _partner(failures: str) -> str:
     return failures.replace("failures/", "answers/", 1)
 
 
-def _repeated(pending: Sequence[str], units: Mapping[str, Sequence[str]], published: set[str]) -> dict[str, pa.Array]:
-    """Map each bundle to those of its units that an earlier part holds; bundles without any are left out."""
-    seen = set(published)
+def _repeated(pending: Sequence[str], parts: Mapping[str, Held], published: Iterable[str]) -> dict[str, Held]:
+    """Map each pending part to what an earlier part holds of it too."""
+    seen = Held()
+    for part in published:
+        seen.add(parts[part])
     repeated = {}
-    for bundle in pending:
-        known = seen.intersection(units[bundle])
-        if known:
-            repeated[bundle] = pa.array(sorted(known), pa.string())
-        seen.update(units[bundle])
+    for part in pending:
+        repeated[part] = seen.common(parts[part])
+        seen.add(parts[part])
     return repeated
 
 
-def _publish_group(folder: Folder, bundles: Sequence[str], repeated: Mapping[str, pa.Array], plan: Plan) -> None:
-    name = hashlib.sha256("\0".join(bundles).encode()).hexdigest()[:16]
+def _without(rows: pa.Table, repeated: Held) -> pa.Table:
+    """Drop the rows of units and pages that an earlier part holds."""
+    rows = rows.filter(pc.invert(pc.is_in(rows["unit_id"], pa.array(sorted(repeated.units), pa.string()))))
+    for unit, pages in repeated.pages.items():
+        again = pc.and_(pc.equal(rows["unit_id"], unit), pc.is_in(rows["page"], pa.array(sorted(pages), pa.int32())))
+        rows = rows.filter(pc.invert(again))
+    return rows
+
+
+def _publish_group(folder: Folder, parts: Sequence[str], repeated: Mapping[str, Held], plan: Plan) -> None:
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     for table in ("failures", "answers"):
-        rows = [
-            rows.filter(pc.invert(pc.is_in(rows["unit_id"], repeated[bundle]))) if bundle in repeated else rows
-            for bundle, rows in zip(bundles, read_rows(folder, bundles, table), strict=True)
-        ]
+        read = zip(parts, read_rows(folder, parts, table), strict=True)
+        rows = [_without(table_rows, repeated[part]) for part, table_rows in read]
         order = [(key, "ascending") for key in ("document", "document_id", "page", "question_id")]
         whole = pa.concat_tables([COMMITTED[table].empty_table(), *rows]).sort_by(order)
-        write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), bundles=json.dumps(bundles))
+        write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), parts=json.dumps(parts))
 
 
-def _publish_pages(folder: Folder, units: Mapping[str, Sequence[str]], plan: Plan) -> None:
+def _publish_pages(folder: Folder, parts: Mapping[str, Held], plan: Plan) -> None:
     """Add the pages of new parts to the file, or rebuild it if parts that it holds are gone."""
     known: set[str] = set()
     reports = []
     if PAGES_FILE in folder.names("pages", ".parquet"):
-        known = set(read_list(folder, PAGES_FILE, BUNDLES))
-        if known <= units.keys():
+        known = set(json.loads(read_footer(folder, PAGES_FILE, PARTS)[PARTS]))
+        if known <= parts.keys():
             reports.append(read_table(folder, PAGES_FILE, COMMITTED["pages"].names))
         else:
             known = set()
-    reports.extend(read_rows(folder, sorted(units.keys() - known), "pages"))
+    reports.extend(read_rows(folder, sorted(parts.keys() - known), "pages"))
     answers = read_tables(folder, folder.names("answers", ".parquet"), PAGE_COLUMNS)
-    write_table(
-        folder, PAGES_FILE, plan.located(page_table(reports, answers)).cast(PAGES), bundles=json.dumps(sorted(units))
-    )
+    pages = plan.located(page_table(reports, answers)).cast(PAGES)
+    write_table(folder, PAGES_FILE, pages, parts=json.dumps(sorted(parts)))
 
 
 def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:

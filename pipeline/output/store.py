@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from pipeline.errors import SettingsChangedError, UsageError
 from pipeline.output.changed import changed_flags, changed_questions
 from pipeline.output.folder import Folder
-from pipeline.output.parts import UNITS, write_part
+from pipeline.output.held import Held
+from pipeline.output.parts import read_held, write_part
 from pipeline.output.schema import SCHEMA_VERSION
-from pipeline.output.tables import read_lists, read_tables
+from pipeline.output.tables import read_tables
 from pipeline.records import STATUSES, BundleResult, PageCount
 
 
@@ -50,13 +51,13 @@ class OutputStore:
         self.folder = folder
         self.command = command
         self.run_id = run_id or new_run_id()
-        self._units: dict[str, tuple[str, ...]] = {}  # name of a part -> ids of its units
+        self._held: dict[str, Held] = {}  # by the id of a part
 
     def commit(self, result: BundleResult) -> None:
-        """Write a bundle as one part, whole or not at all; writing it twice changes nothing.
+        """Write a bundle, or some of its pages, as one part, in one step; writing it twice changes nothing.
 
         Args:
-            result: rows of the bundle.
+            result: rows of the bundle, whose units name the pages.
 
         Raises:
             EngineError: the result does not hold exactly one row for each page of each unit, or the file system
@@ -64,24 +65,35 @@ class OutputStore:
         """
         write_part(self.folder, result, self.command, self.run_id)
 
-    def parts(self) -> dict[str, tuple[str, ...]]:
-        """List the unit ids of every committed bundle by bundle id; each footer is read once.
+    def parts(self, bundle_id: str = "") -> dict[str, Held]:
+        """Tell what every part holds, by the id of the part; each footer is read once.
+
+        Args:
+            bundle_id: bundle whose parts are wanted; empty for those of all bundles.
 
         Raises:
             UsageError: a part is damaged; the message says what to do.
         """
         names = self.folder.names("parts", ".parquet")
-        new = [name for name in names if name not in self._units]
-        self._units.update(zip(new, read_lists(self.folder, new, UNITS), strict=True))
-        return {name.removeprefix("parts/").removesuffix(".parquet"): self._units[name] for name in names}
+        parts = [name.removeprefix("parts/").removesuffix(".parquet") for name in names]
+        parts = [part for part in parts if part.startswith(bundle_id)]
+        new = [part for part in parts if part not in self._held]
+        self._held.update(zip(new, read_held(self.folder, new), strict=True))
+        return {part: self._held[part] for part in parts}
 
-    def completed_units(self) -> set[str]:
-        """Return the ids of all committed units, from the footers of the parts.
+    def done(self, bundle_id: str = "") -> Held:
+        """Tell which units and pages are committed, from the footers of the parts.
+
+        Args:
+            bundle_id: bundle whose parts are asked; empty for those of all bundles.
 
         Raises:
             UsageError: a part is damaged; the message says what to do.
         """
-        return {unit for units in self.parts().values() for unit in units}
+        done = Held()
+        for held in self.parts(bundle_id).values():
+            done.add(held)
+        return done
 
     def check_settings(self, settings: Mapping[str, object]) -> None:
         """Refuse to mix answers of different settings in one folder; the first run records its settings.

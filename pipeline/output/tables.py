@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,13 +34,13 @@ def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> 
     folder.write(name, buffer.getvalue().to_pybytes())
 
 
-def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
-    """Read an entry of a footer that holds a JSON list.
+def read_footer(folder: Folder, name: str, key: str) -> dict[str, str]:
+    """Read the entries of a footer.
 
     Args:
         folder: the output folder.
         name: name of the file in the folder.
-        key: key of the entry in the metadata.
+        key: key of an entry that the footer must have.
 
     Raises:
         UsageError: the file is damaged or was written with other columns.
@@ -55,13 +54,13 @@ def read_list(folder: Folder, name: str, key: str) -> tuple[str, ...]:
     version = (metadata or {}).get(b"schema_version")
     if version != str(SCHEMA_VERSION).encode() or key.encode() not in metadata:
         raise _damaged(folder, name, "it has another schema version")
-    return tuple(json.loads(metadata[key.encode()]))
+    return {entry.decode(): text.decode() for entry, text in metadata.items()}
 
 
-def read_lists(folder: Folder, names: Sequence[str], key: str) -> list[tuple[str, ...]]:
-    """Call :func:`read_list` for many files at a time."""
+def read_footers(folder: Folder, names: Sequence[str], key: str) -> list[dict[str, str]]:
+    """Call :func:`read_footer` for many files at a time."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(lambda name: read_list(folder, name, key), names))
+        return list(pool.map(lambda name: read_footer(folder, name, key), names))
 
 
 def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from glimpseprune.rule import KeepRule
+from pipeline.output.held import Held
 from pipeline.records import AnswerSettings, PageCount, PixelBudget
 from pipeline.units import (
     CHUNK_PAGES,
@@ -178,6 +179,26 @@ def test_what_is_left_comes_in_the_same_bundles_whatever_was_finished_in_between
         done = {u.unit_id for b in finished for u in b.units}
         _, left = units_and_bundles(pages, done=done)
         assert left == [b for b in bundles if b not in finished]
+
+
+def test_what_is_left_of_a_unit_comes_in_the_bundle_of_the_unit() -> None:
+    pages = [10, 20, 70, None]
+    units, bundles = units_and_bundles(pages)
+    done = Held()
+    for bundle in bundles:
+        last = bundle.units[0]
+        done.add(Held.by([dataclasses.replace(last, pages=last.pages[1:], whole=False)]))
+    _, left = units_and_bundles(pages, done=done)
+    assert [bundle.bundle_id for bundle in left] == [bundle.bundle_id for bundle in bundles]
+    first = [bundle.units[0] for bundle in left]
+    assert [(unit.unit_id, unit.pages, unit.whole) for unit in first] == [
+        (bundle.units[0].unit_id, bundle.units[0].pages[:1], False) for bundle in bundles
+    ]
+    assert [bundle.units[1:] for bundle in left] == [bundle.units[1:] for bundle in bundles]
+    assert [bundle_from_json(bundle_to_json(bundle)) for bundle in left] == left
+    assert planned_rows(units) - planned_rows(u for b in left for u in b.units) == sum(
+        len(b.units[0].pages) - 1 for b in bundles
+    )
 
 
 def test_a_new_question_is_asked_alone() -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from glimpseprune.rule import KeepRule
+from pipeline.output.held import Held
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import (
     AnswerSettings,
@@ -63,13 +64,14 @@ def documents_with(pages: Sequence[int | None]) -> tuple[list[Document], dict[st
 
 
 def units_and_bundles(
-    pages: Sequence[int | None], asked: QuestionSet | None = None, done: set[str] | None = None
+    pages: Sequence[int | None], asked: QuestionSet | None = None, done: Held | set[str] | None = None
 ) -> tuple[list[Unit], list[Bundle]]:
-    """All units of documents with so many pages, and the bundles of those that are not done."""
+    """All units of documents with so many pages, and the bundles of what is not done."""
     documents, counts = documents_with(pages)
     asked = asked or questions()
     units = make_units(documents, counts, asked, SETTINGS)
-    left = [unit for unit in units if unit.unit_id not in (done or set())]
+    held = done if isinstance(done, Held) else Held(done or set())
+    left = [unit for unit in map(held.left_of, units) if unit is not None]
     return units, make_bundles(left, documents, asked, SETTINGS, counts)
 
 

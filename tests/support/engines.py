@@ -26,6 +26,7 @@ class Stuck:
     """An answerer whose model hangs on its first page."""
 
     page_started_at = 0.0
+    pages_done = 0
 
     def run(self, rendered: object) -> Receipt:
         time.sleep(60)

@@ -38,8 +38,8 @@ def sql(query: str) -> list[tuple[Any, ...]]:
 
 def everything(store: OutputStore) -> Plan:
     """A plan of all that is committed."""
-    units = [Unit(unit_id, "", "", ()) for unit_id in sorted(store.completed_units())]
-    return Plan.of(units, [])
+    done = store.done()
+    return Plan.of([Unit(unit_id, "", "", ()) for unit_id in done.units | done.pages.keys()], [])
 
 
 def published(store: OutputStore, rules: dict[str, str] | None = None, plan: Plan | None = None) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,47 @@ def test_an_interrupted_run_publishes_and_resumes(
     assert (report["exit_code"], report["this_run"]["bundles"], report["this_run"]["retried_bundles"]) == (0, 2, 0)
 
 
+class Interrupting(FakePageAnswerer):
+    """Ctrl-C comes while the model works on a page."""
+
+    def __init__(self, page: int, number: signal.Signals) -> None:
+        super().__init__()
+        self.page = page
+        self.number = number
+
+    def _answer_page(self, page: Any, asks: Any) -> Any:
+        if self.pages == self.page:
+            os.kill(os.getpid(), self.number)
+            signal.pause()
+        return super()._answer_page(page, asks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_the_middle_of_a_bundle_keeps_its_finished_pages(
+    settings: RunSettings, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def load(page_answerer: FakePageAnswerer) -> Callable[[ActorConfig], BundleAnswerer]:
+        def answerer(config: ActorConfig) -> BundleAnswerer:
+            folder = Folder(config.output)
+            return BundleAnswerer(page_answerer, OutputStore(folder, config.command), Markers(folder))  # type: ignore[arg-type]
+
+        return answerer
+
+    run = settings.model_copy(update={"engine": "local"})
+    report = run_job(run, QUESTIONS, load=load(Interrupting(20, number)))
+    assert (report["exit_code"], report["interrupted"], report["counts"]["skipped"]) == (130, True, ROWS - 22)
+    assert {key: report["this_run"][key] for key in ("bundles", "pages", "rows")} == {
+        "bundles": 1,
+        "pages": 20,
+        "rows": 22,
+    }
+    stored(settings)
+    rest = FakePageAnswerer()
+    report = run_job(run, QUESTIONS, load=load(rest))
+    assert (report["exit_code"], report["this_run"]["pages"], rest.pages) == (0, 31, 31)
+    assert stored(settings)["counts"]["answered"] == ROWS
+
+
 def test_tables_can_be_read_while_the_run_goes_on(
     settings: RunSettings, engine: Callable[[Engine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,17 +339,40 @@ def test_progress_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
         progress.last_line -= 60
         progress.add()
     said = capsys.readouterr()
-    (line,) = map(json.loads, said.err.splitlines())
     assert said.out == ""
-    assert (line["pages"], line["of"]) == (3, 8)
-    assert line["pages_per_s"] > 0
-    assert line["left_s"] >= 0
+    assert re.fullmatch(r"3 of 8 pages, \d+\.\d\d pages/s, 00:00 left\n", said.err)
+
+
+def test_progress_follows_a_count_that_moves_page_by_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.progress._SECONDS_BETWEEN_LOOKS", 0.001)
+    monkeypatch.setattr("jobs.progress._SECONDS_BETWEEN_LINES", 0.0)
+    pages, seen = [0], []
+    with Progress(3, "page", quiet=False) as progress:
+        with progress.following(lambda: pages[0]):
+            for now in (1, 2, 1, 2):  # an attempt that died counted more than the one after it
+                pages[0] = now
+                deadline = time.monotonic() + 10
+                while progress.done < now and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                seen.append(progress.done)
+            pages[0] = 9
+        assert seen == [1, 2, 2, 2]
+        assert progress.done == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "1 of 3 pages"  # no rate: until then, a model was loaded
+    assert [re.sub(r"[\d.]+ pages/s, [\d:]+", "R", line) for line in lines[1:]] == [
+        "2 of 3 pages, R left",
+        "3 of 3 pages, R left",
+    ]
 
 
 def test_progress_says_nothing_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(8, "page", quiet=True) as progress:
         progress.last_line -= 60
-        progress.add(8)
+        with progress.following(lambda: 3):
+            progress.add(8)
     assert capsys.readouterr() == ("", "")
 
 

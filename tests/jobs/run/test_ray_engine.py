@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from jobs.run.ray_engine import RayEngine, _patience_s
-from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, receipt_of, receipt_row, to_table
+from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, to_table
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.checkpoints import addon_rule, fingerprint
@@ -30,6 +31,7 @@ from tests.support.colours import (
     GREEN,
     RED,
     WHITE,
+    load_and_commit_each_page,
     load_and_note_pids,
     load_colours,
     load_nothing,
@@ -113,19 +115,19 @@ def test_ray_gives_the_rows_of_the_plain_loop(
     by_ray = list(run_bundles(bundles, config(tmp_path / "ray", settings), RESOURCES))
 
     rayed = OutputStore(Folder(str(tmp_path / "ray")), "docpipe run --input {input}")
-    assert rayed.completed_units() == looped.completed_units() == {unit.unit_id for unit in units}
+    assert rayed.done().units == looped.done().units == {unit.unit_id for unit in units}
     expected = tables(looped)
     assert tables(rayed) == expected
     assert [len(rows) for rows in expected.values()] == [39 + 4 + 2, 39, 2, 10]
     assert Counter(row["status"] for row in expected["answers"])["failed"] == 2
-    counts = {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_loop}
-    assert {r.bundle_id: (r.pages, r.counts, r.attempt) for r in by_ray} == counts
+    counts = {r.bundle_id: (r.pages, r.attempt) for r in by_loop}
+    assert {r.bundle_id: (r.pages, r.attempt) for r in by_ray} == counts
 
 
 def test_rendering_stays_out_of_the_process_that_holds_the_model(ray_session: None, tmp_path: Path) -> None:
     make_pdf(tmp_path / "a.pdf", [WHITE])
     receipts = list(run_bundles(units_and_bundles(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
-    assert [receipt.counts["answered"] for receipt in receipts] == [2]
+    assert [receipt.pages for receipt in receipts] == [1]
     (seen,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
     assert seen["pid"] != os.getpid()
     assert not seen["renders"]
@@ -136,10 +138,12 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
     pdfs.mkdir()
     make_pdf(pdfs / "a.pdf", [WHITE, RED, (9, 9, 9)])
     units, bundles = units_and_bundles(pdfs)
-    (receipt,) = run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours)
-    assert receipt.attempt == 3
+    engine = RayEngine(None)
+    (receipt,) = engine.receipts(bundles, config(tmp_path / "out"), RESOURCES, load_and_commit_each_page)
+    assert (receipt.attempt, receipt.pages, engine.pages_done()) == (3, 3, 3)
     store = OutputStore(Folder(str(tmp_path / "out")))
-    assert store.completed_units() == {unit.unit_id for unit in units}
+    assert [store.done().left_of(unit) for unit in units] == [None, None]
+    assert len(store.parts()) == 3  # the page before the one that kills is committed once, by the first attempt
     found = tables(store)
     assert {(row["page"], row["question_id"], row["status"], row["answer"]) for row in found["answers"]} == {
         (1, "a", "answered", "a (255, 255, 255)"),
@@ -160,7 +164,7 @@ def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) 
     assert len(bundles) == 2
     receipts = list(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours))
     assert [receipt.bundle_id for receipt in receipts] == [bundles[1].bundle_id]
-    done = OutputStore(Folder(str(tmp_path / "out"))).completed_units()
+    done = OutputStore(Folder(str(tmp_path / "out"))).done().units
     assert done == {unit.unit_id for unit in bundles[1].units} < {unit.unit_id for unit in units}
 
 
@@ -204,8 +208,8 @@ def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) 
         rendered = render_bundle(bundle, child, SETTINGS)
     assert (len(rendered.images), len(rendered.failures)) == (2, 4)
     assert from_table(to_table(rendered)) == rendered
-    receipt = Receipt("b", 3, {"answered": 2, "failed": 1}, 12.5, 9.5, 1.7e9, 1.7e9 + 0.0125, 2)
-    assert receipt_of(pa.Table.from_pylist([receipt_row(receipt)]).to_pylist()[0]) == receipt
+    receipt = Receipt("b", 3, 12.5, 9.5, 1.7e9, 1.7e9 + 0.0125, 2)
+    assert Receipt(**pa.Table.from_pylist([dataclasses.asdict(receipt)]).to_pylist()[0]) == receipt
 
 
 @pytest.mark.parametrize(("deadline_s", "seconds"), [(None, 32 * 600), (10.0, 1800), (1000.0, 32_000)])

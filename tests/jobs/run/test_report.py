@@ -8,7 +8,7 @@ from pipeline.records import Receipt
 
 def receipt(began_at_s: float, ended_at_s: float, model_ms: float) -> Receipt:
     busy_ms = (ended_at_s - began_at_s) * 1e3
-    return Receipt("b", 1, {"answered": 1}, busy_ms, model_ms, began_at_s, ended_at_s)
+    return Receipt("b", 1, busy_ms, model_ms, began_at_s, ended_at_s)
 
 
 def test_the_share_is_over_the_time_from_the_first_bundle_to_the_last() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from functools import partial
@@ -121,6 +122,17 @@ def test_the_answers_do_not_depend_on_the_limit(
     assert texts(page_answerer) == want
     assert (max(held) == 0) == (room == "none")
     assert (held == [0, 3, 6, 9, 12]) == (room == "plenty")
+
+
+def test_a_page_that_was_open_for_long_is_answered_before_another_begins(
+    page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = count_opened(monkeypatch)
+    page_answerer.memory.limit_bytes = 1 << 40
+    now = itertools.count(0.0, 4.0)  # each look at the clock comes 4 s after the one before
+    monkeypatch.setattr("pipeline.answering.page_answerer.time.monotonic", now.__next__)
+    assert texts(page_answerer) == want
+    assert held == [0, 3, 0, 3, 0]  # two pages still decode together
 
 
 def test_a_device_that_fills_up(

@@ -101,6 +101,18 @@ def test_a_run_that_stops_on_purpose_leaves_no_suspicion(uri: str) -> None:
     assert Markers(Folder(uri)).begin("b") == Attempt(1, frozenset())
 
 
+def test_markers_tell_how_far_the_bundles_in_flight_are(uri: str) -> None:
+    markers = Markers(Folder(uri))
+    assert markers.pages_done() == 0
+    a, b = markers.begin("a"), markers.begin("b")
+    assert markers.pages_done() == 0
+    markers.between_pages("a", a, 7)
+    markers.note("b", b, "d", 4, 3)
+    assert Markers(Folder(uri)).pages_done() == 10
+    markers.done("a")
+    assert Markers(Folder(uri)).pages_done() == 3
+
+
 def test_a_damaged_marker_is_named(tmp_path: Path) -> None:
     (tmp_path / "inflight").mkdir()
     (tmp_path / "inflight" / "b.json").write_text("{}")

@@ -116,7 +116,7 @@ def test_only_files_in_which_a_mark_changes_are_written_again(memory: str, monke
         "pages/pages.parquet",
         "documents/documents.parquet",
     ]
-    assert pq.read_metadata(fsspec.filesystem("memory").open(changed)).metadata[b"bundles"]
+    assert pq.read_metadata(fsspec.filesystem("memory").open(changed)).metadata[b"parts"]
 
 
 class CrashError(BaseException):

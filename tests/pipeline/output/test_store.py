@@ -20,6 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.errors import EngineError, SettingsChangedError, UsageError
 from pipeline.output.folder import Folder
+from pipeline.output.parts import part_id
 from pipeline.output.publish import publish
 from pipeline.output.schema import PART
 from pipeline.output.store import OutputStore
@@ -46,7 +47,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
     [path] = tmp_path.iterdir()
     assert path == tmp_path / "parts"
     [path] = path.iterdir()
-    assert path.name == f"{bundle.bundle_id}.parquet"
+    assert path.name == f"{part_id(bundle)}.parquet"
     file = pq.ParquetFile(path)
     assert file.metadata.metadata[b"schema_version"] == b"4"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
@@ -57,6 +58,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
         (a.document_id, a.page, a.question_id, a.status) for a in result.answers
     ]
     shas = {d.document_id: result.sha256.get(d.document_id) for d in bundle.documents}
+    assert b"pages" not in file.metadata.metadata  # no unit is divided
     assert {a["document_id"]: a["document_sha256"] for a in row["answers"]} == shas
     assert [(f["page"], f["stage"], f["error_type"], f["attempts"]) for f in row["failures"]] == [
         (None, "open", "EncryptedDocument", 1),
@@ -66,17 +68,17 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
     assert [p["page"] for p in row["pages"]] == [1, 3]
 
 
-def test_completed_units_are_those_of_the_commits(uri: str) -> None:
+def test_what_is_done_are_the_units_of_the_commits(uri: str) -> None:
     units, bundles = units_and_bundles([20, 20, 40])
     store = OutputStore(Folder(uri))
-    assert store.completed_units() == set()
+    assert store.done().units == set()
     for bundle in bundles[:2]:
         store.commit(result_of(bundle))
     wanted = {unit.unit_id for bundle in bundles[:2] for unit in bundle.units}
-    assert store.completed_units() == wanted == OutputStore(Folder(uri)).completed_units()
+    assert store.done().units == wanted == OutputStore(Folder(uri)).done().units
     OutputStore(Folder(uri)).commit(result_of(bundles[2]))
-    assert store.completed_units() == wanted | {unit.unit_id for unit in bundles[2].units}
-    assert len(store.completed_units()) < len(units)
+    assert store.done().units == wanted | {unit.unit_id for unit in bundles[2].units}
+    assert len(store.done().units) < len(units)
 
 
 def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
@@ -85,14 +87,14 @@ def test_planned_minus_completed_ends_with_every_row_once(uri: str) -> None:
     committed = []
     for _ in range(50):
         store = OutputStore(Folder(uri))
-        units, bundles = units_and_bundles(pages, done=store.completed_units())
+        units, bundles = units_and_bundles(pages, done=store.done())
         if not bundles:
             break
         for bundle in rng.sample(bundles, k=min(len(bundles), rng.randint(1, 3))):
             committed.append(result_of(bundle))
             store.commit(committed[-1])
         pages.extend(rng.choice([None, 4]) for _ in range(rng.randint(0, 1)) if len(pages) < 30)
-    assert units_and_bundles(pages, done=OutputStore(Folder(uri)).completed_units())[1] == []
+    assert units_and_bundles(pages, done=OutputStore(Folder(uri)).done())[1] == []
     rows = rows_of(committed)
     assert len(rows) == len({row[:3] for row in rows}) == planned_rows(units)
     store = OutputStore(Folder(uri))
@@ -105,7 +107,7 @@ def test_committing_again_replaces(uri: str) -> None:
     store = OutputStore(Folder(uri))
     store.commit(result_of(bundle))
     store.commit(result_of(bundle))
-    assert store.completed_units() == {unit.unit_id for unit in bundle.units}
+    assert store.done().units == {unit.unit_id for unit in bundle.units}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_a_result_that_loses_or_repeats_a_row_is_refused(
     result = result_of(bundle)
     with pytest.raises(EngineError, match=message):
         OutputStore(Folder(str(tmp_path))).commit(dataclasses.replace(result, answers=spoil(result.answers)))
-    assert OutputStore(Folder(str(tmp_path))).completed_units() == set()
+    assert OutputStore(Folder(str(tmp_path))).done().units == set()
 
 
 def test_a_crash_before_the_rename_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +145,7 @@ def test_a_crash_before_the_rename_leaves_nothing_that_counts(tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))
     assert len(seen) == 1
-    assert seen[0].startswith(f".{bundle.bundle_id}.parquet.tmp-{os.getpid()}-")
+    assert seen[0].startswith(f".{part_id(bundle)}.parquet.tmp-{os.getpid()}-")
     assert os.listdir(tmp_path) == ["parts"]
     assert os.listdir(tmp_path / "parts") == []
 
@@ -206,7 +208,7 @@ def test_an_object_store_gets_one_put_under_the_final_name(monkeypatch: pytest.M
     _, [bundle] = units_and_bundles([2])
     root = uuid.uuid4().hex
     OutputStore(Folder(f"memory://{root}")).commit(result_of(bundle))
-    assert puts == [f"/{root}/parts/{bundle.bundle_id}.parquet"]
+    assert puts == [f"/{root}/parts/{part_id(bundle)}.parquet"]
     fs = fsspec.filesystem("memory")
     assert fs.find(f"/{root}") == puts
     fs.rm(f"/{root}", recursive=True)
@@ -263,7 +265,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "x.parquet").write_bytes(b"half a file")
     with pytest.raises(UsageError, match=r"parts/x\.parquet .* delete it"):
-        OutputStore(Folder(str(tmp_path))).completed_units()
+        OutputStore(Folder(str(tmp_path))).done()
 
 
 def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +274,7 @@ def test_a_part_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.
         patch.setattr("pipeline.output.schema.SCHEMA_VERSION", 1)
         OutputStore(Folder(str(tmp_path))).commit(result_of(bundle))
     with pytest.raises(UsageError, match="another schema version"):
-        OutputStore(Folder(str(tmp_path))).completed_units()
+        OutputStore(Folder(str(tmp_path))).done()
 
 
 def asked(text: str = "A", **fields: Any) -> dict[str, Any]:
