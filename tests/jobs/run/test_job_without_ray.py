@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -217,8 +218,16 @@ def test_ctrl_c_in_the_middle_of_a_bundle_keeps_its_finished_pages(
 
         return answerer
 
+    followed: list[Callable[[], int]] = []
+
+    def following(progress: Progress, count: Callable[[], int]) -> AbstractContextManager[None]:
+        followed.append(count)
+        return nullcontext()
+
+    monkeypatch.setattr(Progress, "following", following)
     run = settings.model_copy(update={"engine": "local"})
     report = run_job(run, QUESTIONS, load=load(Interrupting(20, number)))
+    assert [count() for count in followed] == [20]  # progress moves page by page
     assert (report["exit_code"], report["interrupted"], report["counts"]["skipped"]) == (130, True, ROWS - 22)
     assert {key: report["this_run"][key] for key in ("bundles", "pages", "rows")} == {
         "bundles": 1,
