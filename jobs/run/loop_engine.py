@@ -89,6 +89,7 @@ class LoopEngine:
         """
         import torch
 
+        self._answerer = None  # the pages of an earlier pass do not count
         self._answerer = answerer = load(config)
         Watchdog(answerer, config.deadline_s, hung=_hung)
         with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
