@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jobs import exit_codes
+from jobs.run.not_read import NAMED, not_read_lines
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import DocpipeError
+from pipeline.file_names import readable
+from pipeline.output.failed import FailedDocument
 from pipeline.output.totals import Totals
 from pipeline.records import STATUSES, Receipt
 from pipeline.units import planned_rows
@@ -76,6 +79,7 @@ def make_report(
     work: Work,
     statuses: Mapping[str, int],
     totals: Totals,
+    failed: Sequence[FailedDocument],
     outcome: Outcome,
     started: datetime,
     wall_s: float,
@@ -87,6 +91,7 @@ def make_report(
         work: everything that is planned, including what earlier runs did.
         statuses: number of committed rows of the plan, by status.
         totals: totals of the same rows.
+        failed: documents with failed rows among them.
         outcome: outcome of this run alone.
         started: time at which the run started.
         wall_s: duration of the run, in seconds.
@@ -97,7 +102,7 @@ def make_report(
     counts["skipped"] += planned - sum(counts.values())
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
-        "settings": run.flat(),
+        "settings": {**run.flat(), "input": [readable(given) for given in run.input]},
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
         "documents": len(work.documents),
@@ -105,6 +110,10 @@ def make_report(
         "units": len(work.units),
         "counts": {"planned": planned, **counts},
         "failed_share": failed_share,
+        "failed_documents": len(failed),
+        "first_failed_documents": [asdict(document) for document in failed[:NAMED]],
+        "ignored": work.ignored,
+        "unmatched_questions": work.unmatched,
         "totals": asdict(totals),
         "this_run": _this_run(outcome),
         "interrupted": outcome.interrupted,
@@ -194,6 +203,7 @@ def closing_lines(report: Mapping[str, Any]) -> str:
         lines.append(f"{now['pages']} pages in this run, {now['pages_per_s']:.2f} pages/s")
     elif not report["interrupted"]:
         lines.append("nothing was left to do")
+    lines += not_read_lines(report)
     if report["interrupted"]:
         lines.append("interrupted; the same command resumes")
     lines.append(f"tables: {report['settings']['output']}/{{answers,pages,documents,failures}}")

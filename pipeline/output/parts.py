@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import EngineError
+from pipeline.file_names import input_of
 from pipeline.output.folder import Folder
 from pipeline.output.schema import PART, TABLES
 from pipeline.output.tables import read_tables, write_table
@@ -66,7 +67,7 @@ def _rows(result: BundleResult, command: str) -> dict[str, list[dict[str, Any]]]
         key: {"document": document.path, "bundle_id": result.bundle.bundle_id} for key, document in documents.items()
     }
     shared = {key: {**named[key], "document_sha256": result.sha256.get(key)} for key in documents}
-    commands = {key: command.format(input=shlex.quote(document.uri)) for key, document in documents.items()}
+    commands = {key: command.format(input=shlex.quote(input_of(document))) for key, document in documents.items()}
     return {
         "answers": [_without_failure(answer) | shared[answer.document_id] for answer in result.answers],
         "pages": [asdict(page) | shared[page.document_id] for page in result.pages],

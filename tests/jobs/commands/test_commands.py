@@ -45,6 +45,10 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
         "answers": "15, of which 15 are to do",
     }
     assert " on 4 pages to do, " in report
+    assert report.splitlines()[-2:] == [
+        "cannot be opened:",
+        "  broken.pdf: UnsupportedDocument: expected PDF, PNG, JPEG or TIFF; it begins with b'text'",
+    ]
     assert "GB of weights + 0.000 GB of KV cache for one question" in report
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()
@@ -157,6 +161,11 @@ def test_the_summary_names_what_there_is() -> None:
         "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,
         "settings": {"output": "out"},
+        "ignored": {},
+        "unmatched_questions": {},
+        "failed_documents": 0,
+        "first_failed_documents": [],
+        "exit_code": 130,
     }
     assert closing_lines(report).splitlines() == [
         "3 documents, 5 pages, 9 answers: 4 answered, 2 skipped, 1 failed, 2 needs review",
