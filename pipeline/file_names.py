@@ -83,10 +83,11 @@ def input_of(document: Document) -> str:
         document: document of a listing.
     """
     parts = document.uri.rstrip("/").split("/")
-    depth = document.path.rstrip("/").count("/") + 1
-    if depth == 1:
-        return document.uri
-    return "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
+    names = [readable(name) for name in (local_path(document.uri) or document.uri).rstrip("/").split("/")]
+    path = document.path.rstrip("/").split("/")
+    # A path may go on inside of the file, so it need not end where the address does.
+    depth = next((count for count in range(len(path), 1, -1) if names[-count:] == path[:count]), 1)
+    return document.uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
 
 
 def _escaped(code: int) -> str:

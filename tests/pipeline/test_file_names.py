@@ -67,6 +67,18 @@ def test_an_input_finds_one_document_again_from_a_shell(odd: list[Document], she
         assert (found.path, found.uri, found.document_id) == (document.path, document.uri, document.document_id)
 
 
+def test_an_input_says_where_the_path_below_it_begins() -> None:
+    def given(path: str, uri: str) -> str:
+        return input_of(Document("id", path, uri, 1, ""))
+
+    assert given("a.pdf", "/in/a.pdf") == "/in/a.pdf"
+    assert given("x/a.pdf", "/in/x/a.pdf") == "/in/./x/a.pdf"
+    assert given("x/a.pdf/inside.pdf", "/in/x/a.pdf") == "/in/./x/a.pdf"
+    assert given("x/", "/in/x") == "/in/x"
+    assert given("x\\xfc/a.pdf", "file:///in/x%FC/a.pdf") == "file:///in/./x%FC/a.pdf"
+    assert given("bucket/x/a.pdf", "s3://bucket/x/a.pdf") == "s3://./bucket/x/a.pdf"
+
+
 def test_a_remote_name_is_found_again() -> None:
     memory = fsspec.filesystem("memory")
     names = ["Vertrag::v2.pdf", "x/a#b.pdf", "x/a?b.pdf", "x/50%41.pdf", "x/s[1].pdf"]
