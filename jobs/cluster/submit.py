@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fsspec.utils import get_protocol
-
 from jobs import exit_codes
 from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
+from pipeline.file_names import local_input
 from pipeline.questions.file import QuestionSet
 
 Say = Callable[[str], Any]
@@ -181,7 +180,7 @@ def _travelling(run: RunSettings) -> RunSettings:
 
 
 def _is_local(path: str) -> bool:
-    return get_protocol(path) in ("file", "local")
+    return local_input(path) is not None
 
 
 def _absolute(path: str) -> str:

@@ -9,12 +9,15 @@ from typing import Any
 
 from jobs.progress import Progress
 from jobs.run.children import for_each_document
+from jobs.run.not_read import named
 from jobs.run.prepare import Work, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import resolve_model
 from pipeline.errors import PageError
+from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
+from pipeline.pages.documents import ignored_words
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Document, Unit
@@ -38,9 +41,11 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     pending = work.pending(store.done())
     tokens = _visual_tokens(run, work, pending)
     known = [count for count in tokens if count is not None]
-    unreadable = sum(count.pages is None for count in work.counts.values())
+    failures = [(d.path, work.counts[d.document_id].failure) for d in work.documents]
+    unopened = [FailedDocument(path, 0, f.error_type, f.error_message) for path, f in failures if f is not None]
+    of_which = f", of which {len(unopened)} cannot be opened" if unopened else ""
     lines = [
-        f"documents        {len(work.documents)}" + (f", of which {unreadable} cannot be opened" if unreadable else ""),
+        f"documents        {len(work.documents)}{of_which}",
         f"pages            {sum(count.pages or 0 for count in work.counts.values())}",
         f"questions        {len(questions.questions)}",
         f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
@@ -50,6 +55,9 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"memory per model {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
         f"time             {_time(store.read_run(), len(tokens))}",
     ]
+    lines += [ignored_words(work.ignored)] if work.ignored else []
+    lines += ["cannot be opened:", *named(unopened, len(unopened))] if unopened else []
+    lines += [f"warning: {reason}" for reason in work.unmatched.values()]
     return "\n".join(lines)
 
 

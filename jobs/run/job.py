@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
 from pipeline.output.current import Plan
+from pipeline.output.failed import read_failed
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.publish import publish
@@ -62,12 +64,15 @@ def run_job(
     with interruptible(), OutputLock(folder) as lock:
         work = prepare_work(run, questions, store, remember=True)
         store.check_settings(frozen_settings(work.settings, questions))
+        if not run.quiet:
+            for reason in work.unmatched.values():
+                sys.stderr.write(f"warning: {reason}\n")
         job = _Job(run, work, store, lock, load)
         job.work_through(address)
         lock.check()
         job.publish()
         units = {unit.unit_id for unit in work.units}
-        statuses, totals = store.status_counts(units), read_totals(folder, units)
+        statuses, totals, failed = store.status_counts(units), read_totals(folder, units), read_failed(folder, units)
         missing = planned_rows(work.units) - sum(statuses.values())
         outcome = job.outcome
         if missing and outcome.error is None and not outcome.interrupted:
@@ -76,7 +81,9 @@ def run_job(
                 "the rest is published. The log gives the reason (Ray's is in /tmp/ray/session_latest/logs); "
                 "run the same command again to retry them"
             )
-        report = make_report(run, work, store.run_id, statuses, totals, outcome, started, time.monotonic() - clock)
+        report = make_report(
+            run, work, store.run_id, statuses, totals, failed, outcome, started, time.monotonic() - clock
+        )
         store.write_run(report)
     if outcome.error is not None:
         raise outcome.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice
@@ -12,6 +13,7 @@ from jobs.progress import Progress
 from jobs.run.children import for_each_document
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import (
+    NANO,
     addon_rule,
     check_fit,
     default_addon,
@@ -24,10 +26,11 @@ from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
-from pipeline.pages.documents import list_documents
+from pipeline.pages.documents import find_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
+from pipeline.questions.unmatched import unmatched_questions
 from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
 from pipeline.units import make_units
 
@@ -38,13 +41,25 @@ _QUESTION_FIELDS = ("text", "type", "choices", "prompt", "pages", "max_new_token
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything that a run has to do, whether done or not."""
+    """Everything that a run has to do, whether done or not.
+
+    Attributes:
+        settings: settings that the answers depend on.
+        questions: questions to ask.
+        documents: documents to read.
+        counts: the page count of every document, by id.
+        units: units of all documents and questions.
+        ignored: number of files that are no documents, by suffix or kind.
+        unmatched: reason by question id, for questions that are asked nowhere.
+    """
 
     settings: AnswerSettings
     questions: QuestionSet
     documents: list[Document]
     counts: dict[str, PageCount]
     units: list[Unit]
+    ignored: dict[str, int]
+    unmatched: dict[str, str]
 
     def pending(self, done: Held) -> list[Unit]:
         """Return what is left of the planned units."""
@@ -62,13 +77,16 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
         remember: whether to save new page counts in the store, including those taken before an interruption.
 
     Raises:
-        UsageError: a name cannot be resolved, flags contradict each other, or there is no document.
+        UsageError: a name cannot be resolved, flags contradict each other, there is no document, or no question
+            matches any page.
         ModelError: the add-on does not fit the model.
     """
     settings = answer_settings(run.choice, run.seed)
-    documents = list_documents(run.input, run.limit)
+    listing = find_documents(run.input, run.limit)
+    documents = listing.documents
     known = store.page_counts()
     counts = {d.document_id: known[d.document_id] for d in documents if d.document_id in known}
+    counts |= {key: PageCount(key, None, failure) for key, failure in listing.failures.items()}
     uncounted = [document for document in documents if document.document_id not in counts]
     fresh: dict[str, PageCount] = {}
     try:
@@ -78,7 +96,11 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
         if remember and fresh:
             store.save_page_counts(fresh.values())
     counts |= fresh
-    return Work(settings, questions, documents, counts, make_units(documents, counts, questions, settings))
+    units = make_units(documents, counts, questions, settings)
+    unmatched = unmatched_questions(questions, documents, counts)
+    if not units:
+        raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
+    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched)
 
 
 def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], done: Callable[[], None]) -> None:
@@ -170,13 +192,21 @@ def _flag(name: str) -> str:
 
 
 def reproduce_command(run: RunSettings) -> str:
-    """Write the command that answers a single document again, with ``{input}`` in its place.
+    """Write the command that answers a single document again from any folder, with ``{input}`` in its place.
 
     Args:
         run: settings of the run.
     """
-    words = ["--questions", run.questions, *run.choice.flags()]
+    named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
+    whole = {flag: _absolute(name) for flag, name in named.items() if name not in (None, NANO)}
+    words = ["--questions", _absolute(run.questions), *run.choice.model_copy(update=whole).flags()]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
     return f"docpipe run --input {{input}} {fixed} --output reproduced"
+
+
+def _absolute(name: str) -> str:
+    """Return the absolute path of a file or folder; a name of something else, such as of the hub, is unchanged."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name

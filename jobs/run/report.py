@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jobs import exit_codes
+from jobs.run.not_read import NAMED, not_read_lines
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.errors import DocpipeError
+from pipeline.file_names import readable
+from pipeline.output.failed import FailedDocument
 from pipeline.output.totals import Totals
 from pipeline.records import Receipt
 from pipeline.units import planned_rows
@@ -83,6 +86,7 @@ def make_report(
     run_id: str,
     statuses: Mapping[str, int],
     totals: Totals,
+    failed: Sequence[FailedDocument],
     outcome: Outcome,
     started: datetime,
     wall_s: float,
@@ -95,6 +99,7 @@ def make_report(
         run_id: id of the run, which the rows that it computed carry.
         statuses: number of committed rows of the plan, by status.
         totals: totals of the same rows.
+        failed: documents with failed rows among them.
         outcome: outcome of this run alone.
         started: time at which the run started.
         wall_s: duration of the run, in seconds.
@@ -106,7 +111,7 @@ def make_report(
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "run_id": run_id,
-        "settings": run.flat(),
+        "settings": {**run.flat(), "input": [readable(given) for given in run.input]},
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
         "documents": len(work.documents),
@@ -114,6 +119,10 @@ def make_report(
         "units": len(work.units),
         "counts": {"planned": planned, **counts},
         "failed_share": failed_share,
+        "failed_documents": len(failed),
+        "first_failed_documents": [asdict(document) for document in failed[:NAMED]],
+        "ignored": work.ignored,
+        "unmatched_questions": work.unmatched,
         "totals": asdict(totals),
         "this_run": _this_run(outcome),
         "interrupted": outcome.interrupted,
@@ -200,6 +209,7 @@ def closing_lines(report: Mapping[str, Any]) -> str:
         lines.append("nothing was left to do")
     if report["settings"]["verbose"]:
         lines += _figures(report)
+    lines += not_read_lines(report)
     lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
     if counts["failed"]:
         lines.append(f"reasons of the failures: {output}/failures/")

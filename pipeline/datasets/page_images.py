@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.datasets.example import Example
 from pipeline.errors import UsageError
+from pipeline.file_names import local_uri
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, Image, PageFailure, PixelBudget
 
@@ -39,4 +40,4 @@ class PageImages:
 
 
 def _document(path: Path) -> Document:
-    return Document(document_id=str(path), path=path.name, uri=str(path.resolve()), size_bytes=0, version="")
+    return Document(document_id=str(path), path=path.name, uri=local_uri(str(path.resolve())), size_bytes=0, version="")

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import EngineError
+from pipeline.file_names import input_of
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.schema import COMMITTED, PART
@@ -87,7 +88,7 @@ def _rows(result: BundleResult, command: str, run_id: str) -> dict[str, list[dic
     run = {"bundle_id": result.bundle.bundle_id, "run_id": run_id, "answered_at": datetime.now(UTC)}
     named = {key: {"source": document.source, "document": document.path, **run} for key, document in documents.items()}
     shared = {key: {**named[key], "document_sha256": result.sha256.get(key)} for key in documents}
-    commands = {key: command.format(input=shlex.quote(document.uri)) for key, document in documents.items()}
+    commands = {key: command.format(input=shlex.quote(input_of(document))) for key, document in documents.items()}
     return {
         "answers": [_without_failure(answer) | shared[answer.document_id] for answer in result.answers],
         "pages": [asdict(page) | shared[page.document_id] for page in result.pages],

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
-
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import UsageError
-from pipeline.records import Document
+from pipeline.file_names import local_input, local_uri, printable, readable
+from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
+from pipeline.pages.local_files import find_local
+from pipeline.pages.remote_files import find_remote
+from pipeline.records import Document, Failure
 
-SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-_VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-_WILDCARDS = frozenset("*?[")
+_USUAL_SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9_~-]{1,12}")  # others are counted together, as a name may be anything
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A file in a listing; ``path`` is the name that its file system uses."""
+class Listing:
+    """What the inputs of a run hold.
 
-    path: str
-    size_bytes: int
-    version: str
+    Attributes:
+        documents: the documents, sorted by path.
+        failures: reason by document id, for documents of which the listing shows that they cannot be read. A folder
+            that cannot be listed is one of them; its path ends with "/".
+        ignored: number of files that are no documents, by suffix or kind.
+    """
+
+    documents: list[Document]
+    failures: dict[str, Failure]
+    ignored: dict[str, int]
 
 
-def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Document]:
-    """List every document below the inputs, sorted by path.
+def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
+    """List everything below the inputs.
 
     Folders are searched recursively. In folders and globs, only files with a known suffix count (``SUFFIXES``, any
-    case), and hidden files and folders do not. A file that is named explicitly always counts. On a local disk, links to
-    files are followed, links to folders below an input are not. A file that several inputs reach is listed once, with
-    its path below the first of them.
+    case), and hidden files and folders do not. A file that is named explicitly always counts. On a local disk, links
+    are followed, those to folders only into folders that were not listed before. A file that several inputs reach is
+    listed once, with its path below the first of them.
 
     Args:
         inputs: folders, globs, files or URIs such as ``s3://bucket/folder``.
@@ -46,106 +52,87 @@ def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Docu
     Raises:
         UsageError: an input does not exist or cannot be listed, or the inputs hold no document.
     """
-    by_uri: dict[str, Document] = {}
+    found: dict[str, tuple[Document, Failure | None]] = {}
+    left_out: dict[str, str] = {}
     for given in inputs:
-        for document in _list(given):
-            by_uri.setdefault(document.uri, document)
-    if not by_uri:
-        raise UsageError(f"no document in {', '.join(inputs)}; expected files ending in {' '.join(SUFFIXES)}")
-    same_id = Counter(document.document_id for document in by_uri.values())
-    documents = [_told_apart(d) if same_id[d.document_id] > 1 else d for d in by_uri.values()]
-    documents.sort(key=lambda document: (document.path, document.uri))
-    return documents if limit is None else documents[:limit]
+        for key, document, entry in _list(given):
+            if document is None:
+                left_out.setdefault(key, _kind(entry))
+            else:
+                found.setdefault(key, (document, entry.failure))
+    ignored = dict(sorted(Counter(kind for key, kind in left_out.items() if key not in found).items()))
+    if not found:
+        said = f" ({ignored_words(ignored)})" if ignored else ""
+        given = ", ".join(map(printable, inputs))
+        raise UsageError(f"no document in {given}{said}; expected files ending in {' '.join(SUFFIXES)}")
+    same_id = Counter(document.document_id for document, _ in found.values())
+    pairs = [(_told_apart(d) if same_id[d.document_id] > 1 else d, failure) for d, failure in found.values()]
+    pairs.sort(key=lambda pair: (pair[0].path, pair[0].uri))
+    kept = pairs if limit is None else pairs[:limit]
+    failures = {document.document_id: failure for document, failure in kept if failure is not None}
+    return Listing([document for document, _ in kept], failures, ignored)
 
 
-def _list(given: str) -> Iterator[Document]:
-    if "::" in given:
-        raise UsageError(f"--input {given}: chained addresses are not supported; unpack or copy the files first")
+def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Document]:
+    """Return the documents of :func:`find_documents` alone."""
+    return find_documents(inputs, limit).documents
+
+
+def ignored_words(ignored: dict[str, int], most: int = 10) -> str:
+    """Write counts such as ``ignored: 3 .docx, 1 .txt``, the largest first.
+
+    Args:
+        ignored: number of files by suffix or kind, at least one.
+        most: largest number of kinds to name.
+    """
+    by_count = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    words = [f"{count} {kind}" for kind, count in by_count[:most]]
+    rest = sum(count for _, count in by_count[most:])
+    return f"ignored: {', '.join(words)}" + (f", {rest} of other kinds" if rest else "")
+
+
+def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
+    """Yield a key for each file, the same for each way to it; its document, unless it is ignored; and its entry."""
+
+    @cache
+    def real(folder: str) -> str:
+        return os.path.realpath(folder)
+
     try:
-        fs, root = fsspec.url_to_fs(given, use_listings_cache=False)
-        root = root.rstrip("/") if root.strip("/") else root
-        if _WILDCARDS.intersection(root) and not fs.exists(root):
-            base = _before_wildcard(root)
-            below = [(found, _below(found.path, base)) for found in _glob(fs, root)]
-        elif fs.isfile(root):
-            one = _local(root) if isinstance(fs, LocalFileSystem) else [_remote(root, fs.info(root))]
-            yield from (_document(fs, found, PurePosixPath(root).name, given) for found in one)
+        path = local_input(given)
+        if path is not None:
+            named, entries = find_local(path)
+            for entry in entries:
+                folder, name = os.path.split(entry.path)
+                yield f"{real(folder)}/{name}", _document(entry, local_uri(entry.path), given, named), entry
             return
-        elif fs.isdir(root):
-            below = [(found, _below(found.path, root)) for found in _find(fs, root)]
-        else:
-            raise UsageError(f"--input {given}: no such file or folder")
-        for found, path in below:
-            if _counts(path):
-                yield _document(fs, found, path, given)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"--input {given}: the name {error.object!r} is not valid UTF-8; rename it") from error
+        named, fs, entries = find_remote(given)
+        for entry in entries:
+            uri = fs.unstrip_protocol(entry.path)
+            yield uri, _document(entry, uri, given, named), entry
+    except UsageError as error:
+        raise UsageError(f"--input {printable(given)}: {error}") from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"--input {given}: cannot be listed: {error}") from error
+        raise UsageError(f"--input {printable(given)}: cannot be listed: {printable(str(error))}") from error
 
 
-def _find(fs: Any, root: str) -> Iterator[_Found]:
-    """Find all files below a folder."""
-    if not isinstance(fs, LocalFileSystem):
-        for path, info in fs.find(root, detail=True).items():
-            yield _remote(path, info)
-        return
-
-    def refuse(error: OSError) -> None:
-        raise error  # by default os.walk, like fsspec, skips a folder that it may not read
-
-    for folder, _, names in os.walk(root, onerror=refuse):
-        for name in names:
-            yield from _local(f"{folder.rstrip('/')}/{name}")
+def _document(entry: Entry, uri: str, given: str, named: bool) -> Document | None:
+    """Return the document of an entry; ``None`` for an entry that is ignored."""
+    if not named and entry.kind != "folder" and not (entry.kind == "file" and has_document_suffix(entry.below)):
+        return None
+    path = readable(entry.below)
+    return Document(
+        _id(path, entry.size_bytes, entry.version), path, uri, entry.size_bytes, entry.version, readable(given)
+    )
 
 
-def _glob(fs: Any, pattern: str) -> Iterator[_Found]:
-    """Find all files that match a pattern."""
-    if not isinstance(fs, LocalFileSystem):
-        for path, info in fs.glob(pattern, detail=True).items():
-            if info["type"] == "file":
-                yield _remote(path, info)
-        return
-    for path in fs.glob(pattern):
-        yield from _local(path)
-
-
-def _local(path: str) -> Iterator[_Found]:
-    """List a local file; folders and pipes do not count, a dangling link fails when it is opened."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        yield _Found(path, 0, "")
-        return
-    if stat.S_ISREG(status.st_mode):
-        yield _Found(path, status.st_size, str(status.st_mtime_ns))
-
-
-def _remote(path: str, info: Mapping[str, Any]) -> _Found:
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
-    return _Found(path, int(info.get("size") or 0), version)
-
-
-def _before_wildcard(pattern: str) -> str:
-    """Return the folder before the first wildcard."""
-    parts = PurePosixPath(pattern).parts
-    first = next(i for i, part in enumerate(parts) if _WILDCARDS.intersection(part))
-    return str(PurePosixPath(*parts[:first])) if first else ""
-
-
-def _below(path: str, root: str) -> str:
-    return path.removeprefix(root).lstrip("/")
-
-
-def _counts(path: str) -> bool:
-    hidden = any(part.startswith(".") for part in PurePosixPath(path).parts)
-    return not hidden and path.lower().endswith(SUFFIXES)
-
-
-def _document(fs: Any, found: _Found, below: str, given: str) -> Document:
-    uri = found.path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(found.path)
-    uri.encode()  # raises for a name that is not UTF-8, which Parquet and JSON cannot hold
-    return Document(_id(below, found.size_bytes, found.version), below, uri, found.size_bytes, found.version, given)
+def _kind(entry: Entry) -> str:
+    if entry.kind != "file":
+        return entry.kind
+    suffix = PurePosixPath(entry.below).suffix.lower()
+    if not suffix:
+        return "without a suffix"
+    return suffix if _USUAL_SUFFIX.fullmatch(suffix) else "with an unusual suffix"
 
 
 def _told_apart(document: Document) -> Document:

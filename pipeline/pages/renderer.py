@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import fsspec
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 from PIL import Image as PilImage
 
 from pipeline.errors import ModelError, PageError, Stage
+from pipeline.file_names import local_path
 from pipeline.pages.child_process import ChildDied, ChildProcess
+from pipeline.pages.remote_files import open_remote
 from pipeline.records import (
     AnswerSettings,
     Bundle,
@@ -198,16 +198,23 @@ class RenderChild:
         self._process, self._open = None, None
 
     def _path(self, document: Document) -> Path:
-        """Return a local path of the document; a remote one is copied, and replaces the last copy."""
+        """Return a local path of the document; a remote one is copied, and replaces the last copy.
+
+        A name that is not UTF-8 is reached through a link, since the libraries take names in UTF-8 only.
+        """
+        local = local_path(document.uri)
+        if local == document.uri:
+            return Path(local)
         try:
-            fs, path = fsspec.url_to_fs(document.uri)
-            if isinstance(fs, LocalFileSystem):
-                return Path(path)
             if self._copy is None or self._copy[0] != document:
                 self._drop_copy()
                 target = Path(tempfile.mkdtemp(prefix="docpipe-")) / "document"
                 self._copy = document, target
-                fs.get_file(path, str(target))
+                if local is not None:
+                    target.symlink_to(local)
+                else:
+                    fs, path = open_remote(document.uri)
+                    fs.get_file(path, str(target))
         except FileNotFoundError as error:
             self._drop_copy()
             raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import string
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal
 
-from fsspec.utils import glob_translate
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from glimpseprune.rule import KeepRule
+from pipeline.globs import compile_glob, may_match_below
 from pipeline.questions.page_ranges import PageRanges
 from pipeline.records import Ask
 
@@ -43,7 +42,7 @@ def _valid_prompt(text: str) -> str:
 
 
 def _valid_glob(pattern: str) -> str:
-    re.compile(glob_translate(pattern))
+    compile_glob(pattern)
     return pattern
 
 
@@ -103,13 +102,16 @@ class Question(Strict):
         """Return the pages this question is asked on."""
         return PageRanges.parse(self.pages)
 
-    @cached_property
-    def _glob(self) -> re.Pattern[str] | None:
-        return None if self.documents is None else re.compile(glob_translate(self.documents))
-
     def applies_to(self, path: str) -> bool:
-        """Tell whether the question applies to a document, by its path below ``--input``; ``**`` spans folders."""
-        return self._glob is None or self._glob.fullmatch(path) is not None
+        """Tell whether the question applies to a document, by its path below ``--input``; ``**`` spans folders.
+
+        A path that ends with "/" is a folder that cannot be listed; the question may apply to something in it.
+        """
+        if self.documents is None:
+            return True
+        if path.endswith("/"):
+            return may_match_below(self.documents, path[:-1])
+        return compile_glob(self.documents).fullmatch(path) is not None
 
     def to_ask(self, default_rule: KeepRule | None, prune_auto: bool = False) -> Ask:
         """Make the question ready for the model; ``keep`` overrides fields of the run's rule, if there is one."""

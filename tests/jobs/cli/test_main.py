@@ -68,7 +68,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def run_job(settings: RunSettings, _questions: object) -> dict[str, Any]:
         seen.append(settings)
-        return {"exit_code": 0, **EMPTY_REPORT}
+        return {**EMPTY_REPORT, "exit_code": 0}
 
     monkeypatch.setattr("jobs.run.job.run_job", run_job)
     monkeypatch.setattr("jobs.cluster.submit.submit", lambda settings, *_: seen.append(settings) or "job")
@@ -90,6 +90,11 @@ EMPTY_REPORT: dict[str, Any] = {
     "pages": 0,
     "interrupted": False,
     "settings": {"output": "out"},
+    "ignored": {},
+    "unmatched_questions": {},
+    "failed_documents": 0,
+    "first_failed_documents": [],
+    "failed_share": 0.0,
 }
 
 

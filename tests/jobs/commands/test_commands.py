@@ -48,6 +48,10 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
     (tokens,) = re.findall(r"(?m)^visual tokens    \d+ on 4 pages to do, (\d+) per page$", report)
     assert int(tokens) > 0
     assert re.search(r"(?m)^memory per model \S+ GB of weights \+ 0.000 GB of KV cache for one question", report)
+    assert report.splitlines()[-2:] == [
+        "cannot be opened:",
+        "  broken.pdf: UnsupportedDocument: expected PDF, PNG, JPEG or TIFF; it begins with b'text'",
+    ]
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()
 
@@ -159,6 +163,11 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> 
         "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,
         "settings": {"output": "out/", "verbose": False},
+        "ignored": {},
+        "unmatched_questions": {},
+        "failed_documents": 0,
+        "first_failed_documents": [],
+        "exit_code": 130,
     }
     first = "3 documents, 5 pages, 9 answers: 4 answered, 2 to review, 1 failed, 2 not done yet"
     where = [

@@ -60,7 +60,7 @@ def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:
         )
     )
     first = next(r for r in found["failures"] if r["stage"] == "open")
-    command = ["docpipe", "run", "--input", f"/data/{first['document']}", "--questions", "my q.yaml"]
+    command = ["docpipe", "run", "--input", f"/data/./{first['document']}", "--questions", "my q.yaml"]
     assert shlex.split(first["command"]) == command
     reports = [page for result in results for page in result.pages]
     assert sorted((r["document_id"], r["page"], r["render_ms"]) for r in found["pages"]) == sorted(

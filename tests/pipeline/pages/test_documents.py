@@ -137,14 +137,12 @@ def test_links_to_files_are_followed_and_a_dangling_one_is_listed(tree: Path, tm
     root.mkdir()
     (root / "good.pdf").symlink_to(tree / "b.pdf")
     (root / "gone.pdf").symlink_to(tree / "nothing.pdf")
-    (root / "loop").symlink_to(root)
     found = list_documents([str(root)])
     assert [(d.path, d.size_bytes, d.version) for d in found] == [
         ("gone.pdf", 0, ""),
         ("good.pdf", 5, "1000000000000000007"),
     ]
     assert paths(f"{root}/*.pdf") == ["gone.pdf", "good.pdf"]
-    assert paths(root / "loop") == ["gone.pdf", "good.pdf"]
 
 
 def test_an_object_store() -> None:
@@ -177,7 +175,14 @@ def test_local_uris_are_plain_paths(tree: Path) -> None:
         ("zip://*.pdf::a.zip", "chained addresses are not supported"),
         ("*.gif", "no document in"),
         ("empty", "no document in"),
-        ("pipe.pdf", "no such file or folder"),
+        ("pipe.pdf", "expected a file or folder, found a pipe, socket or device"),
+        ("", "found an empty name"),
+        ("simplecache::memory://a", "chained addresses are not supported"),
+        ("b.pdf/x.pdf", "no such file or folder"),
+        ("empty/*/x.pdf", "no document in"),
+        ("nothing/*.pdf", "no such file or folder"),
+        ("a**b.pdf", "can only be an entire path component"),
+        ("sftp:///a", "cannot be listed"),
     ],
 )
 def test_an_input_without_documents_is_a_usage_error(
@@ -193,23 +198,3 @@ def test_an_input_without_documents_is_a_usage_error(
 def test_one_missing_input_is_not_made_up_for_by_another(tree: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         list_documents([str(tree), str(tree / "nothing")])
-
-
-def test_a_name_that_is_not_utf8_is_refused_by_name(tree: Path) -> None:
-    (Path(os.fsdecode(os.fsencode(tree) + b"/\xff.pdf"))).write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"udcff.pdf' is not valid UTF-8; rename it"):
-        list_documents([str(tree)])
-    assert paths(tree / "a") == ["b/e.JPeG", "c.PDF", "d.tiff"]
-
-
-def test_a_folder_that_may_not_be_read_is_a_usage_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.scandir
-
-    def guarded(path: str) -> object:
-        if str(path).endswith("/a"):
-            raise PermissionError(13, "Permission denied", path)
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)  # tests may run as root, who may read everything
-    with pytest.raises(UsageError, match=r"cannot be listed: .*Permission denied"):
-        list_documents([str(tree)])

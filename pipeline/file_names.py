@@ -1,0 +1,98 @@
+"""Writes file names as text that Parquet, JSON and a shell can hold, and finds the files again.
+
+Linux takes any bytes as a file name. Python shows bytes that are not UTF-8 as lone surrogates, which no table can hold.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from pipeline.records import Document
+
+ROOT_MARK = "/./"
+"""In an input, what follows this mark is the path below the input, as for ``rsync --relative``."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FILE_SCHEMES = ("file://", "local://")
+
+
+def readable(name: str) -> str:
+    r"""Write each byte of a name that is not UTF-8 as ``\xfc``.
+
+    Args:
+        name: name as Python has it from the operating system.
+    """
+    return _SURROGATE.sub(lambda found: _escaped(ord(found[0])), name)
+
+
+def printable(name: str) -> str:
+    """Escape what would break or recolour a line on a terminal, such as line ends.
+
+    Args:
+        name: any text.
+    """
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(name))
+    return "".join(escaped)
+
+
+def local_uri(path: str) -> str:
+    """Return a local path as the ``uri`` of a document: unchanged, or percent-encoded if it is not UTF-8.
+
+    Args:
+        path: absolute path.
+    """
+    return Path(path).as_uri() if _SURROGATE.search(path) else path
+
+
+def local_path(uri: str) -> str | None:
+    """Return the local path that :func:`local_uri` was given; ``None`` for a remote document.
+
+    Args:
+        uri: ``uri`` of a document.
+    """
+    if uri.startswith("file://"):
+        return _unquoted(uri.removeprefix("file://"))
+    return uri if uri.startswith("/") else None
+
+
+def local_input(given: str) -> str | None:
+    """Return the local path that an input names; ``None`` if it is a URI of another file system.
+
+    A name that exists is taken literally, whatever it looks like. Only a ``file://`` URI of which no such file exists
+    is read with its percent signs decoded.
+
+    Args:
+        given: input as a user gives it.
+    """
+    if os.path.lexists(given):
+        return given
+    for scheme in _FILE_SCHEMES:
+        if given.startswith(scheme):
+            plain = given.removeprefix(scheme)
+            return plain if os.path.lexists(plain) or not os.path.lexists(_unquoted(plain)) else _unquoted(plain)
+    return None if "://" in given else os.path.expanduser(given)
+
+
+def input_of(document: Document) -> str:
+    """Return the input that finds this document alone, with the same path below it.
+
+    Args:
+        document: document of a listing.
+    """
+    parts = document.uri.rstrip("/").split("/")
+    names = [readable(name) for name in (local_path(document.uri) or document.uri).rstrip("/").split("/")]
+    path = document.path.rstrip("/").split("/")
+    # A path may go on inside of the file, so it need not end where the address does.
+    depth = next((count for count in range(len(path), 1, -1) if names[-count:] == path[:count]), 1)
+    return document.uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _unquoted(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path))

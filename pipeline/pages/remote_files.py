@@ -1,0 +1,123 @@
+"""Finds files on any file system that fsspec knows, and opens them by the address that the listing gave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem
+
+from pipeline.errors import UsageError
+from pipeline.file_names import ROOT_MARK
+from pipeline.globs import WILDCARDS
+from pipeline.pages.entry import Entry
+from pipeline.records import Failure
+
+_VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+_CHAINED = re.compile(r"[\w+.-]+::|(zip|tar|libarchive)://|.*::.*://", re.DOTALL)
+
+
+def open_remote(uri: str) -> tuple[Any, str]:
+    """Return the file system of an address and the name of the file on it.
+
+    fsspec's own function would take ``::`` in a name for a chain of file systems.
+
+    Args:
+        uri: address with a protocol, such as ``s3://bucket/name``.
+
+    Raises:
+        ValueError: no file system is known by this protocol, or the address lacks a part.
+        ImportError: the library of the file system is not installed.
+        OSError: the file system cannot be reached.
+    """
+    system = fsspec.get_filesystem_class(uri.partition("://")[0])
+    options = system._get_kwargs_from_urls(uri)  # such as the host; fsspec has no public name for it
+    try:
+        fs = system(**options, use_listings_cache=False)
+    except TypeError as error:  # an option is missing, such as the host
+        raise ValueError(f"the address does not say enough: {error}") from error
+    return fs, str(system._strip_protocol(uri))
+
+
+def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
+    """Find what an input names.
+
+    Args:
+        given: URI of a file or folder, or a glob; a URI that exists is never taken for a glob.
+
+    Returns:
+        Whether the input is a single file, its file system, and the entries.
+
+    Raises:
+        UsageError: there is no such file or folder, or the address is chained.
+        OSError, ValueError, ImportError: the input itself cannot be listed.
+    """
+    if _CHAINED.match(given):
+        raise UsageError("chained addresses are not supported; unpack or copy the files first")
+    above, mark, marked = given.rpartition(ROOT_MARK)
+    fs, root = open_remote(f"{above}/{marked}" if mark else given)
+    root = root.rstrip("/") if root.strip("/") else root
+    if WILDCARDS.intersection(root) and not fs.exists(root):
+        return False, fs, _glob(fs, root)
+    if fs.isfile(root):
+        return True, fs, iter([_entry(root, marked if mark else PurePosixPath(root).name, fs.info(root))])
+    if fs.isdir(root):
+        return False, fs, _find(fs, root) if isinstance(fs, AsyncFileSystem) else _walk(fs, root)
+    raise UsageError("no such file or folder")
+
+
+def _glob(fs: Any, pattern: str) -> Iterator[Entry]:
+    parts = PurePosixPath(pattern).parts
+    first = next(i for i, part in enumerate(parts) if WILDCARDS.intersection(part))
+    base = str(PurePosixPath(*parts[:first])) if first else ""
+    for path, info in fs.glob(pattern, detail=True).items():
+        if info["type"] == "file":
+            yield _entry(path, _below(path, base), info)
+
+
+def _find(fs: Any, root: str) -> Iterator[Entry]:
+    """List an object store, which answers for all depths at once or not at all."""
+    for path, info in fs.find(root, detail=True).items():
+        yield _entry(path, _below(path, root), info)
+
+
+def _walk(fs: Any, root: str) -> Iterator[Entry]:
+    """List folder by folder, because fsspec would leave out a folder that it may not read."""
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            infos = fs.ls(folder, detail=True)
+        except OSError as error:
+            if folder == root:
+                raise
+            reason = f"the folder cannot be listed: {error}"
+            yield Entry(folder, _below(folder, root) + "/", failure=_unreadable(reason), kind="folder")
+            continue
+        for info in infos:
+            path = info["name"].rstrip("/")
+            if path == folder.rstrip("/"):
+                continue  # some file systems list a folder among its own entries
+            below = _below(path, root)
+            if info["type"] == "directory" and not PurePosixPath(below).name.startswith("."):
+                folders.append(path)
+            else:
+                yield _entry(path, below, info)
+
+
+def _unreadable(reason: str) -> Failure:
+    return Failure("open", "DocumentUnreadable", reason)
+
+
+def _entry(path: str, below: str, info: Mapping[str, Any]) -> Entry:
+    if any(part.startswith(".") for part in PurePosixPath(below).parts):
+        return Entry(path, below, kind="hidden")
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
+    return Entry(path, below, int(info.get("size") or 0), version)
+
+
+def _below(path: str, root: str) -> str:
+    return path.removeprefix(root).lstrip("/")
