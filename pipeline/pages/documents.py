@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import UsageError
 from pipeline.records import Document
 
-SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SUFFIXES = tuple(f".{end}" for end in "pdf png jpg jpeg tif tiff webp heic heif jp2 j2k jpx bmp gif".split())
 _VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 _WILDCARDS = frozenset("*?[")
 
