@@ -9,7 +9,7 @@ from PIL import Image as PilImage
 
 from pipeline.errors import PageError
 from pipeline.pages.image_damage import jpeg_damage, png_damage
-from pipeline.pages.image_pixels import eight_bit
+from pipeline.pages.image_pixels import correct_png_transparency, eight_bit
 from pipeline.pages.pillow_calls import open_image, page_errors, page_size, refuse_too_many_pixels, resized
 from pipeline.records import Image
 
@@ -49,6 +49,9 @@ class ImageFile:
             _register_heif()
         with page_errors("open", "CorruptDocument", "open"):
             self._image = open_image(path, kind)
+            if kind == "PNG":
+                with open(path, "rb") as file:
+                    correct_png_transparency(self._image, file.read(26))
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of the page as shown, in points, and the dpi to render it at."""
@@ -86,7 +89,8 @@ def _register_heif() -> None:
             "it is a HEIC picture, and the package that reads these is not installed; "
             "install docpipe with its extra 'heic', or 'pip install pillow-heif'",
         ) from error
-    pillow_heif.options.DECODE_THREADS = 1  # each thread reserves address space, which is limited
+    # Each thread reserves address space, which is limited; the decoder always starts one, and ends it with the picture.
+    pillow_heif.options.DECODE_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False)
 
 

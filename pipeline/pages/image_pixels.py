@@ -9,6 +9,7 @@ from pipeline.errors import PageError
 from pipeline.pages.tiff_modes import Tags, bits_per_sample, eight_bit_palette, white_is_zero
 
 _WIDE = "I;16"  # the beginning of the modes with 16 bits
+_PNG_GREY, _PNG_RGB = 0, 2
 _ALPHA_LAST = {"La": "LA", "RGBa": "RGBA"}  # modes whose colours are multiplied by alpha, and the plain ones
 
 
@@ -38,6 +39,28 @@ def eight_bit(image: PilImage.Image, tags: Tags) -> PilImage.Image:
         page.alpha_composite(layer)
         return page.convert("RGB")
     return image.convert("L" if image.mode in {"1", "L"} else "RGB")
+
+
+def correct_png_transparency(image: PilImage.Image, head: bytes) -> None:
+    """Scale the transparent grey of a PNG with 2 or 4 bits, which Pillow compares with values of 8 bits.
+
+    Args:
+        image: PNG that is open, and not yet decoded.
+        head: first bytes of the file, at least 26.
+
+    Raises:
+        PageError: the transparent colour has 16 bits per channel, of which Pillow keeps 8.
+    """
+    bits, colour_type = head[24], head[25]
+    see_through = image.info.get("transparency")
+    if colour_type == _PNG_GREY and bits in {2, 4} and isinstance(see_through, int):
+        image.info["transparency"] = see_through * 255 // (2**bits - 1)
+    if colour_type == _PNG_RGB and bits == 16 and see_through is not None:
+        raise PageError(
+            "open",
+            "UnsupportedDocument",
+            "a PNG of 16 bits per channel with one transparent colour is not decoded; save it with 8 bits",
+        )
 
 
 def _from_wide(image: PilImage.Image, tags: Tags) -> PilImage.Image:
