@@ -18,6 +18,8 @@ from pipeline.pages.pillow_calls import (
 from pipeline.pages.tiff_modes import is_whole, read_directories, why_unsupported
 from pipeline.records import Image
 
+_BIG_ENDIAN_BIG_TIFF = b"MM\x00+"
+
 
 class TiffFile:
     """Reads an open TIFF, one page per frame; each frame that Pillow would decode wrongly fails alone.
@@ -33,6 +35,10 @@ class TiffFile:
         # Pillow's own reader of plain TIFFs garbles planes, white-is-zero and subsampling; libtiff does not.
         TiffImagePlugin.READ_LIBTIFF = True
         with page_errors("open", "CorruptDocument", "open"):
+            with open(path, "rb") as file:
+                head = file.read(len(_BIG_ENDIAN_BIG_TIFF))
+            if head == _BIG_ENDIAN_BIG_TIFF:
+                raise PageError("open", "UnsupportedDocument", "Pillow reads no big-endian BigTIFF; save it as TIFF")
             self._frames = read_directories(path)
         if not any(map(is_whole, self._frames)):
             raise PageError("open", "CorruptDocument", "it has no page that can be found; the file may be cut off")
