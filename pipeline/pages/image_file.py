@@ -45,6 +45,7 @@ class ImageFile:
 
     def __init__(self, path: str, kind: str) -> None:
         self._path, self._kind = path, kind
+        self._failure: PageError | None = None
         if kind == "HEIF":
             _register_heif()
         with page_errors("open", "CorruptDocument", "open"):
@@ -61,12 +62,18 @@ class ImageFile:
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
         """Decode the page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
-        self._refuse_damage()
-        with page_errors("render", "CorruptPage", "decode"):
-            self._image.load()
-            picture = eight_bit(self._image, {})
-            turn = _TURNS.get(_orientation(self._image))
-            return resized(picture if turn is None else picture.transpose(turn), width_px, height_px)
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._refuse_damage()
+            with page_errors("render", "CorruptPage", "decode"):
+                self._image.load()
+                picture = eight_bit(self._image, {})
+                turn = _TURNS.get(_orientation(self._image))
+                return resized(picture if turn is None else picture.transpose(turn), width_px, height_px)
+        except PageError as error:
+            self._failure = error  # Pillow would take what it has decoded, often nothing, for the whole page
+            raise
 
     def _refuse_damage(self) -> None:
         """Refuse a picture that Pillow would show half grey, black or garbled."""

@@ -43,6 +43,7 @@ class TiffFile:
         if not any(map(is_whole, self._frames)):
             raise PageError("open", "CorruptDocument", "it has no page that can be found; the file may be cut off")
         self.pages = len(self._frames)
+        self._failed: dict[int, PageError] = {}
         self._image: PilImage.Image | None = None
         self._refusal = ""  # why Pillow does not open the file: its first frame is unsupported or damaged
         try:
@@ -62,12 +63,18 @@ class TiffFile:
     def render(self, index: int, width_px: int, height_px: int) -> Image:
         """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
         image = self._frame(index)
-        with page_errors("render", "CorruptPage", "decode"):
-            image.load()
-            return resized(eight_bit(image, self._frames[index]), width_px, height_px)
+        try:
+            with page_errors("render", "CorruptPage", "decode"):
+                image.load()
+                return resized(eight_bit(image, self._frames[index]), width_px, height_px)
+        except PageError as error:
+            self._failed[index] = error  # Pillow would take what it has decoded, often nothing, for the whole page
+            raise
 
     def _frame(self, index: int) -> PilImage.Image:
         """Go to a frame, and refuse one that Pillow cannot read or reads wrongly."""
+        if index in self._failed:
+            raise self._failed[index]
         tags, refusal = self._frames[index], self._refusal
         if not is_whole(tags):
             raise PageError("render", "CorruptPage", "its directory of tags is damaged or cut off")

@@ -241,6 +241,13 @@ def test_no_part_of_an_image_is_passed_off_as_the_whole(tmp_path: Path, kind: st
     for share in (0.2, 0.5, 0.9, 0.99):
         (tmp_path / "cut.bin").write_bytes(data[: int(len(data) * share)])
         assert refused(tmp_path / "cut.bin").error_type in {"CorruptPage", "CorruptDocument"}
+    opened = TiffFile(str(tmp_path / "whole.bin")) if kind == "TIFF" else ImageFile(str(tmp_path / "whole.bin"), kind)
+    if kind == "WEBP":  # its decoder has the whole file in memory by now
+        return
+    (tmp_path / "whole.bin").write_bytes(data[: int(len(data) * 0.7)])
+    for _ in range(2):  # what a failed attempt has decoded must not be taken for the page
+        with pytest.raises(PageError):
+            opened.render(0, WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -250,8 +257,7 @@ def test_damage_that_pillow_passes_over_is_found(tmp_path: Path, kind: str) -> N
     end = b"\xff\xd9" if kind == "JPEG" else data[-12:]
     for damaged in (data[:half] + end, data[:half] + bytes(len(data) - half)):
         (tmp_path / "a.bin").write_bytes(damaged)
-        error = refused(tmp_path / "a.bin")
-        assert (error.error_type, error.message[:24]) == ("CorruptPage", "it is damaged or cut off")
+        assert refused(tmp_path / "a.bin").error_type == "CorruptPage"
 
 
 def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path: Path) -> None:
