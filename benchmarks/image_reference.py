@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -90,4 +91,19 @@ def _mupdf(path: Path) -> np.ndarray:
             width, height = height, width
         scale = pymupdf.Matrix(width / page.rect.width, height / page.rect.height)
         shown = page.get_pixmap(matrix=scale, alpha=False, colorspace=pymupdf.csRGB)
-        return np.frombuffer(shown.samples, np.uint8).reshape(shown.h, shown.w, 3)[:height, :width].astype(float)
+        picture = np.frombuffer(shown.samples, np.uint8).reshape(shown.h, shown.w, 3)[:height, :width].astype(float)
+    return upright(picture, _png_orientation(data))
+
+
+def _png_orientation(data: bytes) -> int:
+    """Return the orientation that a PNG states, which MuPDF does not look at; 1 for any other file."""
+    at = data.find(b"eXIf") + 4
+    if not data.startswith(b"\x89PNG") or at < 4:
+        return 1
+    order = "<" if data[at : at + 2] == b"II" else ">"
+    start = at + struct.unpack_from(f"{order}I", data, at + 4)[0]
+    for entry in range(struct.unpack_from(f"{order}H", data, start)[0]):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * entry)
+        if tag == 274:
+            return int(value)
+    return 1
