@@ -1,114 +1,110 @@
-"""Reads pages of a PNG, JPEG or TIFF with Pillow. Only the render child imports this."""
+"""Reads images of one page with Pillow. Only the render child imports this."""
 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
-import numpy as np
 from PIL import Image as PilImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from pipeline.errors import PageError
-from pipeline.families.base import MAX_PAGE_PIXELS
+from pipeline.pages.image_damage import jpeg_damage, png_damage
+from pipeline.pages.image_pixels import correct_png_transparency, eight_bit
+from pipeline.pages.pillow_calls import open_image, page_errors, page_size, refuse_too_many_pixels, resized
 from pipeline.records import Image
 
-IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_FORMATS = ("PNG", "JPEG", "TIFF")
-_DEFAULT_DPI = 72.0
-_PLAUSIBLE_DPI = (36.0, 4800.0)
-_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # Exif: orientations 5 to 8 are turned by 90 degrees
-
-# The errors that Pillow raises for a damaged file; any other error ends the process, and the page fails with it.
-_FAILURES = (
-    UnidentifiedImageError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    struct.error,
-)
+_ORIENTATION = 0x0112  # Exif
+_TURNS = {
+    2: PilImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PilImage.Transpose.ROTATE_180,
+    4: PilImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PilImage.Transpose.TRANSPOSE,
+    6: PilImage.Transpose.ROTATE_270,
+    7: PilImage.Transpose.TRANSVERSE,
+    8: PilImage.Transpose.ROTATE_90,
+}
+_DAMAGE = {"JPEG": jpeg_damage, "PNG": png_damage}
+_FIRST_SIDEWAYS = 5  # orientations 5 to 8 are turned by 90 degrees
 
 
 class ImageFile:
-    """Reads an open image file: a TIFF has one page per frame, any other file has one page.
+    """Reads an open image that is no TIFF; it has one page.
 
-    The size in points follows from the resolution that the file states, if it is plausible; otherwise a pixel is a
-    point. A page is not rendered above the file's own resolution: that would cost tokens and show no more.
+    Photographs may hold previews as further frames, and of an animation the first frame is the page. A page is not
+    rendered above the file's own resolution: that would cost tokens and show no more.
 
     Args:
         path: path of a local file.
+        kind: Pillow's name for the kind of file, by its first bytes.
 
     Raises:
-        PageError: the file cannot be opened.
+        PageError: the file cannot be opened, or the package for its kind is not installed.
     """
 
-    def __init__(self, path: str) -> None:
-        # Pillow refuses a whole file only above twice this limit; below that, each page is checked in size().
-        PilImage.MAX_IMAGE_PIXELS = MAX_PAGE_PIXELS
-        try:
-            # Opened by name, the file would be mapped, and a mapped TIFF that is shown sideways comes out garbled.
-            self._image = PilImage.open(open(path, "rb"), formats=_FORMATS)
-            # Photographs may hold previews as further frames.
-            self.pages = int(getattr(self._image, "n_frames", 1)) if self._image.format == "TIFF" else 1
-        except PilImage.DecompressionBombError as error:
-            raise PageError("open", "PageTooLarge", str(error)) from error
-        except _FAILURES as error:
-            raise PageError("open", "CorruptDocument", f"Pillow cannot open it: {error}") from error
+    pages = 1
+
+    def __init__(self, path: str, kind: str) -> None:
+        self._path, self._kind = path, kind
+        self._failure: PageError | None = None
+        if kind == "HEIF":
+            _register_heif()
+        with page_errors("open", "CorruptDocument", "open"):
+            self._image = open_image(path, kind)
+            if kind == "PNG":
+                with open(path, "rb") as file:
+                    correct_png_transparency(self._image, file.read(26))
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
-        """Return width and height of a page (0-based) as shown, in points, and the dpi to render it at."""
-        try:
-            self._image.seek(index)
-            width, height = self._image.size
-            if width * height > MAX_PAGE_PIXELS:  # checked first, because reading the Exif data of a PNG decodes it
-                raise PageError("render", "PageTooLarge", _too_many(width * height))
-            sideways = self._image.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS
-            stated = self._image.info.get("dpi", (_DEFAULT_DPI, _DEFAULT_DPI))
-            across, down = (_plausible(float(value)) for value in stated)
-        except _FAILURES as error:
-            raise PageError("render", "CorruptPage", f"Pillow cannot read it: {error}") from error
-        if sideways and self._image.format != "TIFF":  # for a TIFF, Pillow already gives the sides as shown
-            width, height, across, down = height, width, down, across
-        return width * 72.0 / across, height * 72.0 / down, min(dpi, round(max(across, down)))
+        """Return width and height of the page as shown, in points, and the dpi to render it at."""
+        refuse_too_many_pixels(self._image)  # checked first, because reading the Exif data of a PNG decodes it
+        with page_errors("render", "CorruptPage", "read"):
+            return page_size(self._image, _orientation(self._image) >= _FIRST_SIDEWAYS, dpi)
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
+        """Decode the page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
+        if self._failure is not None:
+            raise self._failure
         try:
-            self._image.seek(index)
-            upright = ImageOps.exif_transpose(self._image)
-            picture = _eight_bit(upright if upright is not None else self._image)
-        except PilImage.DecompressionBombError as error:
-            raise PageError("render", "PageTooLarge", str(error)) from error
-        except _FAILURES as error:
-            raise PageError("render", "CorruptPage", f"Pillow cannot decode it: {error}") from error
-        resized = picture.resize((width_px, height_px), PilImage.Resampling.BICUBIC)
-        return np.asarray(resized.convert("RGB"))
+            self._refuse_damage()
+            with page_errors("render", "CorruptPage", "decode"):
+                self._image.load()
+                picture = eight_bit(self._image, {})
+                turn = _TURNS.get(_orientation(self._image))
+                return resized(picture if turn is None else picture.transpose(turn), width_px, height_px)
+        except PageError as error:
+            self._failure = error  # Pillow would take what it has decoded, often nothing, for the whole page
+            raise
+
+    def _refuse_damage(self) -> None:
+        """Refuse a picture that Pillow would show half grey, black or garbled."""
+        look = _DAMAGE.get(self._kind)
+        if look is None:
+            return
+        with open(self._path, "rb") as file:
+            damage = look(file.read())
+        if damage:
+            raise PageError("render", "CorruptPage", f"it is damaged or cut off: {damage}")
 
 
-def _too_many(pixels: int) -> str:
-    return f"the image has {pixels / 1e6:,.0f} megapixels, the limit is {MAX_PAGE_PIXELS / 1e6:,.0f}"
-
-
-def _plausible(dpi: float) -> float:
-    low, high = _PLAUSIBLE_DPI
-    return dpi if low <= dpi <= high else _DEFAULT_DPI
-
-
-def _eight_bit(image: PilImage.Image) -> PilImage.Image:
-    """Convert an image to mode ``L`` or ``RGB``."""
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip the values, not scale them
-        return PilImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in {"I", "F"}:
+def _register_heif() -> None:
+    try:
+        import pillow_heif  # large, and few need it
+    except ImportError as error:
         raise PageError(
-            "render", "UnsupportedPage", f"its pixels are of mode {image.mode}; expected 8 or 16 bits per channel"
-        )
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        page = PilImage.new("RGBA", layer.size, "white")
-        page.alpha_composite(layer)
-        return page.convert("RGB")
-    return image.convert("L" if image.mode in {"1", "L"} else "RGB")
+            "open",
+            "UnsupportedDocument",
+            "it is a HEIC picture, and the package that reads these is not installed; "
+            "install docpipe with its extra 'heic', or 'pip install pillow-heif'",
+        ) from error
+    # Each thread reserves address space, which is limited; the decoder always starts one, and ends it with the picture.
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+
+def _orientation(image: PilImage.Image) -> int:
+    """Return the orientation from 1 to 8; like viewers, take other values and damaged Exif data for 1."""
+    try:
+        stated: Any = image.getexif().get(_ORIENTATION)
+    except (SyntaxError, ValueError, LookupError, TypeError, struct.error):
+        return 1
+    return stated if isinstance(stated, int) and stated in _TURNS else 1

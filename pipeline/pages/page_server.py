@@ -13,8 +13,10 @@ from PIL import Image as PilImage
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.families.base import PagePixels
 from pipeline.families.registry import family_at
-from pipeline.pages.image_file import IMAGE_MAGIC, ImageFile
+from pipeline.pages.image_file import ImageFile
+from pipeline.pages.image_kinds import KINDS, image_kind
 from pipeline.pages.pdf_file import PdfFile
+from pipeline.pages.tiff_file import TiffFile
 from pipeline.records import Image, PixelBudget
 
 _HEAD_BYTES = 1024  # where readers look for %PDF-, which other bytes may precede
@@ -92,11 +94,11 @@ def _open(path: str) -> OpenFile:
         head = file.read(_HEAD_BYTES)
     if not head:
         raise PageError("open", "EmptyDocument", "the file has no content")
-    if head.startswith(IMAGE_MAGIC):
-        return ImageFile(path)
+    if kind := image_kind(head):
+        return TiffFile(path) if kind == "TIFF" else ImageFile(path, kind)
     if b"%PDF-" in head:
         return PdfFile(path)
-    raise PageError("open", "UnsupportedDocument", f"expected PDF, PNG, JPEG or TIFF; it begins with {head[:8]!r}")
+    raise PageError("open", "UnsupportedDocument", f"expected PDF, {KINDS}; it begins with {head[:8]!r}")
 
 
 def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[float, float, PagePixels]:

@@ -187,7 +187,10 @@ def test_pixels_that_are_no_colours_are_refused(child: RenderChild, put: Put) ->
     floats = PilImage.fromarray(np.zeros((84, 84), np.float32))
     failure = failed(child, put("a.tif", encoded(floats, "TIFF")))
     assert (failure.stage, failure.error_type) == ("render", "UnsupportedPage")
-    assert failure.error_message == "its pixels are of mode F; expected 8 or 16 bits per channel"
+    assert failure.error_message == (
+        "a TIFF with such pixels is not decoded: bits 32, sample format 3, photometric 1, planar configuration 1, "
+        "compression 1; save it as 8-bit grey or RGB"
+    )
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(child: RenderChild, put: Put) -> None:

@@ -140,7 +140,7 @@ def test_a_page_that_is_not_there(child: RenderChild, put: Put) -> None:
         (b"", "EmptyDocument"),
         (b"Dear Sir or Madam,\n" * 100, "UnsupportedDocument"),
         (b"PK\x03\x04" + bytes(500), "UnsupportedDocument"),
-        (b"GIF89a" + bytes(500), "UnsupportedDocument"),
+        (b"GIF89a" + bytes(500), "CorruptDocument"),
         (b"%PDF-1.7\n" + random.Random(1).randbytes(20_000), "CorruptDocument"),
         (text_pdf(1)[:40], "CorruptDocument"),
         (raw_pdf(count=0), "EmptyDocument"),
