@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from glimpseprune.rule import KeepRule
 from pipeline.questions.page_ranges import PageRanges
+from pipeline.questions.values import same_but_for_case
 from pipeline.records import Ask
 
 AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
@@ -47,6 +48,17 @@ def _valid_glob(pattern: str) -> str:
     return pattern
 
 
+def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
+    seen: dict[str, str] = {}
+    for choice in choices:
+        other = seen.setdefault(same_but_for_case(choice), choice)
+        if other is not choice:
+            raise ValueError(f"{other!r} and {choice!r} are the same choice, case and white space aside; leave one out")
+    if len(seen) < 2 or "" in seen:
+        raise ValueError("expected at least two choices, none of them empty")
+    return choices
+
+
 Pages = Annotated[str, BeforeValidator(_page_as_text), AfterValidator(_valid_pages)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
@@ -72,7 +84,7 @@ class Question(Strict):
     id: str = Field(pattern=r"^[a-z0-9_]+$")
     text: str = Field(min_length=1)
     type: AnswerType = "text"
-    choices: tuple[str, ...] | None = None
+    choices: Annotated[tuple[str, ...], AfterValidator(_told_apart)] | None = None
     pages: Pages = "all"
     documents: Glob | None = None
     aggregate: Aggregate = "best"
@@ -92,8 +104,6 @@ class Question(Strict):
     def _consistent(self) -> Question:
         if (self.type == "choice") != (self.choices is not None):
             raise ValueError("choices and type: choice belong together")
-        if self.choices is not None and len(set(self.choices)) < 2:
-            raise ValueError("choices needs at least two different values")
         if self.aggregate == "sum" and self.type not in _SUMMABLE:
             raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
         return self
@@ -117,7 +127,8 @@ class Question(Strict):
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
         prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
-        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, prune_auto and rule is not None)
+        auto = prune_auto and rule is not None
+        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, auto, self.choices or ())
 
     def identity(self) -> str:
         """Return canonical JSON of all that an answer depends on, without pages, documents and aggregate."""
