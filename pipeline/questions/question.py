@@ -16,18 +16,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from glimpseprune.rule import KeepRule
 from pipeline.questions.page_ranges import PageRanges
 from pipeline.questions.values import same_but_for_case
+from pipeline.questions.yaml_tree import Plain
 from pipeline.records import Ask
 
 AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
 Aggregate = Literal["best", "first", "all", "vote", "sum"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _SUMMABLE = ("integer", "number", "money")
 
 
-def _page_as_text(value: object) -> object:
-    """Turn a page number into text, because YAML reads ``pages: 3`` as a number."""
-    return str(value) if type(value) is int else value
+def as_number(value: object) -> object:
+    """Turn a number that stands in the file without quotes into one; whatever could be meant otherwise stays text."""
+    if not isinstance(value, Plain):
+        return value
+    if _WHOLE.fullmatch(value):
+        return int(value)
+    return float(value) if _DECIMAL.fullmatch(value) else value
 
 
 def _valid_pages(text: str) -> str:
@@ -44,22 +51,28 @@ def _valid_prompt(text: str) -> str:
 
 
 def _valid_glob(pattern: str) -> str:
-    re.compile(glob_translate(pattern))
+    try:
+        re.compile(glob_translate(pattern))
+    except re.error as error:
+        raise ValueError(f"not a pattern for file names: {error}") from error
     return pattern
 
 
 def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     for choice in choices:
-        other = seen.setdefault(same_but_for_case(choice), choice)
-        if other is not choice:
-            raise ValueError(f"{other!r} and {choice!r} are the same choice, case and white space aside; leave one out")
+        form = same_but_for_case(choice)
+        if form in seen:
+            raise ValueError(f"{seen[form]!r} and {choice!r} are the same, case and white space aside; leave one out")
+        seen[form] = choice
     if len(seen) < 2 or "" in seen:
         raise ValueError("expected at least two choices, none of them empty")
     return choices
 
 
-Pages = Annotated[str, BeforeValidator(_page_as_text), AfterValidator(_valid_pages)]
+Pages = Annotated[str, AfterValidator(_valid_pages)]
+Whole = Annotated[int, BeforeValidator(as_number)]
+Decimal = Annotated[float, BeforeValidator(as_number)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
 
@@ -73,9 +86,9 @@ class Strict(BaseModel):
 class Keep(Strict):
     """Fields of the keep rule that a question overrides."""
 
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    max_ratio: float | None = Field(default=None, gt=0, le=1)
-    min_tokens: int | None = Field(default=None, ge=0)
+    threshold: Decimal | None = Field(default=None, ge=0, lt=1)
+    max_ratio: Decimal | None = Field(default=None, gt=0, le=1)
+    min_tokens: Whole | None = Field(default=None, ge=0)
 
 
 class Question(Strict):
@@ -88,7 +101,7 @@ class Question(Strict):
     pages: Pages = "all"
     documents: Glob | None = None
     aggregate: Aggregate = "best"
-    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    max_new_tokens: Whole = Field(default=64, ge=1, le=4096)
     prompt: Prompt = DEFAULT_PROMPT
     keep: Keep | None = None
 
