@@ -15,13 +15,14 @@ from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
-from pipeline.errors import EngineError, ModelError
+from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
 from pipeline.output.totals import read_totals
+from pipeline.pages.apart import check_apart
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Unit
 from pipeline.units import make_bundles, planned_rows
@@ -56,6 +57,7 @@ def run_job(
         KeyboardInterrupt: the run was interrupted before anything was computed; later, the report records it instead.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    check_apart(run.input, run.output)
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run))
     with interruptible(), OutputLock(folder) as lock:
@@ -116,7 +118,7 @@ class _Job:
             self.outcome.interrupted = True
             # The workers were stopped on purpose, which must not count against the pages they worked on.
             Markers(self.store.folder).clear()
-        except (EngineError, ModelError) as error:
+        except (EngineError, ModelError, OutputError) as error:
             self.outcome.error = error
 
     def publish(self) -> None:

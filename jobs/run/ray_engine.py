@@ -10,7 +10,7 @@ from jobs.ray_session import cluster, ray_session
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, receipt_of, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
-from pipeline.errors import EngineError, ModelError
+from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.pages.renderer import RenderLimits
 from pipeline.records import Bundle, Receipt
 from pipeline.units import CHUNK_PAGES, bundle_to_json
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _WINDOW = 50_000  # rows at a time; each row costs the driver 2 ms before the first one runs
 _LEAST_PATIENCE_S = 1800.0
 _SLOW_PAGE_S = 600.0
-_MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
 
 
 class RayEngine:
@@ -68,6 +67,7 @@ class RayEngine:
 
         Raises:
             ModelError: an actor cannot load its model.
+            OutputError: an actor cannot write to the output folder.
             EngineError: Ray gives up.
         """
         from ray.data.exceptions import ExecutionTimeoutError, SystemException
@@ -78,10 +78,10 @@ class RayEngine:
                 for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
                     yield receipt_of(row)
             except (RayError, SystemException, ExecutionTimeoutError) as error:
-                # If an actor's __init__ raises, Ray keeps only the text of the exception.
-                _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
-                if is_model_error:
-                    raise ModelError(message.strip()) from error
+                for kind in (ModelError, OutputError):  # of what an actor raises, Ray may keep only the text
+                    _, found, message = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
+                    if found:
+                        raise kind(message.strip()) from error
                 reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray joins
                 raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
 
