@@ -26,7 +26,7 @@ lint: setup
 	$(BIN)/flake8 glimpseprune pipeline jobs
 
 wheel: setup
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

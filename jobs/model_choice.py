@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # what every source of randomness takes
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"--device {name}: expected auto, cpu, cuda or cuda:N, where N counts the GPUs from 0")
+    return name
 
 
 class ModelChoice(BaseModel):
@@ -22,7 +31,7 @@ class ModelChoice(BaseModel):
         drop_blank: whether blank paper is hidden from the model.
         dpi: resolution of the pages, in dots per inch; ``None`` takes the default of the model.
         max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
-        device: ``auto`` or a torch device.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: type of the weights.
         attn: attention implementation.
     """
@@ -39,7 +48,7 @@ class ModelChoice(BaseModel):
     drop_blank: bool = False
     dpi: int | None = Field(default=None, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_known_device)] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from jobs.model_choice import ModelChoice, gather_choice
+from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
 
 Settings = TypeVar("Settings")
@@ -35,8 +35,8 @@ class RunSettings(BaseModel):
     shared_fs: bool = False
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
-    deadline: float | None = Field(default=None, gt=0)
-    seed: int = 0
+    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    seed: Seed = 0
     quiet: bool = False
     verbose: bool = False
 
@@ -48,6 +48,13 @@ class RunSettings(BaseModel):
             raise ValueError("--engine local runs in this process; leave --address out")
         if self.engine == "local" and (self.actors or 1) > 1:
             raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_given(self) -> RunSettings:
+        for flag, names in (("input", self.input), ("questions", (self.questions,)), ("output", (self.output,))):
+            if "" in names:
+                raise ValueError(f"--{flag} is empty, as a variable of the shell may be; name a path or URI")
         return self
 
     def flat(self) -> dict[str, Any]:
@@ -69,7 +76,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     if config is not None:
         try:
             raw = tomllib.loads(config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise UsageError(f"--config {config}: {error}") from error
         merged = {key.replace("-", "_"): value for key, value in raw.items()}
         if isinstance(merged.get("input"), str):

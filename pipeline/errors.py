@@ -26,6 +26,10 @@ class SettingsChangedError(UsageError):
     """The output folder holds answers made with other settings; the message names the one that differs."""
 
 
+class OutputError(UsageError):
+    """The output cannot be written: it is no folder, access is denied, or the disk is full."""
+
+
 class EngineError(DocpipeError):
     """Ray or the machine failed; the run can be resumed (exit code 3)."""
 

@@ -94,7 +94,8 @@ class AnswerSettings:
 class Ask:
     """One question as the model gets it, with all defaults applied.
 
-    With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule.
+    With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule. An answer
+    has to be one of ``choices``, if there are any.
     """
 
     question_id: str
@@ -103,6 +104,7 @@ class Ask:
     max_new_tokens: int
     rule: KeepRule | None
     prune_auto: bool = False
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

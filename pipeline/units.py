@@ -136,10 +136,15 @@ def bundle_from_json(text: str) -> Bundle:
     return Bundle(
         bundle_id=raw["bundle_id"],
         documents=tuple(Document(**d) for d in raw["documents"]),
-        asks=tuple(Ask(**{**a, "rule": None if a["rule"] is None else KeepRule(**a["rule"])}) for a in raw["asks"]),
+        asks=tuple(_ask(ask) for ask in raw["asks"]),
         units=tuple(Unit(**{**u, "pages": tuple(u["pages"])}) for u in raw["units"]),
         failures={key: Failure(**failure) for key, failure in raw["failures"].items()},
     )
+
+
+def _ask(raw: Mapping[str, Any]) -> Ask:
+    rule = None if raw["rule"] is None else KeepRule(**raw["rule"])
+    return Ask(**{**raw, "rule": rule, "choices": tuple(raw["choices"])})
 
 
 def _settings_json(settings: AnswerSettings) -> str:

@@ -78,11 +78,6 @@ def test_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
 
 
-@pytest.mark.parametrize("document", documents(), ids=name_of)
-def test_nobody_is_sent_to_a_foreign_distribution(document: Path) -> None:
-    assert not re.search(r"pip install [^\n`]*(?<![-/_\w])docpipe", document.read_text(encoding="utf-8"))
-
-
 def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs no hub and no cluster, one after the other in one folder, as a reader would."""
     monkeypatch.chdir(tmp_path)

@@ -1,43 +1,83 @@
-"""Declares the options that several commands share."""
+"""Declares the options that several commands share, in the groups in which help shows them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+REQUIRED = "Required, here or in --config"
+MODEL, PRUNING, PAGES = "Model", "Pruning", "Pages"
+CLUSTER, RUN, DATA = "Engine and cluster", "Run", "Data"
+
+
+def example(command: str) -> str:
+    """Write the example that ends the help of a command.
+
+    Args:
+        command: words after ``docpipe``.
+    """
+    return f"Example: docpipe {command}"
+
+
+def option(group: str, help: str, *names: str, default: str | bool = True, **bounds: Any) -> Any:
+    """Declare an option of a group.
+
+    Args:
+        group: heading above the option in the help.
+        help: one line about it.
+        *names: its names, where they do not follow from the parameter.
+        default: what holds if it is not given, where the parameter's default does not say so.
+        **bounds: ``min`` and ``max`` of a number that no settings check.
+    """
+    return typer.Option(*names, help=help, rich_help_panel=group, show_default=default, **bounds)
+
+
 Input = Annotated[
     list[str] | None,
-    typer.Option("--input", "-i", help="Folder, glob, file or URI; may be given several times.", show_default=False),
+    option(REQUIRED, "Folder, glob, file or URI; may be given several times.", "--input", "-i", default=False),
 ]
-Questions = Annotated[str | None, typer.Option("--questions", "-q", help="YAML file.", show_default=False)]
-OutputFolder = Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI.", show_default=False)]
-Limit = Annotated[int | None, typer.Option(help="Read at most this many documents.", show_default=False)]
+Questions = Annotated[str | None, option(REQUIRED, "YAML file with the questions.", "--questions", "-q", default=False)]
+OutputFolder = Annotated[
+    str | None, option(REQUIRED, "Folder or URI, outside of the input.", "--output", "-o", default=False)
+]
+Config = Annotated[
+    Path | None, option(RUN, "TOML file with any of these options, which flags override.", default="no file")
+]
+Limit = Annotated[int | None, option(RUN, "Read at most this many documents.", default="all")]
 
-Model = Annotated[str | None, typer.Option(help="nano (default), a folder or a hub id.", show_default=False)]
-Glimpse = Annotated[str | None, typer.Option(help="Add-on: folder or hub id.", show_default=False)]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of --model on the hub.", show_default=False)]
+Model = Annotated[str | None, option(MODEL, "nano (the embedded model), a folder or a hub id.", default="nano")]
+Glimpse = Annotated[
+    str | None, option(MODEL, "Add-on for pruning: folder or hub id.", default="nano's own for nano, else none")
+]
+Revision = Annotated[str | None, option(MODEL, "Branch, tag or commit of --model on the hub.", default="main branch")]
+Device = Annotated[str | None, option(MODEL, "auto (a GPU if there is one), cpu, cuda or cuda:N.", default="auto")]
+Dtype = Annotated[str | None, option(MODEL, "auto, float32, bfloat16 or float16.", default="auto")]
+Attn = Annotated[str | None, option(MODEL, "auto, sdpa or flash_attention_2.", default="auto")]
+
 Prune = Annotated[
-    str | None,
-    typer.Option(help="glimpse (default with an add-on), auto (where it is cheaper) or off.", show_default=False),
+    str | None, option(PRUNING, "glimpse, auto (where it is cheaper) or off.", default="glimpse with an add-on")
 ]
-DropBlank = Annotated[bool | None, typer.Option("--drop-blank", help="Hide blank paper from the model.")]
+DropBlank = Annotated[bool | None, option(PRUNING, "Hide blank paper from the model.", "--drop-blank", default="off")]
 Threshold = Annotated[
-    float | None, typer.Option(help="Keep tokens with a higher sigmoid(score); add-on's own by default.")
+    float | None, option(PRUNING, "Keep tokens with a higher sigmoid(score).", default="add-on's own")
 ]
-MaxRatio = Annotated[float | None, typer.Option(help="Keep at most this share of an image's tokens.")]
-MinTokens = Annotated[int | None, typer.Option(help="Keep at least this many tokens of an image.")]
-Dpi = Annotated[
-    int | None, typer.Option(help="Dots per inch of the pages; 200 by default, 144 for nano.", show_default=False)
+MaxRatio = Annotated[
+    float | None, option(PRUNING, "Keep at most this share of an image's tokens.", default="add-on's own")
 ]
-MaxVisualTokens = Annotated[
-    int | None, typer.Option(help="Most visual tokens per page; the model's own limit by default.")
+MinTokens = Annotated[
+    int | None, option(PRUNING, "Keep at least this many tokens of an image.", default="add-on's own")
 ]
-Device = Annotated[str | None, typer.Option(help="auto (default), cpu or cuda.", show_default=False)]
-Dtype = Annotated[str | None, typer.Option(help="auto (default), float32, bfloat16 or float16.", show_default=False)]
-Attn = Annotated[str | None, typer.Option(help="auto (default), sdpa or flash_attention_2.", show_default=False)]
 
-Data = Annotated[str, typer.Option(help="Folder made by `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.")]
-Images = Annotated[str | None, typer.Option(help="Folder of the images named in a .json or .jsonl file.")]
+Dpi = Annotated[int | None, option(PAGES, "Dots per inch of the pages.", default="200, or 144 for nano")]
+MaxVisualTokens = Annotated[int | None, option(PAGES, "Most visual tokens per page.", default="the model's limit")]
+
+Data = Annotated[
+    str, option(DATA, "Folder made by `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.", default=False)
+]
+Images = Annotated[
+    str | None, option(DATA, "Folder of the images named in a .json or .jsonl file.", default="the file's folder")
+]
 Job = Annotated[str, typer.Argument(help="Job id that `docpipe run --detach` printed.")]
 ClusterAddress = Annotated[str, typer.Option("--address", help="Address of the cluster: http://head:8265, or auto.")]

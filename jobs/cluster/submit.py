@@ -15,6 +15,7 @@ from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
 from pipeline.file_names import local_input
+from pipeline.pages.apart import check_apart
 from pipeline.questions.file import QuestionSet
 
 Say = Callable[[str], Any]
@@ -39,6 +40,7 @@ def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
         UsageError: a local path would mean something else on the cluster, or the submission is too large.
         EngineError: the cluster cannot be reached or refuses.
     """
+    check_apart(run.input, run.output)
     travelling = _travelling(run)
     with _explained(address):
         return _submit(_client(address), pack(travelling, questions))

@@ -15,6 +15,7 @@ from jobs.run.job import run_job
 from jobs.run.prepare import answer_settings
 from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
+from pipeline.output.faults import writing
 from pipeline.questions.file import load_questions
 
 _KEYS = ("total", "date", "customer", "invoice_no", "city")  # only some fields, so that the table fits on a screen
@@ -78,7 +79,8 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     (answer,) = page_answerer.answer_page(page, [question.to_ask(fixed.rule)])
     if answer.keep is not None:
         target = out / "kept.png"
-        draw_kept(page, answer.keep, answer.grid).save(target)
+        with writing(target):
+            draw_kept(page, answer.keep, answer.grid).save(target)
         say(f"{target}: page 1 of {document.name} with the visual tokens kept for {question.text!r}")
 
 

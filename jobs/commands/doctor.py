@@ -24,7 +24,13 @@ def examine(device: str) -> tuple[list[str], bool]:
 
     Returns:
         The lines to print, and whether docpipe works on this machine.
+
+    Raises:
+        UsageError: the device is not there.
     """
+    from pipeline.answering.devices import check_device
+
+    check_device(device)
     lines = [f"python           {platform.python_version()} ({sys.executable})"]
     healthy = True
     for name in _PACKAGES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs.model_choice import ModelChoice, gather_choice
+from jobs.model_choice import ModelChoice, Seed, gather_choice
 from jobs.progress import Progress
 from jobs.run.prepare import answer_settings
 from pipeline.errors import UsageError
@@ -29,7 +29,7 @@ class EvalSettings(BaseModel):
     compare: tuple[Mode, ...] = MODES
     choice: ModelChoice = ModelChoice()
     pages: int | None = Field(default=None, ge=1)
-    seed: int = 0
+    seed: Seed = 0
     quiet: bool = False
 
     gather = model_validator(mode="before")(gather_choice)
@@ -61,6 +61,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
 
     Raises:
         UsageError: the data set cannot be read, a name cannot be resolved, or flags contradict each other.
+        OutputError: the file cannot be written.
         ModelError: the model cannot be loaded.
     """
     from pipeline.answering.page_answerer import PageAnswerer
@@ -68,7 +69,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     from pipeline.datasets.load import load_examples
     from pipeline.datasets.page_images import PageImages
     from pipeline.evaluation.evaluate import Measured, measure_page
-    from pipeline.evaluation.score_table import scores, write_rows
+    from pipeline.evaluation.score_table import check_target, scores, write_rows
     from pipeline.pages.renderer import RenderChild
 
     choice = settings.choice
@@ -78,6 +79,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     if "glimpse" in settings.compare and fixed.rule is None:
         raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
+    check_target(settings.out)
     page_answerer = PageAnswerer.load(
         choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, settings.seed, choice.revision
     )

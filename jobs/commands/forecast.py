@@ -17,6 +17,7 @@ from pipeline.errors import PageError
 from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
+from pipeline.pages.apart import check_apart
 from pipeline.pages.documents import ignored_words
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
@@ -36,6 +37,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     Raises:
         UsageError: the settings cannot work, as in :func:`jobs.run.job.run_job`.
     """
+    check_apart(run.input, run.output)
     store = OutputStore(Folder(run.output))
     work = prepare_work(run, questions, store, remember=False)
     pending = work.pending(store.done())

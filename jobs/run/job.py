@@ -16,7 +16,7 @@ from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
-from pipeline.errors import EngineError, ModelError
+from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.output.attempts import Markers
 from pipeline.output.current import Plan
 from pipeline.output.failed import read_failed
@@ -25,6 +25,7 @@ from pipeline.output.lock import OutputLock
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
+from pipeline.pages.apart import check_apart
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Unit
 from pipeline.units import make_bundles, planned_rows
@@ -59,6 +60,7 @@ def run_job(
         KeyboardInterrupt: the run was interrupted before anything was computed; later, the report records it instead.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    check_apart(run.input, run.output)
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
@@ -125,7 +127,7 @@ class _Job:
             self.outcome.interrupted = True
             # The workers were stopped on purpose, which must not count against the pages they worked on.
             Markers(self.store.folder).clear()
-        except (EngineError, ModelError) as error:
+        except (EngineError, ModelError, OutputError) as error:
             self.outcome.error = error
         left = self.work.pending(self.store.done())
         self.outcome.pages = pages - _count_pages(left)

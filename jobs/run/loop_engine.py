@@ -15,7 +15,7 @@ from jobs.run.resources import Resources
 from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import EngineError
 from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
 from pipeline.records import Bundle, Receipt
 
@@ -49,12 +49,10 @@ class LoopEngine:
         import psutil
         import torch
 
-        gpus = torch.cuda.device_count()
-        if run.choice.device.startswith("cuda") and not gpus:
-            raise UsageError(
-                f"--device {run.choice.device} needs a GPU, found none; `docpipe doctor` lists the devices"
-            )
-        on_gpu = bool(gpus) and run.choice.device != "cpu"
+        from pipeline.answering.devices import check_device
+
+        check_device(run.choice.device)
+        on_gpu = torch.cuda.device_count() > 0 and run.choice.device != "cpu"
         memory = psutil.virtual_memory().available
         return Resources(
             actors=1,

@@ -10,7 +10,7 @@ from jobs.ray_session import cluster, ray_session
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
-from pipeline.errors import EngineError, ModelError
+from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.pages.renderer import RenderLimits
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _WINDOW = 50_000  # rows at a time; each row costs the driver 2 ms before the first one runs
 _LEAST_PATIENCE_S = 1800.0
 _SLOW_PAGE_S = 600.0
-_MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__qualname__}: "
 
 
 class RayEngine:
@@ -72,6 +71,7 @@ class RayEngine:
 
         Raises:
             ModelError: an actor cannot load its model.
+            OutputError: an actor cannot write to the output folder.
             EngineError: Ray gives up.
         """
         from ray.data.exceptions import ExecutionTimeoutError, SystemException
@@ -85,10 +85,10 @@ class RayEngine:
                     self._pages += receipt.pages
                     yield receipt
             except (RayError, SystemException, ExecutionTimeoutError) as error:
-                # If an actor's __init__ raises, Ray keeps only the text of the exception.
-                _, is_model_error, message = str(error).rpartition(_MODEL_ERROR)
-                if is_model_error:
-                    raise ModelError(message.strip()) from error
+                for kind in (ModelError, OutputError):  # of what an actor raises, Ray may keep only the text
+                    _, found, message = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
+                    if found:
+                        raise kind(message.strip()) from error
                 reason = str(error).strip().splitlines()[-1]  # the innermost of the tracebacks that Ray joins
                 raise EngineError(f"Ray gave up: {reason}; run the same command again to resume") from error
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.ray_session import cluster, ray_session
 from pipeline.errors import EngineError
 from pipeline.families.registry import register_family, registered_families
+from pipeline.output.faults import make_folder
 
 if TYPE_CHECKING:
     from glimpseprune.training.trainer import Figures, Task
@@ -46,10 +47,11 @@ def fit(
         threads: CPU threads per worker; ``None`` takes its share of all CPUs.
 
     Raises:
+        OutputError: the folder cannot be written.
         EngineError: a worker failed; the checkpoint stays.
     """
     out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     with ray_session(None):
         from ray.train import RunConfig, ScalingConfig, TrainingFailedError

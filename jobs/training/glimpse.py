@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs.model_choice import ModelChoice, gather_choice
+from jobs.model_choice import ModelChoice, Seed, gather_choice
 from jobs.training.fit import CHECKPOINT, fit
 from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
 from pipeline.families.registry import find_family
+from pipeline.output.faults import writing
 
 if TYPE_CHECKING:
     from glimpseprune.methods.glimpse.module import Glimpse
@@ -39,7 +40,7 @@ class GlimpseSettings(BaseModel):
     drop_blank_share: float = Field(default=0.0, ge=0, le=1)
     rate: float = Field(default=1e-4, gt=0)
     warm_up: float = Field(default=0.1, ge=0, le=1)
-    seed: int = 0
+    seed: Seed = 0
 
     gather = model_validator(mode="before")(gather_choice)
 
@@ -71,7 +72,8 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
 
     task = make_task(told, 1, "cpu")
     load_checkpoint(work / CHECKPOINT, task)
-    save_addon(task.module, out)
+    with writing(out):
+        save_addon(task.module, out)
 
 
 def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.training.fit import CHECKPOINT, fit
+from pipeline.output.faults import writing
 
 if TYPE_CHECKING:
     from pipeline.nano.training.task import NanoTask
@@ -43,5 +44,6 @@ def train_nano(out: Path, seed: int, gpu: bool, threads: int | None, show: Calla
 
     task = NanoTask(seed, torch.device("cpu"))
     load_checkpoint(out / CHECKPOINT, task)
-    export(task.module.model, out / "base")
+    with writing(out / "base"):
+        export(task.module.model, out / "base")
     return out / "base"

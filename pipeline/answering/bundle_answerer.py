@@ -16,6 +16,7 @@ from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import ModelAnswer, PreparedPage
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.verdict import judge
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.held import Held
@@ -30,11 +31,8 @@ from pipeline.records import (
     PageReport,
     Receipt,
     RenderedBundle,
-    Status,
     Unit,
 )
-
-NOT_ANSWERABLE = frozenset({"n/a", "na", "not answerable", "unanswerable", "not available"})
 
 
 class BundleAnswerer:
@@ -196,6 +194,7 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
+    verdict = judge(ask, answer)
     evidence = None
     if answer.keep is not None and answer.scores is not None:
         least = -math.inf if ask.rule is None else ask.rule.threshold_logit
@@ -206,8 +205,10 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         page=image.page,
         question_id=unit.question_id,
         unit_id=unit.unit_id,
-        status=status_of(answer),
+        status=verdict.status,
         answer=answer.text,
+        value=verdict.value,
+        value_error=verdict.value_error,
         confidence=answer.confidence,
         finish_reason=answer.finish_reason,
         evidence=evidence,
@@ -227,19 +228,6 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         expected_tflops_glimpse=None if pruning is None else pruning.tflops_glimpse,
         expected_tflops_unpruned=None if pruning is None else pruning.tflops_unpruned,
     )
-
-
-def status_of(answer: ModelAnswer) -> Status:
-    """Decide whether an answer can be used as it is.
-
-    It needs review if it was cut off or is empty, or if so few tokens passed the threshold that the floor added others
-    to them.
-    """
-    if answer.text.lower().rstrip(".") in NOT_ANSWERABLE:
-        return "not_answerable"
-    if answer.finish_reason == "length" or answer.stats.floor_hit or not answer.text:
-        return "needs_review"
-    return "answered"
 
 
 def _report(image: PageImage) -> PageReport:

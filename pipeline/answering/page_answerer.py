@@ -22,6 +22,7 @@ from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
+from pipeline.answering.devices import check_device
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
 from pipeline.errors import ModelError, PageError
 from pipeline.families.base import ModelInput
@@ -73,7 +74,7 @@ class PageAnswerer:
         Args:
             model: ``nano``, a folder or a hub id.
             glimpse: add-on, as ``nano``, a folder or a hub id; ``None`` loads none.
-            device: ``auto`` or the name of a torch device.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             dtype: data type, as in :func:`glimpseprune.load`.
             attn: attention implementation, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
@@ -81,8 +82,10 @@ class PageAnswerer:
 
         Raises:
             ModelError: a file is missing or cannot be read, or the add-on does not fit the model.
-            UsageError: a name is neither ``nano``, nor a folder, nor a hub id that can be reached.
+            UsageError: a name is neither ``nano``, nor a folder, nor a hub id that can be reached, or the device is
+                not there.
         """
+        check_device(device)
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.errors import OutputError
 from pipeline.evaluation.evaluate import Measured
 from pipeline.evaluation.modes import MODES, Mode
+from pipeline.output.faults import make_folder, writing
 
 SCHEMA = pa.schema(
     [
@@ -87,10 +89,36 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def check_target(path: Path) -> None:
+    """Check that rows can be written to a path, before any time is spent on measuring.
+
+    Args:
+        path: Parquet file, new or from an earlier evaluation.
+
+    Raises:
+        OutputError: its folder cannot be written, or it is something else than a Parquet file.
+    """
+    make_folder(path.parent)
+    with writing(path):
+        if path.exists():
+            with path.open("rb") as file:
+                if file.read(4) != b"PAR1":
+                    raise OutputError(f"{path} exists and is no Parquet file, so it is not replaced; name another")
+
+
 def write_rows(rows: Sequence[Measured], path: Path) -> None:
-    """Write all rows as one Parquet file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), path, compression="zstd")
+    """Write all rows as one Parquet file.
+
+    Args:
+        rows: the rows.
+        path: the file, whose folder is made.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), path, compression="zstd")
 
 
 def table(found: Sequence[Score]) -> str:

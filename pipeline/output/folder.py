@@ -11,7 +11,8 @@ from typing import IO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import UsageError
+from pipeline.output.faults import explain
 
 
 class Folder:
@@ -52,7 +53,8 @@ class Folder:
             data: content of the file.
 
         Raises:
-            EngineError: the file system refuses; the file is as it was before.
+            OutputError: access is denied or the disk is full; the file is as it was before.
+            EngineError: the disk fails.
         """
         with self._explained("write", name):
             if self.local:
@@ -68,15 +70,15 @@ class Folder:
             data: content of the file.
 
         Raises:
-            EngineError: the file system refuses.
+            OutputError: access is denied or the disk is full.
+            EngineError: the disk fails.
         """
         with self._explained("write", name):
             path = self.path(name)
             try:
                 if self.local:
                     os.makedirs(os.path.dirname(path), exist_ok=True)
-                    with open(path, "xb") as file:
-                        file.write(data)
+                    self._create(path, data)
                 elif self.fs.exists(path):
                     return False
                 else:
@@ -138,13 +140,23 @@ class Folder:
             name: name of the file in the folder.
 
         Raises:
-            EngineError: the file system refuses.
+            OutputError: access is denied or the disk is full.
+            EngineError: the disk fails.
         """
         with self._explained("delete", name):
             try:
                 self.fs.rm_file(self.path(name))
             except FileNotFoundError:
                 return
+
+    def _create(self, path: str, data: bytes) -> None:
+        with open(path, "xb") as file:
+            try:
+                file.write(data)
+                file.flush()
+            except OSError:
+                os.unlink(path)  # a full disk takes names, but no content
+                raise
 
     def _replace(self, path: str, data: bytes) -> None:
         folder, name = os.path.split(path)
@@ -173,6 +185,4 @@ class Folder:
             yield
         except OSError as error:
             where = f"{self.uri.rstrip('/')}/{name}" if name else self.uri
-            raise EngineError(
-                f"cannot {verb} {where}: {error}; check access and free space, then run the same command again"
-            ) from error
+            raise explain(error, verb, where) from error

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import fsspec
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.errors import QuestionsError
-from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict
+from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict, Whole, as_number
+from pipeline.questions.yaml_text import YamlText, decode, joined, read_yaml
 
 __all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
-_Place = tuple[int | str, ...]  # keys and positions, from the top of the file downwards
+_MOST_BYTES = 1_000_000
+_COMMA = "text with a comma in it needs quotes between { and }"
+_EXPECTED = {
+    "tuple_type": "expected a list: one line per entry, each with a dash and a space in front",
+    "model_type": "expected a mapping: one line per field, with its name, a colon and its value",
+}
+_HINTS = {
+    "string_type": "; put it in quotes",
+    "int_type": "; write a whole number such as 16, without quotes",
+    "float_type": "; write a number such as 0.5, without quotes",
+}
 
 
 class Defaults(Strict):
@@ -24,7 +35,7 @@ class Defaults(Strict):
     pages: Pages | None = None
     documents: Glob | None = None
     aggregate: Aggregate | None = None
-    max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
+    max_new_tokens: Whole | None = Field(default=None, ge=1, le=4096)
     prompt: Prompt | None = None
     keep: Keep | None = None
 
@@ -36,7 +47,7 @@ def _not_empty(questions: tuple[Question, ...]) -> tuple[Question, ...]:
 
 
 class _File(Strict):
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(as_number)]
     defaults: Defaults = Defaults()
     questions: Annotated[tuple[Question, ...], AfterValidator(_not_empty)]
 
@@ -60,11 +71,14 @@ def load_questions(uri: str) -> QuestionSet:
         QuestionsError: the file cannot be read or is invalid.
     """
     try:
-        with fsspec.open(uri, "rt", encoding="utf-8") as file:
-            text = file.read()
+        # A path that exists is taken as it stands: fsspec would read marks such as * and :: in its name as its own.
+        with open(uri, "rb") if os.path.exists(uri) else fsspec.open(uri, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError, ImportError) as error:
-        raise QuestionsError(f"{uri}: cannot be read: {error}") from error
-    return parse_questions(text, uri)
+        raise QuestionsError(f"{uri}: cannot be read: {error}; name a YAML file with questions") from error
+    if len(data) > _MOST_BYTES:
+        raise QuestionsError(f"{uri}: is larger than {_MOST_BYTES // 10**6} MB, so it is no questions file; split it")
+    return parse_questions(decode(data, uri), uri)
 
 
 def parse_questions(text: str, source: str) -> QuestionSet:
@@ -77,40 +91,30 @@ def parse_questions(text: str, source: str) -> QuestionSet:
     Raises:
         QuestionsError: the text is invalid; the message has a line ``source:line: field: reason`` per error.
     """
+    content = read_yaml(text, source)
+    if not isinstance(content.value, dict):
+        found = "nothing" if content.value is None else "a list" if isinstance(content.value, list) else "text"
+        raise QuestionsError(content.problem((), f"expected a mapping with version and questions, found {found}"))
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        raise QuestionsError(f"{source}:{line}: file: not valid YAML: {getattr(error, 'problem', error)}") from error
-    except ValueError as error:
-        raise QuestionsError(
-            f"{source}:1: file: expected valid dates and numbers: {error}; put it in quotes"
-        ) from error
-    twice = list(_keys_given_twice(node, (), set()))
-    if twice:
-        raise QuestionsError("\n".join(f"{source}:{line}: {field}: is given twice" for line, field in twice))
-    if not isinstance(raw, dict):
-        raise QuestionsError(
-            f"{source}:1: file: expected a mapping with version and questions, found {type(raw).__name__}"
-        )
-    try:
-        file = _File.model_validate(_with_defaults(raw))
+        file = _File.model_validate(_with_defaults(content.value))
     except ValidationError as error:
         errors = error.errors()
         # A wrong default fails again in each question that takes it; it is reported once.
         defaults = {e["loc"][1] for e in errors if e["loc"][0] == "defaults" and len(e["loc"]) > 1}
         told = [e for e in errors if e["loc"][0] != "questions" or not defaults.intersection(e["loc"][2:3])]
-        problems = [f"{source}:{_line(node, e['loc'])}: {_field(e['loc'])}: {_reason(e)}" for e in told]
-        raise QuestionsError("\n".join(problems)) from error
-    seen: set[str] = set()
-    for position, question in enumerate(file.questions):
-        if question.id in seen:
-            line = _line(node, ("questions", position, "id"))
-            raise QuestionsError(f"{source}:{line}: questions.{position}.id: {question.id!r} is used twice")
-        seen.add(question.id)
+        raise QuestionsError(joined(content.problem(e["loc"], _reason(e)) for e in told)) from error
+    ids = [question.id for question in file.questions]
+    if len(set(ids)) < len(ids):
+        raise QuestionsError(joined(_used_again(content, ids)))
     return QuestionSet(version=1, questions=file.questions)
+
+
+def _used_again(content: YamlText, ids: Sequence[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for position, name in enumerate(ids):
+        if name in seen:
+            yield content.problem(("questions", position, "id"), f"{name!r} is used twice")
+        seen.add(name)
 
 
 def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
@@ -131,50 +135,13 @@ def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "questions": tuple(merged)}
 
 
-def _line(node: yaml.Node | None, loc: _Place) -> int:
-    """Return the 1-based line of a place in the file, or of its nearest parent that exists."""
-    line = 1
-    for key in loc:
-        child: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for name, value in node.value:
-                if name.value == key:
-                    child, line = value, name.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            child = node.value[key]
-            line = child.start_mark.line + 1
-        if child is None:
-            break
-        node = child
-    return line
-
-
-def _keys_given_twice(node: yaml.Node | None, loc: _Place, visited: set[int]) -> Iterator[tuple[int, str]]:
-    """Yield line and field of each repeated key, of which YAML would silently take the last."""
-    if id(node) in visited:  # an alias, possibly of a node that contains it
-        return
-    visited.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for name, value in node.value:
-            here = (*loc, str(name.value))
-            if name.value in seen:
-                yield name.start_mark.line + 1, _field(here)
-            seen.add(name.value)
-            yield from _keys_given_twice(value, here, visited)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, value in enumerate(node.value):
-            yield from _keys_given_twice(value, (*loc, position), visited)
-
-
-def _field(loc: _Place) -> str:
-    return ".".join(str(part) for part in loc) or "file"
-
-
 def _reason(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key"
-    if error["type"] == "missing":
+    kind, found = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return "unknown key" + (f"; {_COMMA}" if found is None else "")
+    if kind == "missing":
         return "is required"
-    hint = "; put it in quotes" if error["type"] == "string_type" else ""
-    return f"{error['msg'].removeprefix('Value error, ')}{hint} (found {reprlib.repr(error['input'])})"
+    if kind == "string_type" and found is None:
+        return "expected text, found nothing; the word null needs quotes"
+    expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ") + _HINTS.get(kind, "")
+    return f"{expected} (found {'nothing' if found is None else reprlib.repr(found)})"

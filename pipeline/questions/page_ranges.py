@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from dataclasses import dataclass
 
-_PART = re.compile(r"(?P<first>-?[1-9][0-9]*)(?:-(?P<last>-?[1-9][0-9]*))?")
+_PART = re.compile(r"(?P<first>-?[1-9][0-9]{0,8})(?:-(?P<last>-?[1-9][0-9]{0,8}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class PageRanges:
         for part in text.split(","):
             match = _PART.fullmatch(part.strip())
             if match is None:
-                raise ValueError(f"{part.strip()!r} is not a page range; expected 'all' or a list such as '1-3,-1'")
+                raise ValueError(
+                    f"{reprlib.repr(part.strip())} is not a page range; expected 'all' or a list such as '1-3,-1'"
+                )
             first = int(match["first"])
             last = first if match["last"] is None else int(match["last"])
             if (first > 0) == (last > 0) and first > last:
-                raise ValueError(f"{part.strip()!r} ends before it begins")
+                raise ValueError(f"{reprlib.repr(part.strip())} ends before it begins")
             parts.append((first, last))
         return cls(tuple(parts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import string
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,18 +15,26 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from glimpseprune.rule import KeepRule
 from pipeline.globs import compile_glob, may_match_below
 from pipeline.questions.page_ranges import PageRanges
+from pipeline.questions.values import same_but_for_case
+from pipeline.questions.yaml_tree import Plain
 from pipeline.records import Ask
 
 AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
 Aggregate = Literal["best", "first", "all", "vote", "sum"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _SUMMABLE = ("integer", "number", "money")
 
 
-def _page_as_text(value: object) -> object:
-    """Turn a page number into text, because YAML reads ``pages: 3`` as a number."""
-    return str(value) if type(value) is int else value
+def as_number(value: object) -> object:
+    """Turn a number that stands in the file without quotes into one; whatever could be meant otherwise stays text."""
+    if not isinstance(value, Plain):
+        return value
+    if _WHOLE.fullmatch(value):
+        return int(value)
+    return float(value) if _DECIMAL.fullmatch(value) else value
 
 
 def _valid_pages(text: str) -> str:
@@ -42,11 +51,28 @@ def _valid_prompt(text: str) -> str:
 
 
 def _valid_glob(pattern: str) -> str:
-    compile_glob(pattern)
+    try:
+        compile_glob(pattern)
+    except re.error as error:
+        raise ValueError(f"not a pattern for file names: {error}") from error
     return pattern
 
 
-Pages = Annotated[str, BeforeValidator(_page_as_text), AfterValidator(_valid_pages)]
+def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
+    seen: dict[str, str] = {}
+    for choice in choices:
+        form = same_but_for_case(choice)
+        if form in seen:
+            raise ValueError(f"{seen[form]!r} and {choice!r} are the same, case and white space aside; leave one out")
+        seen[form] = choice
+    if len(seen) < 2 or "" in seen:
+        raise ValueError("expected at least two choices, none of them empty")
+    return choices
+
+
+Pages = Annotated[str, AfterValidator(_valid_pages)]
+Whole = Annotated[int, BeforeValidator(as_number)]
+Decimal = Annotated[float, BeforeValidator(as_number)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
 
@@ -60,9 +86,9 @@ class Strict(BaseModel):
 class Keep(Strict):
     """Fields of the keep rule that a question overrides."""
 
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    max_ratio: float | None = Field(default=None, gt=0, le=1)
-    min_tokens: int | None = Field(default=None, ge=0)
+    threshold: Decimal | None = Field(default=None, ge=0, lt=1)
+    max_ratio: Decimal | None = Field(default=None, gt=0, le=1)
+    min_tokens: Whole | None = Field(default=None, ge=0)
 
 
 class Question(Strict):
@@ -71,11 +97,11 @@ class Question(Strict):
     id: str = Field(pattern=r"^[a-z0-9_]+$")
     text: str = Field(min_length=1)
     type: AnswerType = "text"
-    choices: tuple[str, ...] | None = None
+    choices: Annotated[tuple[str, ...], AfterValidator(_told_apart)] | None = None
     pages: Pages = "all"
     documents: Glob | None = None
     aggregate: Aggregate = "best"
-    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    max_new_tokens: Whole = Field(default=64, ge=1, le=4096)
     prompt: Prompt = DEFAULT_PROMPT
     keep: Keep | None = None
 
@@ -91,8 +117,6 @@ class Question(Strict):
     def _consistent(self) -> Question:
         if (self.type == "choice") != (self.choices is not None):
             raise ValueError("choices and type: choice belong together")
-        if self.choices is not None and len(set(self.choices)) < 2:
-            raise ValueError("choices needs at least two different values")
         if self.aggregate == "sum" and self.type not in _SUMMABLE:
             raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
         return self
@@ -119,7 +143,8 @@ class Question(Strict):
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
         prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
-        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, prune_auto and rule is not None)
+        auto = prune_auto and rule is not None
+        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, auto, self.choices or ())
 
     def identity(self, default_rule: KeepRule | None) -> str:
         """Return canonical JSON of all that an answer depends on, without the pages.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.output.faults import make_folder, writing
 from pipeline.samples.document import Family, Sample, make_sample
 from pipeline.samples.fields import FIELDS
 from pipeline.samples.questions import ABSENT, ask
@@ -36,17 +37,18 @@ def write_samples(
 
     Raises:
         ValueError: no layout of this family fits on its page size.
-        OSError: the folder cannot be written.
+        OutputError: the folder cannot be written.
     """
     documents = folder / "pdfs"
-    documents.mkdir(parents=True, exist_ok=True)
+    make_folder(documents)
     samples = [make_sample(seed, family) for seed in seeds]
-    with (folder / "truth.jsonl").open("w", encoding="utf-8") as truth:
-        for sample in samples:
-            name = f"{sample.seed:08d}.pdf"
-            (documents / name).write_bytes(sample.pdf())
-            truth.write(json.dumps(_truth_row(name, sample), sort_keys=True) + "\n")
-    (folder / "questions.yaml").write_text(questions_file(keys), encoding="utf-8")
+    with writing(folder):
+        with (folder / "truth.jsonl").open("w", encoding="utf-8") as truth:
+            for sample in samples:
+                name = f"{sample.seed:08d}.pdf"
+                (documents / name).write_bytes(sample.pdf())
+                truth.write(json.dumps(_truth_row(name, sample), sort_keys=True) + "\n")
+        (folder / "questions.yaml").write_text(questions_file(keys), encoding="utf-8")
     return samples
 
 

@@ -226,7 +226,8 @@ def test_a_bundle_survives_json_exactly() -> None:
         assert type(again.units[0].pages) is tuple
         assert again.failures == bundle.failures
     odd = dataclasses.replace(
-        bundles[0], asks=(dataclasses.replace(bundles[0].asks[0], prompt='é"\\\n\u2028', rule=None),)
+        bundles[0],
+        asks=(dataclasses.replace(bundles[0].asks[0], prompt='é"\\\n\u2028', rule=None, choices=("a", "b")),),
     )
     assert bundle_from_json(bundle_to_json(odd)) == odd
 

@@ -11,8 +11,7 @@ import pymupdf
 import pytest
 
 import glimpseprune as gp
-from glimpseprune.stats import PruneStats
-from pipeline.answering.bundle_answerer import BundleAnswerer, status_of
+from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
@@ -84,6 +83,37 @@ def test_every_row_of_a_bundle_is_answered_or_failed(bundle: Bundle, tmp_path: P
     assert pages[0]["retention_mean"] == pytest.approx(12 / 121)
     assert pages[0]["peak_rss_bytes"] > 10**7
     assert pages[0]["peak_memory_bytes"] is None  # there is no device
+
+
+class Echo(FakePageAnswerer):
+    """Answers every question with the words it is given, one after the other."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.words = list(words)
+
+    def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
+        return [dataclasses.replace(made, text=self.words.pop(0)) for made in super()._answer_page(page, asks)]
+
+
+def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pymupdf.open() as pdf:
+        for _ in range(4):
+            pdf.new_page(width=300, height=300).draw_rect((0, 0, 200, 200), color=None, fill=(0.5,) * 3)
+        pdf.save(tmp_path / "in" / "a.pdf")
+    found = list_documents([str(tmp_path / "in")])
+    asked = questions("id: a, text: Which, type: choice, choices: [EUR, US Dollar], aggregate: vote")
+    counts = {found[0].document_id: PageCount(found[0].document_id, 4)}
+    units = make_units(found, counts, asked, SETTINGS)
+    (made,) = make_bundles(units, found, asked, SETTINGS, counts)
+    _, rows, _ = run(made, Echo("eur.", "euros", "n/a", " US  dollar"), tmp_path / "out")
+    assert [(r["status"], r["answer"], r["value"], r["value_error"]) for r in rows] == [
+        ("answered", "eur.", "EUR", None),
+        ("needs_review", "euros", None, "expected one of EUR, US Dollar, found 'euros'"),
+        ("not_answerable", "n/a", None, None),
+        ("answered", " US  dollar", "US Dollar", None),
+    ]
 
 
 def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:
@@ -183,24 +213,3 @@ def test_a_page_the_model_dies_on_is_skipped_at_the_third_attempt(bundle: Bundle
     assert [r["status"] for r in rows] == ["answered", "failed", "failed", "answered", "failed"]
     failures = pq.read_table(out / "failures").to_pylist()
     assert {(f["error_type"], f["attempts"]) for f in failures if f["page"] == 2} == {("ModelCrash", 3)}
-
-
-def answer(text: str = "x", **changes: Any) -> ModelAnswer:
-    stats = PruneStats(10, 5, changes.pop("floor_hit", False), False, 20, 15, 200, 150)
-    made = ModelAnswer(text, "stop", 0.9, 3, stats, None, None, (2, 5))
-    return dataclasses.replace(made, **changes)
-
-
-@pytest.mark.parametrize(
-    ("given", "status"),
-    [
-        (answer(), "answered"),
-        (answer("N/A"), "not_answerable"),
-        (answer("not answerable."), "not_answerable"),
-        (answer(""), "needs_review"),
-        (answer(finish_reason="length"), "needs_review"),
-        (answer(floor_hit=True), "needs_review"),
-    ],
-)
-def test_status(given: ModelAnswer, status: str) -> None:
-    assert status_of(given) == status

@@ -14,7 +14,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import EngineError
+from pipeline.errors import OutputError
 from pipeline.output import publish as publishing
 from pipeline.output.folder import Folder
 from pipeline.output.parts import part_id
@@ -318,7 +318,7 @@ def test_many_documents_are_aggregated_in_portions(memory: str, monkeypatch: pyt
     assert len(whole) == 80
 
 
-def test_a_disk_that_fills_up_while_publishing_is_an_engine_error(
+def test_a_disk_that_fills_up_while_publishing_is_an_output_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_at(str(tmp_path))
@@ -330,6 +330,6 @@ def test_a_disk_that_fills_up_while_publishing_is_an_engine_error(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(EngineError, match="No space left"):
+        with pytest.raises(OutputError, match="No space left"):
             publish(store, {}, everything(store))
     assert published(store) == 4

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline.errors import EngineError, SettingsChangedError, UsageError
+from pipeline.errors import EngineError, OutputError, SettingsChangedError, UsageError
 from pipeline.output.folder import Folder
 from pipeline.output.parts import part_id
 from pipeline.output.publish import publish
@@ -240,14 +240,14 @@ def test_files_that_others_wrote_are_seen(uri: str) -> None:
     assert one.names("t", "") == ["t/x"]
 
 
-def test_a_disk_that_refuses_is_an_engine_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_point_19_a_full_disk_is_a_usage_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
     folder = Folder(str(tmp_path))
     folder.write("x", b"old")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EngineError, match=r"cannot write .*/x: .*No space left.*run the same command again"):
+    with pytest.raises(OutputError, match=r"cannot write .*/x: .*No space left.*run the same command again"):
         folder.write("x", b"new")
     assert os.listdir(tmp_path) == ["x"]
     assert folder.read("x") == b"old"

@@ -128,9 +128,8 @@ def test_identity_is_what_an_answer_depends_on() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("", ["q.yaml:1: file: expected a mapping with version and questions, found NoneType"]),
-        ("- 1", ["q.yaml:1: file: expected a mapping with version and questions, found list"]),
-        ("a: [", ["q.yaml:1: file: not valid YAML: expected the node content, but found '<stream end>'"]),
+        ("", ["q.yaml:1: file: expected a mapping with version and questions, found nothing"]),
+        ("- 1", ["q.yaml:1: file: expected a mapping with version and questions, found a list"]),
         ("questions:\n- {id: a, text: b}", ["q.yaml:1: version: is required"]),
         ("version: 1\n", ["q.yaml:1: questions: is required"]),
         ("version: 1\nquestions: []", ["q.yaml:2: questions: expected at least one question (found ())"]),
@@ -161,17 +160,9 @@ def test_identity_is_what_an_answer_depends_on() -> None:
             ],
         ),
         (
-            "version: 1\nquestions:\n- {id: a, text: b, type: choice, choices: [yes, maybe]}",
-            ["q.yaml:3: questions.0.choices.0: Input should be a valid string; put it in quotes (found True)"],
-        ),
-        (
-            "version: 1\nquestions:\n- {id: a, text: 2024-99-99}",
-            ["q.yaml:1: file: expected valid dates and numbers: month must be in 1..12; put it in quotes"],
-        ),
-        (
             "version: 1\nquestions:\n- {id: a, text: b, keep: {max_ratio: 0, top: 1}}",
             [
-                "q.yaml:3: questions.0.keep.max_ratio: Input should be greater than 0 (found 0)",
+                "q.yaml:3: questions.0.keep.max_ratio: Input should be greater than 0 (found '0')",
                 "q.yaml:3: questions.0.keep.top: unknown key",
             ],
         ),
@@ -188,7 +179,10 @@ def test_a_refusal_names_file_line_and_field(text: str, lines: list[str]) -> Non
         ("type: sum", "questions.0.type: Input should be 'text', 'integer'"),
         ("type: choice", "choices and type: choice belong together"),
         ("choices: [a, b]", "choices and type: choice belong together"),
-        ("type: choice, choices: [a, a]", "choices needs at least two different values"),
+        ("type: choice, choices: [a]", "questions.0.choices: expected at least two choices"),
+        ("type: choice, choices: [a, '']", "questions.0.choices: expected at least two choices, none of them empty"),
+        ("type: choice, choices: [b, a b, A  B]", "'a b' and 'A  B' are the same, case and white space aside"),
+        ("type: choice, choices: a", "questions.0.choices: expected a list"),
         ("aggregate: sum", "aggregate: sum needs type integer, number, money, found text"),
         ("pages: 0", "questions.0.pages: '0' is not a page range"),
         ("pages: '3-1'", "questions.0.pages: '3-1' ends before it begins"),
@@ -218,11 +212,6 @@ def test_an_id_is_lower_case_letters_digits_and_underscores(name: str) -> None:
     assert line.startswith("q.yaml:3: questions.0.id: String should match pattern")
 
 
-def test_a_file_that_contains_itself_is_refused() -> None:
-    (line,) = refusal("version: 1\nquestions:\n- &a [*a]")
-    assert line.startswith("q.yaml:3: questions.0: ")
-
-
 def test_load_from_path_and_uri(tmp_path: Path) -> None:
     path = tmp_path / "q.yaml"
     path.write_text(EVERYTHING, encoding="utf-8")
@@ -234,10 +223,14 @@ def test_load_from_path_and_uri(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
-    latin = tmp_path / "latin.yaml"
-    latin.write_bytes("version: 1 # \xe9".encode("latin-1"))
-    for uri in (str(tmp_path / "no.yaml"), str(tmp_path), str(latin), "nosuch://q.yaml"):
+    for uri in (str(tmp_path / "no.yaml"), str(tmp_path), "nosuch://q.yaml", f"{tmp_path}/{'a' * 300}"):
         with pytest.raises(UsageError, match="cannot be read") as caught:
             load_questions(uri)
         assert str(caught.value).startswith(uri)
         assert isinstance(pickle.loads(pickle.dumps(caught.value)), QuestionsError)
+
+
+@pytest.mark.parametrize("name", ["a*b.yaml", "a::b.yaml", "q[1].yaml", "a#b?.yaml", "50%.yaml"])
+def test_a_name_is_taken_as_it_stands(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(EVERYTHING, encoding="utf-8")
+    assert len(load_questions(str(tmp_path / name)).questions) == 3

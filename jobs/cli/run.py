@@ -1,0 +1,139 @@
+"""Defines ``docpipe run`` and ``docpipe plan``, which turn options into settings for one function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import (
+    CLUSTER,
+    PAGES,
+    RUN,
+    Attn,
+    Config,
+    Device,
+    Dpi,
+    DropBlank,
+    Dtype,
+    Glimpse,
+    Input,
+    Limit,
+    MaxRatio,
+    MaxVisualTokens,
+    MinTokens,
+    Model,
+    OutputFolder,
+    Prune,
+    Questions,
+    Revision,
+    Threshold,
+    option,
+)
+from jobs.cli.submitted import submit_and_follow
+from jobs.exit_codes import as_exit_code
+
+RUN_EXAMPLE = "run --input pdfs/ --questions q.yaml --output answers/"
+PLAN_EXAMPLE = "plan --input pdfs/ --questions q.yaml --output answers/"
+
+Engine = Annotated[
+    str | None,
+    option(CLUSTER, "ray, local (a plain loop in this process), or auto (ray for much work).", default="auto"),
+]
+Actors = Annotated[
+    int | None, option(CLUSTER, "Processes that hold a model.", default="one per GPU, or per 16 CPUs without GPUs")
+]
+GpusPerActor = Annotated[float | None, option(CLUSTER, "GPUs per actor.", default="1 where there are GPUs")]
+Address = Annotated[
+    str | None, option(CLUSTER, "auto or http://head:8265: submit to a cluster.", default="run on this machine")
+]
+Detach = Annotated[bool | None, option(CLUSTER, "Submit, but do not follow.", "--detach", default="off")]
+SharedFs = Annotated[
+    bool | None, option(CLUSTER, "Local paths mean the same on every node.", "--shared-fs", default="off")
+]
+MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
+Deadline = Annotated[float | None, option(PAGES, "Most seconds per page.", default="set from the median")]
+Seed = Annotated[int | None, option(RUN, "Seed of the run.", default="0")]
+Quiet = Annotated[bool | None, option(RUN, "Print errors only.", "--quiet", default="off")]
+Verbose = Annotated[bool | None, option(RUN, "Sum up tokens, memory and speed too.", "--verbose", default="off")]
+
+
+def run(
+    input: Input = None,
+    questions: Questions = None,
+    output: OutputFolder = None,
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    prune: Prune = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    engine: Engine = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    address: Address = None,
+    detach: Detach = None,
+    shared_fs: SharedFs = None,
+    limit: Limit = None,
+    max_failed_share: MaxFailedShare = None,
+    deadline: Deadline = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
+    seed: Seed = None,
+    config: Config = None,
+    quiet: Quiet = None,
+    verbose: Verbose = None,
+) -> None:
+    """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
+    flags = {key: value for key, value in locals().items() if key != "config"}
+    with as_exit_code():
+        from jobs.settings import load_settings
+        from pipeline.questions.file import load_questions
+
+        settings = load_settings(config, flags)
+        asked = load_questions(settings.questions)
+        if settings.address is not None:
+            raise typer.Exit(submit_and_follow(settings, asked, settings.address))
+        from jobs.run.job import run_job
+        from jobs.run.report import closing_lines
+
+        report = run_job(settings, asked)
+        if not settings.quiet:
+            typer.echo(closing_lines(report))
+    raise typer.Exit(report["exit_code"])
+
+
+def plan(
+    input: Input = None,
+    questions: Questions = None,
+    output: OutputFolder = None,
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    prune: Prune = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
+    limit: Limit = None,
+    config: Config = None,
+) -> None:
+    """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""
+    flags = {key: value for key, value in locals().items() if key != "config"}
+    with as_exit_code():
+        from jobs.commands.forecast import forecast
+        from jobs.settings import load_settings
+        from pipeline.questions.file import load_questions
+
+        settings = load_settings(config, flags)
+        typer.echo(forecast(settings, load_questions(settings.questions)))

@@ -1,0 +1,104 @@
+"""Defines the commands that need no documents: samples, demo, doctor and the check of a questions file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import (
+    Attn,
+    Device,
+    Dpi,
+    DropBlank,
+    Dtype,
+    Glimpse,
+    MaxRatio,
+    MaxVisualTokens,
+    MinTokens,
+    Model,
+    Prune,
+    Revision,
+    Threshold,
+    example,
+    option,
+)
+from jobs.exit_codes import ENGINE, as_exit_code
+
+DOCUMENTS = "Documents"
+questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=True)
+
+
+@questions_app.command("check", epilog=example("questions check q.yaml"))
+def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> None:
+    """Check a questions file."""
+    with as_exit_code():
+        from pipeline.questions.file import load_questions
+
+        found = load_questions(file)
+        typer.echo(f"{file}: {len(found.questions)} questions: {', '.join(q.id for q in found.questions)}")
+
+
+def doctor(device: Device = None) -> None:
+    """Check this machine: versions, GPU, memory, and whether the stack computes the right numbers."""
+    with as_exit_code():
+        from jobs.commands.doctor import examine
+        from jobs.model_choice import ModelChoice
+        from jobs.settings import validated
+
+        lines, healthy = examine(validated(ModelChoice, {"device": device}).device)
+        typer.echo("\n".join(lines))
+        if not healthy:
+            raise typer.Exit(ENGINE)
+
+
+def demo(
+    out: Annotated[Path, option(DOCUMENTS, "Folder for documents and answers.")] = Path("demo"),
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    prune: Prune = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
+    documents: Annotated[int, option(DOCUMENTS, "PDFs to draw.", min=1, max=100_000)] = 6,
+    seed: Annotated[int, option(DOCUMENTS, "Seed of the documents.")] = 0,
+) -> None:
+    """Draw a few PDFs, run docpipe on them as a user would, and show the tables."""
+    given = {name: value for name, value in locals().items() if name not in ("out", "documents", "seed")}
+    with as_exit_code():
+        from jobs.commands.demo import show_demo
+        from jobs.model_choice import ModelChoice
+        from jobs.settings import validated
+
+        code = show_demo(out, validated(ModelChoice, given), documents, seed, typer.echo)
+    raise typer.Exit(code)
+
+
+def samples(
+    out: Annotated[Path, option(DOCUMENTS, "Folder for pdfs/, questions.yaml and truth.jsonl.")],
+    documents: Annotated[int, option(DOCUMENTS, "PDFs to draw.", min=1, max=100_000)] = 20,
+    seed: Annotated[int, option(DOCUMENTS, "The same seed draws the same documents.")] = 0,
+    family: Annotated[
+        str, option(DOCUMENTS, "known, or kept apart from training: open, labels, looks, foreign.")
+    ] = "known",
+) -> None:
+    """Draw sample business documents, with questions and their true answers."""
+    with as_exit_code():
+        from pipeline.errors import UsageError
+        from pipeline.samples.families import FAMILIES
+        from pipeline.samples.write import pick_seeds, write_samples
+
+        if family not in FAMILIES:
+            raise UsageError(f"--family {family}: expected one of {', '.join(FAMILIES)}")
+        write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
+        typer.echo(
+            f"{documents} documents in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl"
+        )

@@ -1,0 +1,88 @@
+"""Keeps the output of a run apart from its inputs, so that no run reads what another one wrote."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import UsageError
+
+_WILDCARDS = frozenset("*?[")
+_WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight")
+"""Folders that a run makes in its output folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A path on a file system, links and ``..`` resolved, and the parts of a pattern below it."""
+
+    fs: Any
+    path: PurePosixPath
+    pattern: tuple[str, ...] = ()
+
+    def holds(self, other: _Place) -> bool:
+        """Tell whether documents in another place, or below it, can belong to this one."""
+        if self.fs != other.fs or not other.path.is_relative_to(self.path):
+            return False
+        below = other.path.relative_to(self.path).parts
+        for position, part in enumerate(self.pattern):
+            if "**" in part or position == len(below):
+                return True
+            if not fnmatch.fnmatchcase(below[position], part):
+                return False
+        return not self.pattern
+
+
+def check_apart(inputs: Sequence[str], output: str) -> None:
+    """Refuse an output folder that is an input or inside one, and an input in a folder that a run writes.
+
+    Links, ``..`` and the different ways to write the same address make no difference.
+
+    Args:
+        inputs: folders, globs, files or URIs.
+        output: path or URI of the output folder.
+
+    Raises:
+        UsageError: output and input overlap.
+    """
+    there = _place(output, pattern=False)
+    if there is None:
+        return
+    for given in inputs:
+        here = _place(given, pattern=True)
+        if here is None:
+            continue
+        if here.holds(there):
+            how = "is" if here.path == there.path else "is inside"
+            raise UsageError(
+                f"--output {output} {how} --input {given}, so a run would look for documents in its own output; "
+                "choose a folder outside of the input"
+            )
+        for name in _WRITTEN:
+            if _Place(there.fs, there.path / name).holds(here):
+                raise UsageError(
+                    f"--input {given} is in {output}/{name}, where this run would write; choose another --output"
+                )
+
+
+def _place(address: str, pattern: bool) -> _Place | None:
+    """Find the place of an address, which may hold wildcards; ``None`` for one that its reader will refuse."""
+    try:
+        fs, path = fsspec.url_to_fs(address, use_listings_cache=False)
+        parts = PurePosixPath(path).parts
+        first = next((i for i, part in enumerate(parts) if pattern and _WILDCARDS.intersection(part)), len(parts))
+        if first < len(parts) and fs.exists(path):  # marks that belong to a name
+            first = len(parts)
+    except (OSError, ValueError, ImportError):
+        return None
+    base = PurePosixPath(*parts[:first])
+    if isinstance(fs, LocalFileSystem):
+        base = PurePosixPath(os.path.realpath(base))
+    return _Place(fs, base, parts[first:])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.pages.apart import check_apart
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "in" / "2024").mkdir(parents=True)
+    (tmp_path / "in" / "a.pdf").write_bytes(b"")
+    (tmp_path / "in[1]").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "deep").symlink_to("in/2024")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("in", "in"),
+        ("in", "in/"),
+        ("in", "./in/../in"),
+        ("in", "in/answers"),
+        ("in", "in/not/yet/there"),
+        ("in", "link"),
+        ("link", "in/x"),
+        ("in", "deep"),
+        ("in", "deep/x"),
+        ("in", "~/in/x"),
+        ("in", "file://{here}/in/x"),
+        ("file://{here}/in", "in/x"),
+        ("{here}/in", "in/x"),
+        (".", "out"),
+        ("/", "out"),
+        ("in[1]", "in[1]/x"),
+        ("in/**", "in/out"),
+        ("in/**/*.pdf", "in/out/x"),
+        ("in/*/*.pdf", "in/out"),
+        ("i*/2024", "in"),
+        ("s3://bucket/in", "s3://bucket/in"),
+        ("s3://bucket/in", "s3a://bucket/in/x"),
+        ("s3://bucket", "s3://bucket/x"),
+        ("memory://in", "memory:///in/x"),
+        ("out/answers", "out"),
+        ("out/parts/2024", "out"),
+        ("out/documents/*.pdf", "out"),
+        ("file://{here}/out/pages/", "out"),
+    ],
+)
+def test_point_19_an_output_that_is_or_is_inside_an_input_is_refused(folders: Path, given: str, output: str) -> None:
+    if "s3" in given:
+        pytest.importorskip("s3fs")
+    given, output = given.format(here=folders), output.format(here=folders)
+    with pytest.raises(UsageError, match=r"choose (a folder outside of the input|another --output)") as refused:
+        check_apart(["elsewhere", given], output)
+    assert output.rstrip("/") in str(refused.value)
+    assert f"--input {given}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("in", "out"),
+        ("in", "input"),
+        ("in", "in2/in"),
+        ("in/2024", "in/out"),
+        ("in/a.pdf", "in/out"),
+        ("in/*.pdf", "in/out"),
+        ("in/*.pdf", "in/out/x"),
+        ("in/2*/*.pdf", "in/out"),
+        ("samples/pdfs", "samples"),
+        ("in", "memory://in/x"),
+        ("memory://in", "in/x"),
+        ("nosuch://in", "in/x"),
+        ("in", "nosuch://in/x"),
+    ],
+)
+def test_what_stays_apart_is_taken(given: str, output: str) -> None:
+    check_apart([given], output)
