@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
 from jobs.progress import Progress
 from jobs.run.engine import Engine, choose_engine
+from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
+from jobs.run.start import import_libraries
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
@@ -59,7 +62,7 @@ def run_job(
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run))
     with interruptible(), OutputLock(folder) as lock:
-        work = prepare_work(run, questions, store, remember=True)
+        work = prepare_work(run, questions, store, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
         job = _Job(run, work, store, lock, load)
         job.work_through(address)
@@ -80,6 +83,13 @@ def run_job(
     if outcome.error is not None:
         raise outcome.error
     return report
+
+
+def _start(run: RunSettings, address: str | None, documents: int) -> None:
+    """Import what the model needs if this process is going to hold it; every document has a page at least."""
+    engine, _ = choose_engine(run, address, documents)
+    if engine.name == LoopEngine.name:
+        import_libraries()
 
 
 class _Job:

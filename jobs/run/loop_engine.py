@@ -86,12 +86,14 @@ class LoopEngine:
         """
         import torch
 
-        answerer = load(config)
-        Watchdog(answerer, config.deadline_s, hung=_hung)
+        answerer: BundleAnswerer | None = None
         with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
             render = partial(render_bundle, child=child, settings=config.settings)
             with closing(look_ahead(bundles, render)) as rendered:
                 for one in rendered:
+                    if answerer is None:  # by now, the first bundle is being rendered
+                        answerer = load(config)
+                        Watchdog(answerer, config.deadline_s, hung=_hung)
                     try:
                         yield answerer.run(one.result())
                     except torch.AcceleratorError as error:
