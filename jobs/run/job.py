@@ -16,7 +16,7 @@ from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_comm
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
-from jobs.run.start import import_libraries
+from jobs.run.start import import_libraries, leave_out_pandas
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
@@ -115,6 +115,7 @@ class _Job:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
         pending = self.work.pending(self.store.completed_units())
         if not pending:
+            leave_out_pandas()  # which Ray would need
             return
         pages = len({(unit.document_id, page) for unit in pending for page in unit.pages})
         engine, self.outcome.engine_why = choose_engine(self.run, address, pages)

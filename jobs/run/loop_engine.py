@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jobs.exit_codes import ENGINE
 from jobs.run.ray_workers import ActorConfig
 from jobs.run.resources import Resources
+from jobs.run.start import leave_out_pandas
 from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
@@ -31,7 +32,8 @@ class LoopEngine:
     name = "local"
 
     def session(self) -> AbstractContextManager[None]:
-        """Return an empty context, since the loop runs in this process."""
+        """Return an empty context, since the loop runs in this process, which does without pandas."""
+        leave_out_pandas()
         return nullcontext()
 
     def resources(self, run: RunSettings) -> Resources:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
-# The first is what every model family of transformers builds on, and most of the time.
+# The first is what all model families of transformers build on, and takes most of the time.
 _LIBRARIES = ("transformers.modeling_utils", "pipeline.answering.bundle_answerer")
 
 
@@ -32,3 +36,30 @@ def collector_paused() -> Iterator[None]:
         gc.freeze()
         if enabled:
             gc.enable()
+
+
+def leave_out_pandas() -> None:
+    """Keep pyarrow from importing pandas, which takes most of a second.
+
+    It would do so at the first conversion, to recognise columns of pandas, of which docpipe has none. Whoever asks
+    pyarrow for pandas later still gets it.
+    """
+    import pyarrow as pa
+
+    if "pandas" in sys.modules:
+        return
+    hidden = _NoPandas()
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])  # pyarrow looks for pandas once, and now
+    finally:
+        sys.meta_path.remove(hidden)
+
+
+class _NoPandas(MetaPathFinder):
+    """Makes Python treat pandas as not installed."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+        return None
