@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose."""
+"""Defines the errors that this package raises on purpose."""
 
 from __future__ import annotations
 

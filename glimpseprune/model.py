@@ -1,4 +1,4 @@
-"""A loaded model: the stock model as its parts, and the method that prunes for it."""
+"""Defines the loaded model: a stock model and its pruning method."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from glimpseprune.stats import now_ms
 
 @dataclass(frozen=True, slots=True)
 class GlimpseModel:
-    """A stock model, seen as a backbone, and the method that prunes for it.
+    """Holds a stock model, seen as a backbone, and its pruning method.
 
     Attributes:
         base: the transformers model, unchanged.
         backbone: the same model as its parts.
-        method: what chooses visual tokens, or ``None`` where nothing can be pruned.
+        method: pruning method; ``None`` if the model cannot prune.
         eos_token_ids: tokens that end an answer, from the checkpoint's generation config.
-        repetition_penalty: from the checkpoint's generation config.
+        repetition_penalty: repetition penalty from the checkpoint's generation config; 1 for none.
     """
 
     base: nn.Module
@@ -32,18 +32,18 @@ class GlimpseModel:
 
     @property
     def rule(self) -> KeepRule | None:
-        """The rule that the method came with."""
+        """Keep rule that the method was made with; ``None`` if the model cannot prune."""
         return None if self.method is None else self.method.rule
 
     def encode_images(self, prompt: Prompt, visible: Tensor | None = None) -> tuple[list[EncodedImage], float | None]:
         """Run the vision tower on the images of a prompt.
 
         Args:
-            prompt: one item.
-            visible: visual tokens that the tower is to see, bool ``[N]``; ``None`` for all.
+            prompt: one item of a batch.
+            visible: mask of the visual tokens that the tower sees, bool ``[N]``; ``None`` for all.
 
         Returns:
-            The images, and the wall time in milliseconds; ``None`` without images.
+            The encoded images, and the wall time in milliseconds, ``None`` if there are no images.
         """
         layers = () if self.method is None else self.method.vision_layers
         start = now_ms(self.backbone.device)

@@ -1,4 +1,4 @@
-"""A page that is read once and asked as often as one likes."""
+"""Encodes a page once and answers any number of questions about it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from glimpseprune.stats import PruneStats, now_ms
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one question.
+    """Holds the answer to one question.
 
     Attributes:
-        tokens: new tokens, the end of sequence included.
-        logprobs: log-probability of each under the model.
-        first_logits: ``[vocab]`` of the first new token, float32.
-        scores: importance logits ``[N]``; ``None`` where nothing was scored.
-        keep: which visual tokens stayed, bool ``[N]``.
+        tokens: new tokens, the end-of-sequence token included.
+        logprobs: log-probability of each new token under the model.
+        first_logits: logits ``[vocab]`` of the first new token, float32.
+        scores: importance logits ``[N]``; ``None`` if nothing was scored.
+        keep: mask of the visual tokens that stayed, bool ``[N]``.
         stats: figures of the pruning.
     """
 
@@ -47,18 +47,20 @@ class Answer:
 
 @dataclass(slots=True)
 class EncodedPage:
-    """A page after the vision tower; layers 0..K follow once, when questions share them.
+    """Holds a page after the vision tower.
+
+    Layers 0..K run once, as soon as several questions share them.
 
     Attributes:
-        model: the model that encoded the page.
-        prefix: what every prompt about the page begins with, without what is not visible.
+        model: model that encoded the page.
+        prefix: beginning of every prompt about the page, without tokens that are not visible.
         pixels: patches of the image, ``[patches, patch_dim]``.
         grid: rows and columns of patches.
-        prefix_ids: ``[P]``, the beginning of every prompt, with all image tokens.
-        images: the page after the vision tower.
-        visible: visual tokens that the model sees, bool ``[N]``; ``None`` for all.
-        vision_ms: wall time of the vision tower, reported with the first question.
-        shared: the prefix up to layer K; ``None`` until it is needed.
+        prefix_ids: token ids ``[P]`` of the beginning of every prompt, with all image tokens.
+        images: image of the page after the vision tower.
+        visible: mask of the visual tokens that the model sees, bool ``[N]``; ``None`` for all.
+        vision_ms: wall time of the vision tower in milliseconds, reported with the first question.
+        shared: prefix after layers 0..K; ``None`` until questions share it.
     """
 
     model: GlimpseModel
@@ -79,15 +81,16 @@ class EncodedPage:
         rule: Keep | Sequence[Keep] = None,
         max_new_tokens: int | Sequence[int] = 32,
     ) -> list[Answer]:
-        """Answer questions; each gets the tokens that :func:`glimpseprune.generate` gives it alone.
+        """Answer questions, with the same tokens as :func:`glimpseprune.generate` for each alone.
 
         Args:
-            questions: token ids ``[T_q]`` behind the prefix, at least one each, up to where the answer begins.
-            rule: as in :func:`glimpseprune.generate`.
-            max_new_tokens: for all questions or one for each.
+            questions: token ids ``[T_q]`` of each prompt after the prefix, up to where the answer begins; at least one.
+            rule: rule, mask of visual tokens to keep, or ``None`` for all; one for all questions, or one per question.
+            max_new_tokens: largest number of new tokens, at least 1; one for all questions, or one per question.
 
         Raises:
-            InputError: a question is empty, or a rule is given and the model has no add-on.
+            InputError: a question is empty, a rule is given although the model has no add-on, or a mask does not have
+                one entry per visual token.
         """
         model = self.model
         rules = one_each(rule, len(questions), "rule")
@@ -109,19 +112,25 @@ class EncodedPage:
     def prefill(
         self, questions: Sequence[Tensor], rules: Sequence[Keep], limits: Sequence[int]
     ) -> tuple[list[Prefilled], list[PruneStats]]:
-        """Do the first half of :meth:`ask`: sequences that are ready for a :class:`~glimpseprune.DecodePool`.
+        """Prefill questions, for decode in a :class:`~glimpseprune.DecodePool`; this is the first half of :meth:`ask`.
 
         Args:
-            questions: as in :meth:`ask`.
-            rules: one for each question.
-            limits: most new tokens of each question.
+            questions: token ids ``[T_q]`` of each prompt after the prefix, at least one.
+            rules: rule, mask or ``None`` for each question.
+            limits: largest number of new tokens of each question.
+
+        Returns:
+            Sequences that are ready for decode, and the figures of each.
 
         Raises:
-            InputError: as in :meth:`ask`, or a mask of another length than the page has visual tokens.
+            InputError: as in :meth:`ask`.
         """
         check(self.model, rules, limits)
         if any(not question.numel() for question in questions):
-            raise InputError("a question has to have at least one token behind the prefix")
+            raise InputError(
+                f"expected at least one token in every question, found {[question.numel() for question in questions]}; "
+                "leave empty questions out, or end prefix_ids earlier"
+            )
         ids = [self.prompt_ids(question) for question in questions]
         prompts = self.model.backbone.page_prompts(ids, self.pixels, self.grid)
         if self.visible is not None:
@@ -139,13 +148,13 @@ class EncodedPage:
         return (sequences, stats) if self.visible is None else over_all_tokens(sequences, stats, self.visible)
 
     def prompt_ids(self, question: Tensor) -> Tensor:
-        """The whole prompt ``[P + T_q]`` of a question."""
+        """Join the prefix and a question to the token ids ``[P + T_q]`` of the whole prompt."""
         return torch.cat([self.prefix_ids, question.to(self.prefix_ids.device)])
 
     def _pruned(
         self, asked: Sequence[tuple[int, Prompt, KeepRule | Tensor]]
     ) -> dict[int, tuple[Prefilled, PruneStats]]:
-        """Prefill questions that have a rule. One alone reads no prefix that nobody else would use."""
+        """Prefill questions that have a rule; a single first question runs alone, since nothing would be shared."""
         model = self.model
         if not asked or model.method is None:
             return {}
@@ -168,7 +177,7 @@ class EncodedPage:
         return found
 
     def _unpruned(self, asked: Sequence[tuple[int, Prompt, int]]) -> dict[int, tuple[Prefilled, PruneStats]]:
-        """Prefill questions that keep every token; several are answered at once, behind one prefix."""
+        """Prefill questions without a rule; several are answered together behind one prefix."""
         model = self.model
         if len(asked) < 2 or not self.images or not model.backbone.supports_attention_bias:
             return {i: prefill_alone(model, prompt, self.images, None) for i, prompt, _ in asked}
@@ -195,17 +204,17 @@ def encode_page(
     grid: tuple[int, int],
     visible: Tensor | None = None,
 ) -> EncodedPage:
-    """Read a page once, for all its questions.
+    """Encode a page once, for all its questions.
 
     Args:
-        model: from :func:`glimpseprune.load`.
-        prefix_ids: ``[P]``, the beginning of every prompt, up to behind the image or further.
+        model: model from :func:`glimpseprune.load`.
+        prefix_ids: token ids ``[P]`` of the beginning of every prompt, at least up to the end of the image.
         pixels: patches of the image, ``[patches, patch_dim]``.
         grid: rows and columns of patches.
-        visible: visual tokens that vision tower and language model are to see at all, bool ``[N]``; ``None`` for all.
+        visible: mask of the visual tokens that vision tower and language model see, bool ``[N]``; ``None`` for all.
 
     Raises:
-        InputError: the image and its tokens do not match, or ``visible`` does not fit them.
+        InputError: the image and its tokens do not match, or ``visible`` does not have one entry per visual token.
     """
     device = model.backbone.device
     pixels, prefix_ids = pixels.to(device), prefix_ids.to(device)

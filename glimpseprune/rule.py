@@ -1,4 +1,4 @@
-"""Which visual tokens stay: the rule, apart from the scores it is applied to."""
+"""Defines the keep rule, which says how scores turn into a selection of visual tokens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KeepRule:
-    """Keep the visual tokens of an image above a threshold of importance, and their neighbours, within two bounds.
+    """Keeps the visual tokens of an image that score above a threshold, within a floor and a cap.
 
     Args:
-        threshold: keep where ``sigmoid(score) > threshold``; in ``[0, 1)``.
-        max_ratio: cap, as a share of the image's tokens in ``(0, 1]``; the ``int(max_ratio * N)`` best remain.
-            ``None`` sets no cap.
-        min_tokens: floor; where fewer pass, the best ``min_tokens`` are kept instead.
-        margin: tokens next to one that passes, in rows and columns, pass as well: what is printed lies across tokens.
-        anchor: every ``anchor``-th token of every ``anchor``-th row stays as well, within the cap: a little of
-            everything tells where things are. 0: none.
+        threshold: value in ``[0, 1)`` that ``sigmoid(score)`` must exceed for a token to pass.
+        max_ratio: cap, as a share of the image's tokens in ``(0, 1]``: the ``int(max_ratio * N)`` best stay. ``None``
+            sets no cap.
+        min_tokens: floor: if fewer pass, the best ``min_tokens`` stay.
+        margin: number of tokens around each passing token, in rows and columns, that pass too, since printed words
+            reach across tokens.
+        anchor: distance of the anchors, tokens of an even grid that stay too, within the cap, and show where things
+            are on the page; 0 for none.
 
     Raises:
         ValueError: a value is outside its range.
@@ -31,17 +32,17 @@ class KeepRule:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold < 1.0:
-            raise ValueError(f"threshold must be in [0, 1), got {self.threshold}")
+            raise ValueError(f"expected threshold in [0, 1), found {self.threshold}; pass one in this range")
         if self.max_ratio is not None and not 0.0 < self.max_ratio <= 1.0:
-            raise ValueError(f"max_ratio must be in (0, 1] or None, got {self.max_ratio}")
+            raise ValueError(f"expected max_ratio in (0, 1], found {self.max_ratio}; pass None for no cap")
         if self.min_tokens < 0:
-            raise ValueError(f"min_tokens must not be negative, got {self.min_tokens}")
+            raise ValueError(f"expected min_tokens of at least 0, found {self.min_tokens}; pass 0 for no floor")
         if self.margin < 0:
-            raise ValueError(f"margin must not be negative, got {self.margin}")
+            raise ValueError(f"expected margin of at least 0, found {self.margin}; pass 0 for no margin")
         if self.anchor < 0:
-            raise ValueError(f"anchor must not be negative, got {self.anchor}")
+            raise ValueError(f"expected anchor of at least 0, found {self.anchor}; pass 0 for no anchors")
 
     @property
     def threshold_logit(self) -> float:
-        """The score above which a token passes by itself."""
+        """Score above which a token passes."""
         return math.log(self.threshold / (1 - self.threshold)) if self.threshold else -math.inf

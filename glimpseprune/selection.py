@@ -1,4 +1,4 @@
-"""Select: from importance logits to a keep mask. Pure functions; no model is needed."""
+"""Selects the visual tokens that stay, from their scores and a keep rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from glimpseprune.rule import KeepRule
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """``keep`` is ``[N]`` bool in token order; the flags say whether a bound of the rule decided."""
+    """Holds a selection of the visual tokens of one image.
+
+    Attributes:
+        keep: mask of the visual tokens that stay, bool ``[N]``.
+        floor_hit: true if the rule's floor decided.
+        cap_hit: true if the rule's cap decided.
+    """
 
     keep: Tensor
     floor_hit: bool
@@ -23,14 +29,13 @@ class Selection:
 def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None = None) -> Selection:
     """Apply a rule to the scores of one image.
 
-    Args:
-        scores: ``[N]`` importance logits, higher = keep.
-        rule: threshold, margin, anchors, cap and floor.
-        grid: rows and columns of visual tokens.
-        cells: ``[N]`` where in the grid the tokens are, in raster order; ``None``: everywhere, N = rows * columns.
+    If the cap or the floor decides, the tokens with the best scores stay.
 
-    Returns:
-        The mask over the N tokens. Where the cap or the floor decides, the best tokens by score are kept.
+    Args:
+        scores: importance logits ``[N]``, higher = keep.
+        rule: keep rule.
+        grid: rows and columns of visual tokens.
+        cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
     """
     total = scores.numel()
     passed = torch.sigmoid(scores.float()) > rule.threshold
@@ -48,7 +53,7 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
 
 
 def _with_neighbours(keep: Tensor, margin: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """The mask ``[N]`` grown by ``margin`` cells of the grid in every direction."""
+    """Grow a mask ``[N]`` by ``margin`` cells of the grid in every direction."""
     area = keep.new_zeros(grid[0] * grid[1])
     area[slice(None) if cells is None else cells] = keep
     grown = F.max_pool2d(area.view(1, *grid).float(), 2 * margin + 1, stride=1, padding=margin).flatten() > 0
@@ -56,7 +61,7 @@ def _with_neighbours(keep: Tensor, margin: int, grid: tuple[int, int], cells: Te
 
 
 def _anchors(like: Tensor, every: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """The tokens in every ``every``-th column of every ``every``-th row, bool ``[N]``; none for 0."""
+    """Mark one token per ``every`` columns in one row per ``every`` rows, bool ``[N]``; none for 0."""
     if not every:
         return torch.zeros_like(like)
     area = like.new_zeros(grid)
@@ -65,7 +70,7 @@ def _anchors(like: Tensor, every: int, grid: tuple[int, int], cells: Tensor | No
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
-    """Mask ``[N]`` of the ``count`` highest scores."""
+    """Mark the ``count`` highest scores, bool ``[N]``."""
     keep = torch.zeros_like(scores, dtype=torch.bool)
     keep[scores.topk(count).indices] = True
     return keep

@@ -1,4 +1,4 @@
-"""Figures of what pruning did to one item, and of its cost."""
+"""Defines the figures of pruning one item, and the clock that measures them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import torch
 
 @dataclass(slots=True)
 class PruneStats:
-    """Figures of one item. A figure that does not apply is ``None``.
+    """Holds the figures of one item; a figure that does not apply is ``None``.
 
     Attributes:
-        visual_tokens: visual tokens of the prompt, over all its images.
-        kept_tokens: those left in the KV cache when decoding starts.
-        floor_hit: fewer than ``min_tokens`` passed the threshold in some image, so the best ones were taken anyway.
-        cap_hit: more than ``max_ratio`` passed in some image, so only the best ones were taken.
-        kv_tokens_full: prompt tokens, what an unpruned cache would hold.
-        kv_tokens_kept: tokens in the cache when decoding starts.
-        kv_bytes_full: bytes of a cache of ``kv_tokens_full``.
-        kv_bytes_kept: bytes of the cache as it is.
-        vision_ms: vision tower, wall time; ``None`` where the item before it has the same image, run only once.
-        prefill_ms: language model up to the first token's logits, wall time, without what is shared; of questions that
-            run together, each has an equal part.
-        decode_ms: this item's share of the decode steps it took part in, wall time; shares add up to the total.
-        prefix_ms: layers 0..K over what the questions of a page share, wall time; ``None`` where nothing is shared, or
-            it ran for the item before.
+        visual_tokens: number of visual tokens of the prompt, over all its images.
+        kept_tokens: number of visual tokens in the KV cache when decode starts.
+        floor_hit: true if fewer than ``min_tokens`` passed in some image, so that the best ones were taken anyway.
+        cap_hit: true if more than ``max_ratio`` passed in some image, so that only the best ones were taken.
+        kv_tokens_full: number of prompt tokens, all of which an unpruned cache holds.
+        kv_tokens_kept: number of tokens in the cache when decode starts.
+        kv_bytes_full: bytes of an unpruned cache.
+        kv_bytes_kept: bytes of the cache when decode starts.
+        vision_ms: wall time of the vision tower in milliseconds; ``None`` if it ran for an earlier item with the same
+            image.
+        prefill_ms: wall time of the language model up to the first logits, in milliseconds, without ``prefix_ms``;
+            questions that run together have equal shares.
+        decode_ms: share of the wall time of the decode steps that the item took part in, in milliseconds; the shares
+            add up to the total.
+        prefix_ms: wall time of the prefix that the questions of a page share, in milliseconds; ``None`` if nothing is
+            shared or an earlier item reports it.
     """
 
     visual_tokens: int
@@ -44,12 +46,12 @@ class PruneStats:
 
     @property
     def retention(self) -> float | None:
-        """Kept over all visual tokens, in 0..1; ``None`` without an image."""
+        """Kept visual tokens divided by all visual tokens, in 0..1; ``None`` without an image."""
         return self.kept_tokens / self.visual_tokens if self.visual_tokens else None
 
 
 def now_ms(device: torch.device) -> float:
-    """A wall clock in milliseconds, read after everything queued on the device is done."""
+    """Read the wall clock in milliseconds, after all queued work of a device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() * 1e3

@@ -19,7 +19,7 @@ class Progress:
     Args:
         total: number of things to do.
         unit: name of what is counted, in the singular.
-        quiet: whether to show nothing.
+        quiet: true to show nothing.
     """
 
     def __init__(self, total: int, unit: str, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Key/value caches that are no longer than what they hold.
+"""Stores keys and values in caches that are no longer than what they hold.
 
 Each offers ``update``, the only cache method that a decoder layer of transformers calls.
 """
@@ -167,7 +167,7 @@ class PoolCache:
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
     def _make_room(self, rows: int, slots: int, like: PrefillCache) -> None:
-        """Grow to at least ``rows`` rows and ``slots`` slots; rows double and slots grow in steps, so this is rare."""
+        """Grow to at least ``rows`` rows and ``slots`` slots; both grow by more than needed, so this is rare."""
         if not self.keys:
             self.keys = [k.new_zeros(0, k.shape[1], 0, k.shape[3]) for k in like.keys]
             self.values = [v.new_zeros(0, v.shape[1], 0, v.shape[3]) for v in like.values]

@@ -1,4 +1,4 @@
-"""Greedy search as in the stock model: it chooses the next token and notices the end of a sequence."""
+"""Chooses tokens by greedy search, as the stock model does, and notices the end of a sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of prefill, from which decode goes on."""
+"""Defines the result of prefill, from which decode goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol that each model family implements in a module of its own."""
+"""Defines the protocol that each model family implements in a module of its own."""
 
 from __future__ import annotations
 

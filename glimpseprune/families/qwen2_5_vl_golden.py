@@ -1,4 +1,4 @@
-"""A small Qwen2.5-VL, one prompt, and the numbers that they must give.
+"""Holds a small Qwen2.5-VL, one prompt, and the numbers that they must give.
 
 The numbers were computed with versions of torch and transformers that reproduce the published GlimpsePrune code.
 """

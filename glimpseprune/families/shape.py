@@ -1,4 +1,4 @@
-"""The sizes of a model that pruning, its cost and its training depend on."""
+"""Defines the sizes of a model that pruning, its cost and its training depend on."""
 
 from __future__ import annotations
 

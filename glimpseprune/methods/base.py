@@ -1,4 +1,4 @@
-"""The protocol of a pruning method, which scores visual tokens by what the model computes anyway.
+"""Defines the protocol of a pruning method, which scores visual tokens by what the model computes anyway.
 
 Pruning has three stages: a method scores, a keep rule selects, and ``prefill`` prunes.
 """

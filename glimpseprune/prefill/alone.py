@@ -1,7 +1,7 @@
-"""Prefill of one sequence: everything up to the first answer token's logits, pruned or not.
+"""Prefills one prompt by itself, up to the logits of the first answer token, with or without pruning.
 
-Alone and without padding: attention is plain causal (no mask tensor), no work goes into padding, and an item gets bit
-for bit what it gets in any other batch. What the questions of one page have in common is in ``shared.py``.
+Without padding, attention is plain causal and needs no mask tensor, no work is wasted, and an item gets the same
+numbers, bit for bit, in any batch. Module ``shared`` prefills several questions about one page.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ Place = tuple[tuple[int, int], Tensor | None]
 
 
 def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
-    """Prefill that keeps every token: what the stock model computes, as far as it is looked at."""
+    """Prefill one prompt with every visual token, for the same logits as the stock model.
+
+    Args:
+        backbone: backbone of the model.
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
+    """
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)  # [1, T, D]
     rotary = backbone.rotary(prompt.position_ids[:, None])
@@ -39,17 +45,17 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
 def prefill_pruned(
     backbone: Backbone, method: Method, prompt: Prompt, images: Sequence[EncodedImage], rule: KeepRule | Tensor
 ) -> Prefilled:
-    """Prefill one prompt and drop visual tokens after layer K.
+    """Prefill one prompt and prune its visual tokens after layer K.
 
     Args:
-        backbone: the model.
-        method: scores the visual tokens.
-        prompt: one item with at least one image.
-        images: its images after the vision tower, with the features of the method's ``vision_layers``.
-        rule: which tokens stay, applied to each image by itself; or the tokens themselves, bool ``[N]``.
+        backbone: backbone of the model.
+        method: pruning method.
+        prompt: one item of a batch, with at least one image.
+        images: images of the prompt after the vision tower, with features of the method's ``vision_layers``.
+        rule: keep rule, applied to each image separately; or a mask of the visual tokens that stay, bool ``[N]``.
 
     Raises:
-        InputError: a mask of another length than the prompt has visual tokens.
+        InputError: the mask does not have one entry per visual token.
     """
     last = method.prune_layer
     cache = PrefillCache()
@@ -78,19 +84,27 @@ def prefill_pruned(
 
 
 def surviving_tokens(prompt: Prompt, keep: Tensor) -> Tensor:
-    """Positions of the prompt that stay: all text and the kept visual tokens, ``[N] bool -> [T']``, increasing."""
+    """Find the places in the prompt of all text and the kept visual tokens.
+
+    Args:
+        prompt: one item of a batch.
+        keep: mask of the visual tokens that stay, bool ``[N]``.
+
+    Returns:
+        Places ``[T']``, increasing.
+    """
     stays = torch.ones(prompt.input_ids.numel(), dtype=torch.bool, device=keep.device)
     stays[torch.cat(prompt.image_slots)] = keep
     return stays.nonzero()[:, 0]
 
 
 def kept_positions(prompt: Prompt, survivors: Tensor) -> Tensor:
-    """Rotary positions ``[axes, T']`` of the tokens that stay: those they had in the unpruned prompt."""
+    """Select the rotary positions ``[axes, T']`` of survivors, which are those of the unpruned prompt."""
     return prompt.position_ids.index_select(1, survivors)
 
 
 def appended_positions(prompt: Prompt, count: int) -> Tensor:
-    """Rotary positions ``[axes, count]`` of appended tokens: they follow the prompt, equal on all axes."""
+    """Compute the rotary positions ``[axes, count]`` of tokens appended to the prompt, equal on all axes."""
     after = torch.arange(count, device=prompt.position_ids.device) + next_position(prompt)
     return after.expand(prompt.position_ids.shape[0], -1)
 
@@ -98,23 +112,27 @@ def appended_positions(prompt: Prompt, count: int) -> Tensor:
 def select_tokens(
     scores: Sequence[Tensor], rule: KeepRule | Tensor, places: Sequence[Place]
 ) -> tuple[Tensor, bool, bool]:
-    """Apply a rule to each image of a prompt, or take a mask as it is.
+    """Apply a rule to each image of a prompt, or check a mask and use it as it is.
 
     Args:
-        scores: ``[N_i]`` of each image.
-        rule: the rule, or bool ``[N]`` over all images.
-        places: positions of the tokens of each image.
+        scores: importance logits ``[N_i]`` of each image.
+        rule: keep rule, or a mask over all images, bool ``[N]``.
+        places: grid and cells of each image.
 
     Returns:
-        ``[N]`` bool over all images, and whether the rule's floor or its cap decided in any of them.
+        The mask of the visual tokens that stay, bool ``[N]``; then two flags, true if the rule's floor decided in some
+        image, and true if its cap did.
 
     Raises:
-        InputError: a mask of another length than the prompt has visual tokens.
+        InputError: the mask does not have one entry per visual token.
     """
     if isinstance(rule, Tensor):
         total = sum(score.numel() for score in scores)
         if rule.dtype != torch.bool or rule.shape != (total,):
-            raise InputError(f"a mask has to be bool [{total}], found {rule.dtype} {list(rule.shape)}")
+            raise InputError(
+                f"expected a mask of type bool and shape [{total}], found {rule.dtype} and {list(rule.shape)}; pass "
+                "one entry per visual token"
+            )
         return rule.to(scores[0].device), False, False
     chosen = [select(score, rule, *place) for score, place in zip(scores, places, strict=True)]
     keep = torch.cat([selection.keep for selection in chosen])
@@ -122,24 +140,26 @@ def select_tokens(
 
 
 def next_position(prompt: Prompt) -> int:
-    """The rotary position that follows the prompt, on every axis."""
+    """Compute the rotary position that follows the prompt, the same on every axis."""
     return int(prompt.position_ids[:, -1].max()) + 1
 
 
 def _run_to_prune_layer(
     backbone: Backbone, method: Method, prompt: Prompt, images: Sequence[EncodedImage], cache: PrefillCache
 ) -> tuple[Tensor, Tensor]:
-    """Run layers 0..K with the appended tokens at the end, K only entered (:mod:`glimpseprune.prefill.partial_layer`).
+    """Run layers 0..K-1 on the prompt and the appended tokens, and enter layer K.
+
+    Layer K stays partial; :mod:`glimpseprune.prefill.partial_layer` says why.
 
     Args:
-        backbone: the model.
-        method: scores the visual tokens.
-        prompt: one item.
-        images: its images after the vision tower.
-        cache: keys and values.
+        backbone: backbone of the model.
+        method: pruning method.
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
+        cache: empty cache, filled for layers 0..K.
 
     Returns:
-        Hidden states ``[1, T + appended, D]``, and the last token's attention to the prompt
+        The hidden states ``[1, T + appended, D]``, and the attention of the last token to the prompt,
         ``[T, len(attention_layers) * H]``.
     """
     hidden = backbone.embed(prompt, images)
@@ -168,21 +188,21 @@ def _run_to_prune_layer(
 
 
 def last_rotary(rotary: Rotary) -> Rotary:
-    """Cosines and sines of the last position alone."""
+    """Select the cosines and sines of the last position."""
     cos, sin = rotary
     return cos[:, -1:], sin[:, -1:]
 
 
 def attention_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
-    """One token's attention to every token at one layer.
+    """Compute the attention of one token to T tokens at one layer.
 
     Args:
-        query: ``[H, d]``, after rotary, scaled.
-        keys: ``[H_kv, T, d]``; repeated to the H heads.
-        raw: scores before the softmax; otherwise their log-softmax over the row.
+        query: query ``[H, d]`` of the token, after rotary, scaled by 1/sqrt(d).
+        keys: keys ``[H_kv, T, d]`` of all tokens, each shared by H / H_kv heads.
+        raw: true for scores before the softmax, false for their log-softmax over the tokens.
 
     Returns:
-        ``[T, H]``.
+        Attention ``[T, H]``.
     """
     grouped = query.view(keys.shape[0], -1, query.shape[-1])  # [H_kv, H / H_kv, d]
     row = torch.matmul(grouped, keys.transpose(1, 2)).flatten(0, 1)  # [H, T]
@@ -192,5 +212,5 @@ def attention_row(query: Tensor, keys: Tensor, raw: bool) -> Tensor:
 
 
 def layer_major(rows: Sequence[Tensor], none: Tensor) -> Tensor:
-    """Put the rows ``[T, H]`` of several layers side by side, ``[T, layers * H]``; ``none`` where there are none."""
+    """Join the attention ``[T, H]`` of several layers into ``[T, layers * H]``, or return ``none`` without any."""
     return torch.cat(list(rows), dim=-1) if rows else none

@@ -1,8 +1,8 @@
-"""Layers of which most tokens need the keys and values only, and not the query, the attention and the MLP.
+"""Runs layers partially: all tokens compute keys and values, but only some run attention and MLP.
 
-At layer K, what the glimpse token sees are keys, and of a token that does not survive nothing is looked at but its key
-and value: so it is entered by all and left by the survivors. After the last layer come the logits of each sequence's
-last token, and nothing else. What is looked at is the same.
+The glimpse token needs only the keys of layer K. All tokens therefore compute keys and values there (they enter the
+layer), and only survivors run attention and MLP (they leave it). In the last layer, only the last token of each
+sequence leaves, since only its logits are used. The results are those of whole layers.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from glimpseprune.families.base import Backbone, Cache, Rotary, run_layers
 
 
 def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, cache: PrefillCache) -> Tensor:
-    """Put the layer's keys and values of all tokens ``[1, T, D]`` into the cache.
+    """Store the keys and values of all tokens at a layer.
 
     Args:
-        backbone: the model.
+        backbone: backbone of the model.
         layer: number of the layer.
-        hidden: hidden states ``[1, T, D]``.
-        rotary: rotary cosines and sines of the tokens.
-        cache: keys and values.
+        hidden: input of the layer, ``[1, T, D]``.
+        rotary: cosines and sines of the T positions.
+        cache: cache for the keys and values.
 
     Returns:
-        ``[1, T, D]`` for :func:`leave_layer`.
+        Hidden states ``[1, T, D]`` for :func:`leave_layer`.
     """
-    if (
-        not backbone.supports_attention_bias
-    ):  # the survivors' attention has gaps, which only a bias can say; so all of the layer
+    # Survivors attend with gaps, which only a bias can express. Without one, all tokens run the whole layer here.
+    if not backbone.supports_attention_bias:
         return backbone.run_layer(layer, hidden, rotary, cache)
     cache.update(*backbone.keys_values(layer, hidden, rotary), layer)
     return hidden
@@ -40,15 +39,15 @@ def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, 
 def leave_layer(
     backbone: Backbone, layer: int, entered: Tensor, positions: Tensor, cache: PrefillCache, tokens: Tensor
 ) -> Tensor:
-    """Run the rest of the layer for some of the tokens: ``[1, S, D]``.
+    """Run the rest of a layer for some of its tokens: ``[1, T, D] -> [1, S, D]``.
 
     Args:
-        backbone: the model.
-        layer: K.
-        entered: what :func:`enter_layer` gave, ``[1, T, D]``.
+        backbone: backbone of the model.
+        layer: number of the layer.
+        entered: result of :func:`enter_layer`, ``[1, T, D]``.
         positions: rotary positions ``[axes, T]``.
-        cache: holds the layer's keys and values of at least the T tokens.
-        tokens: ``[S]``, increasing; each sees the tokens up to itself.
+        cache: cache with the layer's keys and values of at least the T tokens.
+        tokens: places ``[S]`` of the tokens that go on, increasing; each sees the tokens up to itself.
     """
     some = entered.index_select(1, tokens)
     if not backbone.supports_attention_bias:
@@ -61,18 +60,18 @@ def leave_layer(
 
 
 def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, cache: Cache, ends: Tensor) -> Tensor:
-    """The layers from ``first`` on over sequences whose last token alone is asked for its logits.
+    """Run the layers from ``first`` to the end, the last one only for the last token of each sequence.
 
     Args:
-        backbone: the model.
-        first: a layer; where there is none of that number, nothing is run.
-        hidden: ``[B, T, D]``, causal, padded at the right if at all.
-        rotary: rotary cosines and sines of the same positions.
-        cache: fresh; gets the keys and values of all tokens.
-        ends: ``[B]`` place of each sequence's last token.
+        backbone: backbone of the model.
+        first: number of the first layer; the number of layers, if none is left to run.
+        hidden: input of layer ``first``, ``[B, T, D]``, padded on the right.
+        rotary: cosines and sines of the T positions.
+        cache: cache without these layers, filled with the keys and values of all tokens.
+        ends: place ``[B]`` of each sequence's last token.
 
     Returns:
-        ``[B, D]`` of the last tokens.
+        Hidden states ``[B, D]`` of the last tokens.
     """
     last = backbone.num_layers - 1
     hidden = run_layers(backbone, range(first, last), hidden, rotary, cache)
@@ -87,12 +86,12 @@ def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, c
 
 
 class _Filled:
-    """A cache that has what a layer would put into it."""
+    """Stands in for a cache that already holds the keys and values of the new tokens."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys = keys
         self.values = values
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values, those of the new tokens among them."""
+        """Return all stored keys and values, and ignore the new ones, which are among them."""
         return self.keys, self.values

@@ -1,9 +1,8 @@
-"""One page, many questions: what does not depend on the question is computed once.
+"""Prefills the questions of a page behind a shared prefix, each pruned to its own survivors.
 
-The image stands before the question and attention is causal, so up to layer K the states of everything in front of the
-first differing token are the same for all questions of a page. They are computed once, without a mask. The questions
-then run as one short packed sequence in which each sees the shared prefix and itself, with appended tokens of its own;
-and from layer K on, each runs with its own survivors.
+The image comes before the question and attention is causal. Up to layer K, the hidden states of the common beginning
+are therefore the same for all questions, and are computed once. The questions follow as one short packed sequence
+(module ``tails``). After layer K, each question runs with its own survivors.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from glimpseprune.rule import KeepRule
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """The beginning that all questions of a page share, after layers 0..K.
+    """Holds the common beginning of a page's prompts after layers 0..K.
 
     Attributes:
-        prompt: the tokens that all prompts begin with, the image among them; P in number.
+        prompt: the P tokens that all prompts begin with, images included.
         cache: keys and values of layers 0..K.
-        hidden: ``[1, P, D]`` at layer K, entered only (:mod:`glimpseprune.prefill.partial_layer`).
-        conditions: what the method read of each image.
-        places: positions of the visual tokens of each image.
+        hidden: hidden states ``[1, P, D]`` that have entered layer K (:mod:`glimpseprune.prefill.partial_layer`).
+        conditions: result of the method's ``precompute`` for each image.
+        places: grid and cells of each image.
     """
 
     prompt: Prompt
@@ -46,7 +45,7 @@ class SharedPrefix:
 
 
 def shared_length(ids: Sequence[Tensor]) -> int:
-    """Count the tokens that all prompts ``[T_b]`` begin with; no prompt is shared whole."""
+    """Count the tokens that all prompts ``[T_b]`` begin with, short of a whole prompt."""
     length = min(one.numel() for one in ids) - 1
     for other in ids[1:]:
         differs = (other[:length] != ids[0][:length]).nonzero()
@@ -70,7 +69,14 @@ def shared_prefix(prompts: Sequence[Prompt]) -> Prompt | None:
 
 
 def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequence[EncodedImage]) -> SharedPrefix:
-    """Run what all questions share through layers 0..K."""
+    """Run the common beginning of a page's prompts through layers 0..K.
+
+    Args:
+        backbone: backbone of the model.
+        method: pruning method.
+        prefix: common beginning of the prompts, images included.
+        images: images of the page after the vision tower, with features of the method's ``vision_layers``.
+    """
     cache = PrefillCache()
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
@@ -88,17 +94,17 @@ def prefill_questions(
     prompts: Sequence[Prompt],
     rules: Sequence[KeepRule | Tensor],
 ) -> list[Prefilled]:
-    """Prefill the questions of a page, each pruned by its rule; the same as each prompt by itself.
+    """Prefill the questions of a page, each pruned by its rule, with the results of each prompt alone.
 
     Args:
-        backbone: the model.
-        method: scores the visual tokens.
-        page: what the prompts share.
-        prompts: each begins with ``page.prompt`` and goes on beyond it.
-        rules: for each prompt, or the tokens to keep, bool ``[N]``.
+        backbone: backbone of the model.
+        method: pruning method.
+        page: shared prefix of the prompts.
+        prompts: prompts that begin with ``page.prompt`` and go on beyond it.
+        rules: keep rule of each prompt, or a mask of the visual tokens that stay, bool ``[N]``.
 
     Raises:
-        InputError: a mask of another length than the page has visual tokens.
+        InputError: a mask does not have one entry per visual token.
     """
     groups = [prompts] if backbone.supports_attention_bias else [[prompt] for prompt in prompts]
     tails = [tail for group in groups for tail in run_tails(backbone, method, page.cache, group)]
@@ -132,25 +138,27 @@ def _finish(
     tails: Sequence[Tail],
     keeps: Sequence[Tensor],
 ) -> tuple[list[PrefillCache], Tensor]:
-    """Layers K+1.. on the survivors of every question, padded at the right, where causal attention never looks.
+    """Run the layers after K for all questions, each on its survivors.
+
+    The questions run as a batch with padding on the right, which causal attention never reaches.
 
     Args:
-        backbone: the model.
-        last_layer: K.
-        page: what the questions share.
-        prompts: the whole prompt of each question.
-        tails: each question after layer K.
-        keeps: for each question, which visual tokens stay, bool ``[N]``.
+        backbone: backbone of the model.
+        last_layer: number K of the prune layer.
+        page: shared prefix of the questions.
+        prompts: whole prompt of each question.
+        tails: tail of each question after layer K.
+        keeps: mask of the visual tokens that stay for each question, bool ``[N]``.
 
     Returns:
-        The compact cache of each question, and the first answer token's logits ``[Q, vocab]``.
+        The cache of each question without pruned tokens, and the logits ``[Q, vocab]`` of the first answer tokens.
     """
     shared = page.prompt.input_ids.numel()
     device = page.hidden.device
     stays = torch.ones(len(prompts), shared, dtype=torch.bool, device=device)
     stays[:, torch.cat(page.prompt.image_slots)] = torch.stack(list(keeps))
     kept = [row.nonzero()[:, 0] for row in stays]
-    # A token of the page leaves layer K the same for every question that keeps it.
+    # A token of the prefix leaves layer K with the same state for every question, so each runs once.
     some = stays.any(0).nonzero()[:, 0]
     left = leave_layer(backbone, last_layer, page.hidden, page.prompt.position_ids, page.cache, some)[0]
     hiddens = [

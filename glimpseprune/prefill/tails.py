@@ -1,4 +1,4 @@
-"""Runs the questions of a page behind their shared prefix, up to layer K, and scores the visual tokens for each.
+"""Runs questions behind their shared prefix up to layer K, and scores the visual tokens for each.
 
 The tail of a prompt is what follows the prefix: the question. All tails run as one packed sequence, in which each sees
 the prefix and itself, with appended tokens of its own.
@@ -25,7 +25,7 @@ at the published width."""
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A question after layer K, without its appended tokens.
+    """Holds a question after layer K, without its appended tokens.
 
     Attributes:
         hidden: hidden states ``[T, D]``.
@@ -44,7 +44,7 @@ def run_tails(backbone: Backbone, method: Method, prefix: PrefillCache, prompts:
     """Run all questions through layers 0..K as one packed sequence of R tokens behind the prefix.
 
     Args:
-        backbone: the model; without attention biases it takes a single prompt.
+        backbone: backbone of the model; without attention biases it takes a single prompt.
         method: pruning method, which may append tokens to each question.
         prefix: keys and values of the shared prefix in layers 0..K.
         prompts: prompts that begin with the prefix and go on beyond it.

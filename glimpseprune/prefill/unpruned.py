@@ -1,7 +1,8 @@
-"""Questions of a page without pruning: the prefix once, and every question and answer behind it in one log.
+"""Answers the questions of a page together, with every visual token and one cache for all of them.
 
-The cache is a log: first the shared prefix, then the tokens of all questions as they come. A token sees the prefix and
-what belongs to its own question, so nothing of the prefix is copied, and all questions decode together.
+The cache is a log: first the prefix, then the tokens of all questions in the order in which they are computed. A token
+sees the prefix and the tokens of its own question. The prefix is therefore never copied, and all questions decode
+together.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layer
 from glimpseprune.prefill.alone import next_position
 from glimpseprune.stats import now_ms
 
-_SHARED = -1  # owner of the tokens everyone sees
+_SHARED = -1  # owner of the prefix, which every question sees
 
 
 class LogCache:
-    """Keys and values of a growing log, ``[1, H_kv, capacity, d]`` per layer.
+    """Stores the keys and values of a growing log, ``[1, H_kv, capacity, d]`` per layer.
 
     Args:
-        capacity: tokens that will be appended in all.
+        capacity: largest number of tokens in the log.
 
     Attributes:
-        end: tokens in the log.
+        end: number of tokens in the log.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -37,7 +38,7 @@ class LogCache:
         self.values: list[Tensor] = []
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values ``[1, H_kv, T, d]``; return the whole log."""
+        """Append the new tokens' keys and values ``[1, H_kv, T, d]``, and return those of the whole log."""
         if layer_idx == len(self.keys):
             shape = (1, keys.shape[1], self.capacity, keys.shape[3])
             self.keys.append(keys.new_empty(shape))
@@ -48,7 +49,7 @@ class LogCache:
         return self.keys[layer_idx][:, :, :end], self.values[layer_idx][:, :, :end]
 
     def advance(self, tokens: int) -> None:
-        """The tokens written by every layer's ``update`` now belong to the log."""
+        """Make the tokens that every layer has appended a lasting part of the log."""
         self.end += tokens
 
     @property
@@ -66,19 +67,19 @@ def answer_together(
     limits: Sequence[int],
     greedy: Greedy,
 ) -> tuple[list[Decoded], Tensor, int, tuple[float, float]]:
-    """Answer the questions of a page with every visual token; the tokens are those of each prompt alone.
+    """Answer the questions of a page with every visual token, with the same tokens as each prompt alone.
 
     Args:
-        backbone: the model; its attention takes a bias.
-        prefix: what all prompts begin with.
-        images: images of the page.
-        prompts: each goes on beyond the prefix.
-        limits: new tokens at most, for each prompt.
-        greedy: chooses the tokens.
+        backbone: backbone of the model, with support for attention biases.
+        prefix: common beginning of the prompts, images included.
+        images: images of the page after the vision tower.
+        prompts: prompts that begin with the prefix and go on beyond it.
+        limits: largest number of new tokens of each prompt.
+        greedy: greedy search that chooses the tokens.
 
     Returns:
-        The answers; the first token's logits ``[Q, vocab]``; bytes of one cached token; and the wall time of the
-        prefix, and of the questions up to their first logits, in milliseconds.
+        The answers; the logits ``[Q, vocab]`` of their first tokens; the bytes of one cached token; and two wall times
+        in milliseconds, of the prefix and of the questions up to their first logits.
     """
     shared = prefix.input_ids.numel()
     lengths = [prompt.input_ids.numel() - shared for prompt in prompts]
@@ -125,7 +126,14 @@ def answer_together(
 
 
 def _begin(backbone: Backbone, log: LogCache, hidden: Tensor, positions: Tensor) -> None:
-    """Run the prefix ``[1, T, D]``, of which the last layer's keys and values are all that is looked at."""
+    """Run the prefix; the last layer computes only its keys and values, since nothing reads its output.
+
+    Args:
+        backbone: backbone of the model.
+        log: empty log.
+        hidden: embeddings ``[1, T, D]`` of the prefix.
+        positions: rotary positions ``[axes, T]``.
+    """
     last = backbone.num_layers - 1
     rotary = backbone.rotary(positions[:, None])
     hidden = run_layers(backbone, range(last), hidden, rotary, log)
@@ -144,12 +152,12 @@ def _append(
     """Run T tokens at the end of the log: ``[1, T, D] -> [1, T, D]``.
 
     Args:
-        backbone: the model.
-        log: the cache.
-        owner: ``[capacity]`` the question each token of the log belongs to; the new ones are entered.
-        whose: ``[T]`` the question each new token belongs to.
-        hidden: their embeddings.
-        positions: ``[axes, T]`` their rotary positions.
+        backbone: backbone of the model.
+        log: cache of the prefix and all questions.
+        owner: question of each token in the log, ``[capacity]``; those of the new tokens are written into it.
+        whose: question of each new token, ``[T]``.
+        hidden: embeddings ``[1, T, D]`` of the new tokens.
+        positions: rotary positions ``[axes, T]`` of the new tokens.
     """
     count = whose.numel()
     end = log.end + count

@@ -1,7 +1,7 @@
-"""Visual tokens that carry nothing, left out before the vision tower and the language model.
+"""Leaves tokens that are not visible out of a prompt, before the vision tower and the language model.
 
-Most of a rendered page is paper. A token left out here is not in the sequence of any layer of either; those that stay
-keep their rotary positions and their place in the predictor's grid, so the page keeps its shape.
+Most of a rendered page is blank paper. A token that is left out here enters no layer of either. The others keep their
+rotary positions and their cells of the predictor's grid, so the page keeps its layout.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from glimpseprune.stats import PruneStats
 
 
 def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
-    """The prompt about one image without the tokens that are not ``visible`` (bool ``[N]``).
+    """Make the prompt about one image that has only the visible visual tokens.
 
     Args:
-        prompt: one item.
-        visible: visual tokens that stay, bool ``[N]``.
+        prompt: one item of a batch, with one image.
+        visible: mask of the visual tokens that the model sees, bool ``[N]``.
 
     Raises:
-        InputError: the mask has another length than the image has tokens, or leaves none.
+        InputError: the mask does not have one entry per visual token, or is false everywhere.
     """
     (slots,) = prompt.image_slots
     if visible.dtype != torch.bool or visible.shape != slots.shape or not bool(visible.any()):
         raise InputError(
-            f"visible has to be bool [{slots.numel()}] with at least one token, found {visible.dtype} "
-            f"{list(visible.shape)} with {int(visible.sum())}"
+            f"expected visible of type bool and shape [{slots.numel()}] with at least one true entry, found "
+            f"{visible.dtype} and {list(visible.shape)} with {int(visible.sum())}; pass one entry per visual token, or "
+            "None for all"
         )
     stays = surviving_tokens(prompt, visible)
     return replace(
@@ -46,7 +47,12 @@ def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
 
 
 def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRule | Tensor | None:
-    """Translate a rule over all tokens into one over the visible tokens."""
+    """Translate a rule or mask over all tokens into one over the visible tokens.
+
+    Args:
+        rule: keep rule, mask of the visual tokens that stay, bool ``[N]``, or ``None`` for all.
+        visible: mask of the visual tokens that the model sees, bool ``[N]``.
+    """
     if isinstance(rule, Tensor):
         return rule.to(visible.device)[visible]
     if rule is None or rule.max_ratio is None:
@@ -57,7 +63,15 @@ def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRul
 def over_all_tokens(
     sequences: Sequence[Prefilled], stats: Sequence[PruneStats], visible: Tensor
 ) -> tuple[list[Prefilled], list[PruneStats]]:
-    """Spread results over the visible tokens to all N; the others are not kept and score minus infinity."""
+    """Extend results over the visible tokens to all N visual tokens.
+
+    A token that is not visible counts as not kept, and scores minus infinity.
+
+    Args:
+        sequences: sequences after prefill, changed in place.
+        stats: figures of each sequence, changed in place.
+        visible: mask of the visual tokens that the model saw, bool ``[N]``.
+    """
     blank = visible.numel() - int(visible.sum())
     for sequence, figures in zip(sequences, stats, strict=True):
         keep = torch.zeros_like(visible)

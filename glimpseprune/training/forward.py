@@ -1,8 +1,8 @@
-"""The differentiable forward pass of stage 1: scores of a question, and logits of its answer.
+"""Computes the scores of a question and the logits of its answer with gradients, for stage 1.
 
-Under a causal mask the prompt's states do not depend on what follows it. So the prompt runs once, without gradients;
-glimpse token and answer continue from its keys and values, and gradients pass through those few tokens only, and
-through the layers after K.
+Attention is causal, so the prompt's hidden states do not depend on later tokens. The prompt therefore runs once up to
+layer K, without gradients. The glimpse token and the answer continue from its keys and values. Gradients pass only
+through these few tokens and through the layers after K.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from glimpseprune.training.gate import gated_causal_bias
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The prompt after layers 0..K.
+    """Holds a prompt after layers 0..K.
 
     Attributes:
-        prompt: the prompt.
-        images: its images after the vision tower.
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
         cache: keys and values of layers 0..K.
-        hidden: ``[1, T, D]`` after layer K.
+        hidden: hidden states ``[1, T, D]`` after layer K.
     """
 
     prompt: Prompt
@@ -39,7 +39,14 @@ class Prefix:
 
 @torch.no_grad()
 def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage], last_layer: int) -> Prefix:
-    """Run the prompt through layers 0..``last_layer``."""
+    """Run a prompt through layers 0..K, without gradients.
+
+    Args:
+        backbone: backbone of the frozen model.
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
+        last_layer: number K of the prune layer.
+    """
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)
     rotary = backbone.rotary(prompt.position_ids[:, None])
@@ -49,7 +56,13 @@ def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage
 
 @torch.no_grad()
 def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
-    """Continue the prefix of a prompt's beginning to the whole prompt, as :func:`run_prefix` would compute it."""
+    """Run the rest of a prompt whose beginning has run, for the result of :func:`run_prefix`.
+
+    Args:
+        backbone: backbone of the frozen model.
+        begun: beginning of the prompt, images included, after layers 0..K.
+        prompt: the whole prompt.
+    """
     shared, length = begun.prompt.input_ids.numel(), prompt.input_ids.numel()
     tail = backbone.embed_tokens(prompt.input_ids[None, shared:])
     rotary = backbone.rotary(prompt.position_ids[:, None, shared:])
@@ -63,12 +76,27 @@ def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
 
 
 def token_scores(backbone: Backbone, method: Method, prefix: Prefix) -> Tensor:
-    """Importance logits of all visual tokens of the prompt, ``[N]``; the same as inference computes."""
+    """Score all visual tokens of a prompt, as inference does, with gradients for the method.
+
+    Args:
+        backbone: backbone of the frozen model.
+        method: pruning method with an appended token.
+        prefix: prompt after layers 0..K.
+
+    Returns:
+        Importance logits ``[N]``.
+
+    Raises:
+        ValueError: the method appends no token.
+    """
     prompt = prefix.prompt
     length = prompt.input_ids.numel()
     token = method.token_at(0)
     if token is None:
-        raise ValueError("training needs an add-on with a glimpse token (le_length of at least 1)")
+        raise ValueError(
+            "expected an add-on with a glimpse token for training, found le_length 0; start from one with le_length of "
+            "at least 1"
+        )
     hidden = token[None].to(prefix.hidden.dtype)  # [1, le_length, D]
     rotary = backbone.rotary(appended_positions(prompt, method.appended)[:, None])
     bias = gated_causal_bias(method.appended, length + method.appended, None, None, hidden)
@@ -95,15 +123,18 @@ def token_scores(backbone: Backbone, method: Method, prefix: Prefix) -> Tensor:
 
 
 def answer_logits(backbone: Backbone, prefix: Prefix, answer: Tensor, last_layer: int, gate: Tensor | None) -> Tensor:
-    """Logits that predict each token of the answer, ``[A, vocab]`` float32.
+    """Compute the logits that predict each token of an answer.
 
     Args:
-        backbone: the frozen model.
-        prefix: the prompt after layers 0..K.
-        answer: ``[A]`` tokens, the end of sequence included.
-        last_layer: K.
-        gate: ``[N]`` log gates of the visual tokens: on the cache of layers 0..K that the answer reads, and on the
-            attention of every token in the layers after K. ``None``: the unpruned model.
+        backbone: backbone of the frozen model.
+        prefix: prompt after layers 0..K.
+        answer: answer tokens ``[A]``, the end-of-sequence token included.
+        last_layer: number K of the prune layer.
+        gate: log gates ``[N]`` of the visual tokens; ``None`` for the unpruned model. In layers 0..K they apply to the
+            attention of the answer, in later layers to that of every token.
+
+    Returns:
+        Logits ``[A, vocab]``, float32.
     """
     prompt = prefix.prompt
     length, more = prompt.input_ids.numel(), answer.numel() - 1

@@ -1,9 +1,10 @@
-"""Pruning that gradients pass through: instead of leaving, a visual token fades from the attention of others.
+"""Prunes visual tokens by gates that gradients pass through.
 
-A key whose score gets ``log(g)`` added weighs g times as much in the softmax: g = 1 changes nothing, g -> 0 removes the
-token. g is a sample of a relaxed Bernoulli variable with the keep probability sigmoid(score) (the binary Concrete
-distribution, arXiv 1611.00712), so that tokens in doubt are seen both kept and dropped and the scores learn to leave
-the middle, where a threshold would turn "half seen" into "not seen".
+A gate g fades a visual token from the attention of others: ``log(g)`` is added to its attention score, so it weighs g
+times as much in the softmax. g = 1 changes nothing, and g -> 0 removes the token. g is a sample of a relaxed Bernoulli
+variable with the keep probability sigmoid(score), the binary Concrete distribution of arXiv 1611.00712. Uncertain
+tokens are thus trained both kept and dropped. This pushes scores away from the middle, where inference would drop a
+token that training had half kept.
 """
 
 from __future__ import annotations
@@ -16,32 +17,33 @@ _TEMPERATURE = 0.5
 
 
 def log_gate(scores: Tensor, noise: Tensor) -> Tensor:
-    """Logarithm of the sampled gates, what is added to attention scores.
+    """Sample the gates, and return their logarithms ``[N]``.
 
     Args:
-        scores: ``[N]`` importance logits.
-        noise: ``[N]`` uniform in (0, 1); one half everywhere gives the middle of the distribution.
+        scores: importance logits ``[N]``.
+        noise: uniform numbers ``[N]`` in (0, 1); one half everywhere gives the median of each gate.
     """
     return F.logsigmoid((scores.float() + torch.logit(noise)) / _TEMPERATURE)
 
 
 def uniform_noise(count: int, generator: torch.Generator) -> Tensor:
-    """``[count]`` uniform in (0, 1), ends excluded, float32 on the CPU."""
+    """Draw uniform numbers ``[count]`` in (0, 1) without the ends, float32 on the CPU."""
     return torch.rand(count, generator=generator).clamp(1e-6, 1.0 - 1e-6)
 
 
 def gated_causal_bias(queries: int, keys: int, columns: Tensor | None, gate: Tensor | None, like: Tensor) -> Tensor:
-    """Make the bias on the attention scores of the last ``queries`` of ``keys`` tokens.
+    """Make the bias for causal attention of the last Q of S tokens, with gated visual tokens.
 
     Args:
-        queries: tokens that attend, Q: the last of the sequence.
-        keys: tokens that are attended to, S.
-        columns: ``[N]`` places of the visual tokens among the keys.
-        gate: ``[N]`` their log gates; ``None`` gates nothing.
-        like: has the dtype and device of the result.
+        queries: number of tokens that attend, Q, the last of the sequence.
+        keys: number of tokens in the sequence, S.
+        columns: places ``[N]`` of the visual tokens among the keys.
+        gate: log gates ``[N]`` of the visual tokens; ``None`` for no gates.
+        like: tensor with the dtype and device of the result.
 
     Returns:
-        ``[1, 1, Q, S]``: the gates in the columns of the visual tokens, minus infinity above the diagonal.
+        Bias ``[1, 1, Q, S]``: log gates in the columns of the visual tokens, minus infinity where the key is later than
+        the query, 0 elsewhere.
     """
     row = torch.zeros(keys, dtype=like.dtype, device=like.device)
     if gate is not None and columns is not None:

@@ -1,4 +1,4 @@
-"""Stage 1 of GlimpsePrune: the base model is frozen, the glimpse token and the predictor learn."""
+"""Computes the loss of stage 1 of GlimpsePrune, which trains glimpse token and predictor on a frozen base."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from glimpseprune.training.gate import log_gate, uniform_noise
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """One question with its answer.
+    """Holds one question with its answer.
 
     Attributes:
         prompt: image and question, up to where the answer begins.
-        answer: ``[A]`` tokens, the end of sequence included.
-        evidence: ``[N]`` bool, the visual tokens under the boxes of the answer; ``None`` where there are no boxes.
-        visible: the visual tokens that the model is to see at all, bool ``[N]``, alike in all examples about
-            an image; ``None``: all.
+        answer: answer tokens ``[A]``, the end-of-sequence token included.
+        evidence: mask of the visual tokens under the boxes of the answer, bool ``[N]``; ``None`` without boxes.
+        visible: mask of the visual tokens that the model sees, bool ``[N]``, the same in all examples about an image;
+            ``None`` for all.
     """
 
     prompt: Prompt
@@ -38,13 +38,13 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """The weight of each loss; a loss of weight 0 is not computed.
+    """Holds the weight of each loss; a loss of weight 0 is not computed.
 
     Args:
-        kl: KL divergence of the pruned answer from the unpruned one.
-        language: cross-entropy of the pruned answer.
-        localisation: Dice and binary cross-entropy against the boxes.
-        retention: expected share of tokens kept.
+        kl: weight of the KL divergence between the answers of the unpruned and the pruned model.
+        language: weight of the cross-entropy of the pruned answer.
+        localisation: weight of Dice and binary cross-entropy against the boxes.
+        retention: weight of the expected retention.
     """
 
     kl: float = 0.0
@@ -60,25 +60,27 @@ def batch_loss(
     weights: LossWeights,
     noise: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Mean loss over some examples, and its parts. The vision tower runs once for examples that share an image.
+    """Compute the mean loss of some examples, and its parts.
+
+    The vision tower runs once for consecutive examples that share an image.
 
     Args:
-        backbone: the frozen model, without flash attention.
-        glimpse: what learns.
-        examples: at least one.
+        backbone: backbone of the frozen model, with support for attention biases.
+        glimpse: add-on that learns.
+        examples: at least one example, each with an image.
         weights: weights of the losses.
         noise: source of the gates' noise.
 
     Returns:
-        The loss to differentiate; and, as plain numbers, each part (`kl`, `language`, `localisation`), the share of
-        tokens the threshold would keep (`retention`), and the share of box tokens among them (`coverage`). A part that
-        no example has is left out.
+        The loss to differentiate, and figures as plain numbers: each part (``kl``, ``language``, ``localisation``), the
+        share of tokens above the threshold (``retention``), and the share of tokens under boxes that are above it
+        (``coverage``). A part that no example has is left out.
 
     Raises:
         InputError: an example's prompt has no image.
     """
     if any(not example.prompt.pixels for example in examples):
-        raise InputError("an example has no image; there is nothing to prune")
+        raise InputError("expected an image in every example, found an example with no image; leave it out")
     totals: list[Tensor] = []
     parts: dict[str, list[float]] = {}
     for group in _by_image([_seen(example) for example in examples]):
@@ -91,7 +93,7 @@ def batch_loss(
 
 
 def _seen(example: TrainingExample) -> TrainingExample:
-    """The example over the visible tokens alone; ``visible`` stays as it is, over all."""
+    """Restrict an example to its visible tokens; its ``visible`` mask still covers all."""
     if example.visible is None:
         return example
     evidence = None if example.evidence is None else example.evidence[example.visible]
@@ -99,7 +101,7 @@ def _seen(example: TrainingExample) -> TrainingExample:
 
 
 def _by_image(examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
-    """Runs of consecutive examples about the very same images."""
+    """Group consecutive examples that share the same image tensors."""
     groups: list[list[TrainingExample]] = []
     for example in examples:
         last = groups[-1][-1].prompt.pixels if groups else ()
@@ -112,7 +114,7 @@ def _by_image(examples: Sequence[TrainingExample]) -> list[list[TrainingExample]
 
 
 def _prefixes(backbone: Backbone, glimpse: Glimpse, group: Sequence[TrainingExample]) -> Iterator[Prefix]:
-    """Each example's prompt after layers 0..K; what the prompts have in common runs once."""
+    """Run the prompt of each example through layers 0..K, and their common beginning only once."""
     last = glimpse.prune_layer
     prompts = [example.prompt for example in group]
     images = _encode(backbone, glimpse, prompts[0], group[0].visible)

@@ -1,6 +1,7 @@
-"""The training loop: steps, schedule, several workers, and a checkpoint from which it goes on as if never stopped.
+"""Trains a task on one or several workers, and resumes from a checkpoint with the same results.
 
-What a step sees is a pure function of its number, so a checkpoint needs no state of data or random numbers.
+The batch and the random numbers of a step follow from its number. A checkpoint therefore needs neither a position in
+the data nor the state of a random generator.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ Figures = dict[str, float]
 
 
 class Task(Protocol):
-    """Something that can be trained step by step."""
+    """Defines what is trained, and on which schedule."""
 
     @property
     def module(self) -> nn.Module:
-        """Holds everything that belongs into a checkpoint."""
+        """Module with all parameters and buffers of a checkpoint."""
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
-        """Over the parameters that learn; their learning rates are the highest of the schedule."""
+        """Optimisers of the parameters that learn, with the peak learning rates of the schedule."""
 
     @property
     def steps(self) -> int:
@@ -37,31 +38,39 @@ class Task(Protocol):
 
     @property
     def accumulation_steps(self) -> int:
-        """Forward passes a step and worker; their gradients are averaged."""
+        """Number of forward passes per step and worker, whose gradients are averaged."""
 
     @property
     def max_grad_norm(self) -> float:
-        """Gradients are scaled down to this norm."""
+        """Largest norm of the gradients, to which longer ones are scaled down."""
 
     def rate(self, step: int) -> float:
-        """Share of the learning rates at a step, in 0..1."""
+        """Return the share of the peak learning rates at a step, in 0..1."""
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
-        """Loss of one part of a step's batch, and figures to show; depends on parameters, step and part alone."""
+        """Compute the loss of one part of a step's batch, and figures to show.
+
+        The result depends only on the parameters and the arguments.
+
+        Args:
+            step: number of the step, from 0.
+            part: number of the part, from 0 to ``accumulation_steps`` times the number of workers minus 1.
+        """
 
 
 def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker: int = 0, workers: int = 1) -> None:
-    """Run the steps ``first`` .. ``task.steps - 1``.
+    """Train from step ``first`` to the last.
 
     Args:
-        task: what is trained.
-        first: 0, or what :func:`load_checkpoint` gave.
-        after: called after every step with the number of steps done and this worker's mean figures; true stops.
-        worker: this worker's number; worker w takes the parts p with p % workers == w.
-        workers: how many there are; more than one need an initialised ``torch.distributed``.
+        task: task to train.
+        first: number of steps done before, 0 or the result of :func:`load_checkpoint`.
+        after: function called after every step with the number of steps done and this worker's mean figures; training
+            stops if it returns true.
+        worker: number of this worker, from 0; it takes every part p with ``p % workers == worker``.
+        workers: number of workers; more than one need an initialised ``torch.distributed``.
 
     Raises:
-        DivergedError: a gradient is not finite.
+        DivergedError: the norm of the gradients is not finite.
     """
     peaks = [[float(group["initial_lr"]) for group in optimizer.param_groups] for optimizer in _marked(task)]
     parameters = [p for optimizer in task.optimizers for group in optimizer.param_groups for p in group["params"]]
@@ -80,8 +89,8 @@ def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker:
         norm = float(nn.utils.clip_grad_norm_(parameters, task.max_grad_norm))
         if not math.isfinite(norm):
             raise DivergedError(
-                f"the gradient of step {step + 1} is {norm}; expected a finite number. The step was not taken and the "
-                "last checkpoint is as it was; go on from it with a lower learning rate"
+                f"expected a finite gradient at step {step + 1}, found {norm}. The step was not taken and the last "
+                "checkpoint is unchanged; resume from it with a lower learning rate"
             )
         for optimizer in task.optimizers:
             optimizer.step()
@@ -91,7 +100,16 @@ def train(task: Task, first: int, after: Callable[[int, Figures], bool], worker:
 
 
 def cosine(step: int, steps: int, warm_up: float) -> float:
-    """Linear warm-up over a share of the steps, then a half cosine down to zero."""
+    """Compute a schedule that rises linearly and then falls to zero along half a cosine.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps in all.
+        warm_up: share of the steps that rise, in 0..1.
+
+    Returns:
+        Share of the peak learning rate, in 0..1.
+    """
     rising = max(1.0, warm_up * steps)
     if step < rising:
         return (step + 1) / rising
@@ -99,12 +117,28 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
 
 
 def flat_then_linear(step: int, steps: int, warm_up: int, decay: int) -> float:
-    """Linear warm-up over some steps, constant, then linear to zero over the last ``decay`` steps."""
+    """Compute a schedule that rises linearly, stays flat, and falls linearly to zero.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps in all.
+        warm_up: number of first steps that rise.
+        decay: number of last steps that fall.
+
+    Returns:
+        Share of the peak learning rate, in 0..1.
+    """
     return min(1.0, (step + 1) / max(1, warm_up), (steps - step) / max(1, decay))
 
 
 def save_checkpoint(path: Path, task: Task, step: int) -> None:
-    """Write module and optimisers after ``step`` steps; a crash leaves the old checkpoint."""
+    """Write a checkpoint of module and optimisers in one step, so that a crash keeps the old one.
+
+    Args:
+        path: file of the checkpoint.
+        task: task in training.
+        step: number of steps done.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {
         "step": step,
@@ -117,7 +151,7 @@ def save_checkpoint(path: Path, task: Task, step: int) -> None:
 
 
 def load_checkpoint(path: Path, task: Task) -> int:
-    """Restore module and optimisers; the number of steps done, 0 where there is no checkpoint."""
+    """Restore module and optimisers, and return the number of steps done, 0 without a checkpoint."""
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -128,7 +162,7 @@ def load_checkpoint(path: Path, task: Task) -> int:
 
 
 def _marked(task: Task) -> Sequence[torch.optim.Optimizer]:
-    """The optimisers, each group with the rate it was made with, which a checkpoint brings back."""
+    """Note in each group of parameters its peak learning rate, which then survives in checkpoints."""
     for optimizer in task.optimizers:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -136,9 +170,9 @@ def _marked(task: Task) -> Sequence[torch.optim.Optimizer]:
 
 
 def _average(parameters: Sequence[nn.Parameter], workers: int) -> None:
-    """Average the gradients of all workers. Few parameters learn here, so nothing is gained by overlapping it."""
+    """Average the gradients of all workers; so few parameters learn that overlap would gain nothing."""
     for parameter in parameters:
-        if parameter.grad is None:  # every worker has to take part in every reduction
+        if parameter.grad is None:  # since every worker must take part in every reduction
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)
         parameter.grad /= workers

@@ -46,8 +46,8 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
         f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
         f"visual tokens    {sum(known)} on {len(known)} pages to do"
-        + (f", {sum(known) / len(known):.0f} a page" if known else ""),
-        f"memory a model   {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
+        + (f", {sum(known) / len(known):.0f} per page" if known else ""),
+        f"memory per model {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
         f"time             {_time(store.read_run(), len(tokens))}",
     ]
     return "\n".join(lines)

@@ -79,16 +79,16 @@ def choose_engine(run: RunSettings, address: str | None, pages: int) -> tuple[En
     from jobs.run.ray_engine import RayEngine
 
     if run.engine == "local":
-        return LoopEngine(), "asked for"
+        return LoopEngine(), "requested by --engine"
     if run.engine == "ray" or address is not None:
-        return RayEngine(address), "asked for" if run.engine == "ray" else "submitted to a cluster"
+        return RayEngine(address), "requested by --engine" if run.engine == "ray" else "submitted to a cluster"
     if pages >= LITTLE_PAGES:
-        return RayEngine(None), f"{pages} pages to do"
+        return RayEngine(None), f"there are {pages} pages to do, enough to start Ray for"
     if (run.actors or 1) > 1 or run.gpus_per_actor is not None:
-        return RayEngine(None), "actors were asked for"
+        return RayEngine(None), "--actors or --gpus-per-actor needs Ray"
     if run.choice.device != "cpu" and _gpus() > 1:
         return RayEngine(None), "there are several GPUs"
-    return LoopEngine(), f"only {pages} pages to do, which takes less time than starting Ray"
+    return LoopEngine(), f"pages to do: {pages}; starting Ray takes longer than answering them"
 
 
 def _gpus() -> int:

@@ -55,18 +55,27 @@ def plan_resources(
             render with.
     """
     if memory_bytes < _GIB:
-        raise UsageError(f"Ray has {memory_bytes / _GIB:.1f} GiB of memory for tasks, but rendering needs 1 GiB")
+        raise UsageError(
+            f"Ray has {memory_bytes / _GIB:.1f} GiB of memory for tasks, but rendering needs 1 GiB; free some memory, "
+            "or pass --engine local"
+        )
     if device.startswith("cuda") and not gpus:
         raise UsageError(f"--device {device} needs a GPU, but Ray sees no GPU; `docpipe doctor` lists the devices")
     if not (device == "auto" or device.startswith("cuda")):
         gpus = 0.0
     if gpus_per_actor is not None and gpus < gpus_per_actor:
-        raise UsageError(f"--gpus-per-actor {gpus_per_actor:g} was asked for, and {gpus:g} GPUs can be used")
+        raise UsageError(
+            f"--gpus-per-actor {gpus_per_actor:g} exceeds the {gpus:g} GPUs that --device {device} can use; lower it "
+            "or choose another --device"
+        )
     actor_gpus = gpus_per_actor if gpus_per_actor is not None else min(1.0, gpus)
     if actors is None:
         actors = int(gpus // actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
     if actors * actor_gpus > gpus:
-        raise UsageError(f"{actors} actors with {actor_gpus:g} GPUs each need more than the {gpus:g} there are")
+        raise UsageError(
+            f"{actors} actors with {actor_gpus:g} GPUs each need more than the {gpus:g} there are; ask for "
+            f"{int(gpus // actor_gpus)} --actors at most"
+        )
     render_cpus = min(_RENDER_CPUS, cpus / 2)  # a single core is shared as well
     actor_cpus = _ACTOR_SHARE * render_cpus
     left = cpus - actors * actor_cpus

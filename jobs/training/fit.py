@@ -41,7 +41,7 @@ def fit(
         make_task: module-level function that makes the task in a worker, from settings, number of workers and device.
         settings: settings of the task, as plain data.
         out: folder for the checkpoint, ``curve.csv`` (one row per step) and TensorBoard files, seen by every worker.
-        gpu: whether to train with one worker per GPU, instead of one worker on all CPUs.
+        gpu: true for one worker per GPU, false for one worker on all CPUs.
         show: function that prints a line of progress.
         threads: CPU threads per worker; ``None`` takes its share of all CPUs.
 

@@ -50,7 +50,7 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
     Args:
         settings: settings of the training.
         out: folder of the add-on.
-        gpu: whether to train on GPUs.
+        gpu: true to train on GPUs, false to train on CPUs.
         show: function that prints a line.
 
     Raises:

@@ -27,7 +27,7 @@ def train_nano(out: Path, seed: int, gpu: bool, threads: int | None, show: Calla
     Args:
         out: folder of the training state; the model goes to ``base/`` below it.
         seed: seed of weights and data.
-        gpu: whether to train on GPUs.
+        gpu: true to train on GPUs, false to train on CPUs.
         threads: CPU threads; ``None`` takes all.
         show: function that prints a line.
 

@@ -73,5 +73,5 @@ def test_without_an_addon_only_whole_pages(tmp_path: Path) -> None:
 
 
 def test_an_empty_question_is_refused(model: gp.GlimpseModel, page: EncodedPage) -> None:
-    with pytest.raises(gp.InputError, match="at least one token"):
+    with pytest.raises(gp.InputError, match=r"at least one token in every question, found \[0\]"):
         page.ask([torch.tensor([], dtype=torch.long)], RULE)

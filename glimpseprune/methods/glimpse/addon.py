@@ -1,4 +1,4 @@
-"""Add-ons on disk: the published form and our own are read, our own is written."""
+"""Reads add-ons in the published form and in our own, and writes our own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from glimpseprune.methods.glimpse.addon_config import AddonConfig
 from glimpseprune.methods.glimpse.addon_file import OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_WEIGHTS, read_addon_config
 from glimpseprune.methods.glimpse.module import Glimpse
 
-# torch's restricted unpickler meets damaged bytes with whatever its stack machine stumbles over.
+# On damaged bytes, torch's restricted unpickler raises whatever error it happens to run into.
 _UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
@@ -37,23 +37,34 @@ def load_addon(folder: Path, config: AddonConfig | None = None) -> Glimpse:
     """Read an add-on from a local folder, in float32 on the CPU.
 
     Args:
-        folder: holds ``config.json`` + ``new_modules_gp.pt`` (published) or ``glimpse.json`` + ``glimpse.safetensors``.
-        config: what :func:`read_addon_config` gave for this folder, where the caller has it already.
+        folder: local folder with ``config.json`` and ``new_modules_gp.pt`` (published), or ``glimpse.json`` and
+            ``glimpse.safetensors`` (our own).
+        config: result of :func:`read_addon_config` for this folder; ``None`` reads it.
 
     Raises:
-        AddonError: a file is missing or unreadable, or a tensor is missing, unknown or of another shape; it is named.
+        AddonError: a file is missing or unreadable, or a tensor is missing, unknown or of another shape; the message
+            names it.
     """
     config = read_addon_config(folder) if config is None else config
     if config.attn_fuse_hidden_act not in ACT2FN:
-        raise AddonError(f"{folder}: attn_fuse_hidden_act is {config.attn_fuse_hidden_act!r}, an unknown activation")
+        raise AddonError(
+            f"{folder}: attn_fuse_hidden_act is {config.attn_fuse_hidden_act!r}; expected an activation of "
+            "transformers, such as 'silu'. Correct the configuration, or install a release that has it"
+        )
     own = (folder / OWN_CONFIG).is_file()
     path = folder / (OWN_WEIGHTS if own else PUBLISHED_WEIGHTS)
     if not path.is_file():
-        raise AddonError(f"{path} is missing beside the add-on's configuration")
+        raise AddonError(
+            f"{folder}: expected {path.name} beside the add-on's configuration, found no such file; copy or download "
+            "it too"
+        )
     try:
         state = load_file(path) if own else _flatten(torch.load(path, map_location="cpu", weights_only=True), path)
     except _UNREADABLE as error:
-        raise AddonError(f"{path} cannot be read as weights: {error}") from error
+        raise AddonError(
+            f"{path} cannot be read as weights: {error}. Expected a complete "
+            f"{'safetensors file' if own else 'file of torch.save with tensors only'}; copy or download it again"
+        ) from error
     glimpse = Glimpse(config).requires_grad_(False).eval()
     _check_state(state, glimpse.state_dict(), path)
     glimpse.load_state_dict(state)
@@ -61,7 +72,12 @@ def load_addon(folder: Path, config: AddonConfig | None = None) -> Glimpse:
 
 
 def save_addon(glimpse: Glimpse, folder: str | Path) -> None:
-    """Write an add-on in our own form, ``glimpse.json`` and ``glimpse.safetensors``; the folder is made."""
+    """Write an add-on in our own form.
+
+    Args:
+        glimpse: the add-on.
+        folder: folder for ``glimpse.json`` and ``glimpse.safetensors``, made if it does not exist.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: t.detach().contiguous().cpu() for name, t in glimpse.state_dict().items()}, folder / OWN_WEIGHTS)
@@ -69,27 +85,37 @@ def save_addon(glimpse: Glimpse, folder: str | Path) -> None:
 
 
 def _flatten(raw: object, path: Path) -> dict[str, Tensor]:
-    """The published nesting (module -> state dict, or a bare tensor) as one flat state dict."""
+    """Flatten the published weights, where a module name leads to a state dict or a single tensor."""
     if not isinstance(raw, Mapping):
-        raise AddonError(f"{path}: expected a dict of modules, found {type(raw).__name__}")
+        raise AddonError(
+            f"{path}: expected a dict of modules, found {type(raw).__name__}; take the {path.name} of an add-on"
+        )
     flat: dict[str, Tensor] = {}
     for module, value in raw.items():
         entries = {f"{module}.{key}": t for key, t in value.items()} if isinstance(value, Mapping) else {module: value}
         for key, tensor in entries.items():
             if not isinstance(tensor, Tensor):
-                raise AddonError(f"{path}: {key} has to be a tensor, found {type(tensor).__name__}")
+                raise AddonError(
+                    f"{path}: expected a tensor for {key}, found {type(tensor).__name__}; take the {path.name} of an "
+                    "add-on"
+                )
             flat[key] = tensor.detach()
     return flat
 
 
 def _check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Check that weights have the names and shapes that the configuration asks for."""
+    advice = "take weights and configuration from the same add-on"
     for key, tensor in expected.items():
         if key not in found:
-            raise AddonError(f"{path}: {key} is missing; its configuration asks for it")
+            raise AddonError(f"{path}: {key} is missing; the configuration asks for it, so {advice}")
         if found[key].shape != tensor.shape:
             raise AddonError(
-                f"{path}: {key} has shape {tuple(found[key].shape)}, its configuration asks for {tuple(tensor.shape)}"
+                f"{path}: {key} has shape {tuple(found[key].shape)}; the configuration asks for {tuple(tensor.shape)}, "
+                f"so {advice}"
             )
     unknown = sorted(found.keys() - expected.keys())
     if unknown:
-        raise AddonError(f"{path}: {unknown[0]} is in the weights but not in what its configuration describes")
+        raise AddonError(
+            f"{path}: {unknown[0]} is in the weights but not in the add-on that the configuration describes; {advice}"
+        )

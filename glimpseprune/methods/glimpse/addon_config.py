@@ -1,4 +1,4 @@
-"""Reads and checks the JSON of an add-on; plain data, without torch."""
+"""Defines the configuration of an add-on as plain data, without torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OWN_VERSION = 1
 
 
 class Sizes(Protocol):
-    """Sizes of a model, whoever tells them."""
+    """Names the sizes of a model that an add-on depends on."""
 
     @property
     def hidden_size(self) -> int: ...  # noqa: D102
@@ -29,7 +29,7 @@ class Sizes(Protocol):
 
 
 class NormAndWindow(Sizes, Protocol):
-    """Sizes of a model that a new add-on is made for."""
+    """Adds what is needed to configure a new add-on for a model."""
 
     @property
     def rms_norm_eps(self) -> float: ...  # noqa: D102
@@ -39,7 +39,15 @@ class NormAndWindow(Sizes, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """The sizes of the base model that an add-on depends on."""
+    """Holds the sizes of the base that an add-on depends on.
+
+    Attributes:
+        hidden_size: width D of the language model.
+        num_hidden_layers: number of decoder layers.
+        num_attention_heads: number of query heads H.
+        vision_hidden_size: width of the vision tower.
+        vision_depth: number of layers of the vision tower.
+    """
 
     hidden_size: int
     num_hidden_layers: int
@@ -49,16 +57,36 @@ class BaseShape:
 
     @classmethod
     def of(cls, shape: Sizes) -> BaseShape:
-        """Take these sizes out of a model's."""
+        """Take these sizes from the shape of a model."""
         return cls(**{field.name: getattr(shape, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
 class AddonConfig:
-    """The fields of an add-on, under their published names.
+    """Holds the settings of an add-on under their published names.
 
-    ``base`` is the shape of the model it was trained on; ``window`` is the side of the vision tower's attention window
-    in merged tokens, used where ``attn_fuse_global`` is false.
+    Attributes:
+        base: sizes of the model that the add-on was trained on.
+        window: side of the vision tower's attention windows in visual tokens; used if ``attn_fuse_global`` is false.
+        rms_norm_eps: epsilon of the norm of the glimpse token.
+        selected_layers: decoder layers whose glimpse attention the predictor reads, all up to ``reduce_layer``.
+        use_attention_logits: true for attention scores before the softmax, false for their log-softmax.
+        attn_fuse_size: width E of the predictor.
+        visual_cond_size: width F of the visual condition.
+        attn_fuse_num_heads: number of attention heads of the predictor.
+        attn_fuse_hidden_act: activation of the predictor's MLP, by its name in transformers.
+        attn_fuse_global: true for attention over the whole image, false for attention inside windows.
+        selected_visual_layers: layers of the vision tower that condition the predictor, one per predictor layer.
+        deep_supervision: true if every predictor layer has an output head, false if only the last has one.
+        le_layers: decoder layers at which the glimpse token gets a learned vector.
+        le_length: number of glimpse tokens; 0 if the last prompt token takes their part.
+        le_norm_type: ``rmsnorm`` or ``layernorm``.
+        reduce_layer: number K of the prune layer.
+        reduce_threshold: ``threshold`` of the keep rule.
+        min_remain_num: ``min_tokens`` of the keep rule.
+        max_remain_ratio: ``max_ratio`` of the keep rule.
+        reduce_margin: ``margin`` of the keep rule; absent from a published add-on.
+        reduce_anchor: ``anchor`` of the keep rule; absent from a published add-on.
     """
 
     base: BaseShape
@@ -80,12 +108,12 @@ class AddonConfig:
     reduce_threshold: float
     min_remain_num: int
     max_remain_ratio: float | None
-    reduce_margin: int = 0  # ours, as the next one; a published add-on has neither
+    reduce_margin: int = 0
     reduce_anchor: int = 0
 
     @property
     def rule(self) -> KeepRule:
-        """The rule the add-on was published with."""
+        """Keep rule that the add-on was made with."""
         return KeepRule(
             threshold=self.reduce_threshold,
             max_ratio=self.max_remain_ratio,
@@ -95,13 +123,13 @@ class AddonConfig:
         )
 
     def check_base(self, shape: Sizes) -> None:
-        """Refuse a base model of another shape.
+        """Check that the add-on fits a base.
 
         Args:
-            shape: sizes of the model.
+            shape: sizes of the base.
 
         Raises:
-            AddonError: naming the first field that differs.
+            AddonError: a size differs; the message names the first one.
         """
         for field in dataclasses.fields(BaseShape):
             ours, theirs = getattr(self.base, field.name), getattr(shape, field.name)
@@ -112,27 +140,27 @@ class AddonConfig:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """The content of our own ``glimpse.json``."""
+        """Make the content of our own ``glimpse.json``."""
         return {"format": OWN_FORMAT, "version": OWN_VERSION, **dataclasses.asdict(self)}
 
 
 def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> AddonConfig:
-    """Configure an add-on that is to be trained for a base, by the published ratios.
+    """Configure a new add-on for a base, by the published ratios.
 
-    The article's 3B and 7B models get the published values: K = 23 and 18, E = 256, F = 512, visual layers 31, 23, 15
-    and 7.
+    The article's 3B and 7B models get their published values: K = 23 and 18, E = 256, F = 512, visual layers 31, 23,
+    15 and 7.
 
     Args:
         shape: sizes of the base.
-        reduce_layer: K; two thirds of the depth, as published, by default.
+        reduce_layer: number K of the prune layer; ``None`` for the published ratio, 0.65 of the depth.
 
     Raises:
-        AddonError: K is not a layer of the base.
+        AddonError: ``reduce_layer`` is not a layer of the base.
     """
     layers, depth = shape.num_hidden_layers, shape.vision_depth
     last = int(0.65 * layers) if reduce_layer is None else reduce_layer
     if not 0 <= last < layers:
-        raise AddonError(f"reduce_layer is {last}; the base has the layers 0 to {layers - 1}")
+        raise AddonError(f"reduce_layer is {last}; expected a layer of the base, 0 to {layers - 1}. Pass one of those")
     quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}, reverse=True)
     return AddonConfig(
         base=BaseShape.of(shape),

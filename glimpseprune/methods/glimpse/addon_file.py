@@ -24,18 +24,24 @@ def read_addon_config(folder: Path) -> AddonConfig:
         folder: local folder of the add-on.
 
     Raises:
-        AddonError: no such file, not JSON, a field that is missing, out of range or not supported; it is named.
+        AddonError: the file is missing or not JSON, or a field is missing, out of range or unsupported; the message
+            names it.
     """
     own, published = folder / OWN_CONFIG, folder / PUBLISHED_CONFIG
     path = own if own.is_file() else published
     if not path.is_file():
-        raise AddonError(f"no add-on in {folder}: expected {OWN_CONFIG} or {PUBLISHED_CONFIG} there")
+        raise AddonError(
+            f"no add-on in {folder}: expected {OWN_CONFIG} or {PUBLISHED_CONFIG}, found neither; pass the folder that "
+            "holds it"
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AddonError(f"{path} is not valid JSON: {error}") from error
+        raise AddonError(f"{path} is not valid JSON: {error}. Copy or download the file again") from error
     if not isinstance(raw, dict):
-        raise AddonError(f"{path}: expected a JSON object, found {type(raw).__name__}")
+        raise AddonError(
+            f"{path}: expected a JSON object, found {type(raw).__name__}; take the {path.name} of an add-on"
+        )
     config = _own(raw, path) if path == own else _published(raw, path)
     _check(config, path)
     return config
@@ -45,7 +51,7 @@ def _own(raw: Mapping[str, Any], path: Path) -> AddonConfig:
     if raw.get("format") != OWN_FORMAT or raw.get("version") != OWN_VERSION:
         raise AddonError(
             f"{path}: expected format {OWN_FORMAT!r} version {OWN_VERSION}, found "
-            f"{raw.get('format')!r} version {raw.get('version')!r}"
+            f"{raw.get('format')!r} version {raw.get('version')!r}; read it with the docpipe release that wrote it"
         )
     fields = _Fields(raw, path)
     base = _Fields(fields.mapping("base"), path)
@@ -58,10 +64,16 @@ def _published(raw: Mapping[str, Any], path: Path) -> AddonConfig:
     vision = _Fields(fields.mapping("vision_config"), path)
     text = _Fields(fields.mapping("text_config"), path) if "text_config" in raw else fields
     if fields.get("attn_fuse_type") != "AttnFuserV1":
-        raise AddonError(f"{path}: attn_fuse_type is {fields.get('attn_fuse_type')!r}; only 'AttnFuserV1' is supported")
+        raise AddonError(
+            f"{path}: attn_fuse_type is {fields.get('attn_fuse_type')!r}; expected 'AttnFuserV1', the only supported "
+            "predictor. Take an add-on that uses it"
+        )
     for name in ("anchor_positions", "fixed_remain_ratio"):
         if raw.get(name):
-            raise AddonError(f"{path}: {name} is {raw[name]!r}; only an empty value is supported")
+            raise AddonError(
+                f"{path}: {name} is {raw[name]!r}; expected no value, since docpipe does not support this setting. "
+                "Take an add-on without it"
+            )
     shape = BaseShape(
         hidden_size=text.integer("hidden_size"),
         num_hidden_layers=text.integer("num_hidden_layers"),
@@ -100,20 +112,20 @@ def _build(fields: _Fields, shape: BaseShape, *, rms_norm_eps: float, window: in
 
 
 class _Fields:
-    """Typed access to a JSON object that names the field in every refusal."""
+    """Reads fields of a JSON object by type; every error names the field."""
 
     def __init__(self, raw: Mapping[str, Any], path: Path) -> None:
         self.raw, self.path = raw, path
 
     def get(self, name: str) -> Any:
         if name not in self.raw:
-            raise AddonError(f"{self.path}: field {name} is missing")
+            raise AddonError(f"{self.path}: field {name} is missing; take a complete {self.path.name} from the add-on")
         return self.raw[name]
 
     def _typed(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
         value = self.get(name)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise AddonError(f"{self.path}: field {name} has to be {expected}, found {value!r}")
+            raise AddonError(f"{self.path}: field {name} has to be {expected}, found {value!r}; correct it there")
         return value
 
     def integer(self, name: str) -> int:
@@ -135,42 +147,48 @@ class _Fields:
     def integers(self, name: str) -> tuple[int, ...]:
         value = self._typed(name, (list, tuple), "a list of whole numbers")
         if any(isinstance(item, bool) or not isinstance(item, int) for item in value):
-            raise AddonError(f"{self.path}: field {name} has to be a list of whole numbers, found {value!r}")
+            raise AddonError(
+                f"{self.path}: field {name} has to be a list of whole numbers, found {value!r}; correct it there"
+            )
         return tuple(value)
 
 
 def _check(config: AddonConfig, path: Path) -> None:
-    """Ranges and combinations; raises AddonError naming the field."""
+    """Check ranges and combinations of fields."""
 
-    def refuse(field: str, why: str) -> None:
-        raise AddonError(f"{path}: {field} is {getattr(config, field)!r}: {why}")
+    def refuse(field: str, expected: str) -> None:
+        raise AddonError(f"{path}: {field} is {getattr(config, field)!r}; expected {expected}. Correct it there")
 
     layers, depth = config.base.num_hidden_layers, config.base.vision_depth
     if not 0 <= config.reduce_layer < layers:
-        refuse("reduce_layer", f"expected a layer of 0..{layers - 1}")
+        refuse("reduce_layer", f"a layer in 0..{layers - 1}")
     if not config.selected_layers:
-        refuse("selected_layers", "at least one layer is needed")
+        refuse("selected_layers", "at least one layer")
     if any(not 0 <= layer <= config.reduce_layer for layer in config.selected_layers):
-        refuse("selected_layers", f"every layer has to be in 0..reduce_layer ({config.reduce_layer})")
+        refuse("selected_layers", f"layers in 0..reduce_layer ({config.reduce_layer})")
     if any(not 0 <= layer < layers for layer in config.le_layers):
-        refuse("le_layers", f"every layer has to be in 0..{layers - 1}")
+        refuse("le_layers", f"layers in 0..{layers - 1}")
     if config.le_length < 0:
-        refuse("le_length", "must not be negative")
+        refuse("le_length", "a number of at least 0")
     if config.le_length and 0 not in config.le_layers:
-        refuse("le_layers", "layer 0 is missing, where the glimpse token enters the sequence")
+        refuse("le_layers", "layer 0 among them, where the glimpse token enters the sequence")
     if not config.selected_visual_layers:
-        refuse("selected_visual_layers", "at least one layer is needed")
+        refuse("selected_visual_layers", "at least one layer")
     if any(not 0 <= layer < depth for layer in config.selected_visual_layers):
-        refuse("selected_visual_layers", f"every layer has to be in 0..{depth - 1}")
+        refuse("selected_visual_layers", f"layers in 0..{depth - 1}")
     if config.le_norm_type not in ("rmsnorm", "layernorm"):
-        refuse("le_norm_type", "expected 'rmsnorm' or 'layernorm'")
+        refuse("le_norm_type", "'rmsnorm' or 'layernorm'")
     heads = config.attn_fuse_num_heads
     if heads < 1 or (config.attn_fuse_size + config.visual_cond_size) % (4 * heads) or config.attn_fuse_size % heads:
-        refuse("attn_fuse_num_heads", "has to divide attn_fuse_size, and 4 times it attn_fuse_size + visual_cond_size")
+        refuse(
+            "attn_fuse_num_heads",
+            f"a divisor of attn_fuse_size ({config.attn_fuse_size}) whose fourfold divides attn_fuse_size + "
+            f"visual_cond_size ({config.attn_fuse_size + config.visual_cond_size})",
+        )
     if not config.attn_fuse_global and config.window < 1:
-        refuse("window", "the vision tower has no attention windows; attn_fuse_global has to be true")
+        refuse("window", "at least 1 while attn_fuse_global is false: the vision tower has no attention windows")
     try:
         _ = config.rule
     except ValueError as error:
-        names = "reduce_threshold, max_remain_ratio, min_remain_num, reduce_margin or reduce_anchor"
-        raise AddonError(f"{path}: {names}: {error}") from error
+        names = "reduce_threshold, max_remain_ratio, min_remain_num, reduce_margin, reduce_anchor"
+        raise AddonError(f"{path}: the keep rule ({names}) is out of range: {error}") from error

@@ -1,4 +1,4 @@
-"""The add-on as a module: the learned glimpse token and the predictor behind it."""
+"""Defines the add-on as a torch module: the learned glimpse token and the predictor."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from glimpseprune.rule import KeepRule
 
 
 class Glimpse(nn.Module):
-    """Glimpse token and predictor, as a :class:`~glimpseprune.methods.base.Method` (arXiv 2508.01548).
+    """Prunes by the attention of a learned glimpse token, as a :class:`~glimpseprune.methods.base.Method`.
 
-    The names of the parameters are those of the published checkpoint.
+    It is the method of arXiv 2508.01548. The parameters have the names of the published checkpoint.
 
     Args:
-        config: sizes and layer numbers.
+        config: settings of the add-on.
 
     Attributes:
-        learnable_embeddings: ``[len(le_layers), le_length, D]``; absent where ``le_length`` is 0 and the last prompt
-            token takes the glimpse.
+        learnable_embeddings: learned vectors ``[len(le_layers), le_length, D]``; absent if ``le_length`` is 0, where
+            the attention of the last prompt token is read instead.
     """
 
     def __init__(self, config: AddonConfig) -> None:
@@ -41,12 +41,12 @@ class Glimpse(nn.Module):
 
     @property
     def prune_layer(self) -> int:
-        """K, called ``reduce_layer`` in the published configuration."""
+        """Number K of the prune layer, ``reduce_layer`` in the published configuration."""
         return self.config.reduce_layer
 
     @property
     def appended(self) -> int:
-        """Glimpse tokens behind each prompt."""
+        """Number of glimpse tokens that are appended to each prompt."""
         return self.config.le_length
 
     @property
@@ -56,41 +56,41 @@ class Glimpse(nn.Module):
 
     @property
     def attention_layers(self) -> tuple[int, ...]:
-        """Layers at which the predictor reads the glimpse token's attention."""
+        """Decoder layers whose glimpse attention the predictor reads."""
         return self.config.selected_layers
 
     @property
     def raw_attention(self) -> bool:
-        """Tells whether the predictor reads scores before the softmax."""
+        """True if the predictor reads attention scores before the softmax."""
         return self.config.use_attention_logits
 
     @property
     def rule(self) -> KeepRule:
-        """The rule the add-on was published with."""
+        """Keep rule that the add-on was made with."""
         return self.config.rule
 
     def precompute(
         self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
     ) -> ImageCondition:
-        """Compute the image's part of the predictor; see :meth:`Predictor.precompute`."""
+        """Compute once per page what scoring needs, with :meth:`Predictor.precompute`."""
         return self.attn_fuser.precompute(features, grid, cells)
 
     def score(self, attention: Tensor, image: ImageCondition) -> Tensor:
-        """Score ``[Q, N, layers * H]`` glimpse attention: ``[Q, N]`` importance logits."""
+        """Score glimpse attention ``[Q, N, layers * H]``, and return importance logits ``[Q, N]``."""
         return self.attn_fuser.score(attention, image)
 
     def precompute_flops(self, visual: int) -> int:
-        """Operations of :meth:`precompute` on ``visual`` tokens."""
+        """Count the operations of :meth:`precompute` on an image of ``visual`` tokens."""
         return flops.precompute_flops(self.config, visual)
 
     def score_flops(self, visual: int) -> int:
-        """Operations of :meth:`score` for one question."""
+        """Count the operations of :meth:`score` per question, for an image of ``visual`` tokens."""
         return flops.score_flops(self.config, visual)
 
     def token_at(self, layer: int) -> Tensor | None:
-        """Return what the glimpse token receives before a layer, ``[le_length, D]``; ``None`` for nothing.
+        """Return the input of the glimpse tokens to a layer, ``[le_length, D]``, or ``None`` for none.
 
-        At layer 0 this is its input embedding; at a later layer it is added to its hidden state.
+        At layer 0 this is their embedding. At later layers it is added to their hidden states.
         """
         if not self.config.le_length or layer not in self.config.le_layers:
             return None

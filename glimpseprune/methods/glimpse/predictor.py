@@ -1,6 +1,6 @@
-"""VIP, the visual-token importance predictor: glimpse attention and visual features in, one logit a visual token out.
+"""Predicts the importance of visual tokens from glimpse attention and visual features.
 
-Module and parameter names are those of the published checkpoint (``attn_fuser``), so its state dict loads as it is.
+Modules and parameters have the names of the published checkpoint (``attn_fuser``), so its state dict loads unchanged.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ _ROTARY_BASE = 10000.0
 
 @dataclass(frozen=True, slots=True)
 class ImageCondition:
-    """The image's part of the predictor.
+    """Holds what the predictor computes of an image for all questions.
 
     Attributes:
-        conditions: for each layer, the visual features' part of queries and keys, ``[N, E + F]`` each.
-        rotary: cosines and sines of the grid.
-        windows: raster indices of each window; ``None`` where attention is over the whole image.
+        conditions: part of queries and keys that comes from the visual features, ``[N, E + F]`` each, per layer.
+        rotary: cosines and sines of the grid, ``[N, (E + F) / heads]`` each.
+        windows: token numbers ``[windows, window**2]``, -1 where there is no token; ``None`` for attention over the
+            whole image.
     """
 
     conditions: tuple[tuple[Tensor, Tensor], ...]
@@ -36,10 +37,10 @@ class ImageCondition:
 
 
 class Predictor(nn.Module):
-    """Predicts which visual tokens of one image matter for the question (arXiv 2508.01548, section 3.2).
+    """Predicts which visual tokens of an image matter to a question (arXiv 2508.01548, section 3.2).
 
     Args:
-        config: sizes and layer numbers.
+        config: settings of the add-on.
     """
 
     def __init__(self, config: AddonConfig) -> None:
@@ -58,12 +59,12 @@ class Predictor(nn.Module):
     def precompute(
         self, features: Sequence[Tensor], grid: tuple[int, int], cells: Tensor | None = None
     ) -> ImageCondition:
-        """Compute the image's part, which no question changes.
+        """Compute once per page what scoring needs for every question.
 
         Args:
-            features: for each selected visual layer, ``[N, vision_hidden_size]``.
+            features: output of each selected visual layer, ``[N, vision_hidden_size]``.
             grid: rows and columns of visual tokens.
-            cells: ``[N]`` where in the grid the tokens are, increasing; ``None``: everywhere, N = rows * columns.
+            cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
         """
         device = features[0].device
         conditions = []
@@ -78,7 +79,15 @@ class Predictor(nn.Module):
         return ImageCondition(tuple(conditions), (cos, sin), windows)
 
     def score(self, attention: Tensor, image: ImageCondition) -> Tensor:
-        """Importance logits ``[Q, N]`` of an image, from Q questions' glimpse attention ``[Q, N, layers * H]``."""
+        """Score the visual tokens of an image for Q questions.
+
+        Args:
+            attention: glimpse attention ``[Q, N, layers * H]``, layer by layer.
+            image: result of :meth:`precompute`.
+
+        Returns:
+            Importance logits ``[Q, N]``, higher = keep.
+        """
         x = self.attn_in_proj(attention)  # [Q, N, E]
         for layer, condition in zip(self.layers, image.conditions, strict=True):
             x = layer(x, condition, image.rotary, image.windows)
@@ -87,9 +96,14 @@ class Predictor(nn.Module):
 
 
 def grid_rotary(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[N, head_dim]`` of a token grid in raster order, float32.
+    """Compute cosines and sines ``[N, head_dim]`` of a grid in raster order, float32.
 
     A quarter of the channels turns with the row, a quarter with the column; both are repeated, as in the vision tower.
+
+    Args:
+        grid: rows and columns of visual tokens.
+        head_dim: width of one head.
+        device: device of the result.
     """
     rows, columns = grid
     inverse = 1.0 / _ROTARY_BASE ** (
@@ -118,7 +132,7 @@ class _Layer(nn.Module):
 
 
 class _ConditionedAttention(nn.Module):
-    """Self-attention whose queries and keys also see the visual features; the values do not."""
+    """Attends among visual tokens; queries and keys also depend on the visual features, values do not."""
 
     def __init__(self, width: int, condition: int, heads: int) -> None:
         super().__init__()
@@ -130,7 +144,7 @@ class _ConditionedAttention(nn.Module):
         self.o_proj = nn.Linear(width, width, bias=False)
 
     def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The share of queries and keys that comes from the visual features ``[N, F]``, each ``[N, E + F]``."""
+        """Compute the part of queries and keys, ``[N, E + F]`` each, that comes from visual features ``[N, F]``."""
         query, key = (F.linear(features, proj.weight[:, self.width :]) for proj in (self.q_proj, self.k_proj))
         return query, key
 
@@ -143,8 +157,8 @@ class _ConditionedAttention(nn.Module):
         )  # [Q, N, heads, (E + F) / heads]
         value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [Q, N, heads, E / heads]
         if windows is None:
-            # torch has fused kernels, which never hold N x N scores, only for values as wide as the keys. Not for
-            # gradients: the fused backward repeats the softmax from its sum, and explodes where logits are large.
+            # Fused kernels, which never store N x N scores, need values as wide as the keys. They are avoided under
+            # gradients: their backward pass recomputes the softmax from its sum, and explodes at large logits.
             width = value.shape[-1]
             padded = value if query.requires_grad else F.pad(value, (0, key.shape[-1] - width))
             query, key, padded = (t.transpose(1, 2) for t in (query, key, padded))
@@ -156,7 +170,14 @@ class _ConditionedAttention(nn.Module):
 
 
 def _windowed(query: Tensor, key: Tensor, value: Tensor, windows: Tensor) -> Tensor:
-    """Attention inside each window only; tensors ``[Q, N, heads, *]``, ``windows`` as of :func:`grid_windows`."""
+    """Attend inside each window only.
+
+    Args:
+        query: queries ``[Q, N, heads, (E + F) / heads]``.
+        key: keys of the same shape.
+        value: values ``[Q, N, heads, E / heads]``.
+        windows: token numbers ``[windows, W]``, -1 where there is no token.
+    """
     inside = windows >= 0  # [windows, W]
     query, key, value_in = (
         t[:, windows.clamp(min=0)].transpose(2, 3).flatten(0, 1) for t in (query, key, value)
@@ -169,7 +190,7 @@ def _windowed(query: Tensor, key: Tensor, value: Tensor, windows: Tensor) -> Ten
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding in float32; ``x`` is ``[Q, N, heads, head_dim]``."""
+    """Apply the rotary embedding to ``x`` ``[Q, N, heads, head_dim]``, in float32."""
     cos, sin = (t[:, None] for t in rotary)
     first, second = x.float().chunk(2, dim=-1)
     rotated = x.float() * cos + torch.cat([-second, first], dim=-1) * sin

@@ -226,7 +226,7 @@ class TestGradients:
 
     def test_an_example_without_an_image_is_refused(self, model: gp.GlimpseModel, glimpse: Glimpse) -> None:
         prompt = model.backbone.prompts({"input_ids": torch.tensor([[1, 2, 3]])})[0]
-        with pytest.raises(gp.InputError, match="no image"):
+        with pytest.raises(gp.InputError, match="found an example with no image"):
             batch_loss(
                 model.backbone, glimpse, [TrainingExample(prompt, torch.tensor([258]), None)], ALL, torch.Generator()
             )

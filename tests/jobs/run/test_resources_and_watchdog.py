@@ -45,9 +45,9 @@ def test_no_gpu_is_taken_that_may_not_be_used() -> None:
     [
         ((2, 0, GIB), (4, None), "auto", "ask for 2 --actors at most"),
         ((1, 0, GIB), (9, None), "auto", "ask for 2 --actors at most"),
-        ((8, 1, GIB), (2, None), "cuda", "more than the 1 there are"),
-        ((8, 0, GIB), (None, 1), "auto", "0 GPUs can be used"),
-        ((8, 2, GIB), (None, 1), "cpu", "--gpus-per-actor 1 was asked for"),
+        ((8, 1, GIB), (2, None), "cuda", "more than the 1 there are; ask for 1 --actors"),
+        ((8, 0, GIB), (None, 1), "auto", "exceeds the 0 GPUs that --device auto can use"),
+        ((8, 2, GIB), (None, 1), "cpu", "--gpus-per-actor 1 exceeds .* --device cpu"),
         ((8, 0, GIB), (None, None), "cuda", "Ray sees no GPU"),
         ((8, 0, GIB // 2), (None, None), "auto", "rendering needs 1 GiB"),
     ],

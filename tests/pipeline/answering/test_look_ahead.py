@@ -69,16 +69,18 @@ def test_an_exception_comes_out_at_its_item() -> None:
 
 
 def test_closing_it_early_ends_the_thread() -> None:
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
     prepared: list[int] = []
 
     def prepare(number: int) -> None:
         if number == 1:
+            begun.set()
             release.wait(5)
         prepared.append(number)
 
     pages = look_ahead(range(9), prepare, ahead=3)
     next(pages).result()
+    assert begun.wait(5)
     threading.Timer(0.05, release.set).start()
     pages.close()
     assert prepared == [0, 1]  # the one that had begun is finished, the others never begin
