@@ -11,7 +11,7 @@ from jobs.progress import Progress
 from jobs.run.children import for_each_document
 from jobs.run.prepare import Work, prepare_work
 from jobs.settings import RunSettings
-from pipeline.answering.checkpoints import resolve_model
+from pipeline.answering.checkpoints import note_on, resolve_model
 from pipeline.errors import PageError
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
@@ -50,6 +50,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"memory per model {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
         f"time             {_time(store.read_run(), len(tokens))}",
     ]
+    lines += filter(None, [note_on(run.choice.model)])
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
 from jobs.run.start import import_libraries, leave_out_pandas
 from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import note_on
 from pipeline.errors import EngineError, ModelError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
@@ -64,6 +66,7 @@ def run_job(
     with interruptible(), OutputLock(folder) as lock:
         work = prepare_work(run, questions, store, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
+        _warn(run)
         job = _Job(run, work, store, lock, load)
         job.work_through(address)
         lock.check()
@@ -83,6 +86,14 @@ def run_job(
     if outcome.error is not None:
         raise outcome.error
     return report
+
+
+def _warn(run: RunSettings) -> None:
+    """Say on standard error what the embedded model reads, before it answers."""
+    note = note_on(run.choice.model)
+    if note is not None and not run.quiet:
+        sys.stderr.write(f"docpipe: {note}\n")
+        sys.stderr.flush()
 
 
 def _start(run: RunSettings, address: str | None, documents: int) -> None:

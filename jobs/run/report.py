@@ -13,6 +13,7 @@ from jobs import exit_codes
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import note_on
 from pipeline.errors import DocpipeError
 from pipeline.output.totals import Totals
 from pipeline.records import STATUSES, Receipt
@@ -98,6 +99,7 @@ def make_report(
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "settings": run.flat(),
+        "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
         "documents": len(work.documents),
@@ -196,5 +198,7 @@ def closing_lines(report: Mapping[str, Any]) -> str:
         lines.append("nothing was left to do")
     if report["interrupted"]:
         lines.append("interrupted; the same command resumes")
+    if report["model_note"] is not None:
+        lines.append(report["model_note"])
     lines.append(f"tables: {report['settings']['output']}/{{answers,pages,documents,failures}}")
     return "\n".join(lines)

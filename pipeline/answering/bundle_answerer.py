@@ -160,8 +160,9 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
-    evidence = None
-    if answer.keep is not None and answer.scores is not None:
+    status, evidence = status_of(answer), None
+    # What says nothing comes from nowhere on the page.
+    if answer.text and status != "not_answerable" and answer.keep is not None and answer.scores is not None:
         least = -math.inf if ask.rule is None else ask.rule.threshold_logit
         size = image.width_pt, image.height_pt
         evidence = evidence_boxes(answer.keep, answer.scores, *answer.grid, *size, least=least)
@@ -170,7 +171,7 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         page=image.page,
         question_id=unit.question_id,
         unit_id=unit.unit_id,
-        status=status_of(answer),
+        status=status,
         answer=answer.text,
         confidence=answer.confidence,
         finish_reason=answer.finish_reason,
