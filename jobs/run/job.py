@@ -73,14 +73,7 @@ def run_job(
         job.publish()
         units = {unit.unit_id for unit in work.units}
         statuses, totals = store.status_counts(units), read_totals(folder, units)
-        missing = planned_rows(work.units) - sum(statuses.values())
         outcome = job.outcome
-        if missing and outcome.error is None and not outcome.interrupted:
-            outcome.error = EngineError(
-                f"{missing} of {planned_rows(work.units)} rows are still missing after {outcome.passes} passes; "
-                "the rest is published. The log gives the reason (Ray's is in /tmp/ray/session_latest/logs); "
-                "run the same command again to retry them"
-            )
         report = make_report(run, work, statuses, totals, outcome, started, time.monotonic() - clock)
         store.write_run(report)
     if outcome.error is not None:
@@ -158,6 +151,12 @@ class _Job:
                 pending = self.work.pending(self.store.completed_units())
         finally:
             self.outcome.wall_s = time.monotonic() - began
+        if pending:  # raised inside the engine's session, which then keeps its log
+            raise EngineError(
+                f"{planned_rows(pending)} of {planned_rows(self.work.units)} rows are still missing after "
+                f"{self.outcome.passes} passes; the rest is published. The log gives the reason (Ray's is in "
+                "/tmp/ray/session_latest/logs); run the same command again to retry them"
+            )
 
     def _configured(self, engine: Engine) -> tuple[ActorConfig, Resources]:
         run, work = self.run, self.work
