@@ -81,8 +81,8 @@ def note_on(model: str) -> str | None:
         return None
     return (
         "model nano, embedded in docpipe, is for demonstration: it reads invoices, receipts, orders, delivery notes "
-        "and report slips like those of `docpipe samples`; on other pages most of its answers are wrong, so name a real "
-        "model with --model"
+        "and report slips like those of `docpipe samples`; on other pages most of its answers are wrong, so name a "
+        "real model with --model"
     )
 
 
