@@ -155,6 +155,7 @@ def test_the_summary_names_what_there_is() -> None:
         "counts": counts,
         "documents": 3,
         "pages": 5,
+        "model_note": None,
         "this_run": {"pages": 4, "pages_per_s": 2.0},
         "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,
