@@ -7,7 +7,7 @@ torchvision; the results are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -99,10 +99,7 @@ class Processor(ModelInput):
 
     def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
         """Return the token ids before and after the image, ``[before]`` and ``[after]``; every page shares them."""
-        template = self._rendered(_PLACE).split(_PLACE)
-        if len(template) != 2:
-            raise ModelError(f"the chat template writes the text {len(template) - 1} times; expected once")
-        head, tail = map(self._ids, template)
+        head, tail = self._around_text
         ids = self._ids(self._rendered(text))
         if self._count_special(ids) != self._count_special(head + tail):
             # Tokenized apart from the template, the user's text cannot end the turn or stand for an image.
@@ -113,6 +110,14 @@ class Processor(ModelInput):
             )
         at = ids.index(self.image_token_id)
         return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
+
+    @cached_property
+    def _around_text(self) -> tuple[list[int], list[int]]:
+        """The token ids that the template puts before and after any text."""
+        around = self._rendered(_PLACE).split(_PLACE)
+        if len(around) != 2:
+            raise ModelError(f"the chat template writes the text {len(around) - 1} times; expected once")
+        return self._ids(around[0]), self._ids(around[1])
 
     def _rendered(self, text: str) -> str:
         """Put an image and a text into the chat template, up to where the answer begins."""
