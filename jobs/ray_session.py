@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from jobs.interrupts import interruptible
@@ -17,7 +19,8 @@ from pipeline.errors import EngineError
 def ray_session(address: str | None) -> Iterator[None]:
     """Start a local Ray, or connect to the cluster that this process runs in.
 
-    If Ray is already initialised in this process, it is used and left as it is.
+    If Ray is already initialised in this process, it is used and left as it is. The session folder of a local Ray is
+    deleted at the end, unless the run fails with an :class:`EngineError`, whose reason is in its logs.
 
     Args:
         address: ``None`` for a local Ray, ``auto`` for the cluster.
@@ -36,15 +39,21 @@ def ray_session(address: str | None) -> Iterator[None]:
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         with _no_stderr():  # the core reports there that it applies the variable above
-            ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
+            context = ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(f"Ray does not start: {error}") from error
     _errors_only_on_the_console()
+    keep = address is not None
     try:
         with interruptible():
             yield
+    except EngineError:
+        keep = True
+        raise
     finally:
         ray.shutdown()
+        if not keep:
+            _delete_session(Path(context.address_info["session_dir"]))
 
 
 def cluster() -> tuple[float, float, int]:
@@ -53,6 +62,15 @@ def cluster() -> tuple[float, float, int]:
 
     total: dict[str, Any] = ray.cluster_resources()
     return float(total.get("CPU", 0)), float(total.get("GPU", 0)), int(total.get("memory", 0))
+
+
+def _delete_session(folder: Path) -> None:
+    """Delete the folder of a session that has ended, and the link that calls it the latest."""
+    shutil.rmtree(folder, ignore_errors=True)
+    latest = folder.parent / "session_latest"
+    with suppress(OSError):  # no such link, or another session replaces it
+        if latest.readlink() == folder:
+            latest.unlink()
 
 
 @contextmanager

@@ -5,7 +5,9 @@ Heavy imports stay inside the commands.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -59,5 +61,16 @@ for _command in (status, logs, stop):
 
 
 def main() -> None:
-    """Run the console script."""
-    app(prog_name="docpipe", args=sys.argv[1:])
+    """Run the console script, and end the process with its exit code.
+
+    Python's own way out takes the modules of torch apart first, which costs as much as loading a small model.
+    """
+    try:
+        app(prog_name="docpipe", args=sys.argv[1:])
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        with suppress(BrokenPipeError):  # nobody reads any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(end.code)

@@ -12,7 +12,7 @@ from jobs.run.children import for_each_document
 from jobs.run.not_read import named
 from jobs.run.prepare import Work, prepare_work
 from jobs.settings import RunSettings
-from pipeline.answering.checkpoints import resolve_model
+from pipeline.answering.checkpoints import note_on, resolve_model
 from pipeline.errors import PageError
 from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
@@ -60,6 +60,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     lines += [ignored_words(work.ignored)] if work.ignored else []
     lines += ["cannot be opened:", *named(unopened, len(unopened))] if unopened else []
     lines += [f"warning: {reason}" for reason in work.unmatched.values()]
+    lines += filter(None, [note_on(run.choice.model)])
     return "\n".join(lines)
 
 

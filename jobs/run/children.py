@@ -19,6 +19,7 @@ def for_each_document(
     do: Callable[[RenderChild, Document], T],
     results: dict[str, T],
     done: Callable[[], None],
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Call ``do`` once per document.
 
@@ -27,6 +28,7 @@ def for_each_document(
         do: job for one document, which runs in a thread and handles :class:`pipeline.errors.PageError` itself.
         results: results of ``do`` by document id, filled during the work so that an interruption keeps them.
         done: function called after each document, from several threads but never at the same time.
+        meanwhile: job for the calling thread, which otherwise waits; left out if there is no document.
     """
     stop = threading.Event()
     one_at_a_time = threading.Lock()
@@ -44,7 +46,10 @@ def for_each_document(
     shares = [documents[first::_CHILDREN] for first in range(min(_CHILDREN, len(documents)))]
     with ThreadPoolExecutor(_CHILDREN) as pool:
         try:
-            for future in [pool.submit(share, mine) for mine in shares]:
+            begun = [pool.submit(share, mine) for mine in shares]
+            if begun and meanwhile is not None:
+                meanwhile()
+            for future in begun:
                 future.result()
         finally:
             stop.set()  # the pool waits for its threads; they need not finish their shares

@@ -6,16 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
 from jobs.progress import Progress
 from jobs.run.engine import Engine, choose_engine
+from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
+from jobs.run.start import import_libraries, leave_out_pandas
 from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import note_on
 from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.output.attempts import Markers
 from pipeline.output.current import Plan
@@ -64,25 +68,16 @@ def run_job(
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
-        work = prepare_work(run, questions, store, remember=True)
+        work = prepare_work(run, questions, store, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
-        if not run.quiet:
-            for reason in work.unmatched.values():
-                sys.stderr.write(f"warning: {reason}\n")
+        _warn(run, work)
         job = _Job(run, work, store, lock, load)
         job.work_through(address)
         lock.check()
         job.publish()
         units = {unit.unit_id for unit in work.units}
         statuses, totals, failed = store.status_counts(units), read_totals(folder, units), read_failed(folder, units)
-        missing = planned_rows(work.units) - sum(statuses.values())
         outcome = job.outcome
-        if missing and outcome.error is None and not outcome.interrupted:
-            outcome.error = EngineError(
-                f"{missing} of {planned_rows(work.units)} rows are still missing after {outcome.passes} passes; "
-                "the rest is published. The log gives the reason (Ray's is in /tmp/ray/session_latest/logs); "
-                "run the same command again to retry them"
-            )
         report = make_report(
             run, work, store.run_id, statuses, totals, failed, outcome, started, time.monotonic() - clock
         )
@@ -90,6 +85,24 @@ def run_job(
     if outcome.error is not None:
         raise outcome.error
     return report
+
+
+def _warn(run: RunSettings, work: Work) -> None:
+    """Say on standard error, before anything is answered, which questions match nothing and what the model reads."""
+    if run.quiet:
+        return
+    for line in filter(
+        None, [*(f"warning: {reason}" for reason in work.unmatched.values()), note_on(run.choice.model)]
+    ):
+        sys.stderr.write(f"docpipe: {line}\n")
+    sys.stderr.flush()
+
+
+def _start(run: RunSettings, address: str | None, documents: int) -> None:
+    """Import what the model needs if this process is going to hold it; every document has a page at least."""
+    engine, _ = choose_engine(run, address, documents)
+    if engine.name == LoopEngine.name:
+        import_libraries()
 
 
 class _Job:
@@ -116,6 +129,7 @@ class _Job:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
         pending = self.work.pending(self.store.done())
         if not pending:
+            leave_out_pandas()  # which Ray would need
             return
         pages = _count_pages(pending)
         engine, self.outcome.engine_why = choose_engine(self.run, address, pages)
@@ -151,6 +165,12 @@ class _Job:
                 pending = self.work.pending(self.store.done())
         finally:
             self.outcome.wall_s = time.monotonic() - began
+        if pending:  # raised inside the engine's session, which then keeps its log
+            raise EngineError(
+                f"{planned_rows(pending)} of {planned_rows(self.work.units)} rows are still missing after "
+                f"{self.outcome.passes} passes; the rest is published. The log gives the reason (Ray's is in "
+                "/tmp/ray/session_latest/logs); run the same command again to retry them"
+            )
 
     def _configured(self, engine: Engine) -> tuple[ActorConfig, Resources]:
         run, work = self.run, self.work

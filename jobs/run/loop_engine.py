@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jobs.exit_codes import ENGINE
 from jobs.run.ray_workers import ActorConfig
 from jobs.run.resources import Resources
+from jobs.run.start import leave_out_pandas
 from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
@@ -34,7 +35,8 @@ class LoopEngine:
         self._answerer: BundleAnswerer | None = None
 
     def session(self) -> AbstractContextManager[None]:
-        """Return an empty context, since the loop runs in this process."""
+        """Return an empty context, since the loop runs in this process, which does without pandas."""
+        leave_out_pandas()
         return nullcontext()
 
     def resources(self, run: RunSettings) -> Resources:
@@ -88,14 +90,15 @@ class LoopEngine:
         import torch
 
         self._answerer = None  # the pages of an earlier pass do not count
-        self._answerer = answerer = load(config)
-        Watchdog(answerer, config.deadline_s, hung=_hung)
         with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
             render = partial(render_bundle, child=child, settings=config.settings)
             with closing(look_ahead(bundles, render)) as rendered:
                 for one in rendered:
+                    if self._answerer is None:  # by now, the first bundle is being rendered
+                        self._answerer = load(config)
+                        Watchdog(self._answerer, config.deadline_s, hung=_hung)
                     try:
-                        yield answerer.run(one.result())
+                        yield self._answerer.run(one.result())
                     except torch.AcceleratorError as error:
                         raise EngineError(
                             f"the device failed: {error}; run the same command again to resume"

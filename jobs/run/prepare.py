@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from glimpseprune.rule import KeepRule
@@ -67,7 +68,13 @@ class Work:
         return [unit for unit in left if unit is not None]
 
 
-def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, remember: bool) -> Work:
+def prepare_work(
+    run: RunSettings,
+    questions: QuestionSet,
+    store: OutputStore,
+    remember: bool,
+    meanwhile: Callable[[int], None] | None = None,
+) -> Work:
     """List the documents, count their pages and make the units.
 
     Args:
@@ -75,6 +82,7 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
         questions: questions to ask.
         store: store with the page counts of earlier runs.
         remember: whether to save new page counts in the store, including those taken before an interruption.
+        meanwhile: function that is called with the number of documents while the pages of new ones are counted.
 
     Raises:
         UsageError: a name cannot be resolved, flags contradict each other, there is no document, or no question
@@ -91,7 +99,7 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
     fresh: dict[str, PageCount] = {}
     try:
         with Progress(len(uncounted), "document", run.quiet) as progress:
-            count_pages(uncounted, fresh, progress.add)
+            count_pages(uncounted, fresh, progress.add, meanwhile and partial(meanwhile, len(documents)))
     finally:
         if remember and fresh:
             store.save_page_counts(fresh.values())
@@ -103,7 +111,12 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
     return Work(settings, questions, documents, counts, units, listing.ignored, unmatched)
 
 
-def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], done: Callable[[], None]) -> None:
+def count_pages(
+    documents: Sequence[Document],
+    counts: dict[str, PageCount],
+    done: Callable[[], None],
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
     """Put each document's page count, or the failure to count its pages, into ``counts``."""
 
     def count(child: RenderChild, document: Document) -> PageCount:
@@ -113,7 +126,7 @@ def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], don
             failure = Failure(error.stage, error.error_type, error.message)
             return PageCount(document.document_id, None, failure)
 
-    for_each_document(documents, count, counts, done)
+    for_each_document(documents, count, counts, done, meanwhile)
 
 
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:

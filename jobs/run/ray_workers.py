@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from jobs.run.start import collector_paused
 from pipeline.families.registry import register_family, registered_families
 from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
 from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
@@ -102,6 +103,13 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     Raises:
         ModelError: the model cannot be loaded.
     """
+    for model_type, module_path in config.families.items():
+        register_family(model_type, module_path)
+    with collector_paused():
+        return _load(config)
+
+
+def _load(config: ActorConfig) -> BundleAnswerer:
     import torch
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
@@ -110,8 +118,6 @@ def load_answerer(config: ActorConfig) -> BundleAnswerer:
     from pipeline.output.folder import Folder
     from pipeline.output.store import OutputStore
 
-    for model_type, module_path in config.families.items():
-        register_family(model_type, module_path)
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the actor's Ray CPUs, which are less than one
     settings = config.settings
     page_answerer = PageAnswerer.load(

@@ -14,6 +14,7 @@ from jobs.run.not_read import NAMED, not_read_lines
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
+from pipeline.answering.checkpoints import note_on
 from pipeline.errors import DocpipeError
 from pipeline.file_names import readable
 from pipeline.output.failed import FailedDocument
@@ -112,6 +113,7 @@ def make_report(
     return {
         "run_id": run_id,
         "settings": {**run.flat(), "input": [readable(given) for given in run.input]},
+        "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
         "documents": len(work.documents),
@@ -210,6 +212,7 @@ def closing_lines(report: Mapping[str, Any]) -> str:
     if report["settings"]["verbose"]:
         lines += _figures(report)
     lines += not_read_lines(report)
+    lines += filter(None, [report["model_note"]])
     lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
     if counts["failed"]:
         lines.append(f"reasons of the failures: {output}/failures/")

@@ -194,9 +194,9 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
 
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
-    verdict = judge(ask, answer)
-    evidence = None
-    if answer.keep is not None and answer.scores is not None:
+    verdict, evidence = judge(ask, answer), None
+    said = answer.text and verdict.status != "not_answerable"  # what says nothing comes from nowhere on the page
+    if said and answer.keep is not None and answer.scores is not None:
         least = -math.inf if ask.rule is None else ask.rule.threshold_logit
         size = image.width_pt, image.height_pt
         evidence = evidence_boxes(answer.keep, answer.scores, *answer.grid, *size, least=least)

@@ -71,6 +71,21 @@ def default_dpi(model: str) -> int:
     return 144 if model == NANO else 200
 
 
+def note_on(model: str) -> str | None:
+    """Say for whom the embedded model is and what it reads; ``None`` for any other model.
+
+    Args:
+        model: ``nano``, a folder or a hub id.
+    """
+    if model != NANO:
+        return None
+    return (
+        "model nano, embedded in docpipe, is for demonstration: it reads invoices, receipts, orders, delivery notes "
+        "and report slips like those of `docpipe samples`; on other pages most of its answers are wrong, so name a "
+        "real model with --model"
+    )
+
+
 def addon_rule(folder: Path) -> KeepRule:
     """Read the keep rule that comes with an add-on.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from pipeline.records import Evidence
 
@@ -40,21 +40,37 @@ def evidence_boxes(
         raise ValueError(
             f"expected {rows} x {columns} = {rows * columns} tokens, found keep {keep.shape}, scores {scores.shape}"
         )
-    grid = keep.reshape(rows, columns)
-    labels, _ = ndimage.label(grid, structure=np.ones((3, 3)))  # tokens that touch at a corner belong together
+    importance = scores.reshape(rows, columns)
     boxes = []
     # Sides are shares of the page, so that the last column ends exactly at the edge, without a rounding error.
-    for label, (down, across) in enumerate(ndimage.find_objects(labels), start=1):
-        inside = labels[down, across] == label
-        best = float(scores.reshape(rows, columns)[down, across][inside].max())
+    for region in _regions(keep.reshape(rows, columns)):
+        down, across = zip(*region, strict=True)
         boxes.append(
             Evidence(
-                x0=width_pt * (across.start / columns),
-                y0=height_pt * (down.start / rows),
-                x1=width_pt * (across.stop / columns),
-                y1=height_pt * (down.stop / rows),
-                score=best,
+                x0=width_pt * (min(across) / columns),
+                y0=height_pt * (min(down) / rows),
+                x1=width_pt * ((max(across) + 1) / columns),
+                y1=height_pt * ((max(down) + 1) / rows),
+                score=max(float(importance[cell]) for cell in region),
             )
         )
     boxes.sort(key=lambda box: -box.score)
     return tuple([box for box in boxes if box.score > least][:limit] or boxes[:1])
+
+
+def _regions(grid: npt.NDArray[np.bool_]) -> Iterator[list[tuple[int, int]]]:
+    """Yield the cells (row, column) of each region, from the top; cells that touch at a corner belong together."""
+    cells = [(int(row), int(column)) for row, column in np.argwhere(grid)]
+    left = set(cells)
+    for first in cells:
+        if first not in left:
+            continue
+        left.remove(first)
+        region, front = [first], [first]
+        while front:
+            row, column = front.pop()
+            near = left.intersection((row + down, column + across) for down in (-1, 0, 1) for across in (-1, 0, 1))
+            left -= near
+            region += near
+            front += near
+        yield region

@@ -24,6 +24,7 @@ from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.answering.devices import check_device
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
+from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.errors import ModelError, PageError
 from pipeline.families.base import ModelInput
 from pipeline.families.registry import find_family
@@ -94,8 +95,9 @@ class PageAnswerer:
         try:
             whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
             family = find_family(whole)
-            loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
-            return cls(loaded, family.load_input(whole))
+            with quiet_loading():
+                loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
+                return cls(loaded, family.load_input(whole))
         except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 

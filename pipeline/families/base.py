@@ -90,7 +90,7 @@ class ModelInput(Protocol):
         """Return token ids ``[T]`` of a question with its image, up to where the answer begins.
 
         Args:
-            text: the question.
+            text: text of the user; names of special tokens in it are plain text.
             grid: rows and columns of patches.
 
         Raises:
@@ -98,7 +98,10 @@ class ModelInput(Protocol):
         """
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
-        """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
+        """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``.
+
+        Names of special tokens in ``text`` are plain text.
+        """
 
     def text(self, tokens: Tensor) -> str:
         """Return the text of generated tokens, without special tokens and outer white space."""

@@ -7,7 +7,7 @@ torchvision; the results are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,8 @@ class Processor(ModelInput):
         if not self.template:
             raise ModelError(f"{folder} has no chat template; docpipe needs an instruction-tuned checkpoint")
         self.image_token_id = int(AutoConfig.from_pretrained(folder).image_token_id)
-        self.image_token = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        added = self.tokenizer.added_tokens_decoder.items()
+        self._special = {*self.tokenizer.all_special_ids, *(number for number, token in added if token.special)}
         self._around_image = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
 
     def prepare(self, page: Image) -> PreparedImage:
@@ -90,7 +91,7 @@ class Processor(ModelInput):
             grid: rows and columns of patches.
 
         Raises:
-            ModelError: the chat template does not put exactly one image into the prompt.
+            ModelError: the chat template does not put exactly one image and the text once into the prompt.
         """
         before, after = self._around_image(text)
         visual = grid[0] * grid[1] // self.images.merge_size**2
@@ -98,18 +99,25 @@ class Processor(ModelInput):
 
     def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
         """Return the token ids before and after the image, ``[before]`` and ``[after]``; every page shares them."""
-        if any(token in text for token in self.tokenizer.all_special_tokens):
+        head, tail = self._around_text
+        ids = self._ids(self._rendered(text))
+        if self._count_special(ids) != self._count_special(head + tail):
             # Tokenized apart from the template, the user's text cannot end the turn or stand for an image.
-            head, tail = self._rendered(_PLACE).split(_PLACE)
-            ids = [*self._ids(head), *self._ids(text, split_special_tokens=True), *self._ids(tail)]
-        else:
-            ids = self._ids(self._rendered(text))
+            ids = [*head, *self._ids(text, split_special_tokens=True), *tail]
         if ids.count(self.image_token_id) != 1:
             raise ModelError(
                 f"the chat template makes {ids.count(self.image_token_id)} image tokens for one image; expected 1"
             )
         at = ids.index(self.image_token_id)
         return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
+
+    @cached_property
+    def _around_text(self) -> tuple[list[int], list[int]]:
+        """The token ids that the template puts before and after any text."""
+        around = self._rendered(_PLACE).split(_PLACE)
+        if len(around) != 2:
+            raise ModelError(f"the chat template writes the text {len(around) - 1} times; expected once")
+        return self._ids(around[0]), self._ids(around[1])
 
     def _rendered(self, text: str) -> str:
         """Put an image and a text into the chat template, up to where the answer begins."""
@@ -128,6 +136,9 @@ class Processor(ModelInput):
             "input_ids"
         ]
         return ids
+
+    def _count_special(self, ids: list[int]) -> int:
+        return sum(number in self._special for number in ids)
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""

@@ -159,6 +159,7 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> 
         "counts": counts,
         "documents": 3,
         "pages": 5,
+        "model_note": None,
         "this_run": {"bundles": 2, "pages": 4, "pages_per_s": 2.0},
         "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
         "interrupted": True,

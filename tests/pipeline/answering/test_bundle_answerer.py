@@ -129,6 +129,28 @@ def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> No
     ]
 
 
+class Says(FakePageAnswerer):
+    """Gives one answer, whatever is asked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
+        return [dataclasses.replace(answer, text=self.text) for answer in super()._answer_page(page, asks)]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "shown"),
+    [("n/a", "not_answerable", False), ("", "needs_review", False), ("7", "answered", True)],
+)
+def test_rows_without_an_answer_carry_no_evidence(
+    bundle: Bundle, tmp_path: Path, text: str, status: str, shown: bool
+) -> None:
+    _, rows, _ = run(bundle, Says(text), tmp_path / "out")
+    assert {(r["status"], r["evidence"] is not None) for r in rows} == {(status, shown), ("failed", False)}
+
+
 class Watched(FakePageAnswerer):
     """Notes when pages are made ready and when the model has them; some cannot be made ready."""
 

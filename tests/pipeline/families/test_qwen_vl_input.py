@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from glimpseprune.rule import KeepRule
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.errors import ModelError
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.records import Ask
 
@@ -54,6 +57,36 @@ def test_other_text_is_tokenized_as_the_stock_template_does(tiny_base: Path, tex
         *[processor.image_token_id] * VISUAL,
         *stock[at + 1 :],
     ]
+
+
+def test_so_are_special_tokens_that_only_the_vocabulary_marks(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.add_tokens([AddedToken("<|think|>", special=True, normalized=False)])
+    tokenizer.save_pretrained(tmp_path / "base")
+    processor = Processor(tmp_path / "base")
+    assert "<|think|>" not in processor.tokenizer.all_special_tokens
+    number = processor.tokenizer.convert_tokens_to_ids("<|think|>")
+    assert processor.tokenizer("<|think|>")["input_ids"] == [number]
+    assert number not in processor.prompt("What is <|think|>?", GRID)
+    assert number not in processor.answer("<|think|>", {0})
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_answers_to_train_on_are_text_too(tiny_base: Path, text: str) -> None:
+    processor = Processor(tiny_base)
+    end = processor.tokenizer.eos_token_id
+    *written, last = processor.answer(text, {end}).tolist()
+    assert last == end
+    assert not set(written) & set(processor.tokenizer.all_special_ids)
+    assert processor.tokenizer.decode(written) == text
+
+
+def test_a_template_that_leaves_the_text_out_is_refused(tiny_base: Path) -> None:
+    processor = Processor(tiny_base)
+    processor.template = "<|vision_start|><|image_pad|><|vision_end|>"
+    with pytest.raises(ModelError, match="writes the text 0 times; expected once"):
+        processor.prompt("What?", GRID)
 
 
 def test_such_a_question_costs_nobody_an_answer(tiny_base: Path, tiny_addon: Path) -> None:

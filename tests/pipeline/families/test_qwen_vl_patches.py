@@ -99,6 +99,6 @@ def test_a_prompt_is_tokenized_once(tiny_base: Path, tmp_path: Path, monkeypatch
     small, large, other = (
         processor.prompt(*asked) for asked in (("What?", (2, 2)), ("What?", (4, 6)), ("Who?", (2, 2)))
     )
-    assert len(rendered) == 2
+    assert len(rendered) == 3  # each text once, and once the template without a text
     assert (len(large) - len(small), len(other) - len(small)) == (5, -1)
     assert torch.equal(small, Processor(tiny_base).prompt("What?", (2, 2)))
