@@ -131,7 +131,7 @@ def bundle_from_json(text: str) -> Bundle:
     raw: dict[str, Any] = json.loads(text)
     return Bundle(
         bundle_id=raw["bundle_id"],
-        documents=tuple(Document(**d) for d in raw["documents"]),
+        documents=tuple(Document(**{**d, "members": tuple(d["members"])}) for d in raw["documents"]),
         asks=tuple(Ask(**{**a, "rule": None if a["rule"] is None else KeepRule(**a["rule"])}) for a in raw["asks"]),
         units=tuple(Unit(**{**u, "pages": tuple(u["pages"])}) for u in raw["units"]),
         failures={key: Failure(**failure) for key, failure in raw["failures"].items()},

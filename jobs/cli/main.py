@@ -14,6 +14,7 @@ import typer
 from jobs.cli.options import (
     Attn,
     Device,
+    DocumentSeconds,
     Dpi,
     DropBlank,
     Dtype,
@@ -25,6 +26,7 @@ from jobs.cli.options import (
     MinTokens,
     Model,
     OutputFolder,
+    PasswordFile,
     Prune,
     Questions,
     Revision,
@@ -89,6 +91,8 @@ def run(
     deadline: Annotated[
         float | None, typer.Option(help="Most seconds per page; by default set from the median.")
     ] = None,
+    document_seconds: DocumentSeconds = None,
+    password_file: PasswordFile = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
@@ -134,6 +138,7 @@ def plan(
     dtype: Dtype = None,
     attn: Attn = None,
     limit: Limit = None,
+    password_file: PasswordFile = None,
     config: Config = None,
 ) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""

@@ -13,6 +13,12 @@ Input = Annotated[
 Questions = Annotated[str | None, typer.Option("--questions", "-q", help="YAML file.", show_default=False)]
 OutputFolder = Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI.", show_default=False)]
 Limit = Annotated[int | None, typer.Option(help="Read at most this many documents.", show_default=False)]
+PasswordFile = Annotated[
+    str | None, typer.Option(help="YAML file: document glob to {env: NAME} or {file: PATH}.", show_default=False)
+]
+DocumentSeconds = Annotated[
+    float | None, typer.Option(help="Most seconds to render one document; 3600 by default.", show_default=False)
+]
 
 Model = Annotated[str | None, typer.Option(help="nano (default), a folder or a hub id.", show_default=False)]
 Glimpse = Annotated[str | None, typer.Option(help="Add-on: folder or hub id.", show_default=False)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Document
 
@@ -19,6 +20,7 @@ def for_each_document(
     do: Callable[[RenderChild, Document], T],
     results: dict[str, T],
     done: Callable[[], None],
+    passwords: Passwords | None = None,
 ) -> None:
     """Call ``do`` once per document.
 
@@ -27,12 +29,13 @@ def for_each_document(
         do: job for one document, which runs in a thread and handles :class:`pipeline.errors.PageError` itself.
         results: results of ``do`` by document id, filled during the work so that an interruption keeps them.
         done: function called after each document, from several threads but never at the same time.
+        passwords: passwords of encrypted documents; ``None`` for none.
     """
     stop = threading.Event()
     one_at_a_time = threading.Lock()
 
     def share(mine: Sequence[Document]) -> None:
-        with RenderChild() as child:
+        with RenderChild(passwords=passwords) as child:
             for document in mine:
                 if stop.is_set():
                     return

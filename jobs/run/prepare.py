@@ -10,6 +10,7 @@ from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice
 from jobs.progress import Progress
 from jobs.run.children import for_each_document
+from jobs.run.portfolios import embedded_documents
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import (
     addon_rule,
@@ -24,6 +25,7 @@ from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
+from pipeline.pages.passwords import Passwords, read_passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
@@ -63,20 +65,31 @@ def prepare_work(run: RunSettings, questions: QuestionSet, store: OutputStore, r
     settings = answer_settings(run.choice, run.seed)
     documents = list_documents(run.input, run.limit)
     known = store.page_counts()
-    counts = {d.document_id: known[d.document_id] for d in documents if d.document_id in known}
-    uncounted = [document for document in documents if document.document_id not in counts]
-    fresh: dict[str, PageCount] = {}
-    try:
-        with Progress(len(uncounted), "document", run.quiet) as progress:
-            count_pages(uncounted, fresh, progress.add)
-    finally:
-        if remember and fresh:
-            store.save_page_counts(fresh.values())
-    counts |= fresh
+    passwords = read_passwords(run.password_file)
+    counts: dict[str, PageCount] = {}
+    added = documents
+    while added:  # portfolios may hold portfolios
+        counts |= {d.document_id: known[d.document_id] for d in added if d.document_id in known}
+        uncounted = [document for document in added if document.document_id not in counts]
+        fresh: dict[str, PageCount] = {}
+        try:
+            with Progress(len(uncounted), "document", run.quiet) as progress:
+                count_pages(uncounted, fresh, progress.add, passwords)
+        finally:
+            if remember and fresh:
+                store.save_page_counts(fresh.values())
+        counts |= fresh
+        added = embedded_documents(uncounted, counts, passwords)
+        documents = documents + added
     return Work(settings, questions, documents, counts, make_units(documents, counts, questions, settings))
 
 
-def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], done: Callable[[], None]) -> None:
+def count_pages(
+    documents: Sequence[Document],
+    counts: dict[str, PageCount],
+    done: Callable[[], None],
+    passwords: Passwords | None = None,
+) -> None:
     """Put each document's page count, or the failure to count its pages, into ``counts``."""
 
     def count(child: RenderChild, document: Document) -> PageCount:
@@ -86,7 +99,7 @@ def count_pages(documents: Sequence[Document], counts: dict[str, PageCount], don
             failure = Failure(error.stage, error.error_type, error.message)
             return PageCount(document.document_id, None, failure)
 
-    for_each_document(documents, count, counts, done)
+    for_each_document(documents, count, counts, done, passwords)
 
 
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
@@ -152,6 +165,8 @@ def reproduce_command(run: RunSettings) -> str:
         run: settings of the run.
     """
     words = ["--questions", run.questions, *run.choice.flags()]
+    if run.password_file:
+        words += ["--password-file", run.password_file]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

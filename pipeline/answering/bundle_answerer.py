@@ -66,7 +66,12 @@ class BundleAnswerer:
         attempt = self.markers.begin(bundle.bundle_id)
         answers: list[PageAnswer] = []
         pages: list[PageReport] = []
-        for mine, report in self._pages(rendered, attempt):
+        blank = [image for image in rendered.images if image.blank]
+        for image in blank:
+            answers.extend(_blank(bundle, image))
+            pages.append(_report(image))
+        inked = dataclasses.replace(rendered, images=tuple(image for image in rendered.images if not image.blank))
+        for mine, report in self._pages(inked, attempt):
             answers.extend(mine)
             pages.append(report)
         if attempt.number > 1:
@@ -158,6 +163,14 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
             yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
 
 
+def _blank(bundle: Bundle, image: PageImage) -> Iterator[PageAnswer]:
+    """Make a row for every question on a blank page, which the model need not see."""
+    for question_id, unit in _units_by_question(bundle, image.document_id, image.page).items():
+        yield PageAnswer(
+            image.document_id, image.page, question_id, unit.unit_id, "not_answerable", finish_reason="blank"
+        )
+
+
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
     evidence = None
@@ -170,7 +183,7 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         page=image.page,
         question_id=unit.question_id,
         unit_id=unit.unit_id,
-        status=status_of(answer),
+        status=status_of(answer, image.is_doubtful),
         answer=answer.text,
         confidence=answer.confidence,
         finish_reason=answer.finish_reason,
@@ -193,12 +206,18 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
     )
 
 
-def status_of(answer: ModelAnswer) -> Status:
+def status_of(answer: ModelAnswer, is_doubtful: bool = False) -> Status:
     """Decide whether an answer can be used as it is.
 
-    It needs review if it was cut off or is empty, or if so few tokens passed the threshold that the floor added others
-    to them.
+    It needs review if it was cut off or is empty, if so few tokens passed the threshold that the floor added others to
+    them, or if the picture of the page is doubtful.
+
+    Args:
+        answer: answer of the model.
+        is_doubtful: whether a part of the page may be missing, or its letters wrong.
     """
+    if is_doubtful:
+        return "needs_review"
     if answer.text.lower().rstrip(".") in NOT_ANSWERABLE:
         return "not_answerable"
     if answer.finish_reason == "length" or answer.stats.floor_hit or not answer.text:

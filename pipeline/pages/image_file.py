@@ -10,6 +10,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from pipeline.errors import PageError
 from pipeline.families.base import MAX_PAGE_PIXELS
+from pipeline.pages.drawing import Drawing
 from pipeline.records import Image
 
 IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -46,6 +47,8 @@ class ImageFile:
         PageError: the file cannot be opened.
     """
 
+    is_repaired = False
+
     def __init__(self, path: str) -> None:
         # Pillow refuses a whole file only above twice this limit; below that, each page is checked in size().
         PilImage.MAX_IMAGE_PIXELS = MAX_PAGE_PIXELS
@@ -74,6 +77,10 @@ class ImageFile:
         if sideways and self._image.format != "TIFF":  # for a TIFF, Pillow already gives the sides as shown
             width, height, across, down = height, width, down, across
         return width * 72.0 / across, height * 72.0 / down, min(dpi, round(max(across, down)))
+
+    def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
+        """Draw a page (0-based) at the given size."""
+        return Drawing(self.render(index, width_px, height_px), "pillow")
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
         """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
