@@ -38,6 +38,11 @@ def picture_lost(warnings: Iterable[str]) -> bool:
     return any(_PICTURE_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
 
 
+def picture_undecoded(warnings: Iterable[str]) -> bool:
+    """Tell whether a renderer said that it could not decode a picture, not only that data is missing at its end."""
+    return picture_lost(line for line in warnings if "padding truncated" not in line)
+
+
 def content_lost(warnings: Iterable[str]) -> bool:
     """Tell whether a renderer said that a part of the page is missing."""
     return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)

@@ -13,11 +13,13 @@ from pipeline.pages.lost_content import (
     is_uniform,
     lacks,
     picture_lost,
+    picture_undecoded,
     shows_something,
 )
 from pipeline.pages.pdf_opening import open_pdf
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.pdfium_reader import PdfiumReader
+from pipeline.records import Image
 
 
 class PdfFile:
@@ -72,7 +74,7 @@ class PdfFile:
             second = self._pdfium().draw(index, width_px, height_px)
         except PageError:
             return self._checked(index, first)
-        if lacks(first.image, second.image):
+        if self._shows_more(index, second.image, first):
             return Drawing(second.image, second.renderer, first.warnings)
         return self._checked(index, first, bool(first.warnings) and differ(first.image, second.image))
 
@@ -83,6 +85,14 @@ class PdfFile:
         except PageError as error:
             raise PageError("render", "CorruptPage", f"{refusal.message}; {error.message}") from error
         return replace(second, warnings=(refusal.message,))
+
+    def _shows_more(self, index: int, second: Image, first: Drawing) -> bool:
+        """Tell whether PDFium's picture of a page is the better one."""
+        if not picture_lost(first.warnings):
+            return lacks(first.image, second)
+        if not self._pdfium().decodes_pictures(index):
+            return False
+        return picture_undecoded(first.warnings) or lacks(first.image, second)
 
     def _checked(self, index: int, drawing: Drawing, disputed: bool = False) -> Drawing:
         """Refuse a page that lacks what it should show, and mark one that may lack a part or that is disputed."""

@@ -25,6 +25,11 @@ def from_header(source: PdfSource) -> PdfSource | None:
     return replace(source, data=raw[start:]) if start > 0 else None
 
 
+def with_ending(source: PdfSource) -> PdfSource:
+    """Return a PDF whose last object is closed, since MuPDF opens none that is cut within an object."""
+    return replace(source, data=source.read() + b"\nendstream\nendobj\n")
+
+
 def count_leaves(document: pymupdf.Document) -> int:
     """Count the leaves of the page tree, which may differ from the number of pages that the tree states.
 

@@ -11,7 +11,7 @@ from pipeline.errors import PageError
 from pipeline.pages.mupdf_reader import MUPDF_FAILURES, MupdfReader, failure, open_mupdf
 from pipeline.pages.pdf_encryption import certificate_needed, encrypted, without_encryption
 from pipeline.pages.pdf_kind import embedded_pdfs, is_portfolio, refuse_placeholder
-from pipeline.pages.pdf_mending import from_header, count_leaves, with_new_page_tree
+from pipeline.pages.pdf_mending import count_leaves, from_header, with_ending, with_new_page_tree
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.pdfium_reader import PdfiumReader
 
@@ -132,8 +132,8 @@ def _with_mupdf(source: PdfSource, passwords: Sequence[str]) -> OpenedPdf:
 
 
 def _mended(source: PdfSource, passwords: Sequence[str], refusal: PageError) -> OpenedPdf:
-    """Open a PDF that MuPDF refuses, from its header on, with a new page tree, or with PDFium."""
-    for start in (source, from_header(source)):
+    """Open a PDF that MuPDF refuses, from its header on, with an end, with a new page tree, or with PDFium."""
+    for start in (source, from_header(source), with_ending(source)):
         for candidate in (start, None if start is None else with_new_page_tree(start, passwords)):
             if candidate is None or candidate is source:
                 continue

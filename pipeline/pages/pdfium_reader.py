@@ -14,6 +14,7 @@ from pipeline.pages.drawing import Drawing
 from pipeline.pages.pdf_source import PdfSource
 
 _FAILURES = (pypdfium2.PdfiumError, RuntimeError, ValueError, OSError, ArithmeticError)
+_FORM_DEPTH = 15  # of forms in forms, in which pictures may lie
 
 
 class PdfiumReader:
@@ -58,6 +59,14 @@ class PdfiumReader:
         if picture.size != (width_px, height_px):
             picture = picture.resize((width_px, height_px), PilImage.Resampling.BICUBIC)
         return Drawing(np.array(picture), "pdfium")
+
+    def decodes_pictures(self, index: int) -> bool:
+        """Tell whether PDFium decodes every picture on a page (0-based), and each shows something."""
+        try:
+            pictures = self._document[index].get_objects([pypdfium2.raw.FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)
+            return all(np.ptp(picture.get_bitmap().to_numpy()) > 0 for picture in pictures)
+        except _FAILURES:
+            return False
 
 
 def failure(stage: Stage, error_type: str, error: Exception) -> PageError:
