@@ -36,6 +36,8 @@ class RunSettings(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    document_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    password_file: str | None = None
     seed: Seed = 0
     quiet: bool = False
     verbose: bool = False

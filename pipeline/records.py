@@ -13,6 +13,7 @@ from glimpseprune.rule import KeepRule
 from pipeline.errors import Stage
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
+Renderer = Literal["mupdf", "pdfium", "pillow"]
 STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed", "needs_review")
 
 
@@ -29,6 +30,7 @@ class Document:
     size_bytes: int
     version: str  # etag, or modification time in ns
     source: str = ""  # the --input that it was found under, as given
+    members: tuple[int, ...] = ()  # inside a portfolio: number of the file, and of those in portfolios inside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,15 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """A page at the size the model takes; ``data`` is RGB, raw uint8 ``[height, width, 3]`` or PNG."""
+    """A page at the size the model takes; ``data`` is RGB, raw uint8 ``[height, width, 3]`` or PNG.
+
+    Attributes:
+        renderer: library that drew it.
+        warnings: complaints of the libraries about the page, one per line; ``None`` without any.
+        is_repaired: whether the document was damaged.
+        is_doubtful: whether a part of the page may be missing, or its letters wrong.
+        blank: whether the page is of one colour all over.
+    """
 
     document_id: str
     page: int
@@ -161,6 +171,11 @@ class PageImage:
     render_ms: float
     encoding: Literal["raw", "png"]
     data: bytes
+    renderer: Renderer | None = None
+    warnings: str | None = None
+    is_repaired: bool = False
+    is_doubtful: bool = False
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +221,7 @@ class PageAnswer:
     value: str | None = None
     value_error: str | None = None
     confidence: float | None = None
-    finish_reason: str | None = None  # "stop" | "length"
+    finish_reason: str | None = None  # "stop" | "length" | "blank", where the page is blank
     evidence: tuple[Evidence, ...] | None = None
     visual_tokens: int | None = None
     kept_tokens: int | None = None
@@ -238,6 +253,11 @@ class PageReport:
     width_px: int
     height_px: int
     visual_tokens: int
+    renderer: Renderer | None = None
+    warnings: str | None = None
+    is_repaired: bool | None = None
+    is_doubtful: bool | None = None
+    blank: bool | None = None
     render_ms: float | None = None
     vision_ms: float | None = None
     prefix_ms: float | None = None

@@ -135,7 +135,7 @@ def bundle_from_json(text: str) -> Bundle:
     raw: dict[str, Any] = json.loads(text)
     return Bundle(
         bundle_id=raw["bundle_id"],
-        documents=tuple(Document(**d) for d in raw["documents"]),
+        documents=tuple(Document(**{**d, "members": tuple(d["members"])}) for d in raw["documents"]),
         asks=tuple(_ask(ask) for ask in raw["asks"]),
         units=tuple(Unit(**{**u, "pages": tuple(u["pages"])}) for u in raw["units"]),
         failures={key: Failure(**failure) for key, failure in raw["failures"].items()},

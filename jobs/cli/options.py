@@ -46,6 +46,9 @@ Config = Annotated[
     Path | None, option(RUN, "TOML file with any of these options, which flags override.", default="no file")
 ]
 Limit = Annotated[int | None, option(RUN, "Read at most this many documents.", default="all")]
+PasswordFile = Annotated[
+    str | None, option(RUN, "YAML file: document glob to {env: NAME} or {file: PATH}.", default="no passwords")
+]
 
 Model = Annotated[str | None, option(MODEL, "nano (the embedded model), a folder or a hub id.", default="nano")]
 Glimpse = Annotated[

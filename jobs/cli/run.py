@@ -24,6 +24,7 @@ from jobs.cli.options import (
     MinTokens,
     Model,
     OutputFolder,
+    PasswordFile,
     Prune,
     Questions,
     Revision,
@@ -53,6 +54,7 @@ SharedFs = Annotated[
 ]
 MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
 Deadline = Annotated[float | None, option(PAGES, "Most seconds per page.", default="set from the median")]
+DocumentSeconds = Annotated[float | None, option(PAGES, "Most seconds to render one document.", default="3600")]
 Seed = Annotated[int | None, option(RUN, "Seed of the run.", default="0")]
 Quiet = Annotated[bool | None, option(RUN, "Print errors only.", "--quiet", default="off")]
 Verbose = Annotated[bool | None, option(RUN, "Sum up tokens, memory and speed too.", "--verbose", default="off")]
@@ -81,6 +83,8 @@ def run(
     limit: Limit = None,
     max_failed_share: MaxFailedShare = None,
     deadline: Deadline = None,
+    document_seconds: DocumentSeconds = None,
+    password_file: PasswordFile = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
@@ -126,6 +130,7 @@ def plan(
     dtype: Dtype = None,
     attn: Attn = None,
     limit: Limit = None,
+    password_file: PasswordFile = None,
     config: Config = None,
 ) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Document
 
@@ -20,6 +21,7 @@ def for_each_document(
     results: dict[str, T],
     done: Callable[[], None],
     meanwhile: Callable[[], None] | None = None,
+    passwords: Passwords | None = None,
 ) -> None:
     """Call ``do`` once per document.
 
@@ -29,12 +31,13 @@ def for_each_document(
         results: results of ``do`` by document id, filled during the work so that an interruption keeps them.
         done: function called after each document, from several threads but never at the same time.
         meanwhile: job for the calling thread, which otherwise waits; left out if there is no document.
+        passwords: passwords of encrypted documents; ``None`` for none.
     """
     stop = threading.Event()
     one_at_a_time = threading.Lock()
 
     def share(mine: Sequence[Document]) -> None:
-        with RenderChild() as child:
+        with RenderChild(passwords=passwords) as child:
             for document in mine:
                 if stop.is_set():
                     return

@@ -90,7 +90,8 @@ class LoopEngine:
         import torch
 
         self._answerer = None  # the pages of an earlier pass do not count
-        with RenderChild(RenderLimits(memory_bytes=resources.render_memory_bytes)) as child:
+        limits = RenderLimits(document_seconds=config.document_seconds, memory_bytes=resources.render_memory_bytes)
+        with RenderChild(limits, config.passwords) as child:
             render = partial(render_bundle, child=child, settings=config.settings)
             with closing(look_ahead(bundles, render)) as rendered:
                 for one in rendered:

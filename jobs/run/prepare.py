@@ -12,6 +12,7 @@ from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice
 from jobs.progress import Progress
 from jobs.run.children import for_each_document
+from jobs.run.portfolios import embedded_documents
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import (
     NANO,
@@ -28,6 +29,7 @@ from pipeline.families.registry import family_at, find_family
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import find_documents
+from pipeline.pages.passwords import Passwords, read_passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
@@ -93,17 +95,22 @@ def prepare_work(
     listing = find_documents(run.input, run.limit)
     documents = listing.documents
     known = store.page_counts()
-    counts = {d.document_id: known[d.document_id] for d in documents if d.document_id in known}
-    counts |= {key: PageCount(key, None, failure) for key, failure in listing.failures.items()}
-    uncounted = [document for document in documents if document.document_id not in counts]
-    fresh: dict[str, PageCount] = {}
-    try:
-        with Progress(len(uncounted), "document", run.quiet) as progress:
-            count_pages(uncounted, fresh, progress.add, meanwhile and partial(meanwhile, len(documents)))
-    finally:
-        if remember and fresh:
-            store.save_page_counts(fresh.values())
-    counts |= fresh
+    passwords = read_passwords(run.password_file)
+    counts = {key: PageCount(key, None, failure) for key, failure in listing.failures.items()}
+    added, elsewhere = documents, meanwhile and partial(meanwhile, len(documents))
+    while added:  # portfolios may hold portfolios
+        counts |= {d.document_id: known[d.document_id] for d in added if d.document_id in known}
+        uncounted = [document for document in added if document.document_id not in counts]
+        fresh: dict[str, PageCount] = {}
+        try:
+            with Progress(len(uncounted), "document", run.quiet) as progress:
+                count_pages(uncounted, fresh, progress.add, elsewhere, passwords)
+        finally:
+            if remember and fresh:
+                store.save_page_counts(fresh.values())
+        counts |= fresh
+        added, elsewhere = embedded_documents(uncounted, counts, passwords), None
+        documents = documents + added
     units = make_units(documents, counts, questions, settings)
     unmatched = unmatched_questions(questions, documents, counts)
     if not units:
@@ -116,6 +123,7 @@ def count_pages(
     counts: dict[str, PageCount],
     done: Callable[[], None],
     meanwhile: Callable[[], None] | None = None,
+    passwords: Passwords | None = None,
 ) -> None:
     """Put each document's page count, or the failure to count its pages, into ``counts``."""
 
@@ -126,7 +134,7 @@ def count_pages(
             failure = Failure(error.stage, error.error_type, error.message)
             return PageCount(document.document_id, None, failure)
 
-    for_each_document(documents, count, counts, done, meanwhile)
+    for_each_document(documents, count, counts, done, meanwhile, passwords)
 
 
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
@@ -213,6 +221,8 @@ def reproduce_command(run: RunSettings) -> str:
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
     whole = {flag: _absolute(name) for flag, name in named.items() if name not in (None, NANO)}
     words = ["--questions", _absolute(run.questions), *run.choice.model_copy(update=whole).flags()]
+    if run.password_file:
+        words += ["--password-file", _absolute(run.password_file)]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

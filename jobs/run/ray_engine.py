@@ -126,7 +126,10 @@ def _dataset(
         batch_format="pyarrow",
         fn_kwargs={
             "settings": config.settings,
-            "limits": RenderLimits(memory_bytes=resources.render_memory_bytes),
+            "limits": RenderLimits(
+                document_seconds=config.document_seconds, memory_bytes=resources.render_memory_bytes
+            ),
+            "passwords": config.passwords,
         },
         num_cpus=resources.render_cpus,
         memory=resources.render_memory_bytes,

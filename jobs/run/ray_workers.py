@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.run.start import collector_paused
 from pipeline.families.registry import register_family, registered_families
+from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
 from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
@@ -40,6 +41,8 @@ class ActorConfig:
         attn: attention implementation, or ``auto``.
         threads: number of torch CPU threads.
         deadline_s: most seconds per page; ``None`` lets the watchdog judge by earlier pages.
+        document_seconds: time to render all pages of a document, in seconds.
+        passwords: passwords of encrypted documents.
         families: module paths of the registered model families by model type, as in the driver.
     """
 
@@ -51,16 +54,18 @@ class ActorConfig:
     attn: str
     threads: int
     deadline_s: float | None
+    document_seconds: float = RenderLimits().document_seconds
+    passwords: Passwords = field(default_factory=Passwords)
     families: dict[str, str] = field(default_factory=registered_families)
 
 
-def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits) -> pa.Table:
+def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits, passwords: Passwords) -> pa.Table:
     """Render the pages of one bundle in a child process that outlives the task."""
     global _child
-    if _child is None or _child.limits != limits:
+    if _child is None or (_child.limits, _child.passwords) != (limits, passwords):
         if _child is not None:
             _child.close()
-        _child = RenderChild(limits)
+        _child = RenderChild(limits, passwords)
     return to_table(render_bundle(bundle_from_json(batch["bundle"][0].as_py()), _child, settings))
 
 

@@ -82,11 +82,15 @@ class BundleAnswerer:
         attempt = self.markers.begin(bundle_id)
         if attempt.number > 1:
             rendered = _left_of(rendered, self.store.done(bundle_id))
+        blank = [image for image in rendered.images if image.blank]
+        rendered = dataclasses.replace(rendered, images=tuple(image for image in rendered.images if not image.blank))
         bundle, self._done_before = rendered.bundle, self.pages_done
         self.pages_done += pages - len(rendered.images)
         commits = Commits(self.store, bundle, rendered.sha256, self.clock)
         for failed in rendered.failures:
             commits.add(list(_failed(bundle, failed.document_id, failed.page, failed.failure)))
+        for image in blank:
+            commits.add(list(_blank(bundle, image)), _report(image))
         for document_id, failure in bundle.failures.items():
             commits.add(list(_failed(bundle, document_id, None, failure)))
         try:
@@ -192,9 +196,17 @@ def _failed(bundle: Bundle, document_id: str, page: int | None, failure: Failure
             yield PageAnswer(document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
 
 
+def _blank(bundle: Bundle, image: PageImage) -> Iterator[PageAnswer]:
+    """Make a row for every question on a blank page, which the model need not see."""
+    for question_id, unit in _units_by_question(bundle, image.document_id, image.page).items():
+        yield PageAnswer(
+            image.document_id, image.page, question_id, unit.unit_id, "not_answerable", finish_reason="blank"
+        )
+
+
 def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
-    verdict, evidence = judge(ask, answer), None
+    verdict, evidence = judge(ask, answer, image.is_doubtful), None
     said = answer.text and verdict.status != "not_answerable"  # what says nothing comes from nowhere on the page
     if said and answer.keep is not None and answer.scores is not None:
         least = -math.inf if ask.rule is None else ask.rule.threshold_logit

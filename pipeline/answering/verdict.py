@@ -21,21 +21,22 @@ class Verdict:
     value_error: str | None = None
 
 
-def judge(ask: Ask, answer: ModelAnswer) -> Verdict:
+def judge(ask: Ask, answer: ModelAnswer, is_doubtful: bool = False) -> Verdict:
     """Judge one answer.
 
-    It needs review if it was cut off or is empty, if it is none of the choices, or if so few tokens passed the
-    threshold that the floor added others to them.
+    It needs review if it was cut off or is empty, if it is none of the choices, if so few tokens passed the threshold
+    that the floor added others to them, or if the picture of the page is doubtful.
 
     Args:
         ask: question that was asked.
         answer: answer of the model.
+        is_doubtful: whether a part of the page may be missing, or its letters wrong.
     """
     choice = find_choice(answer.text, ask.choices)
     said = answer.text.lower().strip().rstrip(".")
     if said == _NO_ANSWER or (said in _NOT_ANSWERABLE and choice is None):
-        return Verdict("not_answerable")
-    whole = answer.text and answer.finish_reason != "length" and not answer.stats.floor_hit
+        return Verdict("needs_review" if is_doubtful else "not_answerable")
+    whole = answer.text and answer.finish_reason != "length" and not answer.stats.floor_hit and not is_doubtful
     if ask.choices and choice is None:
         return Verdict("needs_review", None, f"expected one of {', '.join(ask.choices)}, found {answer.text!r}")
     return Verdict("answered" if whole else "needs_review", choice)

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image as PilImage
 
 from pipeline.errors import PageError
+from pipeline.pages.drawing import Drawing
 from pipeline.pages.image_damage import jpeg_damage, png_damage
 from pipeline.pages.image_pixels import correct_png_transparency, eight_bit
 from pipeline.pages.pillow_calls import open_image, page_errors, page_size, refuse_too_many_pixels, resized
@@ -41,6 +42,7 @@ class ImageFile:
         PageError: the file cannot be opened, or the package for its kind is not installed.
     """
 
+    is_repaired = False
     pages = 1
 
     def __init__(self, path: str, kind: str) -> None:
@@ -59,6 +61,10 @@ class ImageFile:
         refuse_too_many_pixels(self._image)  # checked first, because reading the Exif data of a PNG decodes it
         with page_errors("render", "CorruptPage", "read"):
             return page_size(self._image, _orientation(self._image) >= _FIRST_SIDEWAYS, dpi)
+
+    def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
+        """Draw a page (0-based) at the given size."""
+        return Drawing(self.render(index, width_px, height_px), "pillow")
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
         """Decode the page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
@@ -13,33 +13,21 @@ from PIL import Image as PilImage
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.families.base import PagePixels
 from pipeline.families.registry import family_at
+from pipeline.pages.drawing import OpenFile
 from pipeline.pages.image_file import ImageFile
-from pipeline.pages.image_kinds import KINDS, image_kind
+from pipeline.pages.image_kinds import image_kind
+from pipeline.pages.lost_content import is_uniform
 from pipeline.pages.pdf_file import PdfFile
+from pipeline.pages.pdf_opening import embedded_in, member_of
+from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.tiff_file import TiffFile
 from pipeline.records import Image, PixelBudget
 
-_HEAD_BYTES = 1024  # where readers look for %PDF-, which other bytes may precede
+_HEAD_BYTES = 64
 _RAW_LIMIT_BYTES = 4_000_000
 _PNG_LEVEL = 1
 
 Answer = tuple[dict[str, Any], bytes]
-
-
-class OpenFile(Protocol):
-    """An open document of any kind; page indexes are 0-based.
-
-    Attributes:
-        pages: number of pages.
-    """
-
-    pages: int
-
-    def size(self, index: int, dpi: int) -> tuple[float, float, int]:
-        """Return width and height of a page as shown, in points, and the dpi to render it at."""
-
-    def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Render a page at the given size, uint8 ``[height, width, 3]``."""
 
 
 class PageServer:
@@ -69,11 +57,12 @@ class PageServer:
 
     def _answer(self, request: dict[str, Any]) -> Answer:
         if request["do"] == "sha256":
-            with open(request["path"], "rb") as file:
-                return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}, b""
+            return {"sha256": _sha256(request)}, b""
+        if request["do"] == "embedded":
+            return {"embedded": embedded_in(_source(request), request["passwords"])}, b""
         if request["do"] == "open":
             self._file = None
-            self._file = _open(request["path"])
+            self._file = _open(request)
             return {"pages": self._file.pages}, b""
         if self._file is None:
             raise ValueError("no file is open; send an open request first")
@@ -88,23 +77,39 @@ def _refusal(stage: Stage, error_type: str, message: str) -> Answer:
     return {"stage": stage, "error_type": error_type, "message": message}, b""
 
 
-def _open(path: str) -> OpenFile:
-    """Open a file by its content, because names may be wrong."""
+def _open(request: dict[str, Any]) -> OpenFile:
+    """Open a file by its content, because names may be wrong; what is no image goes to the PDF readers."""
+    path = request["path"]
+    if request["members"]:
+        return PdfFile(_source(request), request["passwords"], request["trust_mupdf"])
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
         raise PageError("open", "EmptyDocument", "the file has no content")
     if kind := image_kind(head):
+        if not request["trust_mupdf"]:
+            raise PageError("open", "UnsupportedDocument", "PDFium reads no images")
         return TiffFile(path) if kind == "TIFF" else ImageFile(path, kind)
-    if b"%PDF-" in head:
-        return PdfFile(path)
-    raise PageError("open", "UnsupportedDocument", f"expected PDF, {KINDS}; it begins with {head[:8]!r}")
+    return PdfFile(_source(request), request["passwords"], request["trust_mupdf"])
+
+
+def _source(request: dict[str, Any]) -> PdfSource:
+    return member_of(PdfSource(request["path"]), request["members"], request["passwords"])
+
+
+def _sha256(request: dict[str, Any]) -> str:
+    if request["members"]:
+        return hashlib.sha256(_source(request).read()).hexdigest()
+    with open(request["path"], "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[float, float, PagePixels]:
     if not 0 <= index < file.pages:
         raise PageError("render", "NoSuchPage", f"page {index + 1} was asked for, the document has {file.pages}")
     width_pt, height_pt, used = file.size(index, dpi)
+    if not (width_pt > 0 and height_pt > 0):
+        raise PageError("render", "CorruptPage", f"expected a page with a size, found {width_pt:g} by {height_pt:g} pt")
     return width_pt, height_pt, family_at(budget.family).fit_page(width_pt, height_pt, used, budget)
 
 
@@ -119,7 +124,8 @@ def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) ->
 def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer:
     started = time.perf_counter()
     width_pt, height_pt, size = _fit(file, index, dpi, budget)
-    encoding, data = _encode(file.render(index, size.width_px, size.height_px))
+    drawing = file.draw(index, size.width_px, size.height_px)
+    encoding, data = _encode(drawing.image)
     header = {
         "width_pt": width_pt,
         "height_pt": height_pt,
@@ -128,6 +134,11 @@ def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer
         "height_px": size.height_px,
         "visual_tokens": size.visual_tokens,
         "encoding": encoding,
+        "renderer": drawing.renderer,
+        "warnings": "\n".join(drawing.warnings) or None,
+        "is_repaired": file.is_repaired,
+        "is_doubtful": drawing.is_doubtful,
+        "blank": is_uniform(drawing.image),
         "render_ms": (time.perf_counter() - started) * 1e3,
     }
     return header, data

@@ -1,64 +1,122 @@
-"""Reads pages of a PDF with MuPDF, which may crash or hang; only the render child imports this."""
+"""Reads pages of a PDF with the renderer that shows most of them; only the render child imports this."""
 
 from __future__ import annotations
 
-import numpy as np
-import pymupdf
+from collections.abc import Sequence
+from dataclasses import replace
 
-from pipeline.errors import PageError, Stage
+from pipeline.errors import PageError
+from pipeline.pages.drawing import Drawing
+from pipeline.pages.lost_content import (
+    content_lost,
+    differ,
+    is_uniform,
+    lacks,
+    picture_lost,
+    picture_undecoded,
+    shows_something,
+)
+from pipeline.pages.pdf_opening import open_pdf
+from pipeline.pages.pdf_source import PdfSource
+from pipeline.pages.pdfium_reader import PdfiumReader
 from pipeline.records import Image
-
-# The errors that PyMuPDF raises for a damaged file; any other error ends the process, and the page fails with it.
-_FAILURES = (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, LookupError)
 
 
 class PdfFile:
-    """Reads an open PDF; one that MuPDF has to repair is accepted if it yields pages.
+    """Reads an open PDF. MuPDF draws it; where that complains or leaves a page empty, PDFium draws it too.
 
     Args:
-        path: path of a local file.
+        source: the PDF.
+        passwords: user passwords to try.
+        trust_mupdf: whether MuPDF is used; without, PDFium draws alone.
 
     Raises:
-        PageError: the file cannot be opened, needs a password or has no pages.
+        PageError: the file cannot be opened, needs a password, has no pages, or its pages are not its content.
     """
 
-    def __init__(self, path: str) -> None:
-        try:
-            self._document = pymupdf.open(path, filetype="pdf")
-            encrypted = bool(self._document.needs_pass)
-            self.pages = 0 if encrypted else int(self._document.page_count)
-        except _FAILURES as error:
-            raise _failure("open", "CorruptDocument", error) from error
-        if encrypted:
-            raise PageError("open", "EncryptedDocument", "it needs a password; decrypt it first")
-        if self.pages < 1:
-            raise PageError("open", "EmptyDocument", "it has no pages, or none that can be found")
+    def __init__(self, source: PdfSource, passwords: Sequence[str] = (), trust_mupdf: bool = True) -> None:
+        opened = open_pdf(source, passwords, trust_mupdf)
+        self._source = opened.source
+        self._mupdf = opened.mupdf
+        self._second: PdfiumReader | None = None
+        self.is_repaired = opened.is_repaired
+        self.pages = self._mupdf.pages if self._mupdf is not None else self._pdfium().pages
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of a page (0-based) as shown, in points, turned and cropped; ``dpi`` is unchanged."""
+        if self._mupdf is None:
+            return self._pdfium().size(index, dpi)
         try:
-            rect = self._document.load_page(index).rect
-            return float(rect.width), float(rect.height), dpi
-        except _FAILURES as error:
-            raise _failure("render", "CorruptPage", error) from error
+            return self._mupdf.size(index, dpi)
+        except PageError as first:
+            try:
+                return self._pdfium().size(index, dpi)
+            except PageError:
+                raise first from None
 
-    def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Draw a page at the given size, uint8 ``[height, width, 3]``; the two scales may differ slightly."""
+    def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
+        """Draw a page.
+
+        Args:
+            index: page number, counted from 0.
+            width_px: width of the picture, in pixels.
+            height_px: height of the picture, in pixels.
+
+        Raises:
+            PageError: no renderer can draw it, or content is missing from what they draw.
+        """
+        if self._mupdf is None:
+            return self._checked(index, self._pdfium().draw(index, width_px, height_px))
         try:
-            page = self._document.load_page(index)
-            matrix = pymupdf.Matrix(width_px / page.rect.width, height_px / page.rect.height)
-            pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
-            rows = np.frombuffer(pixmap.samples_mv, dtype=np.uint8).reshape(pixmap.height, pixmap.stride)
-        except _FAILURES as error:
-            raise _failure("render", "CorruptPage", error) from error
-        # Rounding may add or remove a pixel at the right and bottom.
-        image = rows[:height_px, : 3 * pixmap.width].reshape(-1, pixmap.width, 3)[:, :width_px]
-        missing = ((0, height_px - image.shape[0]), (0, width_px - image.shape[1]), (0, 0))
-        return np.pad(image, missing, mode="edge")  # always a copy, because the memory is freed with the pixmap
+            first = self._mupdf.draw(index, width_px, height_px)
+        except PageError as error:
+            if error.error_type != "CorruptPage":
+                raise
+            return self._checked(index, self._second_or(error, index, width_px, height_px))
+        if not first.warnings and not is_uniform(first.image):
+            return first
+        try:
+            second = self._pdfium().draw(index, width_px, height_px)
+        except PageError:
+            return self._checked(index, first)
+        if self._shows_more(index, second.image, first):
+            return Drawing(second.image, second.renderer, first.warnings)
+        return self._checked(index, first, bool(first.warnings) and differ(first.image, second.image))
 
+    def _second_or(self, refusal: PageError, index: int, width_px: int, height_px: int) -> Drawing:
+        """Draw a page with PDFium, or raise the refusal of MuPDF."""
+        try:
+            second = self._pdfium().draw(index, width_px, height_px)
+        except PageError as error:
+            raise PageError("render", "CorruptPage", f"{refusal.message}; {error.message}") from error
+        return replace(second, warnings=(refusal.message,))
 
-def _failure(stage: Stage, error_type: str, error: Exception) -> PageError:
-    reason = str(error)
-    if "alloc" in reason:  # MuPDF has no error class for this: "malloc (... bytes) failed", "std::bad_alloc"
-        return PageError(stage, "RenderOutOfMemory", f"it takes more memory than a renderer may have: {reason}")
-    return PageError(stage, error_type, f"MuPDF cannot read it: {reason}")
+    def _shows_more(self, index: int, second: Image, first: Drawing) -> bool:
+        """Tell whether PDFium's picture of a page is the better one."""
+        if not picture_lost(first.warnings):
+            return lacks(first.image, second)
+        if not self._pdfium().decodes_pictures(index):
+            return False
+        return picture_undecoded(first.warnings) or lacks(first.image, second)
+
+    def _checked(self, index: int, drawing: Drawing, disputed: bool = False) -> Drawing:
+        """Refuse a page that lacks what it should show, and mark one that may lack a part or that is disputed."""
+        image, said = drawing.image, "; ".join(drawing.warnings)
+        if drawing.renderer == "mupdf" and picture_lost(drawing.warnings):
+            raise PageError("render", "CorruptPage", f"no renderer can draw a picture on it; MuPDF says: {said}")
+        lost = drawing.renderer == "mupdf" and content_lost(drawing.warnings)
+        if lost and not shows_something(image):
+            raise PageError("render", "CorruptPage", f"no renderer can draw its content; MuPDF says: {said}")
+        if is_uniform(image):
+            if self.is_repaired:
+                raise PageError(
+                    "render", "DamagedDocument", "the document is damaged, and nothing is left of this page; restore it"
+                )
+            if self._mupdf is not None and self._mupdf.leaves_ink(index, image[0, 0].tolist()):
+                raise PageError("render", "CorruptPage", "its content draws text or lines, but no renderer shows them")
+        return replace(drawing, is_doubtful=lost or disputed)
+
+    def _pdfium(self) -> PdfiumReader:
+        if self._second is None:
+            self._second = PdfiumReader(self._source)
+        return self._second

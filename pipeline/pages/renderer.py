@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from PIL import Image as PilImage
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.file_names import local_path
 from pipeline.pages.child_process import ChildDied, ChildProcess
+from pipeline.pages.passwords import Passwords
+from pipeline.pages.patience import HANGS, Patience
 from pipeline.pages.remote_files import open_remote
 from pipeline.records import (
     AnswerSettings,
@@ -28,6 +31,7 @@ from pipeline.records import (
     PageImage,
     PixelBudget,
     RenderedBundle,
+    Renderer,
 )
 
 _MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
@@ -40,11 +44,13 @@ class RenderLimits:
     Attributes:
         open_seconds: time to open, hash or measure a document.
         page_seconds: time to render a page.
+        document_seconds: time to render all pages of a document that one process renders.
         memory_bytes: address space, of which the libraries take about 150 MiB.
     """
 
     open_seconds: float = 60.0
     page_seconds: float = 60.0
+    document_seconds: float = 3600.0
     memory_bytes: int = 4 << 30
 
 
@@ -56,12 +62,15 @@ class RenderChild:
 
     Args:
         limits: limits of the process; ``None`` for the default ones.
+        passwords: passwords of encrypted documents; ``None`` for none.
     """
 
-    def __init__(self, limits: RenderLimits | None = None) -> None:
+    def __init__(self, limits: RenderLimits | None = None, passwords: Passwords | None = None) -> None:
         self.limits = limits or RenderLimits()
+        self.passwords = passwords or Passwords()
+        self._patience = Patience(self.limits.document_seconds)
         self._process: ChildProcess | None = None
-        self._open: Document | None = None  # the document that the process has open
+        self._open: tuple[Document, Renderer] | None = None  # the document that the process has open, and for whom
         self._pages = 0  # number of pages of the open document
         self._copy: tuple[Document, Path] | None = None  # copy of the remote document that was fetched last
 
@@ -93,12 +102,27 @@ class RenderChild:
             PageError: the document cannot be opened.
             EngineError: the child cannot be started.
         """
-        if self._process is None or not self._process.alive() or self._open != document:
-            path = self._path(document)
-            self._open = None
-            header, _ = self._ask({"do": "open", "path": str(path)}, self.limits.open_seconds, "open")
-            self._open, self._pages = document, int(header["pages"])
-        return self._pages
+        document_id = document.document_id
+        try:
+            return self._opened(document, self._patience.renderer(document_id))
+        except PageError as error:
+            if error.error_type not in HANGS or self._patience.renderer(document_id) == "pdfium":
+                raise
+            self._patience.strike(document_id, "mupdf", error)
+            return self._opened(document, "pdfium")
+
+    def embedded_pdfs(self, document: Document) -> list[tuple[int, str]]:
+        """List number and name of the PDFs inside a portfolio; other documents have none.
+
+        Args:
+            document: document to open.
+
+        Raises:
+            PageError: the document cannot be opened.
+            EngineError: the child cannot be started.
+        """
+        header, _ = self._ask(self._request("embedded", document), self.limits.open_seconds, "open")
+        return [(int(number), str(name)) for number, name in header["embedded"]]
 
     def sha256(self, document: Document) -> str:
         """Compute the SHA-256 of a document's bytes, in hex.
@@ -110,8 +134,7 @@ class RenderChild:
             PageError: the document cannot be read.
             EngineError: the child cannot be started.
         """
-        request = {"do": "sha256", "path": str(self._path(document))}
-        header, _ = self._ask(request, self.limits.open_seconds, "open")
+        header, _ = self._ask(self._request("sha256", document), self.limits.open_seconds, "open")
         return str(header["sha256"])
 
     def measure(
@@ -158,19 +181,66 @@ class RenderChild:
         """
         unopened: Failure | None = None
         for page in pages:
-            if unopened is not None:
-                yield PageFailure(document.document_id, page, unopened)
+            failure = unopened or self._patience.given_up(document.document_id)
+            if failure is not None:
+                yield PageFailure(document.document_id, page, failure)
                 continue
             try:
-                self.count_pages(document)
-                request = {"do": "render", "index": page - 1, **_target(dpi, budget)}
-                header, data = self._ask(request, self.limits.page_seconds, "render")
+                yield self._drawn(document, page, _target(dpi, budget))
             except PageError as error:
                 failure = Failure(error.stage, error.error_type, error.message)
                 unopened = failure if error.stage == "open" else None
                 yield PageFailure(document.document_id, page, failure)
-            else:
-                yield PageImage(document_id=document.document_id, page=page, data=data, **header)
+
+    def _drawn(self, document: Document, page: int, target: dict[str, Any]) -> PageImage:
+        """Draw a page; PDFium tries one on which MuPDF hangs or crashes."""
+        patience, document_id = self._patience, document.document_id
+        first, began = patience.renderer(document_id), time.monotonic()
+        try:
+            image = self._drawn_by(first, document, page, target)
+            patience.relieved(document_id)
+            return image
+        except PageError as error:
+            if error.error_type not in HANGS:
+                raise
+            patience.strike(document_id, first, error)
+            if first == "pdfium" or not patience.may_try_pdfium(document_id):
+                raise
+            try:
+                return self._drawn_by("pdfium", document, page, target, f"MuPDF: {error.message}")
+            except PageError as second:
+                if second.error_type in HANGS:
+                    patience.strike(document_id, "pdfium", second)
+                raise PageError(
+                    error.stage, error.error_type, f"MuPDF: {error.message}; PDFium: {second.message}"
+                ) from second
+        finally:
+            patience.spend(document_id, time.monotonic() - began)
+
+    def _drawn_by(
+        self, renderer: Renderer, document: Document, page: int, target: dict[str, Any], warning: str | None = None
+    ) -> PageImage:
+        self._opened(document, renderer)
+        header, data = self._ask({"do": "render", "index": page - 1, **target}, self.limits.page_seconds, "render")
+        said = "\n".join(filter(None, (warning, header.pop("warnings"))))
+        return PageImage(document_id=document.document_id, page=page, data=data, warnings=said or None, **header)
+
+    def _opened(self, document: Document, renderer: Renderer) -> int:
+        """Have the child open a document, and return its number of pages."""
+        if self._process is None or not self._process.alive() or self._open != (document, renderer):
+            self._open = None
+            request = {**self._request("open", document), "trust_mupdf": renderer == "mupdf"}
+            header, _ = self._ask(request, self.limits.open_seconds, "open")
+            self._open, self._pages = (document, renderer), int(header["pages"])
+        return self._pages
+
+    def _request(self, do: str, document: Document) -> dict[str, Any]:
+        return {
+            "do": do,
+            "path": str(self._path(document)),
+            "members": list(document.members),
+            "passwords": self.passwords.of(document.path),
+        }
 
     def _ask(self, request: dict[str, Any], seconds: float, stage: Stage) -> tuple[dict[str, Any], bytes]:
         if self._process is None or not self._process.alive():

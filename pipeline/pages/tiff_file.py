@@ -6,6 +6,7 @@ from PIL import Image as PilImage
 from PIL import TiffImagePlugin
 
 from pipeline.errors import PageError
+from pipeline.pages.drawing import Drawing
 from pipeline.pages.image_pixels import eight_bit
 from pipeline.pages.pillow_calls import (
     PILLOW_FAILURES,
@@ -30,6 +31,8 @@ class TiffFile:
     Raises:
         PageError: the file cannot be opened.
     """
+
+    is_repaired = False
 
     def __init__(self, path: str) -> None:
         # Pillow's own reader of plain TIFFs garbles planes, white-is-zero and subsampling; libtiff does not.
@@ -59,6 +62,10 @@ class TiffFile:
         refuse_too_many_pixels(image)
         with page_errors("render", "CorruptPage", "read"):
             return page_size(image, False, dpi)  # Pillow already gives the sides as shown
+
+    def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
+        """Draw a page (0-based) at the given size."""
+        return Drawing(self.render(index, width_px, height_px), "pillow")
 
     def render(self, index: int, width_px: int, height_px: int) -> Image:
         """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""

@@ -1,4 +1,4 @@
-"""PDFs whose pages are one colour each, and a model that does something to a page by its colour."""
+"""PDFs whose pages are one colour each, but for a mark, and a model that does something to a page by its colour."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def make_pdf(path: Path, colours: Sequence[tuple[int, int, int]], size_pt: float
         for colour in colours:
             page = document.new_page(width=size_pt, height=size_pt)
             page.draw_rect(page.rect, color=None, fill=[value / 255 for value in colour])
+            page.draw_rect((4, 4, 12, 12), color=None, fill=(0.5, 0.5, 0.5))  # without a mark, the page would be blank
         document.save(path)
     return path
 

@@ -31,7 +31,9 @@ def bundle(tmp_path: Path) -> Bundle:
     (tmp_path / "in").mkdir()
     with pymupdf.open() as pdf:
         for shade in (0.1, 0.5, 0.9):
-            pdf.new_page(width=300, height=300).draw_rect((0, 0, 300, 300), color=None, fill=(shade,) * 3)
+            page = pdf.new_page(width=300, height=300)
+            page.draw_rect((0, 0, 150, 300), color=None, fill=(shade - 0.04,) * 3)  # one shade would be a blank page
+            page.draw_rect((150, 0, 300, 300), color=None, fill=(shade + 0.04,) * 3)
         pdf.save(tmp_path / "in" / "a.pdf")
     (tmp_path / "in" / "b.pdf").write_bytes(b"no pdf")
     found = list_documents([str(tmp_path / "in")])

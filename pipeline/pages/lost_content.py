@@ -1,0 +1,103 @@
+"""Judges whether a drawn page lacks content, from its pixels and from what the renderer said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.records import Image
+
+_CELL_PX = 12  # about the height of a line of text, at the sizes that models take
+_FLAT = 12  # of 255; values that differ by no more count as one colour
+_FEW_CELLS = 3  # that renderers may disagree on: edges, small marks
+# Share of the ink that lies elsewhere in another picture. Between two renderers, sound pages have .07, those with other
+# letters or without a part more than .4.
+_OTHER_INK = 0.35
+
+# What MuPDF says when a picture or a part of the content is missing from what it draws.
+_PICTURE_LOST = re.compile(
+    r"padding truncated image|cannot decode|jbig2|jpx|openjpeg|jpeg error|"
+    r"corrupt jpeg|cannot load image|unhandled.*image|ccitt|unknown image",
+    re.IGNORECASE,
+)
+_CONTENT_LOST = re.compile(
+    r"treating as end of file|premature end|cannot load object|page may not be correct|cannot find|cannot load|"
+    r"content stream is not a stream|syntax error in content|unknown filter|not implemented|unsupported error|"
+    r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in",
+    re.IGNORECASE,
+)
+# These leave the page whole: annotations without an appearance, and data whose checksum alone is wrong.
+_HARMLESS = re.compile(r"appearance stream|ignoring zlib error|HiddenHorzOCR", re.IGNORECASE)
+
+
+def picture_lost(warnings: Iterable[str]) -> bool:
+    """Tell whether a renderer said that it could not decode a picture, or not all of it."""
+    return any(_PICTURE_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+
+
+def picture_undecoded(warnings: Iterable[str]) -> bool:
+    """Tell whether a renderer said that it could not decode a picture, not only that data is missing at its end."""
+    return picture_lost(line for line in warnings if "padding truncated" not in line)
+
+
+def content_lost(warnings: Iterable[str]) -> bool:
+    """Tell whether a renderer said that a part of the page is missing."""
+    return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+
+
+def is_uniform(page: Image) -> bool:
+    """Tell whether a page is of one colour all over."""
+    return bool((np.ptp(page.reshape(-1, page.shape[-1]), axis=0) <= _FLAT).all())
+
+
+def shows_something(page: Image) -> bool:
+    """Tell whether any small part of a page has more than one colour."""
+    return bool(_cells(page).any())
+
+
+def missing_cells(page: Image, other: Image) -> int:
+    """Count the cells in which ``other`` shows something, and ``page`` shows nothing there or beside it.
+
+    Args:
+        page: pixels, uint8 ``[height, width, 3]``.
+        other: another picture of the same page, of the same size.
+    """
+    near = np.pad(_cells(page), 1)
+    rows, columns = near.shape[0] - 2, near.shape[1] - 2
+    around = [near[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
+    return int((_cells(other) & ~np.logical_or.reduce(around)).sum())
+
+
+def lacks(page: Image, other: Image) -> bool:
+    """Tell whether ``other`` shows clearly more of the same page than ``page`` does."""
+    more = missing_cells(page, other)
+    return more > _FEW_CELLS and more > 2 * missing_cells(other, page)
+
+
+def differ(page: Image, other: Image) -> bool:
+    """Tell whether two pictures of a page show other letters or shapes, beyond the ways in which renderers draw."""
+    mine, theirs = _tones(page), _tones(other)
+    ink = np.maximum(np.abs(mine - np.median(mine)), np.abs(theirs - np.median(theirs))).sum()
+    return bool(np.abs(mine - theirs).sum() > _OTHER_INK * max(float(ink), 1.0))
+
+
+def _tones(page: Image) -> npt.NDArray[np.float64]:
+    """Compute the mean grey of every cell, ``[rows, columns]``."""
+    tones: npt.NDArray[np.float64] = _split(page).mean(axis=(1, 3, 4))
+    return tones
+
+
+def _cells(page: Image) -> npt.NDArray[np.bool_]:
+    """Find the cells with more than one colour, bool ``[rows, columns]``."""
+    found: npt.NDArray[np.bool_] = np.ptp(_split(page), axis=(1, 3)).max(-1) > _FLAT
+    return found
+
+
+def _split(page: Image) -> Image:
+    """Split a page into cells, ``[rows, cell, columns, cell, 3]``; a narrow rest at the edges is left out."""
+    rows, columns = max(1, page.shape[0] // _CELL_PX), max(1, page.shape[1] // _CELL_PX)
+    high, wide = min(page.shape[0], _CELL_PX), min(page.shape[1], _CELL_PX)
+    return page[: rows * high, : columns * wide].reshape(rows, high, columns, wide, page.shape[-1])

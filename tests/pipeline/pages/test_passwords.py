@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PageError, UsageError
+from pipeline.pages.passwords import Passwords, read_passwords
+from pipeline.pages.renderer import RenderChild
+from pipeline.records import PageImage, PixelBudget
+from tests.support.hostile import as_document, encrypted_pdf
+
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
+
+
+def written(tmp_path: Path, text: str) -> str:
+    (tmp_path / "passwords.yaml").write_text(text)
+    return str(tmp_path / "passwords.yaml")
+
+
+def test_passwords_come_from_variables_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTRACTS", "s3cret")
+    (tmp_path / "bank.txt").write_text("pass word\n")
+    found = read_passwords(written(tmp_path, '"contracts/*.pdf": {env: CONTRACTS}\n"**": {file: bank.txt}\n'))
+    assert found.of("contracts/a.pdf") == ["s3cret", "pass word"]
+    assert found.of("other/a.pdf") == ["pass word"]
+    assert "s3cret" not in repr(found)
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert read_passwords(None) == Passwords()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"*.pdf": {env: NOT_SET_ANYWHERE}', "NOT_SET_ANYWHERE is not set"),
+        ('"*.pdf": {file: gone.txt}', "gone.txt cannot be read"),
+        ('"*.pdf": secret', "expected lines such as"),
+        ('"*.pdf": {env: A, file: b}', "expected either env or file"),
+        ("- a", "expected lines such as"),
+        ("a: [", "expected lines such as"),
+    ],
+)
+def test_a_password_file_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read_passwords(written(tmp_path, text))
+
+
+def test_a_document_opens_with_its_password_and_with_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(encrypted_pdf("secret"))
+    document = as_document(tmp_path / "a.pdf")
+    with RenderChild(passwords=Passwords((("*.pdf", "wrong"), ("a*", "secret")))) as child:
+        assert child.count_pages(document) == 1
+        assert isinstance(next(child.render(document, [1], 72, BUDGET)), PageImage)
+    for passwords, words in ((Passwords((("*", "wrong"),)), "none of the given"), (Passwords(), "--password-file")):
+        with RenderChild(passwords=passwords) as child, pytest.raises(PageError, match=words) as refusal:
+            child.count_pages(document)
+        assert refusal.value.error_type == "EncryptedDocument"

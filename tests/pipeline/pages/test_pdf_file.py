@@ -1,0 +1,215 @@
+"""A page is read, or its failure says what is missing."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PageError
+from pipeline.pages.renderer import RenderChild, decode_image
+from pipeline.records import Document, Failure, PageFailure, PageImage, PixelBudget
+from tests.support.hostile import as_document
+from tests.support.written_pdf import (
+    FONT,
+    TREE,
+    WORDS,
+    many_pages_pdf,
+    page,
+    picture_pdf,
+    stream,
+    words_pdf,
+    written_pdf,
+)
+
+BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
+Put = Callable[[str, bytes], Document]
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[RenderChild]:
+    with RenderChild() as one:
+        yield one
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    def write(name: str, data: bytes) -> Document:
+        (tmp_path / name).write_bytes(data)
+        return as_document(tmp_path / name)
+
+    return write
+
+
+def drawn(child: RenderChild, document: Document, number: int = 1) -> PageImage:
+    (result,) = child.render(document, [number], 72, BUDGET)
+    assert isinstance(result, PageImage), result
+    return result
+
+
+def refused(child: RenderChild, document: Document, number: int = 1) -> Failure:
+    (result,) = child.render(document, [number], 72, BUDGET)
+    assert isinstance(result, PageFailure), result
+    return result.failure
+
+
+GREY = b"/ColorSpace/DeviceGray/BitsPerComponent 8"
+JBIG2 = (
+    b"\0\0\0\0\x30\0\1\0\0\0\x13" + (300).to_bytes(4, "big") + (200).to_bytes(4, "big") + b"\0" * 11
+    # a kind of segment that MuPDF does not implement
+    + b"\0\0\0\1\x24\0\1\0\0\0\x20" + b"\0" * 32
+)  # fmt: skip
+UNDECODABLE = {
+    "jpeg": (b"12345 not a jpeg", GREY + b"/Filter/DCTDecode", "Not a JPEG file"),
+    "jpx": (b"12345 not a jp2", b"/Filter/JPXDecode", "JPX"),
+    "jbig2": (JBIG2, b"/ColorSpace/DeviceGray/BitsPerComponent 1/Filter/JBIG2Decode", "cannot decode jbig2 image"),
+    "short": (b"few", b"/ColorSpace/DeviceRGB/BitsPerComponent 8", "padding truncated image"),
+    "flate": (zlib.compress(bytes(60_000))[:20], GREY + b"/Filter/FlateDecode", "truncated"),
+}
+
+
+@pytest.mark.parametrize("above", [b"", b"BT /F1 24 Tf 20 100 Td (Invoice) Tj ET"], ids=["alone", "under text"])
+@pytest.mark.parametrize("kind", UNDECODABLE)
+def test_a_page_whose_picture_no_renderer_can_decode_fails_with_their_words(
+    child: RenderChild, put: Put, kind: str, above: bytes
+) -> None:
+    data, keys, words = UNDECODABLE[kind]
+    failure = refused(child, put("a.pdf", picture_pdf(data, keys, above)))
+    assert (failure.stage, failure.error_type) == ("render", "CorruptPage")
+    assert words in failure.error_message
+
+
+def test_a_picture_lost_on_one_page_is_missed_on_the_next_too(child: RenderChild, put: Put) -> None:
+    """MuPDF complains once and then draws what it kept: every page has to be told."""
+    broken = stream(b"few", b"/Type/XObject/Subtype/Image/Width 300/Height 200" + GREY)
+    shared = page(b"/XObject<</I 5 0 R>>")
+    tree = b"<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2>>"
+    data = written_pdf([TREE[0], tree, shared, stream(b"300 0 0 200 0 0 cm /I Do"), broken, shared])
+    document = put("a.pdf", data)
+    assert [refused(child, document, number).error_type for number in (1, 2)] == ["CorruptPage"] * 2
+
+
+def test_content_that_cannot_be_decoded_fails(child: RenderChild, put: Put) -> None:
+    data = written_pdf([*TREE, page(), stream(b"garbage garbage", b"/Filter/FlateDecode")])
+    assert refused(child, put("a.pdf", data)).error_type == "CorruptPage"
+
+
+def test_content_that_ends_early_is_shown_and_doubted(child: RenderChild, put: Put) -> None:
+    lines = b"".join(b"BT /F1 9 Tf 20 %d Td (line %d) Tj ET\n" % (190 - 9 * n, n * 7919) for n in range(20))
+    cut = zlib.compress(lines)[:-40]
+    data = written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), stream(cut, b"/Filter/FlateDecode"), FONT])
+    image = drawn(child, put("a.pdf", data))
+    assert image.is_doubtful
+    assert image.warnings is not None
+
+
+def test_a_sound_page_has_no_warnings_and_no_doubt(child: RenderChild, put: Put) -> None:
+    image = drawn(child, put("a.pdf", words_pdf()))
+    assert (image.renderer, image.warnings, image.is_repaired) == ("mupdf", None, False)
+    assert (image.is_doubtful, image.blank) == (False, False)
+
+
+def test_a_page_that_only_the_second_renderer_shows_is_drawn_by_it(child: RenderChild, put: Put) -> None:
+    """PDFium passes over a dictionary with a broken key; MuPDF loses the object."""
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Odd 1 0 R 2>>"
+    data = written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), stream(WORDS), font])
+    image = drawn(child, put("a.pdf", data))
+    assert (decode_image(image) < 128).any()
+
+
+@pytest.mark.parametrize("content", [b"", b"1 1 1 rg 0 0 300 200 re f", b"BT /F1 24 Tf 3 Tr 20 100 Td (hidden) Tj ET"])
+def test_a_page_that_is_blank_on_purpose_is_blank(child: RenderChild, put: Put, content: bytes) -> None:
+    assert drawn(child, put("a.pdf", words_pdf(content))).blank
+
+
+def test_a_page_that_is_empty_though_its_content_draws_something_fails(child: RenderChild, put: Put) -> None:
+    font = b"<</Type/Font/Subtype/Type3/FontBBox[0 0 1 1]/FontMatrix[1 0 0 1 0 0]/CharProcs<<>>/Encoding<<>>>>"
+    words = b"BT /F1 24 Tf 20 100 Td (TOTAL) Tj ET"
+    data = written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), stream(words), font])
+    result = next(child.render(put("a.pdf", data), [1], 72, BUDGET))
+    assert isinstance(result, PageFailure) or not result.blank
+
+
+def test_pages_of_a_document_cut_short_fail_where_nothing_is_left(child: RenderChild, put: Put) -> None:
+    whole = many_pages_pdf([WORDS] * 20)
+    document = put("a.pdf", whole[: len(whole) * 7 // 10])
+    assert child.count_pages(document) == 20
+    results = list(child.render(document, range(1, 21), 72, BUDGET))
+    images = [result for result in results if isinstance(result, PageImage)]
+    assert 10 <= len(images) < 20
+    assert all(image.is_repaired and not image.blank for image in images)
+    assert {r.failure.error_type for r in results if isinstance(r, PageFailure)} <= {"DamagedDocument", "CorruptPage"}
+
+
+TREES = {
+    "pages is a page": words_pdf().replace(b"/Pages 2 0 R", b"/Pages 3 0 R"),
+    "count zero": words_pdf().replace(b"/Count 1", b"/Count 0"),
+    "count too high": words_pdf().replace(b"/Count 1", b"/Count 9"),
+    "count negative": words_pdf().replace(b"/Count 1>>", b"/Count -3>"[:-1] + b">>"),
+    "no count": words_pdf().replace(b"/Count 1", b"        "),
+    "no type of pages": words_pdf().replace(b"/Type/Pages", b"/Type/Pagex"),
+    "root is no catalog": words_pdf().replace(b"/Root 1 0 R", b"/Root 5 0 R"),
+    "bytes before the header": b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n" * 40 + words_pdf(),
+    "no header": words_pdf().replace(b"%PDF-1.7", b"%xxx-1.7"),
+}
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_a_slightly_wrong_file_is_mended_and_read(child: RenderChild, put: Put, kind: str) -> None:
+    document = put("a.pdf", TREES[kind])
+    assert child.count_pages(document) == 1
+    assert (decode_image(drawn(child, document)) < 128).any()
+
+
+def test_pages_beyond_the_stated_count_are_found(child: RenderChild, put: Put) -> None:
+    document = put("a.pdf", many_pages_pdf([WORDS] * 5, count=1))
+    assert child.count_pages(document) == 5
+    assert drawn(child, document, 5).width_pt == 300  # the size stands in the node above
+
+
+CERTIFICATE = (
+    b"/Encrypt<</Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s5/V 4/CF<</DefaultCryptFilter<</CFM/AESV2/Length 128"
+    b"/Recipients[<00>]>>>>/StmF/DefaultCryptFilter/StrF/DefaultCryptFilter>>/ID[<00><00>]"
+)
+UNKNOWN = b"/Encrypt<</Filter/Standard/V 9/R 9/O<00>/U<00>/P -1>>/ID[<00><00>]"
+
+
+@pytest.mark.parametrize(
+    ("trailer", "word"), [(CERTIFICATE, "certificate"), (UNKNOWN, "encrypted")], ids=["certificate", "unknown"]
+)
+def test_encryption_that_no_renderer_opens_is_named(child: RenderChild, put: Put, trailer: bytes, word: str) -> None:
+    with pytest.raises(PageError, match=word) as refusal:
+        child.count_pages(put("a.pdf", words_pdf(trailer=trailer)))
+    assert refusal.value.error_type == "EncryptedDocument"
+
+
+def test_encryption_of_attachments_alone_does_not_hide_the_pages(child: RenderChild, put: Put) -> None:
+    owner, user = b"<%s>" % (b"12" * 32), b"<%s>" % (b"ab" * 32)
+    encrypt = (
+        b"/Encrypt<</Filter/Standard/V 4/R 4/Length 128/P -4/O%s/U%s/CF<</StdCF<</CFM/AESV2/Length 16"
+        b"/AuthEvent/EFOpen>>>>/StmF/Identity/StrF/Identity/EFF/StdCF>>/ID[<00><00>]" % (owner, user)
+    )
+    assert (decode_image(drawn(child, put("a.pdf", words_pdf(trailer=encrypt)))) < 128).any()
+
+
+def test_a_dynamic_form_is_not_its_placeholder(child: RenderChild, put: Put) -> None:
+    xfa = b"/AcroForm<</Fields[]/XFA 6 0 R>>/NeedsRendering true"
+    with pytest.raises(PageError, match="XFA") as refusal:
+        child.count_pages(put("a.pdf", words_pdf(catalog=xfa, objects=[stream(b"<xdp/>")])))
+    assert refusal.value.error_type == "UnsupportedDocument"
+
+
+def test_a_static_form_is_read(child: RenderChild, put: Put) -> None:
+    field = b"<</FT/Tx/T(name)/Type/Annot/Subtype/Widget/Rect[0 0 9 9]>>"
+    form = b"/AcroForm<</Fields[7 0 R]/XFA 6 0 R>>"
+    document = put("a.pdf", words_pdf(catalog=form, objects=[stream(b"<xdp/>"), field]))
+    assert child.count_pages(document) == 1
+
+
+@pytest.mark.parametrize("data", [b"<html><body>hello</body></html>", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+def test_what_mupdf_takes_for_another_format_is_unsupported(child: RenderChild, put: Put, data: bytes) -> None:
+    with pytest.raises(PageError) as refusal:
+        child.count_pages(put("a.pdf", data))
+    assert refusal.value.error_type == "UnsupportedDocument"
