@@ -55,6 +55,9 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "attn": (["--attn", "sdpa"], "sdpa"),
     "seed": (["--seed", "5"], 5),
     "quiet": (["--quiet"], True),
+    "verbose": (["--verbose"], True),
+    "document_seconds": (["--document-seconds", "120"], 120.0),
+    "password_file": (["--password-file", "p.yaml"], "p.yaml"),
 }
 
 
@@ -85,12 +88,12 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 EMPTY_REPORT: dict[str, Any] = {
     "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review"), 0),
     "model_note": None,
-    "this_run": {"pages_per_s": None, "pages": 0},
+    "this_run": {"pages_per_s": None, "pages": 0, "bundles": 0},
     "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None},
     "documents": 0,
     "pages": 0,
     "interrupted": False,
-    "settings": {"output": "out"},
+    "settings": {"output": "out", "verbose": False},
     "ignored": {},
     "unmatched_questions": {},
     "failed_documents": 0,
@@ -243,7 +246,7 @@ def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, ti
     }
     assert found["auto"] == dataclasses.replace(found["glimpse"], prune_auto=True)
     asked = parse_questions('version: 1\nquestions: [{id: a, text: "A?"}]', "q.yaml")
-    assert {prune: frozen_settings(settings, asked)["prune"] for prune, settings in found.items()} == {
+    assert {prune: frozen_settings(settings, asked)["--prune"] for prune, settings in found.items()} == {
         prune: prune for prune in found
     }
 
