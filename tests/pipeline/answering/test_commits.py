@@ -34,11 +34,12 @@ from pipeline.records import (
 from pipeline.units import make_bundles, make_units
 from tests.support.bundles import result_of, units_and_bundles
 from tests.support.helpers import SETTINGS, FakePageAnswerer, questions
+from tests.support.published import everything
 
 PAGES = 7
 BROKEN = 3  # cannot be rendered
 ASKED = questions("id: a, text: What a", "id: b, text: What b, pages: '2,5-7'")
-VOLATILE = ("peak_rss_bytes",)
+VOLATILE = ("peak_rss_bytes", "run_id", "answered_at")
 
 
 class DeathError(BaseException):
@@ -80,7 +81,7 @@ class Work:
         return [answerer.run(rendered(bundle)) for bundle in self.bundles()]
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        publish(self.store, {})
+        publish(self.store, {}, everything(self.store))
         found = {}
         for name in ("answers", "pages", "failures", "documents"):
             rows = pq.read_table(Path(self.folder.uri, name)).to_pylist()

@@ -79,6 +79,9 @@ def test_templates_of_older_checkpoints_and_missing_ones(tiny_base: Path, tmp_pa
     (old / "chat_template.json").write_text(json.dumps({"chat_template": "OLD" + template}))
     assert Processor(old).tokenizer.decode(Processor(old).prompt("?", (2, 2))).startswith("OLD<|im_start|>")
     (old / "chat_template.json").write_text(json.dumps({"chat_template": "no image here"}))
+    with pytest.raises(ModelError, match="writes the text 0 times; expected once"):
+        Processor(old).prompt("?", (2, 2))
+    (old / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages[0]['content'][1]['text'] }}"}))
     with pytest.raises(ModelError, match="0 image tokens for one image"):
         Processor(old).prompt("?", (2, 2))
 

@@ -8,6 +8,7 @@ from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
 from pipeline.records import Failure
 from tests.support.bundles import document, result_of, units_and_bundles
+from tests.support.published import everything
 
 
 def test_failed_documents_have_their_most_frequent_reason(tmp_path: Path) -> None:
@@ -17,7 +18,7 @@ def test_failed_documents_have_their_most_frequent_reason(tmp_path: Path) -> Non
     slow, broken = Failure("render", "RenderTimeout", "too slow"), Failure("render", "CorruptPage", "no such object")
     for bundle in bundles:
         store.commit(result_of(bundle, {(third, 1): slow, (third, 2): broken, (third, 3): broken, (third, 4): broken}))
-    publish(store, {})
+    publish(store, {}, everything(store))
     locked = FailedDocument("docs/d0001.pdf", 2, "EncryptedDocument", "a password is needed")
     assert read_failed(store.folder, {unit.unit_id for unit in units}) == [
         locked,
