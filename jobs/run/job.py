@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
@@ -92,10 +92,11 @@ def _warn(run: RunSettings, work: Work) -> None:
     """Say on standard error, before anything is answered, which questions match nothing and what the model reads."""
     if run.quiet:
         return
-    for line in filter(
-        None, [*(f"warning: {reason}" for reason in work.unmatched.values()), note_on(run.choice.model)]
-    ):
-        sys.stderr.write(f"docpipe: {line}\n")
+    for reason in work.unmatched.values():
+        sys.stderr.write(f"warning: {reason}\n")
+    note = note_on(run.choice.model)
+    if note is not None:
+        sys.stderr.write(f"docpipe: {note}\n")
     sys.stderr.flush()
 
 
@@ -119,12 +120,16 @@ class _Job:
     ) -> None:
         self.run = run
         self.work = work
-        self.plan = Plan.of(work.units, work.documents)
         self.store = store
         self.lock = lock
         self.load = load
         self.outcome = Outcome()
         self._published = 0
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Return what is current; it is made after the engine has started, which settles whether pyarrow has pandas."""
+        return Plan.of(self.work.units, self.work.documents)
 
     def work_through(self, address: str | None) -> None:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""

@@ -64,6 +64,7 @@ def rows(out: Path, table: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # six whole runs, three of them on Ray
 @pytest.mark.usefixtures("ray_session")
 def test_the_engines_give_the_same_rows_alone_and_taking_over(
     pdfs: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -73,7 +73,7 @@ def test_a_run_that_is_stopped_resumes(command: list[str], tmp_path: Path, how: 
         assert pq.read_table(out / "answers").num_rows == 100 - run["counts"]["skipped"]
         assert not (out / ".docpipe.lock").exists()
         assert not list((out / "inflight").iterdir())
-        assert said[0].splitlines()[-2] == "interrupted; the same command resumes"
+        assert "interrupted; the same command resumes" in said[0].splitlines()
     else:
         subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)  # its Ray, which shares the session
     committed = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}

@@ -105,7 +105,7 @@ class TestLoop:
 
         whole, task = _Line(), Overflowing()
         train(whole, 0, lambda step, figures: step == 3)
-        with pytest.raises(DivergedError, match="gradient of step 4 is (nan|inf).*lower learning rate"):
+        with pytest.raises(DivergedError, match="finite gradient at step 4, found (nan|inf).*lower learning rate"):
             train(task, 0, lambda step, figures: False)
         for a, b in zip(task.module.parameters(), whole.module.parameters(), strict=True):
             assert torch.equal(a, b)
