@@ -52,6 +52,7 @@ def wait_for_parts(output: Path, process: subprocess.Popen[str]) -> None:
     pytest.fail(f"no part was committed: {process.communicate()}")
 
 
+@pytest.mark.timeout(300)  # two whole runs on Ray, in processes of their own
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_resumes(command: list[str], tmp_path: Path, how: signal.Signals) -> None:
     out = tmp_path / "out"

@@ -14,6 +14,8 @@ from pipeline.answering.checkpoints import resolve_addon, resolve_model
 from pipeline.evaluation.score_table import Score
 from pipeline.samples.write import pick_seeds, write_samples
 
+pytestmark = pytest.mark.timeout(300)  # the module answers 20 pages in three ways first
+
 PAGES = 20
 SHIPPED_BYTES = 25_000_000
 
