@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pymupdf
 
 from pipeline.records import Document
+
+Put = Callable[[str, bytes], Document]  # name and content of a file that is written
 
 
 def as_document(path: Path) -> Document:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,26 +10,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, Failure, Image, PageFailure, PageImage, PixelBudget
-from tests.support.hostile import as_document, png_of_size
+from tests.support.hostile import Put, png_of_size
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
-Put = Callable[[str, bytes], Document]
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[RenderChild]:
-    with RenderChild() as shared:
-        yield shared
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    def write(name: str, data: bytes) -> Document:
-        (tmp_path / name).write_bytes(data)
-        return as_document(tmp_path / name)
-
-    return write
 
 
 def encoded(image: PilImage.Image, kind: str, **options: Any) -> bytes:

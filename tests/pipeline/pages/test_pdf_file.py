@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PageError
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, Failure, PageFailure, PageImage, PixelBudget
-from tests.support.hostile import as_document
+from tests.support.hostile import Put
 from tests.support.written_pdf import (
     FONT,
     TREE,
@@ -25,22 +23,6 @@ from tests.support.written_pdf import (
 )
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
-Put = Callable[[str, bytes], Document]
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[RenderChild]:
-    with RenderChild() as one:
-        yield one
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    def write(name: str, data: bytes) -> Document:
-        (tmp_path / name).write_bytes(data)
-        return as_document(tmp_path / name)
-
-    return write
 
 
 def drawn(child: RenderChild, document: Document, number: int = 1) -> PageImage:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +16,11 @@ import pytest
 
 from pipeline.errors import EngineError
 from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image
-from pipeline.records import Document, PageFailure, PageImage, PixelBudget
-from tests.support.hostile import as_document, content_bomb, raw_pdf, text_pdf
+from pipeline.records import PageFailure, PageImage, PixelBudget
+from tests.support.hostile import Put, content_bomb, raw_pdf, text_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 GIB = 1 << 30
-Put = Callable[[str, bytes], Document]
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    def write(name: str, data: bytes) -> Document:
-        (tmp_path / name).write_bytes(data)
-        return as_document(tmp_path / name)
-
-    return write
 
 
 def test_a_page_that_takes_too_much_memory_costs_that_page_only(put: Put) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -24,7 +24,7 @@ from pipeline.records import (
     PixelBudget,
     Unit,
 )
-from tests.support.hostile import as_document, encrypted_pdf, png_of_size, raw_pdf, text_pdf
+from tests.support.hostile import Put, as_document, encrypted_pdf, png_of_size, raw_pdf, text_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 LARGE = PixelBudget(28, 3136, 28 * 28 * 16384, "pipeline.families.qwen2_5_vl")
@@ -35,15 +35,6 @@ GIB = 1 << 30
 def child() -> Iterator[RenderChild]:
     with RenderChild(RenderLimits(open_seconds=60, page_seconds=60, memory_bytes=GIB)) as shared:
         yield shared
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Callable[[str, bytes], Document]:
-    def write(name: str, data: bytes) -> Document:
-        (tmp_path / name).write_bytes(data)
-        return as_document(tmp_path / name)
-
-    return write
 
 
 def rendered(child: RenderChild, document: Document, page: int = 1, dpi: int = 72) -> tuple[PageImage, Image]:
@@ -64,9 +55,6 @@ def refusal(child: RenderChild, document: Document) -> PageError:
         child.count_pages(document)
     assert caught.value.stage == "open"
     return caught.value
-
-
-Put = Callable[[str, bytes], Document]
 
 
 def test_pages_come_in_the_order_asked_and_at_the_size_the_model_takes(child: RenderChild, put: Put) -> None:
