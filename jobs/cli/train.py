@@ -18,9 +18,6 @@ Gpu = Annotated[
     option(TRAINING, "One worker per GPU, or one on all CPUs.", "--gpu/--cpu", default="GPUs if any"),
 ]
 
-StartingAddon = Annotated[str | None, option(MODEL, "Add-on to start from: folder or hub id.", default="a new one")]
-ReduceLayer = Annotated[int | None, option(MODEL, "K, the layer to prune after.", default="0.65 of the depth")]
-
 
 @train_app.command("glimpse", epilog=example("train glimpse --data samples/ --out addon/"))
 def glimpse_command(

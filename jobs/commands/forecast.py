@@ -19,7 +19,6 @@ from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
 from pipeline.pages.apart import check_apart
 from pipeline.pages.documents import ignored_words
-from pipeline.pages.passwords import read_passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Document, Unit
@@ -81,7 +80,7 @@ def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> lis
     found: dict[str, tuple[int | None, ...]] = {}
     documents = [document for document in work.documents if wanted.get(document.document_id)]
     with Progress(len(documents), "document", run.quiet) as progress:
-        for_each_document(documents, measure, found, progress.add, passwords=read_passwords(run.password_file))
+        for_each_document(documents, measure, found, progress.add, passwords=work.passwords)
     return [count for counts in found.values() for count in counts]
 
 

@@ -30,7 +30,6 @@ from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
 from pipeline.pages.apart import check_apart
-from pipeline.pages.passwords import read_passwords
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Unit
 from pipeline.units import make_bundles, planned_rows
@@ -194,7 +193,7 @@ class _Job:
             threads=resources.actor_threads,
             deadline_s=run.deadline,
             document_seconds=run.document_seconds,
-            passwords=read_passwords(run.password_file),
+            passwords=work.passwords,
         )
         return config, resources
 

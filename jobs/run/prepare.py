@@ -54,6 +54,7 @@ class Work:
         units: units of all documents and questions.
         ignored: number of files that are no documents, by suffix or kind.
         unmatched: reason by question id, for questions that are asked nowhere.
+        passwords: passwords of encrypted documents.
     """
 
     settings: AnswerSettings
@@ -63,11 +64,11 @@ class Work:
     units: list[Unit]
     ignored: dict[str, int]
     unmatched: dict[str, str]
+    passwords: Passwords
 
     def pending(self, done: Held) -> list[Unit]:
         """Return what is left of the planned units."""
-        left = (done.left_of(unit) for unit in self.units)
-        return [unit for unit in left if unit is not None]
+        return done.left(self.units)
 
 
 def prepare_work(
@@ -115,7 +116,7 @@ def prepare_work(
     unmatched = unmatched_questions(questions, documents, counts)
     if not units:
         raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
-    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched)
+    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched, passwords)
 
 
 def count_pages(

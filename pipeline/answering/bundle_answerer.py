@@ -166,8 +166,7 @@ class BundleAnswerer:
 
 def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:
     """Leave out what earlier attempts committed."""
-    left = (done.left_of(unit) for unit in rendered.bundle.units)
-    bundle = dataclasses.replace(rendered.bundle, units=tuple(unit for unit in left if unit is not None))
+    bundle = dataclasses.replace(rendered.bundle, units=tuple(done.left(rendered.bundle.units)))
     images = tuple(image for image in rendered.images if bundle.asks_of(image.document_id, image.page))
     return dataclasses.replace(rendered, bundle=bundle, images=images)
 

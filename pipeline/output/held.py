@@ -64,6 +64,10 @@ class Held:
                 both.pages[unit] = pages
         return both
 
+    def left(self, units: Iterable[Unit]) -> list[Unit]:
+        """List what is left of some units: those that lack rows, cut down to their pages without any."""
+        return [left for left in map(self.left_of, units) if left is not None]
+
     def left_of(self, unit: Unit) -> Unit | None:
         """Cut a unit down to its pages without rows; ``None`` if it has all its rows."""
         if unit.unit_id in self.units:

@@ -13,8 +13,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import UsageError
+from pipeline.globs import WILDCARDS
 
-_WILDCARDS = frozenset("*?[")
 _WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight")
 """Folders that a run makes in its output folder."""
 
@@ -77,7 +77,7 @@ def _place(address: str, pattern: bool) -> _Place | None:
     try:
         fs, path = fsspec.url_to_fs(address, use_listings_cache=False)
         parts = PurePosixPath(path).parts
-        first = next((i for i, part in enumerate(parts) if pattern and _WILDCARDS.intersection(part)), len(parts))
+        first = next((i for i, part in enumerate(parts) if pattern and WILDCARDS.intersection(part)), len(parts))
         if first < len(parts) and fs.exists(path):  # marks that belong to a name
             first = len(parts)
     except (OSError, ValueError, ImportError):

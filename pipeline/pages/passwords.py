@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from fsspec.utils import glob_translate
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from pipeline.errors import UsageError
+from pipeline.globs import compile_glob
 
 _EXAMPLE = 'expected lines such as `"contracts/*.pdf": {env: CONTRACTS_PASSWORD}` or `{file: secrets/contracts}`'
 
@@ -43,7 +42,7 @@ class Passwords:
 
     def of(self, path: str) -> list[str]:
         """List the passwords to try on a document, by its path below ``--input``."""
-        return [password for glob, password in self.by_glob if re.fullmatch(glob_translate(glob), path)]
+        return [password for glob, password in self.by_glob if compile_glob(glob).fullmatch(path)]
 
 
 def read_passwords(path: str | None) -> Passwords:

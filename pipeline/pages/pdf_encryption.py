@@ -29,7 +29,7 @@ def without_encryption(source: PdfSource) -> PdfSource | None:
     Its pages are then in the clear, although renderers ask for the password.
     """
     raw = source.read()
-    filters = {bytes(name): bytes(value) for name, value in _CONTENT_FILTERS.findall(raw)}
+    filters = dict(_CONTENT_FILTERS.findall(raw))
     if not _ATTACHMENTS.search(raw) or any(value != b"Identity" for value in filters.values()):
         return None
     return replace(source, data=_ENCRYPT.sub(b"/Ignored", raw))  # of the same length, so that all offsets stay

@@ -24,14 +24,15 @@ def refuse_placeholder(document: pymupdf.Document) -> None:
             "it is a dynamic XFA form, whose only page asks to wait for Adobe Reader; print it to a PDF there, and "
             "read that",
         )
-    if document.xref_get_key(catalog, "Collection")[0] != "null":
-        names = [name for _, name in embedded_files(document)]
-        inside = len(embedded_pdfs(document))
+    if is_portfolio(document):
+        inside = {number for number, _ in embedded_pdfs(document)}
+        files = _embedded_files(document)
+        others = ", ".join(name for number, name in files if number not in inside)
         raise PageError(
             "open",
             "UnsupportedDocument",
-            f"it is a portfolio of {len(names)} files, and its own page is only a cover; its {inside} PDFs are read as "
-            f"documents of their own{_others(document)}",
+            f"it is a portfolio of {len(files)} files, and its own page is only a cover; its {len(inside)} PDFs are "
+            f"read as documents of their own{f'; not read: {others}' if others else ''}",
         )
 
 
@@ -40,15 +41,13 @@ def is_portfolio(document: pymupdf.Document) -> bool:
     return bool(document.xref_get_key(document.pdf_catalog(), "Collection")[0] != "null")
 
 
-def embedded_files(document: pymupdf.Document) -> list[tuple[int, str]]:
-    """List number and name of the files inside a PDF."""
-    count = document.embfile_count()
-    return [(number, _file_name(document, number)) for number in range(count)]
-
-
 def embedded_pdfs(document: pymupdf.Document) -> list[tuple[int, str]]:
     """List number and name of the PDFs inside a PDF."""
-    return [(number, name) for number, name in embedded_files(document) if _is_pdf(document, number, name)]
+    return [(number, name) for number, name in _embedded_files(document) if _is_pdf(document, number, name)]
+
+
+def _embedded_files(document: pymupdf.Document) -> list[tuple[int, str]]:
+    return [(number, _file_name(document, number)) for number in range(document.embfile_count())]
 
 
 def _file_name(document: pymupdf.Document, number: int) -> str:
@@ -62,12 +61,6 @@ def _file_name(document: pymupdf.Document, number: int) -> str:
 
 def _is_pdf(document: pymupdf.Document, number: int, name: str) -> bool:
     return name.lower().endswith(".pdf") or b"%PDF-" in document.embfile_get(number)[:1024]
-
-
-def _others(document: pymupdf.Document) -> str:
-    pdfs = {number for number, _ in embedded_pdfs(document)}
-    others = [name for number, name in embedded_files(document) if number not in pdfs]
-    return f"; not read: {', '.join(others)}" if others else ""
 
 
 def _is_dynamic(document: pymupdf.Document, catalog: int) -> bool:

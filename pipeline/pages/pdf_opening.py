@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pymupdf
@@ -133,19 +133,31 @@ def _with_mupdf(source: PdfSource, passwords: Sequence[str]) -> OpenedPdf:
 
 def _mended(source: PdfSource, passwords: Sequence[str], refusal: PageError) -> OpenedPdf:
     """Open a PDF that MuPDF refuses, from its header on, with an end, with a new page tree, or with PDFium."""
-    for start in (source, from_header(source), with_ending(source)):
-        for candidate in (start, None if start is None else with_new_page_tree(start, passwords)):
-            if candidate is None or candidate is source:
-                continue
-            try:
-                return replace(_with_mupdf(candidate, passwords), is_repaired=True)
-            except PageError as error:
-                if error.error_type in _FINAL:
-                    raise
+    for candidate in _mends(source, passwords):
+        try:
+            return replace(_with_mupdf(candidate, passwords), is_repaired=True)
+        except PageError as error:
+            if error.error_type in _FINAL:
+                raise
     try:
         return _with_pdfium(source, passwords)
     except PageError as second:
         raise _final_refusal(source, refusal, second) from second
+
+
+def _mends(source: PdfSource, passwords: Sequence[str]) -> Iterator[PdfSource]:
+    """Yield mended forms of a PDF, each made only when the one before does not open."""
+    replanted = with_new_page_tree(source, passwords)
+    if replanted is not None:
+        yield replanted
+    for mend in (from_header, with_ending):
+        mended = mend(source)
+        if mended is None:
+            continue
+        yield mended
+        replanted = with_new_page_tree(mended, passwords)
+        if replanted is not None:
+            yield replanted
 
 
 def _with_pdfium(source: PdfSource, passwords: Sequence[str]) -> OpenedPdf:

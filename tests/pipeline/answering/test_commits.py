@@ -73,8 +73,7 @@ class Work:
         self.units = make_units(self.documents, self.counts, ASKED, SETTINGS)
 
     def bundles(self) -> list[Bundle]:
-        left = [unit for unit in map(self.store.done().left_of, self.units) if unit is not None]
-        return make_bundles(left, self.documents, ASKED, SETTINGS, self.counts)
+        return make_bundles(self.store.done().left(self.units), self.documents, ASKED, SETTINGS, self.counts)
 
     def run(self, page_answerer: Slow) -> list[Receipt]:
         answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)  # type: ignore[arg-type]
