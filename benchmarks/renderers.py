@@ -3,12 +3,13 @@
     python benchmarks/renderers.py DIR [--pages 1] [--out table.tsv] [--pictures DIR] [--jobs 2]
 
 needs pdftoppm (Debian: poppler-utils). The first pages of every PDF below DIR are drawn by docpipe's render child, with
-whatever that does about damage, and by the two others. A page whose picture differs from both of theirs by more than 20
-grey levels on average is listed, with what docpipe makes of it: ``read`` pages would be answered; ``doubtful`` ones need
-review; ``failed`` and ``blank`` ones never reach the model. The exit code is 1 if a page is read that differs from both.
+whatever that does about damage, and by the two others. A page whose picture differs from both of theirs by more than
+20 grey levels on average is listed, with what docpipe makes of it: ``read`` pages would be answered; ``doubtful`` ones
+need review; ``failed`` and ``blank`` ones never reach the model. The exit code is 1 if a page is read that differs from
+both.
 
-Each PDF is written to ``--out`` as soon as it is compared, and PDFs that are in there are not drawn again, so that a run
-that was stopped goes on. ``--pictures`` takes the three pictures of listed pages, side by side.
+Each PDF is written to ``--out`` as soon as it is compared, and PDFs that are in there are not drawn again, so that a
+run that was stopped goes on. ``--pictures`` takes the three pictures of listed pages, side by side.
 """
 
 from __future__ import annotations
@@ -139,8 +140,9 @@ class Comparison:
                 continue
             mine = np.asarray(PilImage.fromarray(decode_image(drawn)).convert("L"))
             others = [draw(path, drawn.page, mine) for draw in (_poppler, _pdfium)]
-            away = [None if other is None else float(np.abs(mine.astype(float) - other).mean()) for other in others]
-            row = Compared(path, drawn.page, _outcome(drawn), *away, f"{drawn.renderer}: {drawn.warnings or ''}")
+            poppler, pdfium = [other if other is None else _difference(mine, other) for other in others]
+            why = f"{drawn.renderer}: {drawn.warnings or ''}"
+            row = Compared(path, drawn.page, _outcome(drawn), poppler, pdfium, why)
             if row.stands_alone and self._pictures is not None:
                 self._pictures.mkdir(parents=True, exist_ok=True)
                 name = "_".join([*path.parts[-3:-1], path.stem, str(drawn.page)])
@@ -153,14 +155,18 @@ def _read(table: Path) -> list[Compared]:
     """Read what an earlier run wrote."""
     rows: list[Compared] = []
     for line in table.read_text().splitlines():
-        path, page, outcome, poppler, pdfium, why = line.split("\t")
-        away = [None if value == "-" else float(value) for value in (poppler, pdfium)]
-        rows.append(Compared(Path(path), int(page), outcome, *away, why))
+        path, page, outcome, *away, why = line.split("\t")
+        poppler, pdfium = [None if value == "-" else float(value) for value in away]
+        rows.append(Compared(Path(path), int(page), outcome, poppler, pdfium, why))
     return rows
 
 
 def _outcome(drawn: PageImage) -> str:
     return "blank" if drawn.blank else "doubtful" if drawn.is_doubtful else "read"
+
+
+def _difference(mine: Grey, other: Grey) -> float:
+    return float(np.abs(mine.astype(float) - other).mean())
 
 
 def _poppler(path: Path, page: int, mine: Grey) -> Grey | None:

@@ -30,6 +30,8 @@ _CONTENT_LOST = re.compile(
     r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in",
     re.IGNORECASE,
 )
+# What MuPDF cannot do with colours, and PDFium can. A transfer function often turns black into white.
+_COLOURS_LOST = re.compile("ignoring transfer function")
 # These leave the page whole: annotations without an appearance, and data whose checksum alone is wrong.
 _HARMLESS = re.compile(r"appearance stream|ignoring zlib error|HiddenHorzOCR", re.IGNORECASE)
 
@@ -47,6 +49,11 @@ def picture_undecoded(warnings: Iterable[str]) -> bool:
 def content_lost(warnings: Iterable[str]) -> bool:
     """Tell whether a renderer said that a part of the page is missing."""
     return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+
+
+def colours_lost(warnings: Iterable[str]) -> bool:
+    """Tell whether the colours of a page are not those that it should have."""
+    return any(_COLOURS_LOST.search(line) for line in warnings)
 
 
 def is_uniform(page: Image) -> bool:
