@@ -13,6 +13,7 @@ from pipeline.pages.lost_content import (
     differ,
     is_uniform,
     lacks,
+    letters_guessed,
     picture_lost,
     picture_undecoded,
     shows_something,
@@ -85,7 +86,8 @@ class PdfFile:
         if self._has_better_colours(second.image, first):
             second = replace(second, warnings=first.warnings)
             return self._checked(index, second, content_lost(first.warnings))
-        return self._checked(index, first, bool(first.warnings) and differ(first.image, second.image))
+        disputed = bool(first.warnings) and differ(first.image, second.image, letters_guessed(first.warnings))
+        return self._checked(index, first, disputed)
 
     def _second_or(self, refusal: PageError, index: int, width_px: int, height_px: int) -> Drawing:
         """Draw a page with PDFium, or raise the refusal of MuPDF."""
