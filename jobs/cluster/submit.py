@@ -14,7 +14,7 @@ from jobs import exit_codes
 from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
-from pipeline.file_names import local_input
+from pipeline.file_names import ROOT_MARK, local_input
 from pipeline.pages.apart import check_apart
 from pipeline.questions.file import QuestionSet
 
@@ -186,7 +186,12 @@ def _is_local(path: str) -> bool:
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    """Return the absolute form of an address; one that says where the path below it begins still does."""
+    local = local_input(path)
+    if local is None:
+        return path
+    above, mark, below = local.rpartition(ROOT_MARK)
+    return f"{os.path.abspath(above)}{mark}{below}" if mark else os.path.abspath(local)
 
 
 def _is_folder(name: str) -> bool:

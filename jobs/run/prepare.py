@@ -26,6 +26,7 @@ from pipeline.answering.checkpoints import (
 )
 from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
+from pipeline.file_names import local_uri, readable
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import find_documents
@@ -220,10 +221,10 @@ def reproduce_command(run: RunSettings) -> str:
         run: settings of the run.
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
-    whole = {flag: _absolute(name) for flag, name in named.items() if name not in (None, NANO)}
-    words = ["--questions", _absolute(run.questions), *run.choice.model_copy(update=whole).flags()]
+    whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
+    words = ["--questions", local_uri(_absolute(run.questions)), *run.choice.model_copy(update=whole).flags()]
     if run.password_file:
-        words += ["--password-file", _absolute(run.password_file)]
+        words += ["--password-file", local_uri(_absolute(run.password_file))]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -112,7 +113,7 @@ def make_report(
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "run_id": run_id,
-        "settings": {**run.flat(), "input": [readable(given) for given in run.input]},
+        "settings": run.flat() | {"input": [readable(given) for given in run.input], "output": readable(run.output)},
         "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
@@ -216,8 +217,9 @@ def closing_lines(report: Mapping[str, Any]) -> str:
     lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
     if counts["failed"]:
         lines.append(f"reasons of the failures: {output}/failures/")
-    table = f"'{output}/documents"
-    lines.append(f"open them: duckdb -c \"from {table}/*.parquet'\", pandas.read_parquet({table}')")
+    quoted = f"{output}/documents/*.parquet".replace("'", "''")  # for SQL, and then for a shell
+    sql = re.sub(r'([\\"$`])', r"\\\1", f"from '{quoted}'")
+    lines.append(f'open them: duckdb -c "{sql}", pandas.read_parquet({f"{output}/documents"!r})')
     return "\n".join(lines)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
+from pipeline.addresses import open_remote
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.file_names import local_path
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
-from pipeline.pages.remote_files import open_remote
 from pipeline.records import (
     AnswerSettings,
     Bundle,

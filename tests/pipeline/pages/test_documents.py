@@ -147,18 +147,22 @@ def test_links_to_files_are_followed_and_a_dangling_one_is_listed(tree: Path, tm
 
 def test_an_object_store() -> None:
     memory = fsspec.filesystem("memory")
-    for name in ("a.pdf", "x/b.PNG", "x/.c.pdf", "x/d.txt"):
+    for name in ("a.pdf", "x/b.PNG", "x/.c.pdf", "x/d.txt", "x/[1]/e.gif", "x/1/f.gif"):
         memory.pipe(f"/bucket/{name}", name.encode())
     found = list_documents(["memory://bucket"])
     assert [(d.path, d.uri, d.size_bytes) for d in found] == [
         ("a.pdf", "memory:///bucket/a.pdf", 5),
+        ("x/1/f.gif", "memory:///bucket/x/1/f.gif", 9),
+        ("x/[1]/e.gif", "memory:///bucket/x/[1]/e.gif", 11),
         ("x/b.PNG", "memory:///bucket/x/b.PNG", 7),
     ]
     assert all(d.version for d in found)
     assert list_documents(["memory://bucket"]) == found
     assert paths("memory://bucket/x/*") == ["b.PNG"]
+    assert paths("memory://bucket/x/[1]/*") == ["e.gif"]
+    assert paths("memory://bucket/x/[1-9]/*") == ["1/f.gif"]
     assert paths("memory://bucket/x/d.txt") == ["d.txt"]
-    assert fsspec.open(found[1].uri).open().read() == b"x/b.PNG"
+    assert fsspec.open(found[3].uri).open().read() == b"x/b.PNG"
 
 
 def test_local_uris_are_plain_paths(tree: Path) -> None:
@@ -180,6 +184,7 @@ def test_local_uris_are_plain_paths(tree: Path) -> None:
         ("simplecache::memory://a", "chained addresses are not supported"),
         ("b.pdf/x.pdf", "no such file or folder"),
         ("empty/*/x.pdf", "no document in"),
+        ("s[1]/x.pdf", "no such file or folder"),
         ("nothing/*.pdf", "no such file or folder"),
         ("a**b.pdf", "can only be an entire path component"),
         ("sftp:///a", "cannot be listed"),
@@ -190,6 +195,7 @@ def test_an_input_without_documents_is_a_usage_error(
 ) -> None:
     monkeypatch.chdir(tree)
     (tree / "empty").mkdir()
+    (tree / "s[1]").mkdir()
     with pytest.raises(UsageError, match=reason) as caught:
         list_documents([given])
     assert given in str(caught.value)
