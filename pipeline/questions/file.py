@@ -11,11 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pipeline.addresses import open_address
 from pipeline.errors import QuestionsError, UsageError
 from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict, Whole, as_number
-from pipeline.questions.yaml_text import YamlText, decode, joined, read_yaml
+from pipeline.questions.yaml_text import MOST_BYTES, YamlText, decode, joined, read_yaml
 
 __all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
-_MOST_BYTES = 1_000_000
 _COMMA = "text with a comma in it needs quotes between { and }"
 _EXPECTED = {
     "tuple_type": "expected a list: one line per entry, each with a dash and a space in front",
@@ -72,11 +71,11 @@ def load_questions(uri: str) -> QuestionSet:
     try:
         fs, path = open_address(uri)
         with fs.open(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(MOST_BYTES + 1)
     except (UsageError, OSError, ValueError, ImportError) as error:
         raise QuestionsError(f"{uri}: cannot be read: {error}; name a YAML file with questions") from error
-    if len(data) > _MOST_BYTES:
-        raise QuestionsError(f"{uri}: is larger than {_MOST_BYTES // 10**6} MB, so it is no questions file; split it")
+    if len(data) > MOST_BYTES:
+        raise QuestionsError(f"{uri}: is larger than {MOST_BYTES // 10**6} MB, so it is no questions file; split it")
     return parse_questions(decode(data, uri), uri)
 
 
