@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
+from pipeline.pages.patience import DOCUMENT_SECONDS
 
 Settings = TypeVar("Settings")
 
@@ -36,7 +37,7 @@ class RunSettings(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    document_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    document_seconds: float = Field(default=DOCUMENT_SECONDS, gt=0, allow_inf_nan=False)
     password_file: str | None = None
     seed: Seed = 0
     quiet: bool = False

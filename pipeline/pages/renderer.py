@@ -20,7 +20,7 @@ from pipeline.errors import ModelError, PageError, Stage
 from pipeline.file_names import local_path
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.passwords import Passwords
-from pipeline.pages.patience import HANGS, Patience
+from pipeline.pages.patience import DOCUMENT_SECONDS, HANGS, Patience
 from pipeline.records import (
     AnswerSettings,
     Bundle,
@@ -50,7 +50,7 @@ class RenderLimits:
 
     open_seconds: float = 60.0
     page_seconds: float = 60.0
-    document_seconds: float = 3600.0
+    document_seconds: float = DOCUMENT_SECONDS
     memory_bytes: int = 4 << 30
 
 
