@@ -50,9 +50,34 @@ def open_remote(uri: str) -> tuple[Any, str]:
     """
     system = fsspec.get_filesystem_class(uri.partition("://")[0])
     options = system._get_kwargs_from_urls(uri)  # such as the host; fsspec has no public name for it
+    path = str(system._strip_protocol(uri))
+    if "host" in options:  # what follows it is a name, in which fsspec would take ? and # for marks of a URL
+        host, name = _split_host(uri)
+        options, path = system._get_kwargs_from_urls(host), f"/{name}"
     try:
         # Other processes write too; a cached listing would hide what they finished.
         fs = system(**options, use_listings_cache=False)
     except TypeError as error:  # an option is missing, such as the host
         raise ValueError(f"the address does not say enough: {error}") from error
-    return fs, str(system._strip_protocol(uri))
+    return fs, path
+
+
+def remote_uri(given: str, fs: Any, path: str) -> str:
+    """Return the address of a file, from which :func:`open_remote` finds it again.
+
+    Args:
+        given: address of the folder or file that was searched.
+        fs: file system of that address.
+        path: name of the file on it.
+    """
+    uri = str(fs.unstrip_protocol(path))
+    system = type(fs)
+    if system._get_kwargs_from_urls(uri) == system._get_kwargs_from_urls(given):
+        return uri
+    return f"{_split_host(given)[0]}/{path.lstrip('/')}"  # some file systems leave their host out
+
+
+def _split_host(uri: str) -> tuple[str, str]:
+    protocol, _, rest = uri.partition("://")
+    host, _, name = rest.partition("/")
+    return f"{protocol}://{host}", name

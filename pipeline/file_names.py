@@ -18,6 +18,8 @@ ROOT_MARK = "/./"
 """In an input, what follows this mark is the path below the input, as for ``rsync --relative``."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# The addresses of repositories have other things there: github://owner:name@branch/folder.
+_PASSWORD = re.compile(r"^(?!github:|git:)([A-Za-z][\w+.-]*://[^/:@]*):[^/]*(@)")
 _FILE_SCHEMES = ("file://", "local://")
 
 
@@ -38,6 +40,15 @@ def printable(name: str) -> str:
     """
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(name))
     return "".join(escaped)
+
+
+def without_password(address: str) -> str:
+    """Leave the password out of an address such as ``sftp://user:password@host/folder``.
+
+    Args:
+        address: any path or URI.
+    """
+    return _PASSWORD.sub(r"\1\2", address)
 
 
 def local_uri(path: str) -> str:
@@ -82,17 +93,18 @@ def local_input(given: str) -> str | None:
 
 
 def input_of(document: Document) -> str:
-    """Return the input that finds this document alone, with the same path below it.
+    """Return the input that finds this document alone, with the same path below it and without a password.
 
     Args:
         document: document of a listing.
     """
-    parts = document.uri.rstrip("/").split("/")
-    names = [readable(name) for name in (local_path(document.uri) or document.uri).rstrip("/").split("/")]
+    uri = without_password(document.uri)
+    parts = uri.rstrip("/").split("/")
+    names = [readable(name) for name in (local_path(uri) or uri).rstrip("/").split("/")]
     path = document.path.rstrip("/").split("/")
     # A path may go on inside of the file, so it need not end where the address does.
     depth = next((count for count in range(len(path), 1, -1) if names[-count:] == path[:count]), 1)
-    return document.uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
+    return uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
 
 
 def _may_be_new(path: str) -> bool:

@@ -14,7 +14,7 @@ from jobs import exit_codes
 from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
-from pipeline.file_names import ROOT_MARK, local_input
+from pipeline.file_names import ROOT_MARK, local_input, without_password
 from pipeline.pages.apart import check_apart
 from pipeline.pages.passwords import PasswordPlaces, read_places
 from pipeline.questions.file import QuestionSet
@@ -173,6 +173,12 @@ def _travelling(run: RunSettings) -> RunSettings:
     changed |= {"password_file": None if run.password_file is None else _absolute(run.password_file)}
     named: dict[str, str] = {}
     for flag, given in paths.items():
+        secret = next((path for path in given if without_password(path) != path), None)
+        if secret is not None:
+            raise UsageError(
+                f"--{flag} {without_password(secret)}: there is a password in it, which Ray would show and log; leave "
+                "it out, and give it to fsspec where Ray is started, as FSSPEC_SFTP_PASSWORD for sftp://"
+            )
         local = [path for path in given if _is_local(path)]
         if local and not run.shared_fs:
             raise UsageError(

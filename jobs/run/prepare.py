@@ -26,7 +26,7 @@ from pipeline.answering.checkpoints import (
 )
 from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
-from pipeline.file_names import local_uri, readable
+from pipeline.file_names import local_uri, readable, without_password
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import find_documents
@@ -223,7 +223,11 @@ def reproduce_command(run: RunSettings) -> str:
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
     whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
-    words = ["--questions", local_uri(_absolute(run.questions)), *run.choice.model_copy(update=whole).flags()]
+    words = [
+        "--questions",
+        local_uri(_absolute(without_password(run.questions))),
+        *run.choice.model_copy(update=whole).flags(),
+    ]
     if run.password_file:
         words += ["--password-file", local_uri(_absolute(run.password_file))]
     if run.seed:

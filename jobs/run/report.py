@@ -17,7 +17,7 @@ from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on
 from pipeline.errors import DocpipeError
-from pipeline.file_names import readable
+from pipeline.file_names import readable, without_password
 from pipeline.output.failed import FailedDocument
 from pipeline.output.totals import Totals
 from pipeline.records import Receipt
@@ -113,7 +113,7 @@ def make_report(
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "run_id": run_id,
-        "settings": run.flat() | {"input": [readable(given) for given in run.input], "output": readable(run.output)},
+        "settings": {**run.flat(), **_named(run)},
         "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
@@ -137,6 +137,15 @@ def make_report(
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_s": wall_s,
     }
+
+
+def _named(run: RunSettings) -> dict[str, Any]:
+    """Return the settings that name a place, as text that JSON and a terminal can hold, without passwords."""
+
+    def shown(name: str) -> str:
+        return readable(without_password(name))
+
+    return {"input": list(map(shown, run.input)), "questions": shown(run.questions), "output": shown(run.output)}
 
 
 def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:

@@ -12,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.addresses import open_address
 from pipeline.errors import UsageError
+from pipeline.file_names import without_password
 from pipeline.output.faults import explain
 
 
@@ -30,16 +31,16 @@ class Folder:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
+        self.uri = without_password(uri)  # which stands in messages
         with self._explained("look at", ""):
             try:
                 self.fs, root = open_address(uri)
             except (UsageError, ValueError, ImportError) as error:
-                raise UsageError(f"{uri}: no file system handles this address: {error}") from error
+                raise UsageError(f"{self.uri}: no file system handles this address: {error}") from error
             self.root = root.rstrip("/")
             self.local = isinstance(self.fs, LocalFileSystem)
             if self.fs.isfile(self.root):
-                raise UsageError(f"{uri}: expected a folder, found a file")
+                raise UsageError(f"{self.uri}: expected a folder, found a file")
 
     def path(self, name: str) -> str:
         """Return the full path of a name, in the form that the file system expects."""

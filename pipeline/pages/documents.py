@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
+from pipeline.addresses import remote_uri
 from pipeline.errors import UsageError
-from pipeline.file_names import local_input, local_uri, printable, readable
+from pipeline.file_names import local_input, local_uri, printable, readable, without_password
 from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
 from pipeline.pages.local_files import find_local
 from pipeline.pages.remote_files import find_remote
@@ -63,7 +64,7 @@ def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
     ignored = dict(sorted(Counter(kind for address, kind in left_out.items() if address not in found).items()))
     if not found:
         said = f" ({ignored_words(ignored)})" if ignored else ""
-        given = ", ".join(map(printable, inputs))
+        given = ", ".join(map(_shown, inputs))
         raise UsageError(f"no document in {given}{said}; expected files ending in {' '.join(SUFFIXES)}")
     pairs = sorted(found.values(), key=lambda pair: (pair[0].path, pair[0].uri))
     kept = pairs if limit is None else pairs[:limit]
@@ -107,12 +108,17 @@ def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
             return
         named, fs, entries = find_remote(given)
         for entry in entries:
-            uri = fs.unstrip_protocol(entry.path)
-            yield uri, _document(entry, uri, uri, given, named), entry
+            uri = remote_uri(given, fs, entry.path)
+            address = without_password(uri)
+            yield address, _document(entry, address, uri, given, named), entry
     except UsageError as error:
-        raise UsageError(f"--input {printable(given)}: {error}") from error
+        raise UsageError(f"--input {_shown(given)}: {error}") from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"--input {printable(given)}: cannot be listed: {printable(str(error))}") from error
+        raise UsageError(f"--input {_shown(given)}: cannot be listed: {printable(str(error))}") from error
+
+
+def _shown(given: str) -> str:
+    return printable(without_password(given))
 
 
 def _document(entry: Entry, address: str, uri: str, given: str, named: bool) -> Document | None:
@@ -121,7 +127,7 @@ def _document(entry: Entry, address: str, uri: str, given: str, named: bool) -> 
         return None
     path = readable(entry.below)
     document_id = _id(address, path, entry.size_bytes, entry.version)
-    return Document(document_id, path, uri, entry.size_bytes, entry.version, readable(given))
+    return Document(document_id, path, uri, entry.size_bytes, entry.version, readable(without_password(given)))
 
 
 def _kind(entry: Entry) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -89,8 +90,10 @@ def _unreadable(reason: str) -> Failure:
 def _entry(path: str, below: str, info: Mapping[str, Any]) -> Entry:
     if any(part.startswith(".") for part in PurePosixPath(below).parts):
         return Entry(path, below, kind="hidden")
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
-    return Entry(path, below, int(info.get("size") or 0), version)
+    version = next((info[key] for key in _VERSION_KEYS if info.get(key) is not None), "")
+    if isinstance(version, datetime):  # a listing may have the seconds where the file itself has this
+        version = version.timestamp()
+    return Entry(path, below, int(info.get("size") or 0), str(version))
 
 
 def _below(path: str, root: str) -> str:

@@ -109,6 +109,15 @@ def test_local_paths_are_not_sent_to_a_cluster(settings: RunSettings, changes: d
         submit(sent, load_questions(settings.questions), "http://head:8265")
 
 
+@pytest.mark.parametrize("flag", ["input", "output"])
+def test_a_password_in_an_address_is_not_sent_to_a_cluster(settings: RunSettings, flag: str) -> None:
+    secret = "sftp://me:hunter2@nas/x"
+    changes = {"input": ("s3://bucket/in",), "output": "s3://bucket/out", "model": "Qwen/x", "glimpse": None}
+    changes[flag] = (secret,) if flag == "input" else secret
+    with pytest.raises(UsageError, match=f"--{flag} sftp://me@nas/x: there is a password in it"):
+        _travelling(RunSettings(**{**settings.flat(), **changes}))
+
+
 def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://other:8265")
     with pytest.raises(UsageError, match="RAY_ADDRESS=http://other:8265"):
