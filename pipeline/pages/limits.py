@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DOCUMENT_SECONDS = 3600.0
+"""Time for all pages of a document where nothing else is asked for, in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
@@ -18,5 +21,5 @@ class RenderLimits:
 
     open_seconds: float = 60.0
     page_seconds: float = 60.0
-    document_seconds: float = 3600.0
+    document_seconds: float = DOCUMENT_SECONDS
     memory_bytes: int = 4 << 30

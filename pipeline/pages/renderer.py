@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
+from pipeline.addresses import open_remote
 from pipeline.errors import ModelError, PageError, Stage
-from pipeline.file_names import local_path
+from pipeline.file_names import local_path, without_password
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
-from pipeline.pages.remote_files import open_remote
 from pipeline.records import (
     AnswerSettings,
     Bundle,
@@ -286,7 +286,8 @@ class RenderChild:
             raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
         except (OSError, ValueError, ImportError) as error:
             self._drop_copy()
-            raise PageError("open", "DocumentUnreadable", f"{document.uri} cannot be fetched: {error}") from error
+            reason = f"{document.uri} cannot be fetched: {error}".replace(document.uri, without_password(document.uri))
+            raise PageError("open", "DocumentUnreadable", reason) from error
         return self._copy[1]
 
     def _drop_copy(self) -> None:
