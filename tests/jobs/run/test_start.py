@@ -56,13 +56,14 @@ def flags(tmp_path: Path, tiny_base: Path, tiny_addon: Path) -> dict[str, Any]:
         "output": str(tmp_path / "out"),
         "model": str(tiny_base),
         "glimpse": str(tiny_addon),
-        "engine": "local",
         "device": "cpu",
         "max_visual_tokens": 16,
     }
 
 
-def test_a_local_run_imports_nothing_needless_and_writes_progress_only(flags: dict[str, Any], tmp_path: Path) -> None:
+def test_a_little_run_starts_no_ray_imports_nothing_needless_and_writes_progress_only(
+    flags: dict[str, Any], tmp_path: Path
+) -> None:
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     done = subprocess.run(
         [sys.executable, "-c", RUN, "run", "--input", str(tmp_path / "a.pdf"), *words],
@@ -72,14 +73,9 @@ def test_a_local_run_imports_nothing_needless_and_writes_progress_only(flags: di
     )
     code, imported, rows, home = json.loads(done.stdout.splitlines()[-1])
     assert (code, imported) == (0, [])
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["engine"] == "local"
     assert (rows, home.partition(".")[0]) == (2, "pandas")  # who asks for it gets it
     assert all(re.match(r"\d+ of \d+ (documents?|pages?)", line) for line in done.stderr.splitlines()), done.stderr
-
-
-def test_the_renderer_imports_no_model() -> None:
-    code = "import pipeline.pages.page_server, sys; print({'torch', 'transformers', 'pyarrow'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 def test_the_first_pages_are_rendered_while_the_model_loads(
