@@ -17,7 +17,7 @@ from glimpseprune.stats import PruneStats
 from jobs.run.ray_workers import ActorConfig
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.open_page import ModelAnswer
-from pipeline.errors import ModelError, PageError
+from pipeline.errors import PageError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
@@ -86,10 +86,6 @@ def load_and_note_pids(config: ActorConfig) -> BundleAnswerer:
 
 def load_slowly_answering(config: ActorConfig) -> BundleAnswerer:
     return _answerer(ColourReader(seconds=0.03), config)
-
-
-def load_nothing(config: ActorConfig) -> BundleAnswerer:
-    raise ModelError(f"no model on {config.device}")
 
 
 def _answerer(page_answerer: ColourReader, config: ActorConfig) -> BundleAnswerer:
