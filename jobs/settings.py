@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
-from pipeline.pages.patience import DOCUMENT_SECONDS
+from pipeline.pages.limits import DOCUMENT_SECONDS
 
 Settings = TypeVar("Settings")
 

@@ -7,9 +7,6 @@ from collections import Counter, defaultdict
 from pipeline.errors import PageError
 from pipeline.records import Failure, Renderer
 
-DOCUMENT_SECONDS = 3600.0
-"""Time for all pages of a document where nothing else is asked for, in seconds."""
-
 _STRIKES = 3  # pages in a row that hang or crash MuPDF
 HANGS = ("RenderTimeout", "RenderCrash")
 

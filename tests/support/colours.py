@@ -18,7 +18,7 @@ from glimpseprune.stats import PruneStats
 from jobs.run.ray_workers import ActorConfig
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.open_page import ModelAnswer
-from pipeline.errors import ModelError, PageError
+from pipeline.errors import PageError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
@@ -99,10 +99,6 @@ def load_onto_a_disk_for_one_part(config: ActorConfig) -> BundleAnswerer:
     folder = Full(config.output)
     store = OutputStore(folder, config.command, config.run_id)
     return BundleAnswerer(ColourReader(), store, Markers(folder))  # type: ignore[arg-type]
-
-
-def load_nothing(config: ActorConfig) -> BundleAnswerer:
-    raise ModelError(f"no model on {config.device}")
 
 
 def _answerer(page_answerer: ColourReader, config: ActorConfig) -> BundleAnswerer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,11 @@ from jobs.settings import RunSettings
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.errors import EngineError
 from pipeline.records import Receipt, RenderedBundle
+from tests.support.apart import exit_code, start_loop
 from tests.support.colours import RED, WHITE, load_colours, make_pdf
 from tests.support.engines import QUESTIONS, Stuck, settings_of
 
-DOCUMENTS = 60
+DOCUMENTS = 36
 TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"} | {
     "run_id",
     "answered_at",
@@ -39,8 +38,8 @@ BOTH: list[Any] = ["ray", "local"]
 
 @pytest.fixture(scope="module")
 def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 documents: most sound, some cut short, encrypted, empty or no PDF at all."""
-    folder = tmp_path_factory.mktemp("sixty")
+    """36 documents: most sound, some cut short, encrypted, empty or no PDF at all."""
+    folder = tmp_path_factory.mktemp("pdfs")
     for number in range(DOCUMENTS):
         path = folder / f"{number:02}.pdf"
         make_pdf(path, [WHITE] * (1 + number % 5))
@@ -64,7 +63,6 @@ def rows(out: Path, table: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # six whole runs, three of them on Ray
 @pytest.mark.usefixtures("ray_session")
 def test_the_engines_give_the_same_rows_alone_and_taking_over(
     pdfs: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,87 +135,41 @@ def test_which_engine_a_run_takes(
     assert why in reason
 
 
-def test_a_little_run_starts_no_ray(pdfs: Path, tiny_base: Path, tmp_path: Path) -> None:
-    (tmp_path / "q.yaml").write_text('version: 1\nquestions: [{id: a, text: "A?", pages: "1"}]')
-    code = (
-        "import sys; from jobs.cli.main import app\n"
-        "try: app(prog_name='docpipe', args=sys.argv[1:])\n"
-        "except SystemExit as end: print(end.code, 'ray' in sys.modules)"
-    )
-    flags = ["--max-visual-tokens", "16", "--device", "cpu", "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", "--input", str(pdfs / "00.pdf"), "--questions", str(tmp_path / "q.yaml")]
-        + ["--output", str(tmp_path / "out"), "--model", str(tiny_base), *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ},
-        check=True,
-    )
-    assert done.stdout == "0 False\n"
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["engine"] == "local"
-
-
 def test_a_model_that_hangs_ends_the_process_with_a_word(tmp_path: Path, tiny_base: Path) -> None:
-    code = (
-        "from pathlib import Path; import sys\n"
-        "from jobs.run.job import run_job; from tests.support.engines import *\n"
-        "base, pdfs, out = map(Path, sys.argv[1:])\n"
-        "run_job(settings_of(pdfs, out, 'local', base, deadline=0.1), QUESTIONS, load=load_stuck)\n"
-    )
     (tmp_path / "in").mkdir()
     make_pdf(tmp_path / "in" / "a.pdf", [WHITE])
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_base), str(tmp_path / "in"), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert "a page took too long" in done.stderr
-    assert list(tmp_path.glob("out/parts/*.parquet")) == []
+    out = tmp_path / "out"
+    assert exit_code(start_loop("load_stuck", tiny_base, tmp_path / "in", out, deadline=0.1)) == 3
+    assert "a page took too long" in (tmp_path / "out.log").read_text()
+    assert list(out.glob("parts/*.parquet")) == []
 
 
-LOOP = """
-import sys
-from pathlib import Path
-from jobs.run.job import run_job
-from tests.support import colours
-from tests.support.engines import QUESTIONS, settings_of
-base, pdfs, out = map(Path, sys.argv[1:4])
-report = run_job(settings_of(pdfs, out, "local", base), QUESTIONS, load=getattr(colours, sys.argv[4]))
-sys.exit(report["exit_code"])
-"""
-
-
-@pytest.mark.slow
 def test_a_page_that_kills_the_loop_costs_that_page_once_the_command_is_run_again(
     tmp_path: Path, tiny_base: Path
 ) -> None:
     (tmp_path / "in").mkdir()
     make_pdf(tmp_path / "in" / "a.pdf", [WHITE, RED, (9, 9, 9)])
-    words = [sys.executable, "-c", LOOP, str(tiny_base), str(tmp_path / "in"), str(tmp_path / "out"), "load_colours"]
-    codes = [subprocess.run(words, capture_output=True, check=False).returncode for _ in range(3)]
+    out = tmp_path / "out"
+    codes = [exit_code(start_loop("load_colours", tiny_base, tmp_path / "in", out)) for _ in range(3)]
     assert codes == [-signal.SIGSEGV, -signal.SIGSEGV, 0]
-    (failure,) = rows(tmp_path / "out", "failures")
+    (failure,) = rows(out, "failures")
     assert (failure["page"], failure["error_type"], failure["attempts"]) == (2, "ModelCrash", 3)
-    found = {(row["page"], row["status"]) for row in rows(tmp_path / "out", "answers")}
+    found = {(row["page"], row["status"]) for row in rows(out, "answers")}
     assert found == {(1, "answered"), (2, "failed"), (3, "answered")}
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_the_loop_and_blames_no_page(tmp_path: Path, tiny_base: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(20):  # two of them do not fit into one bundle
+    for number in range(8):  # two of them do not fit into one bundle
         make_pdf(tmp_path / "in" / f"{number}.pdf", [WHITE] * 17)
     out = tmp_path / "out"
-    words = [sys.executable, "-c", LOOP, str(tiny_base), str(tmp_path / "in"), str(out), "load_slowly_answering"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = start_loop("load_slowly_answering", tiny_base, tmp_path / "in", out)
     deadline = time.monotonic() + 60
-    while not list(out.glob("parts/*.parquet")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(out.glob("parts/*.parquet")) and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert process.pid is not None
     os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
-    said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert exit_code(process) == 130, (tmp_path / "out.log").read_text()
     report = json.loads((out / "run.json").read_text())
     assert report["interrupted"]
     assert 0 < report["counts"]["answered"] == len(rows(out, "answers"))
@@ -227,7 +179,10 @@ def test_ctrl_c_ends_the_loop_and_blames_no_page(tmp_path: Path, tiny_base: Path
     assert not (out / ".docpipe.lock").exists()
 
 
-def test_a_failing_device_ends_the_run_with_a_word(tmp_path: Path, pdfs: Path, tiny_base: Path) -> None:
+def test_a_failing_device_ends_the_run_with_a_word(tmp_path: Path, tiny_base: Path) -> None:
+    (tmp_path / "in").mkdir()
+    make_pdf(tmp_path / "in" / "a.pdf", [WHITE])
+
     def load(config: ActorConfig) -> Any:
         class Failing(Stuck):
             page_started_at = None  # type: ignore[assignment]
@@ -238,4 +193,4 @@ def test_a_failing_device_ends_the_run_with_a_word(tmp_path: Path, pdfs: Path, t
         return Failing()
 
     with pytest.raises(EngineError, match="the device failed.*run the same command again"):
-        run_job(settings_of(pdfs, tmp_path / "out", "local", tiny_base), QUESTIONS, load=load)
+        run_job(settings_of(tmp_path / "in", tmp_path / "out", "local", tiny_base), QUESTIONS, load=load)

@@ -1,6 +1,9 @@
+"""Whole runs of the tiny model: what a plain loop gives, resumed, with one question more, with failures."""
+
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from tests.support.helpers import assert_alike
 from tests.support.loop import run_loop
 from tests.support.published import everything
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+Finished = tuple[RunSettings, dict[str, Any]]
 
 TIMINGS = (
     *("prefill_ms", "decode_ms", "prefix_ms", "render_ms", "vision_ms", "peak_rss_bytes"),
@@ -59,17 +62,25 @@ def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def settings(pdfs: Path, tiny_base: Path, tiny_addon: Path, tmp_path: Path) -> RunSettings:
-    return RunSettings(
+@pytest.fixture(scope="module")
+def finished(pdfs: Path, tiny_base: Path, tiny_addon: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The settings and the report of a whole run."""
+    settings = RunSettings(
         input=(str(pdfs),),
         questions="q.yaml",
-        output=str(tmp_path / "out"),
+        output=str(tmp_path_factory.mktemp("finished") / "out"),
         model=str(tiny_base),
         glimpse=str(tiny_addon),
         dpi=72,
         quiet=True,
     )
+    return settings, run_job(settings, questions())
+
+
+@pytest.fixture
+def settings(finished: Finished, tmp_path: Path) -> RunSettings:
+    """The settings of that run, with a copy of its output folder."""
+    return finished[0].model_copy(update={"output": str(shutil.copytree(finished[0].output, tmp_path / "out"))})
 
 
 def rows(output: str | Path, table: str = "answers", drop: Sequence[str] = TIMINGS) -> list[dict[str, Any]]:
@@ -78,8 +89,8 @@ def rows(output: str | Path, table: str = "answers", drop: Sequence[str] = TIMIN
     return sorted(kept, key=lambda r: (r["document"], r.get("page") or 0, r.get("question_id", "")))
 
 
-def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: Path) -> None:
-    report = run_job(settings, questions())
+def test_a_run_gives_the_rows_of_the_plain_loop(finished: Finished, tmp_path: Path) -> None:
+    settings, report = finished
     assert report["exit_code"] == 0
     assert report["counts"]["planned"] == 47 + 2 == sum(v for k, v in report["counts"].items() if k != "planned")
     assert report["counts"]["failed"] == 2
@@ -95,15 +106,15 @@ def test_ray_gives_the_rows_of_the_plain_loop(settings: RunSettings, tmp_path: P
     publish(store, {}, everything(store))
     assert len(receipts) == len(bundles) == report["this_run"]["bundles"]
     for table in ("answers", "pages", "documents"):
-        by_loop, by_ray = rows(tmp_path / "loop", table), rows(settings.output, table)
-        assert_alike(by_loop, by_ray)
+        by_loop, by_run = rows(tmp_path / "loop", table), rows(settings.output, table)
+        assert_alike(by_loop, by_run)
         assert len(by_loop) > 5
     skipped = (*TIMINGS, "command")
     assert rows(tmp_path / "loop", "failures", skipped) == rows(settings.output, "failures", skipped)
 
 
-def test_a_run_resumes_from_what_is_committed(settings: RunSettings) -> None:
-    first = run_job(settings, questions())
+def test_a_run_resumes_from_what_is_committed(finished: Finished, settings: RunSettings) -> None:
+    first = finished[1]
     before = rows(settings.output, drop=())
     again = run_job(settings, questions())
     assert again["this_run"]["bundles"] == 0
@@ -126,8 +137,8 @@ def test_a_run_resumes_from_what_is_committed(settings: RunSettings) -> None:
     assert rows(settings.output) == [{k: v for k, v in r.items() if k not in TIMINGS} for r in before]
 
 
-def test_a_new_question_is_answered_without_asking_the_others_again(settings: RunSettings) -> None:
-    first = run_job(settings, questions())
+def test_a_new_question_is_answered_without_asking_the_others_again(finished: Finished, settings: RunSettings) -> None:
+    first = finished[1]
     before = {r["unit_id"]: r for r in rows(settings.output, drop=())}
     more = questions('  - {id: date, text: "When?", pages: "1"}\n')
     second = run_job(settings, more)

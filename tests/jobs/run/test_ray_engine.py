@@ -32,13 +32,12 @@ from tests.support.colours import (
     WHITE,
     load_and_commit_each_page,
     load_and_note_pids,
-    load_colours,
-    load_nothing,
     load_onto_a_disk_for_one_part,
     load_slowly_answering,
     make_pdf,
 )
 from tests.support.loop import run_loop
+from tests.support.no_model import load_nothing
 from tests.support.published import everything
 
 QUESTIONS = parse_questions(
@@ -124,15 +123,6 @@ def test_ray_gives_the_rows_of_the_plain_loop(
     assert {r.bundle_id: (r.pages, r.attempt) for r in by_ray} == counts
 
 
-def test_rendering_stays_out_of_the_process_that_holds_the_model(ray_session: None, tmp_path: Path) -> None:
-    make_pdf(tmp_path / "a.pdf", [WHITE])
-    receipts = list(run_bundles(units_and_bundles(tmp_path)[1], config(tmp_path), RESOURCES, load_and_note_pids))
-    assert [receipt.pages for receipt in receipts] == [1]
-    (seen,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
-    assert seen["pid"] != os.getpid()
-    assert not seen["renders"]
-
-
 def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path: Path) -> None:
     pdfs = tmp_path / "pdfs"
     pdfs.mkdir()
@@ -155,17 +145,34 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
     assert not list((tmp_path / "out" / "inflight").iterdir())
 
 
-def test_a_bug_loses_its_bundle_and_no_other(ray_session: None, tmp_path: Path) -> None:
-    pdfs = tmp_path / "pdfs"
-    pdfs.mkdir()
-    make_pdf(pdfs / "bug.pdf", [WHITE] * 17 + [GREEN])
-    make_pdf(pdfs / "fine.pdf", [WHITE] * 17)
-    units, bundles = units_and_bundles(pdfs)
-    assert len(bundles) == 2
-    receipts = list(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_colours))
-    assert [receipt.bundle_id for receipt in receipts] == [bundles[1].bundle_id]
-    done = OutputStore(Folder(str(tmp_path / "out"))).done().units
-    assert done == {unit.unit_id for unit in bundles[1].units} < {unit.unit_id for unit in units}
+@pytest.fixture(scope="module")
+def with_a_bug(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Bundle], list[Receipt]]:
+    """The output folder, the bundles and the receipts of a run in which the model has a bug on one of two documents."""
+    folder = tmp_path_factory.mktemp("bug")
+    (folder / "pdfs").mkdir()
+    make_pdf(folder / "pdfs" / "bug.pdf", [WHITE] * 17 + [GREEN])
+    make_pdf(folder / "pdfs" / "fine.pdf", [WHITE] * 17)
+    _, bundles = units_and_bundles(folder / "pdfs")
+    (folder / "out").mkdir()
+    return folder / "out", bundles, list(run_bundles(bundles, config(folder / "out"), RESOURCES, load_and_note_pids))
+
+
+def test_a_bug_loses_its_bundle_and_no_other(with_a_bug: tuple[Path, list[Bundle], list[Receipt]]) -> None:
+    out, (buggy, fine), receipts = with_a_bug
+    assert [receipt.bundle_id for receipt in receipts] == [fine.bundle_id]
+    done = OutputStore(Folder(str(out))).done().units
+    assert done == {unit.unit_id for unit in fine.units}
+    assert not done & {unit.unit_id for unit in buggy.units}
+
+
+def test_rendering_stays_out_of_the_process_that_holds_the_model(
+    with_a_bug: tuple[Path, list[Bundle], list[Receipt]],
+) -> None:
+    seen = [json.loads(path.read_text()) for path in with_a_bug[0].glob("*.json")]
+    assert seen
+    for process in seen:
+        assert process["pid"] != os.getpid()
+        assert not process["renders"]
 
 
 def test_a_model_that_does_not_load_ends_the_run_with_its_reason(ray_session: None, tmp_path: Path) -> None:

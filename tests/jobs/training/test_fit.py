@@ -183,7 +183,7 @@ class TestGlimpseTask:
 
 
 def test_train_glimpse_writes_an_addon_that_run_takes(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_session: None, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "addon"
     monkeypatch.chdir(base.parent)  # workers run in another folder than their user

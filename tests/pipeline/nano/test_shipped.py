@@ -14,9 +14,7 @@ from pipeline.answering.checkpoints import resolve_addon, resolve_model
 from pipeline.evaluation.score_table import Score
 from pipeline.samples.write import pick_seeds, write_samples
 
-pytestmark = pytest.mark.timeout(300)  # the module answers 20 pages in three ways first
-
-PAGES = 20
+PAGES = 10
 SHIPPED_BYTES = 25_000_000
 
 
@@ -29,7 +27,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Score]:
 
 
 def test_unpruned(found: dict[str, Score]) -> None:
-    assert found["off"].questions > 200
+    assert found["off"].questions > 100
     assert found["off"].exact is not None
     assert found["off"].exact >= 0.85
     assert found["off"].anls is not None

@@ -255,20 +255,21 @@ class TestTraining:
     ) -> None:
         monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
         monkeypatch.setitem(SOURCES, "small", replace(SOURCES["small"], pages=1))
-        phases = (Phase(3, {"small": 1.0}),)
+        phases = (Phase(2, {"small": 1.0}),)
         whole = NanoTask(0, torch.device("cpu"), phases)
         train(whole, 0, lambda *_: False)
         stopped = NanoTask(0, torch.device("cpu"), phases)
-        train(stopped, 0, lambda step, _: step == 2)
-        save_checkpoint(tmp_path / "checkpoint.pt", stopped, 2)
+        train(stopped, 0, lambda step, _: step == 1)
+        save_checkpoint(tmp_path / "checkpoint.pt", stopped, 1)
         resumed = NanoTask(0, torch.device("cpu"), phases)
         train(resumed, load_checkpoint(tmp_path / "checkpoint.pt", resumed), lambda *_: False)
         for name, value in whole.module.state_dict().items():
             assert torch.equal(value, resumed.module.state_dict()[name]), name
 
     def test_a_checkpoint_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipeline.nano.training.measure._BATCH", 1)
         task = NanoTask(0, torch.device("cpu"), ())
-        figures = measure(task, FAMILIES["foreign"], 1, 1, paper=False)
+        figures = measure(task, FAMILIES["foreign"], 1, 2, paper=False)
         assert figures["questions"] > 10
         assert 0 <= figures["n/a"] <= 1
 
@@ -281,15 +282,17 @@ class TestTraining:
     @needs_fonts
     def test_a_few_steps_lower_the_loss(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "TEXT_CROPS", 2)
+        monkeypatch.setattr(recipe, "TEXT_WIDTH", 224)
         monkeypatch.setattr(recipe, "WARM_UP", 2)
         monkeypatch.setattr(recipe, "DECAY", 2)
-        task = NanoTask(0, torch.device("cpu"), (Phase(20, {"text": 1.0}),))
+        task = NanoTask(0, torch.device("cpu"), (Phase(16, {"text": 1.0}),))
         losses: list[float] = []
         train(task, 0, lambda _, figures: bool(losses.append(figures["loss"])))
         assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
     def test_a_step_on_pages_reaches_every_parameter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
+        monkeypatch.setitem(SOURCES, "small", replace(SOURCES["small"], pages=2))
         task = NanoTask(0, torch.device("cpu"), (Phase(1, {"small": 1.0}),))
         loss, figures = task.loss(0, 0)
         loss.backward()  # type: ignore[no-untyped-call]
