@@ -42,7 +42,7 @@ def docpipe(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise PageError("open", "UnsupportedDocument", "it is no image")
     opened = TiffFile(str(path)) if kind == "TIFF" else ImageFile(str(path), kind)
     opened.size(0, 200)
-    return opened.render(0, shape[1], shape[0])
+    return opened.draw(0, shape[1], shape[0]).image
 
 
 def differs(one: np.ndarray, other: np.ndarray) -> bool:

@@ -25,7 +25,8 @@ from PIL import Image as PilImage
 from tqdm import tqdm
 
 from pipeline.errors import PageError
-from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image
+from pipeline.pages.limits import RenderLimits
+from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, PageFailure, PageImage, PixelBudget
 
 _BUDGET = PixelBudget(28, 3136, 28 * 28 * 1024, "pipeline.families.qwen2_5_vl")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
+from pipeline.pages.limits import DOCUMENT_SECONDS
 
 Settings = TypeVar("Settings")
 
@@ -36,7 +37,7 @@ class RunSettings(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    document_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    document_seconds: float = Field(default=DOCUMENT_SECONDS, gt=0, allow_inf_nan=False)
     password_file: str | None = None
     seed: Seed = 0
     quiet: bool = False
@@ -72,7 +73,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
         flags: values by field name; ``None`` and empty lists stand for flags that were not given.
 
     Raises:
-        UsageError: the file cannot be read, a key is unknown, or a value is out of range; one line per problem.
+        UsageError: the file cannot be read, a key is unknown, or a value is out of range.
     """
     merged: dict[str, Any] = {}
     if config is not None:
@@ -87,7 +88,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     try:
         return RunSettings.model_validate(merged)
     except ValidationError as error:
-        raise UsageError("\n".join(problem(e) for e in error.errors())) from error
+        raise UsageError("; ".join(problem(e) for e in error.errors())) from error
 
 
 def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
@@ -98,12 +99,12 @@ def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
         given: values by field name; ``None`` stands for a flag that was not given.
 
     Raises:
-        UsageError: a value is out of range; one line per problem.
+        UsageError: a value is out of range.
     """
     try:
         return settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise UsageError("\n".join(problem(e) for e in error.errors())) from error
+        raise UsageError("; ".join(problem(e) for e in error.errors())) from error
 
 
 def problem(error: Any) -> str:

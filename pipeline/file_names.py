@@ -10,12 +10,16 @@ import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import fsspec
+
 from pipeline.records import Document
 
 ROOT_MARK = "/./"
 """In an input, what follows this mark is the path below the input, as for ``rsync --relative``."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# The addresses of repositories have other things there: github://owner:name@branch/folder.
+_PASSWORD = re.compile(r"^(?!github:|git:)([A-Za-z][\w+.-]*://[^/:@]*):[^/]*(@)")
 _FILE_SCHEMES = ("file://", "local://")
 
 
@@ -36,6 +40,15 @@ def printable(name: str) -> str:
     """
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(name))
     return "".join(escaped)
+
+
+def without_password(address: str) -> str:
+    """Leave the password out of an address such as ``sftp://user:password@host/folder``.
+
+    Args:
+        address: any path or URI.
+    """
+    return _PASSWORD.sub(r"\1\2", address)
 
 
 def local_uri(path: str) -> str:
@@ -59,35 +72,53 @@ def local_path(uri: str) -> str | None:
 
 
 def local_input(given: str) -> str | None:
-    """Return the local path that an input names; ``None`` if it is a URI of another file system.
+    """Return the local path that an address names; ``None`` if it is a URI of another file system.
 
-    A name that exists is taken literally, whatever it looks like. Only a ``file://`` URI of which no such file exists
-    is read with its percent signs decoded.
+    A name that exists is taken literally, whatever it looks like, and so is a new name in a folder that exists, unless
+    it begins like the URI of a file system that is known. The percent signs of a ``file://`` URI are decoded only where
+    that leads to a file or folder, and the URI as it stands does not.
 
     Args:
-        given: input as a user gives it.
+        given: input, output or file as a user gives it.
     """
     if os.path.lexists(given):
         return given
     for scheme in _FILE_SCHEMES:
         if given.startswith(scheme):
-            plain = given.removeprefix(scheme)
-            return plain if os.path.lexists(plain) or not os.path.lexists(_unquoted(plain)) else _unquoted(plain)
-    return None if "://" in given else os.path.expanduser(given)
+            names = (given.removeprefix(scheme), _unquoted(given.removeprefix(scheme)))
+            return next((name for there in (os.path.lexists, _may_be_new) for name in names if there(name)), names[0])
+    if "://" not in given:
+        return os.path.expanduser(given)
+    return given if _may_be_new(given) and not _is_protocol(given.partition("://")[0]) else None
 
 
 def input_of(document: Document) -> str:
-    """Return the input that finds this document alone, with the same path below it.
+    """Return the input that finds this document alone, with the same path below it and without a password.
 
     Args:
         document: document of a listing.
     """
-    parts = document.uri.rstrip("/").split("/")
-    names = [readable(name) for name in (local_path(document.uri) or document.uri).rstrip("/").split("/")]
+    uri = without_password(document.uri)
+    parts = uri.rstrip("/").split("/")
+    names = [readable(name) for name in (local_path(uri) or uri).rstrip("/").split("/")]
     path = document.path.rstrip("/").split("/")
     # A path may go on inside of the file, so it need not end where the address does.
     depth = next((count for count in range(len(path), 1, -1) if names[-count:] == path[:count]), 1)
-    return document.uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
+    return uri if depth == 1 else "/".join(parts[:-depth]) + ROOT_MARK + "/".join(parts[-depth:])
+
+
+def _may_be_new(path: str) -> bool:
+    return os.path.isdir(os.path.dirname(path.rstrip("/")))
+
+
+def _is_protocol(name: str) -> bool:
+    try:
+        fsspec.get_filesystem_class(name)
+    except ValueError:
+        return False
+    except ImportError:  # of the library that handles it
+        return True
+    return True
 
 
 def _escaped(code: int) -> str:

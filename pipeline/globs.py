@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from fsspec.utils import glob_translate
@@ -21,6 +22,25 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         ValueError: ``**`` is not a whole name between separators.
     """
     return re.compile(glob_translate(pattern))
+
+
+def split_glob(path: str, exists: Callable[[str], bool]) -> tuple[str, str]:
+    """Split a path at its first wildcard that is not part of a name that exists.
+
+    Args:
+        path: path that may hold wildcards.
+        exists: function that tells whether a file or folder of a name exists.
+
+    Returns:
+        The folder above the wildcard, and the glob below it, which is empty if the path is none.
+    """
+    if not WILDCARDS.intersection(path) or exists(path):
+        return path, ""
+    parts = path.split("/")
+    for position, part in enumerate(parts):
+        if WILDCARDS.intersection(part) and not exists("/".join(parts[: position + 1])):
+            return "/".join(parts[:position]) or ("/" if position else ""), "/".join(parts[position:])
+    return path, ""
 
 
 def may_match_below(pattern: str, folder: str) -> bool:

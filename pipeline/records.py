@@ -21,7 +21,8 @@ STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed
 class Document:
     """One file to read, known from a listing alone.
 
-    ``document_id`` is a hash of ``path``, ``size_bytes`` and ``version``, so the file need not be opened for it.
+    ``document_id`` is a hash of the file's address (links to its folder resolved), ``path``, ``size_bytes`` and
+    ``version``, so the file need not be opened for it.
     """
 
     document_id: str

@@ -18,10 +18,12 @@ from jobs.cli.run import PLAN_EXAMPLE, RUN_EXAMPLE, plan, run
 from jobs.cli.submitted import logs, status, stop
 from jobs.cli.train import train_app
 from jobs.cli.try_out import demo, doctor, questions_app, samples
+from jobs.cli.usage import OneLineErrors
 
 DISTRIBUTION = "glimpse-docpipe"
 app = typer.Typer(
     name="docpipe",
+    cls=OneLineErrors,
     help="Answer questions about PDFs in bulk, with a vision-language model that keeps only the tokens that matter.",
     epilog=example(RUN_EXAMPLE),
     no_args_is_help=True,

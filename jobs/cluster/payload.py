@@ -10,23 +10,26 @@ import zlib
 
 from jobs.settings import RunSettings
 from pipeline.errors import UsageError
+from pipeline.pages.passwords import PasswordPlaces, look_up
 from pipeline.questions.file import QuestionSet
 
 ENVIRONMENT_VARIABLE = "DOCPIPE_SUBMISSION"
 _MAX_BYTES = 96_000  # Linux takes 128 KiB for one environment variable
 
 
-def pack(run: RunSettings, questions: QuestionSet) -> str:
-    """Pack settings and questions into one short string.
+def pack(run: RunSettings, questions: QuestionSet, places: PasswordPlaces | None) -> str:
+    """Pack settings, questions and where passwords lie into one short string, which Ray shows and logs.
 
     Args:
         run: settings of the run.
         questions: questions to ask.
+        places: where the passwords of encrypted documents lie; ``None`` without any.
 
     Raises:
         UsageError: the string would be too long for an environment variable.
     """
-    text = json.dumps({"settings": run.model_dump(mode="json"), "questions": questions.model_dump(mode="json")})
+    parts = {"settings": run, "questions": questions} | ({} if places is None else {"places": places})
+    text = json.dumps({name: part.model_dump(mode="json") for name, part in parts.items()})
     packed = base64.b64encode(zlib.compress(text.encode())).decode()
     if len(packed) > _MAX_BYTES:
         raise UsageError(
@@ -36,11 +39,12 @@ def pack(run: RunSettings, questions: QuestionSet) -> str:
     return packed
 
 
-def unpack(packed: str) -> tuple[RunSettings, QuestionSet]:
+def unpack(packed: str) -> tuple[RunSettings, QuestionSet, PasswordPlaces | None]:
     """Unpack the result of :func:`pack`."""
     raw = json.loads(zlib.decompress(base64.b64decode(packed)))
     questions = QuestionSet.model_validate_json(json.dumps(raw["questions"]))  # JSON has lists where it has tuples
-    return RunSettings.model_validate(raw["settings"]), questions
+    places = PasswordPlaces.model_validate(raw["places"]) if "places" in raw else None
+    return RunSettings.model_validate(raw["settings"]), questions, places
 
 
 def main() -> None:
@@ -53,8 +57,8 @@ def main() -> None:
 
     try:
         with as_exit_code():
-            run, questions = unpack(os.environ[ENVIRONMENT_VARIABLE])
-            report = run_job(run, questions, address="auto")
+            run, questions, places = unpack(os.environ[ENVIRONMENT_VARIABLE])
+            report = run_job(run, questions, address="auto", passwords=None if places is None else look_up(places))
             typer.echo(closing_lines(report))
     except typer.Exit as end:
         sys.exit(end.exit_code)

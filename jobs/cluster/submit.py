@@ -14,8 +14,9 @@ from jobs import exit_codes
 from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
-from pipeline.file_names import local_input
+from pipeline.file_names import ROOT_MARK, local_input, without_password
 from pipeline.pages.apart import check_apart
+from pipeline.pages.passwords import PasswordPlaces, read_places
 from pipeline.questions.file import QuestionSet
 
 Say = Callable[[str], Any]
@@ -26,7 +27,9 @@ _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
-    """Submit a run to a cluster; settings and questions travel inside the submission.
+    """Submit a run to a cluster; settings, questions and where passwords lie travel inside the submission.
+
+    Passwords themselves do not, since Ray shows and logs what travels.
 
     Args:
         run: settings of the run.
@@ -37,13 +40,14 @@ def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
         The job id.
 
     Raises:
-        UsageError: a local path would mean something else on the cluster, or the submission is too large.
+        UsageError: a local path would mean something else on the cluster, the password file is wrong, or the submission
+            is too large.
         EngineError: the cluster cannot be reached or refuses.
     """
     check_apart(run.input, run.output)
-    travelling = _travelling(run)
+    travelling, places = _travelling(run), _travelling_places(run)
     with _explained(address):
-        return _submit(_client(address), pack(travelling, questions))
+        return _submit(_client(address), pack(travelling, questions, places))
 
 
 def _submit(client: Any, payload: str) -> str:
@@ -164,8 +168,17 @@ def _travelling(run: RunSettings) -> RunSettings:
         "glimpse": (choice.glimpse,) if choice.glimpse is not None and _is_folder(choice.glimpse) else (),
     }
     changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
+    # These need not exist there, but recorded commands name them.
+    changed |= {"questions": _absolute(run.questions)}
+    changed |= {"password_file": None if run.password_file is None else _absolute(run.password_file)}
     named: dict[str, str] = {}
     for flag, given in paths.items():
+        secret = next((path for path in given if without_password(path) != path), None)
+        if secret is not None:
+            raise UsageError(
+                f"--{flag} {without_password(secret)}: there is a password in it, which Ray would show and log; leave "
+                "it out, and give it to fsspec where Ray is started, as FSSPEC_SFTP_PASSWORD for sftp://"
+            )
         local = [path for path in given if _is_local(path)]
         if local and not run.shared_fs:
             raise UsageError(
@@ -181,12 +194,32 @@ def _travelling(run: RunSettings) -> RunSettings:
     return run.model_copy(update={**changed, "choice": choice.model_copy(update=named)})
 
 
+def _travelling_places(run: RunSettings) -> PasswordPlaces | None:
+    """Say where passwords lie, for the cluster; files of this machine are refused unless they are shared."""
+    if run.password_file is None:
+        return None
+    places = read_places(run.password_file)
+    for glob, place in places.by_glob.items():
+        if place.file is not None and not run.shared_fs:
+            raise UsageError(
+                f"--password-file {run.password_file}: {glob}: {place.file} is a file of this machine, which the "
+                "cluster may not have; use {env: NAME}, with the variable set where Ray is started on the head, or add "
+                "--shared-fs if the path means the same on every node"
+            )
+    return places
+
+
 def _is_local(path: str) -> bool:
     return local_input(path) is not None
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    """Return the absolute form of an address; one that says where the path below it begins still does."""
+    local = local_input(path)
+    if local is None:
+        return path
+    above, mark, below = local.rpartition(ROOT_MARK)
+    return f"{os.path.abspath(above)}{mark}{below}" if mark else os.path.abspath(local)
 
 
 def _is_folder(name: str) -> bool:

@@ -19,6 +19,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
 from pipeline.pages.apart import check_apart
 from pipeline.pages.documents import ignored_words
+from pipeline.pages.passwords import read_passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Document, Unit
@@ -39,7 +40,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     """
     check_apart(run.input, run.output)
     store = OutputStore(Folder(run.output))
-    work = prepare_work(run, questions, store, remember=False)
+    work = prepare_work(run, questions, store, read_passwords(run.password_file), remember=False)
     pending = work.pending(store.done())
     tokens = _visual_tokens(run, work, pending)
     known = [count for count in tokens if count is not None]

@@ -36,8 +36,8 @@ def for_each_document(
     stop = threading.Event()
     one_at_a_time = threading.Lock()
 
-    def share(mine: Sequence[Document]) -> None:
-        with RenderChild(passwords=passwords) as child:
+    def share(child: RenderChild, mine: Sequence[Document]) -> None:
+        with child:
             for document in mine:
                 if stop.is_set():
                     return
@@ -47,12 +47,15 @@ def for_each_document(
                     done()
 
     shares = [documents[first::_CHILDREN] for first in range(min(_CHILDREN, len(documents)))]
+    children = [RenderChild(passwords=passwords) for _ in shares]
     with ThreadPoolExecutor(_CHILDREN) as pool:
         try:
-            begun = [pool.submit(share, mine) for mine in shares]
+            begun = [pool.submit(share, child, mine) for child, mine in zip(children, shares, strict=True)]
             if begun and meanwhile is not None:
                 meanwhile()
             for future in begun:
                 future.result()
         finally:
             stop.set()  # the pool waits for its threads; they need not finish their shares
+            for child in children:
+                child.cancel()

@@ -30,6 +30,7 @@ from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
 from pipeline.pages.apart import check_apart
+from pipeline.pages.passwords import Passwords, read_passwords
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Unit
 from pipeline.units import make_bundles, planned_rows
@@ -46,6 +47,7 @@ def run_job(
     questions: QuestionSet,
     address: str | None = None,
     load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
+    passwords: Passwords | None = None,
 ) -> dict[str, Any]:
     """Do a whole run.
 
@@ -54,6 +56,7 @@ def run_job(
         questions: questions to ask.
         address: address of the Ray cluster that this process runs in; ``None`` outside of a cluster.
         load: function that makes the bundle answerer.
+        passwords: passwords of encrypted documents; ``None`` reads those that the settings point to.
 
     Returns:
         The content of ``run.json``, with ``exit_code``.
@@ -68,7 +71,8 @@ def run_job(
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
-        work = prepare_work(run, questions, store, remember=True, meanwhile=partial(_start, run, address))
+        passwords = read_passwords(run.password_file) if passwords is None else passwords
+        work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
         _warn(run, work)
         job = _Job(run, work, store, lock, load)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.errors import EngineError
-from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
+from pipeline.pages.limits import RenderLimits
+from pipeline.pages.renderer import RenderChild, render_bundle
 from pipeline.records import Bundle, Receipt
 
 if TYPE_CHECKING:
@@ -91,19 +92,18 @@ class LoopEngine:
 
         self._answerer = None  # the pages of an earlier pass do not count
         limits = RenderLimits(document_seconds=config.document_seconds, memory_bytes=resources.render_memory_bytes)
-        with RenderChild(limits, config.passwords) as child:
+        with RenderChild(limits, config.passwords) as child, ExitStack() as leaving:
             render = partial(render_bundle, child=child, settings=config.settings)
-            with closing(look_ahead(bundles, render)) as rendered:
-                for one in rendered:
-                    if self._answerer is None:  # by now, the first bundle is being rendered
-                        self._answerer = load(config)
-                        Watchdog(self._answerer, config.deadline_s, hung=_hung)
-                    try:
-                        yield self._answerer.run(one.result())
-                    except torch.AcceleratorError as error:
-                        raise EngineError(
-                            f"the device failed: {error}; run the same command again to resume"
-                        ) from error
+            rendered = leaving.enter_context(closing(look_ahead(bundles, render)))
+            leaving.callback(child.cancel)  # before the thread is waited for, whose page may take a minute
+            for one in rendered:
+                if self._answerer is None:  # by now, the first bundle is being rendered
+                    self._answerer = load(config)
+                    Watchdog(self._answerer, config.deadline_s, hung=_hung)
+                try:
+                    yield self._answerer.run(one.result())
+                except torch.AcceleratorError as error:
+                    raise EngineError(f"the device failed: {error}; run the same command again to resume") from error
 
     def pages_done(self) -> int:
         """Count the pages that the model has done."""

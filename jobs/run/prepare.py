@@ -26,10 +26,11 @@ from pipeline.answering.checkpoints import (
 )
 from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
+from pipeline.file_names import local_uri, readable, without_password
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import find_documents
-from pipeline.pages.passwords import Passwords, read_passwords
+from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
@@ -75,6 +76,7 @@ def prepare_work(
     run: RunSettings,
     questions: QuestionSet,
     store: OutputStore,
+    passwords: Passwords,
     remember: bool,
     meanwhile: Callable[[int], None] | None = None,
 ) -> Work:
@@ -84,6 +86,7 @@ def prepare_work(
         run: settings of the run.
         questions: questions to ask.
         store: store with the page counts of earlier runs.
+        passwords: passwords of encrypted documents.
         remember: whether to save new page counts in the store, including those taken before an interruption.
         meanwhile: function that is called with the number of documents while the pages of new ones are counted.
 
@@ -96,7 +99,6 @@ def prepare_work(
     listing = find_documents(run.input, run.limit)
     documents = listing.documents
     known = store.page_counts()
-    passwords = read_passwords(run.password_file)
     counts = {key: PageCount(key, None, failure) for key, failure in listing.failures.items()}
     added, elsewhere = documents, meanwhile and partial(meanwhile, len(documents))
     while added:  # portfolios may hold portfolios
@@ -220,10 +222,14 @@ def reproduce_command(run: RunSettings) -> str:
         run: settings of the run.
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
-    whole = {flag: _absolute(name) for flag, name in named.items() if name not in (None, NANO)}
-    words = ["--questions", _absolute(run.questions), *run.choice.model_copy(update=whole).flags()]
+    whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
+    words = [
+        "--questions",
+        local_uri(_absolute(without_password(run.questions))),
+        *run.choice.model_copy(update=whole).flags(),
+    ]
     if run.password_file:
-        words += ["--password-file", _absolute(run.password_file)]
+        words += ["--password-file", local_uri(_absolute(run.password_file))]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

@@ -13,7 +13,7 @@ from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError, OutputError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
-from pipeline.pages.renderer import RenderLimits
+from pipeline.pages.limits import RenderLimits
 from pipeline.records import Bundle, Receipt
 from pipeline.units import CHUNK_PAGES, bundle_to_json
 

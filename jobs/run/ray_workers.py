@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.run.start import collector_paused
 from pipeline.families.registry import register_family, registered_families
+from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
-from pipeline.pages.renderer import RenderChild, RenderLimits, render_bundle
+from pipeline.pages.renderer import RenderChild, render_bundle
 from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on
 from pipeline.errors import DocpipeError
-from pipeline.file_names import readable
+from pipeline.file_names import readable, without_password
 from pipeline.output.failed import FailedDocument
 from pipeline.output.totals import Totals
 from pipeline.records import Receipt
@@ -112,7 +113,7 @@ def make_report(
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "run_id": run_id,
-        "settings": {**run.flat(), "input": [readable(given) for given in run.input]},
+        "settings": {**run.flat(), **_named(run)},
         "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
@@ -136,6 +137,15 @@ def make_report(
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_s": wall_s,
     }
+
+
+def _named(run: RunSettings) -> dict[str, Any]:
+    """Return the settings that name a place, as text that JSON and a terminal can hold, without passwords."""
+
+    def shown(name: str) -> str:
+        return readable(without_password(name))
+
+    return {"input": list(map(shown, run.input)), "questions": shown(run.questions), "output": shown(run.output)}
 
 
 def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:
@@ -216,8 +226,9 @@ def closing_lines(report: Mapping[str, Any]) -> str:
     lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
     if counts["failed"]:
         lines.append(f"reasons of the failures: {output}/failures/")
-    table = f"'{output}/documents"
-    lines.append(f"open them: duckdb -c \"from {table}/*.parquet'\", pandas.read_parquet({table}')")
+    quoted = f"{output}/documents/*.parquet".replace("'", "''")  # for SQL, and then for a shell
+    sql = re.sub(r'([\\"$`])', r"\\\1", f"from '{quoted}'")
+    lines.append(f'open them: duckdb -c "{sql}", pandas.read_parquet({f"{output}/documents"!r})')
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Marks the published rows that belong to the plan of the last run, and says where it found their documents."""
+"""Marks the published rows that belong to the plan of the last run, and says under which input it has them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Plan:
         return rows.select(TABLES[table].names).cast(TABLES[table])
 
     def located(self, rows: pa.Table) -> pa.Table:
-        """Set ``source`` of documents in the plan, which may have moved since; that of other documents stays."""
+        """Set ``source`` of documents in the plan, which this run may name otherwise; that of other documents stays."""
         found = self.sources.take(pc.index_in(rows["document_id"], value_set=self.document_ids))
         column = rows.schema.get_field_index("source")
         return rows.set_column(column, "source", pc.coalesce(found, rows["source"]))

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.addresses import open_address
 from pipeline.errors import UsageError
+from pipeline.file_names import without_password
 from pipeline.output.faults import explain
 
 
@@ -26,20 +27,20 @@ class Folder:
 
     Raises:
         UsageError: no installed file system handles the URI, or it is a file.
+        OutputError, EngineError: the file system cannot be reached.
     """
 
     def __init__(self, uri: str) -> None:
-        try:
-            # Other processes write here too; a cached listing would hide what they finished.
-            self.fs, root = fsspec.url_to_fs(uri, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"{uri}: no file system handles this URI: {error}") from error
-        self.uri = uri
-        self.root = root.rstrip("/")
-        self.local = isinstance(self.fs, LocalFileSystem)
+        self.uri = without_password(uri)  # which stands in messages
         with self._explained("look at", ""):
+            try:
+                self.fs, root = open_address(uri)
+            except (UsageError, ValueError, ImportError) as error:
+                raise UsageError(f"{self.uri}: no file system handles this address: {error}") from error
+            self.root = root.rstrip("/")
+            self.local = isinstance(self.fs, LocalFileSystem)
             if self.fs.isfile(self.root):
-                raise UsageError(f"{uri}: expected a folder, found a file")
+                raise UsageError(f"{self.uri}: expected a folder, found a file")
 
     def path(self, name: str) -> str:
         """Return the full path of a name, in the form that the file system expects."""

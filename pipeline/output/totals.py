@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.output.folder import Folder
+from pipeline.output.tables import read_table
 
 _SUMS = ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens")
 
@@ -41,13 +41,16 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
     Args:
         folder: the output folder.
         unit_ids: ids of the units to count; the folder may hold answers to other questions too.
+
+    Raises:
+        UsageError: a file is damaged.
+        EngineError: a file cannot be read.
     """
     wanted = pa.array(list(unit_ids), pa.string())
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)
     shares, measured = 0.0, 0
-    for name in folder.names("answers", ".parquet"):
-        with folder.fs.open(folder.path(name), "rb") as file:
-            rows = pq.read_table(file, columns=["unit_id", "retention", *_SUMS])
+    for name in folder.names("answers", ".parquet"):  # one at a time, as all of them need not fit into memory
+        rows = read_table(folder, name, ["unit_id", "retention", *_SUMS])
         rows = rows.filter(pc.is_in(rows["unit_id"], wanted))
         for column in _SUMS:
             part = pc.sum(rows[column]).as_py()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.addresses import open_address
 from pipeline.errors import UsageError
-from pipeline.globs import WILDCARDS
+from pipeline.globs import split_glob
 
 _WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight")
 """Folders that a run makes in its output folder."""
@@ -75,14 +75,9 @@ def check_apart(inputs: Sequence[str], output: str) -> None:
 def _place(address: str, pattern: bool) -> _Place | None:
     """Find the place of an address, which may hold wildcards; ``None`` for one that its reader will refuse."""
     try:
-        fs, path = fsspec.url_to_fs(address, use_listings_cache=False)
-        parts = PurePosixPath(path).parts
-        first = next((i for i, part in enumerate(parts) if pattern and WILDCARDS.intersection(part)), len(parts))
-        if first < len(parts) and fs.exists(path):  # marks that belong to a name
-            first = len(parts)
-    except (OSError, ValueError, ImportError):
+        fs, path = open_address(address)
+        local = isinstance(fs, LocalFileSystem)
+        base, below = split_glob(path, os.path.lexists if local else fs.exists) if pattern else (path, "")
+    except (UsageError, OSError, ValueError, ImportError):
         return None
-    base = PurePosixPath(*parts[:first])
-    if isinstance(fs, LocalFileSystem):
-        base = PurePosixPath(os.path.realpath(base))
-    return _Place(fs, base, parts[first:])
+    return _Place(fs, PurePosixPath(os.path.realpath(base) if local else base), PurePosixPath(below).parts)

@@ -97,6 +97,10 @@ class ChildProcess:
             raise ChildDied(self.kill(_EXIT_SECONDS)) from error
         return self._receive(deadline)
 
+    def interrupt(self) -> None:
+        """Kill the process from another thread than the one that asks it, which then gets :class:`ChildDied`."""
+        self._process.kill()
+
     def kill(self, grace_s: float = 0.0) -> str:
         """Kill the process if it does not end within ``grace_s`` seconds, and return how it ended."""
         try:

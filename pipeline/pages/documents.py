@@ -7,12 +7,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
+from pipeline.addresses import remote_uri
 from pipeline.errors import UsageError
-from pipeline.file_names import local_input, local_uri, printable, readable
+from pipeline.file_names import local_input, local_uri, printable, readable, without_password
 from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
 from pipeline.pages.local_files import find_local
 from pipeline.pages.remote_files import find_remote
@@ -55,19 +56,17 @@ def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
     found: dict[str, tuple[Document, Failure | None]] = {}
     left_out: dict[str, str] = {}
     for given in inputs:
-        for key, document, entry in _list(given):
+        for address, document, entry in _list(given):
             if document is None:
-                left_out.setdefault(key, _kind(entry))
+                left_out.setdefault(address, _kind(entry))
             else:
-                found.setdefault(key, (document, entry.failure))
-    ignored = dict(sorted(Counter(kind for key, kind in left_out.items() if key not in found).items()))
+                found.setdefault(address, (document, entry.failure))
+    ignored = dict(sorted(Counter(kind for address, kind in left_out.items() if address not in found).items()))
     if not found:
         said = f" ({ignored_words(ignored)})" if ignored else ""
-        given = ", ".join(map(printable, inputs))
+        given = ", ".join(map(_shown, inputs))
         raise UsageError(f"no document in {given}{said}; expected files ending in {' '.join(SUFFIXES)}")
-    same_id = Counter(document.document_id for document, _ in found.values())
-    pairs = [(_told_apart(d) if same_id[d.document_id] > 1 else d, failure) for d, failure in found.values()]
-    pairs.sort(key=lambda pair: (pair[0].path, pair[0].uri))
+    pairs = sorted(found.values(), key=lambda pair: (pair[0].path, pair[0].uri))
     kept = pairs if limit is None else pairs[:limit]
     failures = {document.document_id: failure for document, failure in kept if failure is not None}
     return Listing([document for document, _ in kept], failures, ignored)
@@ -92,7 +91,7 @@ def ignored_words(ignored: dict[str, int], most: int = 10) -> str:
 
 
 def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
-    """Yield a key for each file, the same for each way to it; its document, unless it is ignored; and its entry."""
+    """Yield each file's address, the same for each way to it; its document, unless it is ignored; and its entry."""
 
     @cache
     def real(folder: str) -> str:
@@ -104,26 +103,31 @@ def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
             named, entries = find_local(path)
             for entry in entries:
                 folder, name = os.path.split(entry.path)
-                yield f"{real(folder)}/{name}", _document(entry, local_uri(entry.path), given, named), entry
+                address = f"{real(folder)}/{name}"
+                yield address, _document(entry, address, local_uri(entry.path), given, named), entry
             return
         named, fs, entries = find_remote(given)
         for entry in entries:
-            uri = fs.unstrip_protocol(entry.path)
-            yield uri, _document(entry, uri, given, named), entry
+            uri = remote_uri(given, fs, entry.path)
+            address = without_password(uri)
+            yield address, _document(entry, address, uri, given, named), entry
     except UsageError as error:
-        raise UsageError(f"--input {printable(given)}: {error}") from error
+        raise UsageError(f"--input {_shown(given)}: {error}") from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"--input {printable(given)}: cannot be listed: {printable(str(error))}") from error
+        raise UsageError(f"--input {_shown(given)}: cannot be listed: {printable(str(error))}") from error
 
 
-def _document(entry: Entry, uri: str, given: str, named: bool) -> Document | None:
+def _shown(given: str) -> str:
+    return printable(without_password(given))
+
+
+def _document(entry: Entry, address: str, uri: str, given: str, named: bool) -> Document | None:
     """Return the document of an entry; ``None`` for an entry that is ignored."""
     if not named and entry.kind != "folder" and not (entry.kind == "file" and has_document_suffix(entry.below)):
         return None
     path = readable(entry.below)
-    return Document(
-        _id(path, entry.size_bytes, entry.version), path, uri, entry.size_bytes, entry.version, readable(given)
-    )
+    document_id = _id(address, path, entry.size_bytes, entry.version)
+    return Document(document_id, path, uri, entry.size_bytes, entry.version, readable(without_password(given)))
 
 
 def _kind(entry: Entry) -> str:
@@ -135,10 +139,6 @@ def _kind(entry: Entry) -> str:
     return suffix if _USUAL_SUFFIX.fullmatch(suffix) else "with an unusual suffix"
 
 
-def _told_apart(document: Document) -> Document:
-    """Take the id from the whole address, for a document that shares path, size and time with another."""
-    return replace(document, document_id=_id(document.uri, document.size_bytes, document.version))
-
-
-def _id(path: str, size_bytes: int, version: str) -> str:
-    return hashlib.sha256(f"{path}\0{size_bytes}\0{version}".encode()).hexdigest()[:16]
+def _id(address: str, path: str, size_bytes: int, version: str) -> str:
+    known = f"{address}\0{path}\0{size_bytes}\0{version}"
+    return hashlib.sha256(known.encode(errors="surrogatepass")).hexdigest()[:16]  # a name need not be UTF-8

@@ -12,7 +12,6 @@ from pipeline.pages.drawing import Drawing
 from pipeline.pages.image_damage import jpeg_damage, png_damage
 from pipeline.pages.image_pixels import correct_png_transparency, eight_bit
 from pipeline.pages.pillow_calls import open_image, page_errors, page_size, refuse_too_many_pixels, resized
-from pipeline.records import Image
 
 _ORIENTATION = 0x0112  # Exif
 _TURNS = {
@@ -63,11 +62,7 @@ class ImageFile:
             return page_size(self._image, _orientation(self._image) >= _FIRST_SIDEWAYS, dpi)
 
     def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
-        """Draw a page (0-based) at the given size."""
-        return Drawing(self.render(index, width_px, height_px), "pillow")
-
-    def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Decode the page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
+        """Decode the page and resize it; transparent parts become white."""
         if self._failure is not None:
             raise self._failure
         try:
@@ -76,7 +71,8 @@ class ImageFile:
                 self._image.load()
                 picture = eight_bit(self._image, {})
                 turn = _TURNS.get(_orientation(self._image))
-                return resized(picture if turn is None else picture.transpose(turn), width_px, height_px)
+                turned = picture if turn is None else picture.transpose(turn)
+                return Drawing(resized(turned, width_px, height_px), "pillow")
         except PageError as error:
             self._failure = error  # Pillow would take what it has decoded, often nothing, for the whole page
             raise

@@ -7,11 +7,10 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
 
 from pipeline.errors import UsageError
 from pipeline.file_names import ROOT_MARK
-from pipeline.globs import WILDCARDS, compile_glob, may_match_below
+from pipeline.globs import compile_glob, may_match_below, split_glob
 from pipeline.pages.entry import Entry, has_document_suffix, unreadable
 
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -34,8 +33,10 @@ def find_local(given: str) -> tuple[bool, Iterator[Entry]]:
     if not given:
         raise UsageError("expected a file, folder or glob, found an empty name")
     path = os.path.abspath(given)
-    if WILDCARDS.intersection(path) and not os.path.lexists(path):
-        base, pattern = _split_glob(path)
+    base, pattern = split_glob(path, os.path.lexists)
+    if pattern:
+        if not os.path.isdir(base):
+            raise UsageError("no such file or folder")
         return False, _glob(base, pattern)
     try:
         status = os.stat(path)
@@ -56,22 +57,6 @@ def _below(given: str, path: str) -> str:
     """Return the path of a single file below its input."""
     _, mark, below = given.rpartition(ROOT_MARK)
     return below if mark and path.endswith(f"/{below}") else os.path.basename(path)
-
-
-def _split_glob(pattern: str) -> tuple[str, str]:
-    """Split a pattern into the folder that exists by this name and the rest."""
-    parts = PurePosixPath(pattern).parts
-    first = next(
-        i for i, part in enumerate(parts) if WILDCARDS.intersection(part) and not os.path.lexists(_join(parts[: i + 1]))
-    )
-    base = _join(parts[:first])
-    if not os.path.isdir(base):
-        raise UsageError("no such file or folder")
-    return base, "/".join(parts[first:])
-
-
-def _join(parts: tuple[str, ...]) -> str:
-    return str(PurePosixPath(*parts))
 
 
 def _glob(base: str, pattern: str) -> Iterator[Entry]:

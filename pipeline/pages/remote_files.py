@@ -1,45 +1,23 @@
-"""Finds files on any file system that fsspec knows, and opens them by the address that the listing gave."""
+"""Finds files on any file system that fsspec knows."""
 
 from __future__ import annotations
 
-import re
+import glob
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 from fsspec.asyn import AsyncFileSystem
 
+from pipeline.addresses import open_address
 from pipeline.errors import UsageError
 from pipeline.file_names import ROOT_MARK
-from pipeline.globs import WILDCARDS
+from pipeline.globs import split_glob
 from pipeline.pages.entry import Entry
 from pipeline.records import Failure
 
 _VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-_CHAINED = re.compile(r"[\w+.-]+::|(zip|tar|libarchive)://|.*::.*://", re.DOTALL)
-
-
-def open_remote(uri: str) -> tuple[Any, str]:
-    """Return the file system of an address and the name of the file on it.
-
-    fsspec's own function would take ``::`` in a name for a chain of file systems.
-
-    Args:
-        uri: address with a protocol, such as ``s3://bucket/name``.
-
-    Raises:
-        ValueError: no file system is known by this protocol, or the address lacks a part.
-        ImportError: the library of the file system is not installed.
-        OSError: the file system cannot be reached.
-    """
-    system = fsspec.get_filesystem_class(uri.partition("://")[0])
-    options = system._get_kwargs_from_urls(uri)  # such as the host; fsspec has no public name for it
-    try:
-        fs = system(**options, use_listings_cache=False)
-    except TypeError as error:  # an option is missing, such as the host
-        raise ValueError(f"the address does not say enough: {error}") from error
-    return fs, str(system._strip_protocol(uri))
 
 
 def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
@@ -55,13 +33,12 @@ def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
         UsageError: there is no such file or folder, or the address is chained.
         OSError, ValueError, ImportError: the input itself cannot be listed.
     """
-    if _CHAINED.match(given):
-        raise UsageError("chained addresses are not supported; unpack or copy the files first")
     above, mark, marked = given.rpartition(ROOT_MARK)
-    fs, root = open_remote(f"{above}/{marked}" if mark else given)
+    fs, root = open_address(f"{above}/{marked}" if mark else given)
     root = root.rstrip("/") if root.strip("/") else root
-    if WILDCARDS.intersection(root) and not fs.exists(root):
-        return False, fs, _glob(fs, root)
+    base, pattern = split_glob(root, fs.exists)
+    if pattern:
+        return False, fs, _glob(fs, base, pattern)
     if fs.isfile(root):
         return True, fs, iter([_entry(root, marked if mark else PurePosixPath(root).name, fs.info(root))])
     if fs.isdir(root):
@@ -69,11 +46,9 @@ def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
     raise UsageError("no such file or folder")
 
 
-def _glob(fs: Any, pattern: str) -> Iterator[Entry]:
-    parts = PurePosixPath(pattern).parts
-    first = next(i for i, part in enumerate(parts) if WILDCARDS.intersection(part))
-    base = str(PurePosixPath(*parts[:first])) if first else ""
-    for path, info in fs.glob(pattern, detail=True).items():
+def _glob(fs: Any, base: str, pattern: str) -> Iterator[Entry]:
+    whole = f"{glob.escape(base).rstrip('/')}/{pattern}" if base else pattern  # nothing in the base is a wildcard
+    for path, info in fs.glob(whole, detail=True).items():
         if info["type"] == "file":
             yield _entry(path, _below(path, base), info)
 
@@ -115,8 +90,10 @@ def _unreadable(reason: str) -> Failure:
 def _entry(path: str, below: str, info: Mapping[str, Any]) -> Entry:
     if any(part.startswith(".") for part in PurePosixPath(below).parts):
         return Entry(path, below, kind="hidden")
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
-    return Entry(path, below, int(info.get("size") or 0), version)
+    version = next((info[key] for key in _VERSION_KEYS if info.get(key) is not None), "")
+    if isinstance(version, datetime):  # a listing may have the seconds where the file itself has this
+        version = version.timestamp()
+    return Entry(path, below, int(info.get("size") or 0), str(version))
 
 
 def _below(path: str, root: str) -> str:

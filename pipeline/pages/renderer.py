@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from concurrent.futures import CancelledError
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
+from pipeline.addresses import open_remote
 from pipeline.errors import ModelError, PageError, Stage
-from pipeline.file_names import local_path
+from pipeline.file_names import local_path, without_password
 from pipeline.pages.child_process import ChildDied, ChildProcess
+from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
-from pipeline.pages.remote_files import open_remote
 from pipeline.records import (
     AnswerSettings,
     Bundle,
@@ -35,23 +37,6 @@ from pipeline.records import (
 )
 
 _MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
-
-
-@dataclass(frozen=True, slots=True)
-class RenderLimits:
-    """Limits of the render child.
-
-    Attributes:
-        open_seconds: time to open, hash or measure a document.
-        page_seconds: time to render a page.
-        document_seconds: time to render all pages of a document that one process renders.
-        memory_bytes: address space, of which the libraries take about 150 MiB.
-    """
-
-    open_seconds: float = 60.0
-    page_seconds: float = 60.0
-    document_seconds: float = 3600.0
-    memory_bytes: int = 4 << 30
 
 
 class RenderChild:
@@ -73,6 +58,7 @@ class RenderChild:
         self._open: tuple[Document, Renderer] | None = None  # the document that the process has open, and for whom
         self._pages = 0  # number of pages of the open document
         self._copy: tuple[Document, Path] | None = None  # copy of the remote document that was fetched last
+        self._cancelled = False
 
     def __enter__(self) -> RenderChild:
         return self
@@ -86,6 +72,12 @@ class RenderChild:
         """Stop the process and delete local copies; the next request starts anew."""
         self._stop()
         self._drop_copy()
+
+    def cancel(self) -> None:
+        """End a request that another thread waits for, with :class:`~concurrent.futures.CancelledError`, for good."""
+        self._cancelled = True
+        if self._process is not None:
+            self._process.interrupt()
 
     @property
     def pid(self) -> int | None:
@@ -246,6 +238,8 @@ class RenderChild:
         if self._process is None or not self._process.alive():
             self._stop()
             self._process = ChildProcess(self.limits.memory_bytes)
+        if self._cancelled:
+            raise CancelledError
         try:
             header, data = self._process.ask(request, seconds)
         except TimeoutError as error:
@@ -253,6 +247,8 @@ class RenderChild:
                 stage, "RenderTimeout", f"not done within {seconds:g} s; the renderer was killed"
             ) from error
         except ChildDied as error:
+            if self._cancelled:
+                raise CancelledError from error
             raise PageError(stage, "RenderCrash", f"the renderer died ({error})") from error
         if "model_error" in header:
             raise ModelError(f"in the renderer: {header['model_error']}")
@@ -290,7 +286,8 @@ class RenderChild:
             raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
         except (OSError, ValueError, ImportError) as error:
             self._drop_copy()
-            raise PageError("open", "DocumentUnreadable", f"{document.uri} cannot be fetched: {error}") from error
+            reason = f"{document.uri} cannot be fetched: {error}".replace(document.uri, without_password(document.uri))
+            raise PageError("open", "DocumentUnreadable", reason) from error
         return self._copy[1]
 
     def _drop_copy(self) -> None:

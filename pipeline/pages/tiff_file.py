@@ -17,7 +17,6 @@ from pipeline.pages.pillow_calls import (
     resized,
 )
 from pipeline.pages.tiff_modes import is_whole, read_directories, why_unsupported
-from pipeline.records import Image
 
 _BIG_ENDIAN_BIG_TIFF = b"MM\x00+"
 
@@ -64,16 +63,12 @@ class TiffFile:
             return page_size(image, False, dpi)  # Pillow already gives the sides as shown
 
     def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
-        """Draw a page (0-based) at the given size."""
-        return Drawing(self.render(index, width_px, height_px), "pillow")
-
-    def render(self, index: int, width_px: int, height_px: int) -> Image:
-        """Decode a page and resize it, uint8 ``[height, width, 3]``; transparent parts become white."""
+        """Decode a page (0-based) and resize it; transparent parts become white."""
         image = self._frame(index)
         try:
             with page_errors("render", "CorruptPage", "decode"):
                 image.load()
-                return resized(eight_bit(image, self._frames[index]), width_px, height_px)
+                return Drawing(resized(eight_bit(image, self._frames[index]), width_px, height_px), "pillow")
         except PageError as error:
             self._failed[index] = error  # Pillow would take what it has decoded, often nothing, for the whole page
             raise

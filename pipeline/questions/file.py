@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import fsspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.errors import QuestionsError
+from pipeline.addresses import open_address
+from pipeline.errors import QuestionsError, UsageError
 from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict, Whole, as_number
-from pipeline.questions.yaml_text import YamlText, decode, joined, read_yaml
+from pipeline.questions.yaml_text import MOST_BYTES, YamlText, decode, joined, read_yaml
 
 __all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
-_MOST_BYTES = 1_000_000
 _COMMA = "text with a comma in it needs quotes between { and }"
 _EXPECTED = {
     "tuple_type": "expected a list: one line per entry, each with a dash and a space in front",
@@ -71,13 +69,13 @@ def load_questions(uri: str) -> QuestionSet:
         QuestionsError: the file cannot be read or is invalid.
     """
     try:
-        # A path that exists is taken as it stands: fsspec would read marks such as * and :: in its name as its own.
-        with open(uri, "rb") if os.path.exists(uri) else fsspec.open(uri, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except (OSError, ValueError, ImportError) as error:
+        fs, path = open_address(uri)
+        with fs.open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (UsageError, OSError, ValueError, ImportError) as error:
         raise QuestionsError(f"{uri}: cannot be read: {error}; name a YAML file with questions") from error
-    if len(data) > _MOST_BYTES:
-        raise QuestionsError(f"{uri}: is larger than {_MOST_BYTES // 10**6} MB, so it is no questions file; split it")
+    if len(data) > MOST_BYTES:
+        raise QuestionsError(f"{uri}: is larger than {MOST_BYTES // 10**6} MB, so it is no questions file; split it")
     return parse_questions(decode(data, uri), uri)
 
 

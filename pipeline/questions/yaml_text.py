@@ -13,6 +13,9 @@ import yaml
 from pipeline.errors import QuestionsError
 from pipeline.questions.yaml_tree import QUOTES, Content, Loader, Place
 
+MOST_BYTES = 1_000_000
+"""Size above which a file is refused before it is read, in bytes."""
+
 _MOST_PROBLEMS = 20
 
 

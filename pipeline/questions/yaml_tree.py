@@ -55,9 +55,9 @@ def _refused(event: Any, depth: int) -> str | None:
     if isinstance(event, yaml.AliasEvent):
         return f"*{event.anchor} is an alias, which stands for another place; write out what it stands for"
     if event.anchor is not None:
-        return f"&{event.anchor} is an anchor, which a questions file does not need"
+        return f"&{event.anchor} is an anchor, which is not read here"
     if event.tag is not None:
-        return f"{event.tag} is a tag, which a questions file does not need"
+        return f"{event.tag} is a tag, which is not read here"
     return "nested deeper than a questions file can be" if depth > _DEEPEST else None
 
 

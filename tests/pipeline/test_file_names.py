@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.file_names import input_of, local_path, local_uri, printable, readable
+from pipeline.file_names import input_of, local_input, local_path, local_uri, printable, readable
 from pipeline.pages.documents import find_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Document
@@ -99,3 +99,26 @@ def test_a_file_uri_may_be_percent_encoded(tmp_path: Path) -> None:
     (tmp_path / "c d.pdf").write_bytes(b"x")
     found = [find_documents([f"file://{tmp_path}/{name}"]).documents[0].path for name in ("a%20b.pdf", "c%20d.pdf")]
     assert found == ["a b.pdf", "c%20d.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("given", "local"),
+    [
+        ("new::#?%41/", "new::#?%41/"),
+        ("memory::file", "memory::file"),
+        ("odd://new/", "odd://new/"),
+        ("no such://new", None),
+        ("memory://new", None),
+        ("s3://bucket/new", None),
+        ("zip://a.pdf::memory://b.zip", None),
+        ("memory://there", "memory://there"),
+        ("odd://new/deeper", None),
+    ],
+)
+def test_a_name_is_local_if_it_or_its_folder_exists(
+    given: str, local: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "memory:" / "there").mkdir(parents=True)
+    (tmp_path / "odd:").mkdir()
+    assert local_input(given) == local

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.globs import may_match_below
+from pipeline.globs import may_match_below, split_glob
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ from pipeline.globs import may_match_below
 )
 def test_a_folder_is_looked_into_if_the_glob_can_match_below_it(pattern: str, folder: str, may: bool) -> None:
     assert may_match_below(pattern, folder) is may
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("/a*", ("/", "a*")),
+        ("a*/b?.pdf", ("", "a*/b?.pdf")),
+        ("/x/in[1]", ("/x/in[1]", "")),
+        ("/x/in[1]/*.pdf", ("/x/in[1]", "*.pdf")),
+        ("/x/in[1]/new.pdf", ("/x/in[1]/new.pdf", "")),
+        ("https://host/x/*.pdf", ("https://host/x", "*.pdf")),
+        ("/x/a.pdf", ("/x/a.pdf", "")),
+    ],
+)
+def test_a_path_is_split_where_a_wildcard_is_no_part_of_a_name(path: str, split: tuple[str, str]) -> None:
+    assert split_glob(path, lambda name: name.endswith("in[1]")) == split

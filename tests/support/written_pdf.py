@@ -54,3 +54,15 @@ def many_pages_pdf(contents: Sequence[bytes], count: int | None = None) -> bytes
         )
         objects.append(stream(content))
     return written_pdf(objects)
+
+
+def endless_pdf(pages: int) -> bytes:
+    """Pages whose content draws 2^40 forms, which neither renderer finishes."""
+    form = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]"
+    forms = [stream(b"/X Do /X Do", form + b"/Resources<</XObject<</X %d 0 R>>>>" % (5 + n)) for n in range(40)]
+    forms.append(stream(b"0 0 9 9 re f", form))
+    first = 4 + len(forms)
+    kids = b" ".join(b"%d 0 R" % (first + n) for n in range(pages))
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 3 0 R/Resources<</XObject<</X 4 0 R>>>>>>"
+    tree = b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, pages)
+    return written_pdf([TREE[0], tree, stream(b"/X Do"), *forms, *[page] * pages])

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from jobs.cli.main import app
 from jobs.cli.options import REQUIRED
+from jobs.settings import RunSettings
 
 TOP: Any = typer.main.get_command(app)
 
@@ -68,6 +69,14 @@ def test_point_19_what_is_required_and_what_holds_otherwise_is_shown(name: str) 
     shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200"}).output
     defaults = [option for option in options(ALL[name]) if not option.required and option.rich_help_panel != REQUIRED]
     assert shown.count("[default: ") >= len([option for option in defaults if option.opts != ["--help"]])
+
+
+def test_numbers_in_the_help_are_those_of_the_settings() -> None:
+    plain = RunSettings(input=("in",), questions="q", output="out").flat()
+    said = {option.name: option.show_default for option in options(ALL["run"])}
+    numbers = {name: float(words) for name, words in said.items() if re.fullmatch(r"[0-9.]+", str(words))}
+    assert {"document_seconds", "max_failed_share", "seed"} <= numbers.keys()
+    assert {name: plain[name] for name in numbers} == numbers
 
 
 def test_run_marks_what_it_cannot_do_without() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli.main import app
+from jobs.cli.main import app, main
 from pipeline.samples.write import pick_seeds, write_samples
 
 RUN = "--questions q.yaml --engine local"
@@ -134,6 +135,52 @@ def test_point_19_a_full_or_read_only_disk(
 )
 def test_point_19_an_input_that_cannot_be_read(refused: Any, command: str, reason: str) -> None:
     assert refused(command).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("run --bogus", "no such option: --bogus (Possible options: --verbose) (try 'docpipe run --help')"),
+        ("run -Z", "no such option: -Z (try 'docpipe run --help')"),
+        ("nope", "no such command 'nope' (try 'docpipe --help')"),
+        ("questions nope", "no such command 'nope' (try 'docpipe questions --help')"),
+        ("samples", "missing option '--out' (try 'docpipe samples --help')"),
+        ("train glimpse --out x", "missing option '--data' (try 'docpipe train glimpse --help')"),
+        ("status", "missing argument 'job' (try 'docpipe status --help')"),
+        ("run --dpi", "option '--dpi' requires an argument"),
+        ("run --quiet=3", "option '--quiet' does not take a value"),
+        ("run", "--input is required; --questions is required; --output is required"),
+        ("eval --dpi 5 --threshold 2 --data s --out e.parquet", None),
+        ("run extra", None),
+        ("run --dpi x", None),
+        ("samples --out x --documents 0", None),
+        ("run --\x1b[31m\udcfc", None),
+    ],
+)
+def test_point_19_a_command_line_that_cannot_be_read(refused: Any, command: str, line: str | None) -> None:
+    said = refused(command)
+    assert line is None or said == line
+    assert said.isprintable()
+
+
+def test_point_19_a_usage_error_of_the_console_script_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["docpipe", "run", "--bogus"])
+    monkeypatch.setattr("os._exit", sys.exit)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "docpipe: no such option: --bogus (Possible options: --verbose) (try 'docpipe run --help')"
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["questions"]])
+def test_point_19_a_group_without_a_command_prints_its_help(words: list[str]) -> None:
+    outcome = CliRunner().invoke(app, words)
+    assert (outcome.exit_code, outcome.stderr) == (2, "")
+    assert "Commands" in outcome.stdout
 
 
 @pytest.mark.parametrize("flag", ["--input", "--questions", "--output"])

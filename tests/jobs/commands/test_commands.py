@@ -109,6 +109,15 @@ def test_local_paths_are_not_sent_to_a_cluster(settings: RunSettings, changes: d
         submit(sent, load_questions(settings.questions), "http://head:8265")
 
 
+@pytest.mark.parametrize("flag", ["input", "output"])
+def test_a_password_in_an_address_is_not_sent_to_a_cluster(settings: RunSettings, flag: str) -> None:
+    secret = "sftp://me:hunter2@nas/x"
+    changes = {"input": ("s3://bucket/in",), "output": "s3://bucket/out", "model": "Qwen/x", "glimpse": None}
+    changes[flag] = (secret,) if flag == "input" else secret
+    with pytest.raises(UsageError, match=f"--{flag} sftp://me@nas/x: there is a password in it"):
+        _travelling(RunSettings(**{**settings.flat(), **changes}))
+
+
 def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://other:8265")
     with pytest.raises(UsageError, match="RAY_ADDRESS=http://other:8265"):
@@ -117,10 +126,10 @@ def test_two_addresses_that_contradict_each_other(settings: RunSettings, monkeyp
 
 def test_a_submission_holds_settings_and_questions(settings: RunSettings) -> None:
     questions = load_questions(settings.questions)
-    assert unpack(pack(settings, questions)) == (settings, questions)
+    assert unpack(pack(settings, questions, None)) == (settings, questions, None)
     noise = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200_000))
     with pytest.raises(UsageError, match="a submission takes 96,000"):
-        pack(settings.model_copy(update={"input": (noise,)}), questions)
+        pack(settings.model_copy(update={"input": (noise,)}), questions, None)
 
 
 def test_relative_paths_are_made_absolute_for_the_cluster(
@@ -130,7 +139,7 @@ def test_relative_paths_are_made_absolute_for_the_cluster(
     (tmp_path / "m").mkdir()
     changes = {"input": ("in", "s3://bucket/x", "file:///data"), "output": "out", "model": "m", "glimpse": "who/knows"}
     there = _travelling(RunSettings(**{**settings.flat(), **changes, "shared_fs": True, "address": "auto"}))
-    assert there.input == (f"{tmp_path}/in", "s3://bucket/x", "file:///data")
+    assert there.input == (f"{tmp_path}/in", "s3://bucket/x", "/data")
     assert (there.output, there.choice.model, there.choice.glimpse) == (f"{tmp_path}/out", f"{tmp_path}/m", "who/knows")
     assert (there.address, there.detach) == (None, False)
     with pytest.raises(UsageError, match="--input file:///data is a path of this machine"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import Bundle, Receipt
-from tests.support.colours import WHITE, make_pdf
+from tests.support.colours import RED, WHITE, make_pdf
 from tests.support.helpers import FakePageAnswerer
 from tests.support.loop import run_loop
 
@@ -141,12 +140,32 @@ def test_point_15_a_limit_makes_the_rest_no_longer_current(inputs: Path, run: An
     assert {row["document"] for row in rows(inputs, current=False)} == {"same.pdf"}
 
 
-def test_point_15_a_moved_input_is_not_answered_again(inputs: Path, run: Any) -> None:
+def test_point_15_an_input_in_other_words_is_not_answered_again(
+    inputs: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(asked(A), "one")
-    shutil.move(inputs / "one", inputs / "moved")
-    assert run(asked(A), "moved")["this_run"]["rows"] == 0
-    for table in ("answers", "pages", "documents"):
-        assert {Path(row["source"]).name for row in rows(inputs, table)} == {"moved"}
+    (inputs / "link").symlink_to("one")
+    for given in ("two/../one", "link"):
+        assert run(asked(A), given)["this_run"]["rows"] == 0
+        for table in ("answers", "pages", "documents"):
+            assert {row["source"] for row in rows(inputs, table)} == {str(inputs / given)}
+
+
+def test_point_15_two_inputs_in_turn_with_files_of_the_same_name_size_and_time(inputs: Path, run: Any) -> None:
+    """As an archive without times leaves them: only the content differs, and it is read."""
+    paths = [inputs / name / "same.pdf" for name in ("one", "two")]
+    make_pdf(paths[1], [RED] * 2)
+    size = max(path.stat().st_size for path in paths)
+    for path in paths:
+        path.write_bytes(path.read_bytes().ljust(size, b"\n"))
+        os.utime(path, ns=(1, 1))
+    (inputs / "one" / "more.pdf").unlink()
+    for name in ("one", "two"):
+        assert run(asked(A), name)["this_run"]["rows"] == 2
+    found = {Path(row["source"]).name: row for row in rows(inputs)}
+    assert found.keys() == {"one", "two"}
+    assert found["one"]["document_sha256"] != found["two"]["document_sha256"]
+    assert found["one"]["answer"] != found["two"]["answer"]
 
 
 def test_point_16_what_no_answer_depends_on_is_not_refused_and_not_computed_again(inputs: Path, run: Any) -> None:

@@ -22,6 +22,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
+from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import PageCount
@@ -96,7 +97,7 @@ def test_a_run_gives_the_rows_of_the_plain_loop(finished: Finished, tmp_path: Pa
 
     folder = Folder(str(tmp_path / "loop"))
     store = OutputStore(folder)
-    work = prepare_work(settings, questions(), store, remember=False)
+    work = prepare_work(settings, questions(), store, Passwords(), remember=False)
     page_answerer = PageAnswerer.load(settings.choice.model, settings.choice.glimpse, "cpu", "auto", "auto", 0)
     bundles = make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
     assert len(bundles) > 1

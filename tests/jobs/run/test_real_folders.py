@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,28 @@ def test_the_recorded_command_runs_as_it_stands(settings: RunSettings, root: Pat
         assert outcome.exit_code == 0, outcome.output
         assert "documents        1, of which 1 cannot be opened" in outcome.output
         assert f"  {printable(document)}: " in outcome.output
+
+
+@pytest.mark.parametrize("name", ["q::1", "a#b?c%41 q[1]*'$(z)", os.fsdecode(b"M\xfcller")])
+def test_point_8_questions_and_output_are_taken_as_they_are_named(
+    settings: RunSettings, root: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative names, and a document that fails; the command in its row runs from another folder."""
+    (root / "good.pdf").write_bytes(b"no PDF")
+    monkeypatch.chdir(root.parent)
+    Path(settings.questions).rename(f"{name}.yaml")
+    report = answer(settings.model_copy(update={"questions": f"{name}.yaml", "output": f"{name}::c/"}))
+    assert f"answers: {readable(name)}::c/documents/" in closing_lines(report)
+    closing_lines(report).encode()
+    assert {"answers", "parts", "run.json"} <= {path.name for path in Path(f"{name}::c").iterdir()}
+    (written,) = Path(f"{name}::c", "failures").iterdir()
+    with written.open("rb") as file:
+        (row,) = pq.read_table(file).to_pylist()
+    monkeypatch.chdir("/")
+    words = [word.replace("reproduced", str(root.parent / "again::#")) for word in shlex.split(row["command"])]
+    outcome = CliRunner().invoke(app, ["plan", *words[2:]])
+    assert outcome.exit_code == 0, outcome.output
+    assert "good.pdf: CorruptDocument" in outcome.output or "good.pdf: UnsupportedDocument" in outcome.output
 
 
 def test_double_colon_in_a_name(settings: RunSettings, root: Path) -> None:

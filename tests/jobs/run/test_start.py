@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,8 +27,9 @@ from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import parse_questions
-from pipeline.records import Document
+from pipeline.records import Document, PixelBudget
 from tests.support.colours import WHITE, make_pdf
+from tests.support.written_pdf import endless_pdf
 
 QUESTIONS = 'version: 1\ndefaults: {max_new_tokens: 2}\nquestions: [{id: a, text: "What?"}]\n'
 NOT_NEEDED = ("pandas", "scipy.ndimage", "ray", "pymupdf", "torchvision", "tensorboard", "peft", "duckdb", "matplotlib")
@@ -108,6 +113,44 @@ def test_the_calling_thread_has_other_work_while_documents_are_counted(tmp_path:
     assert list(results.values()) == [True]
     for_each_document([], do, results, lambda: None, meanwhile)  # there is nothing to wait for
     assert begun == [threading.main_thread()]
+
+
+def test_ctrl_c_does_not_wait_for_a_page_that_hangs(flags: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.pdf").write_bytes(endless_pdf(2))
+    settings = RunSettings(input=(str(tmp_path / "in"),), quiet=True, **flags)
+    pressed: list[float] = []
+
+    def load(config: ActorConfig) -> Any:
+        def press() -> None:
+            pressed.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(1.0, press).start()
+        return SimpleNamespace(page_started_at=None, pages_done=0)
+
+    report = run_job(settings, parse_questions(QUESTIONS, "q.yaml"), load=load)
+    assert time.monotonic() - pressed[0] < 10
+    assert (report["exit_code"], report["counts"]["skipped"]) == (130, report["counts"]["planned"])
+
+
+def test_work_on_documents_that_hang_ends_with_the_caller(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(endless_pdf(1))
+    started: list[float] = []
+    budget = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
+
+    def draw(child: RenderChild, document: Document) -> list[Any]:
+        started.append(time.monotonic())
+        return list(child.render(document, [1], 72, budget))
+
+    def press() -> None:
+        while not started:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        for_each_document(list_documents([str(tmp_path)]), draw, {}, lambda: None, press)
+    assert time.monotonic() - started[0] < 10
 
 
 def test_the_collector_works_again_after_a_pause() -> None:

@@ -13,6 +13,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "in" / "2024").mkdir(parents=True)
     (tmp_path / "in" / "a.pdf").write_bytes(b"")
     (tmp_path / "in[1]").mkdir()
+    (tmp_path / "q::x#?%41" / "y").mkdir(parents=True)
+    (tmp_path / "memory:").mkdir()
+    (tmp_path / "z:").mkdir()
     (tmp_path / "link").symlink_to("in")
     (tmp_path / "deep").symlink_to("in/2024")
     monkeypatch.chdir(tmp_path)
@@ -39,6 +42,14 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (".", "out"),
         ("/", "out"),
         ("in[1]", "in[1]/x"),
+        ("in[1]/**", "in[1]/x/y"),
+        ("q::x#?%41", "q::x#?%41"),
+        ("q::x#?%41", "q::x#?%41/new::#?%"),
+        ("q::x#?%41/y/..", "file://{here}/q::x#?%2541/new"),
+        ("q::x#?%41/**", "q::x#?%41/y/new"),
+        ("q::*/*/*.pdf", "q::x#?%41/y"),
+        ("new::#?%/parts", "new::#?%"),
+        ("z://", "z://x"),
         ("in/**", "in/out"),
         ("in/**/*.pdf", "in/out/x"),
         ("in/*/*.pdf", "in/out"),
@@ -79,6 +90,9 @@ def test_point_19_an_output_that_is_or_is_inside_an_input_is_refused(folders: Pa
         ("memory://in", "in/x"),
         ("nosuch://in", "in/x"),
         ("in", "nosuch://in/x"),
+        ("memory:", "memory://x"),
+        ("q::x#?%41", "q::x"),
+        ("q::x#?%41", "q::x#?A/new"),
     ],
 )
 def test_what_stays_apart_is_taken(given: str, output: str) -> None:

@@ -31,7 +31,7 @@ def shown(path: Path, page: int = 0, width: int = WIDTH, height: int = HEIGHT) -
     assert kind is not None
     opened = TiffFile(str(path)) if kind == "TIFF" else ImageFile(str(path), kind)
     opened.size(page, 200)
-    return opened.render(page, width, height).astype(int)
+    return opened.draw(page, width, height).image.astype(int)
 
 
 def refused(path: Path, page: int = 0) -> PageError:
@@ -112,8 +112,8 @@ def test_a_refused_frame_costs_that_page_only(tmp_path: Path) -> None:
     for _ in range(2):  # the frame after a failed one must not be taken for it
         with pytest.raises(PageError, match="UnsupportedPage"):
             opened.size(1, 72)
-        assert np.array_equal(opened.render(2, WIDTH, HEIGHT), grey(~GREY))
-        assert np.array_equal(opened.render(0, WIDTH, HEIGHT), grey(GREY))
+        assert np.array_equal(opened.draw(2, WIDTH, HEIGHT).image, grey(~GREY))
+        assert np.array_equal(opened.draw(0, WIDTH, HEIGHT).image, grey(GREY))
 
 
 @pytest.mark.parametrize("scale", [1, 257])
@@ -146,7 +146,7 @@ def test_an_orientation_that_none_has_is_upright(tmp_path: Path, kind: str, valu
     path = saved(tmp_path / "a.bin", PilImage.fromarray(GREY), kind, exif=exif)
     opened = TiffFile(str(path)) if kind == "TIFF" else ImageFile(str(path), kind)
     assert opened.size(0, 72)[:2] == (WIDTH, HEIGHT)
-    assert np.abs(opened.render(0, WIDTH, HEIGHT).astype(int) - grey(GREY)).max() <= 8
+    assert np.abs(opened.draw(0, WIDTH, HEIGHT).image.astype(int) - grey(GREY)).max() <= 8
 
 
 @pytest.mark.parametrize("value", range(1, 9))
@@ -247,7 +247,7 @@ def test_no_part_of_an_image_is_passed_off_as_the_whole(tmp_path: Path, kind: st
     (tmp_path / "whole.bin").write_bytes(data[: int(len(data) * 0.7)])
     for _ in range(2):  # what a failed attempt has decoded must not be taken for the page
         with pytest.raises(PageError):
-            opened.render(0, WIDTH, HEIGHT)
+            opened.draw(0, WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -39,11 +39,30 @@ def test_passwords_come_from_variables_and_files(tmp_path: Path, monkeypatch: py
         ('"*.pdf": {env: A, file: b}', "expected either env or file"),
         ("- a", "expected lines such as"),
         ("a: [", "expected lines such as"),
+        ('"*.pdf": {env: A}\n"*.pdf": {env: B}', r"passwords.yaml:2: \*.pdf: is given twice"),
+        ('x: {env: A}\n"*.pdf": {env: A, fil: b}', r"passwords.yaml:2: \*.pdf.fil: Extra inputs are not permitted"),
+        ('"a**b.pdf": {env: A}', "passwords.yaml:1: a[*][*]b.pdf: .*entire path component"),
+        ('"*.pdf": &x {env: A}', "anchor"),
+        ('"*.pdf": {file: latin.txt}', "latin.txt is not UTF-8 text"),
+        ('"*.pdf": {file: .}', "cannot be read: Is a directory"),
+        ("x: " + "y" * 1_000_000, "is larger than 1 MB"),
+        ("[" * 5_000, "nested deeper"),
     ],
 )
 def test_a_password_file_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    (tmp_path / "latin.txt").write_bytes(b"s\xe9cret")
+    with pytest.raises(UsageError, match=words) as refused:
         read_passwords(written(tmp_path, text))
+    assert str(refused.value).startswith("--password-file ")
+    assert "s\\xe9" not in str(refused.value)
+
+
+def test_variables_and_files_mean_what_they_look_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no").write_text("0")
+    monkeypatch.setenv("010", "1")
+    (tmp_path / "p::1.yaml").write_text("'a.pdf': {file: no}\n010.pdf: {env: 010}\n")
+    assert read_passwords("p::1.yaml").by_glob == (("a.pdf", "0"), ("010.pdf", "1"))
 
 
 def test_a_document_opens_with_its_password_and_with_no_other(tmp_path: Path) -> None:

@@ -6,26 +6,15 @@ import time
 from pathlib import Path
 
 from pipeline.errors import PageError
+from pipeline.pages.limits import RenderLimits
 from pipeline.pages.patience import Patience
-from pipeline.pages.renderer import RenderChild, RenderLimits
+from pipeline.pages.renderer import RenderChild
 from pipeline.records import PageFailure, PixelBudget
 from tests.support.hostile import as_document
-from tests.support.written_pdf import TREE, stream, written_pdf
+from tests.support.written_pdf import endless_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 HANG = PageError("render", "RenderTimeout", "too late")
-
-
-def endless_pdf(pages: int) -> bytes:
-    """Pages whose content draws 2^40 forms, which neither renderer finishes."""
-    form = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]"
-    forms = [stream(b"/X Do /X Do", form + b"/Resources<</XObject<</X %d 0 R>>>>" % (5 + n)) for n in range(40)]
-    forms.append(stream(b"0 0 9 9 re f", form))
-    first = 4 + len(forms)
-    kids = b" ".join(b"%d 0 R" % (first + n) for n in range(pages))
-    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 3 0 R/Resources<</XObject<</X 4 0 R>>>>>>"
-    tree = b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, pages)
-    return written_pdf([TREE[0], tree, stream(b"/X Do"), *forms, *[page] * pages])
 
 
 def test_a_document_each_of_whose_pages_hangs_is_given_up_after_three(tmp_path: Path) -> None:

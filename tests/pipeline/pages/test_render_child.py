@@ -9,15 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import EngineError
-from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image
+from pipeline.pages.limits import RenderLimits
+from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageFailure, PageImage, PixelBudget
 from tests.support.hostile import Put, content_bomb, raw_pdf, text_pdf
+from tests.support.written_pdf import endless_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 GIB = 1 << 30
@@ -195,3 +198,21 @@ def test_the_driver_stays_light() -> None:
     heavy = "{'torch', 'transformers', 'pymupdf', 'ray', 'pyarrow'}"
     command = [sys.executable, "-c", f"{imports}; import sys; print(sorted({heavy} & set(sys.modules)))"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_page_that_hangs_is_not_waited_for_once_it_is_cancelled(put: Put) -> None:
+    document = put("a.pdf", endless_pdf(1))
+    with RenderChild() as child, ThreadPoolExecutor(1) as thread:
+        assert child.count_pages(document) == 1
+        hanging = thread.submit(lambda: list(child.render(document, [1], 72, BUDGET)))
+        time.sleep(0.5)
+        child.cancel()
+        with pytest.raises(CancelledError):
+            hanging.result(timeout=5)
+
+
+def test_a_cancelled_child_begins_nothing_more(put: Put) -> None:
+    with RenderChild() as child:
+        child.cancel()
+        with pytest.raises(CancelledError):
+            child.count_pages(put("a.pdf", text_pdf(1)))

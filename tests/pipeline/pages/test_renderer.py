@@ -12,7 +12,8 @@ import pytest
 
 from glimpseprune.rule import KeepRule
 from pipeline.errors import PageError
-from pipeline.pages.renderer import RenderChild, RenderLimits, decode_image, render_bundle
+from pipeline.pages.limits import RenderLimits
+from pipeline.pages.renderer import RenderChild, decode_image, render_bundle
 from pipeline.records import (
     AnswerSettings,
     Bundle,

@@ -1,0 +1,54 @@
+"""Ends a command line that cannot be read with one line, as any other error of a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+
+class OneLineErrors(TyperGroup):
+    """Groups commands, and says in one line which option or argument of theirs is wrong."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run a command and exit; Typer itself would draw a box around an error.
+
+        Args:
+            args: words of the command line; ``None`` for those of this process.
+            prog_name: first word of the command line; ``None`` finds it out.
+            complete_var: as in the method that this one replaces.
+            standalone_mode: without effect, since a command always ends the process.
+            windows_expand_args: as in the method that this one replaces.
+            **extra: as in the method that this one replaces.
+
+        Raises:
+            SystemExit: carries the exit code.
+        """
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except TyperException as error:
+            if error.format_message():  # without a command, the help was printed instead
+                typer.echo(_sentence(error), err=True)
+            sys.exit(error.exit_code)
+        sys.exit(code or 0)
+
+
+def _sentence(error: TyperException) -> str:
+    from pipeline.file_names import printable
+
+    reason = printable(" ".join(error.format_message().split())).rstrip(".")
+    context = getattr(error, "ctx", None)
+    hint = "" if context is None else f" (try '{context.command_path} --help')"
+    return f"docpipe: {reason[:1].lower()}{reason[1:]}{hint}"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.output.folder import Folder
+from pipeline.output.totals import Totals, read_totals
+from tests.support.published import published, results_for, store_at
+
+
+def test_totals_are_of_the_units_asked_for_and_take_one_file_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_at(str(tmp_path))
+    results = results_for([30, 30, None, 30])
+    for result in results:
+        store.commit(result)
+        published(store)  # a file of its own
+    assert len(store.folder.names("answers", ".parquet")) == len(results) > 2
+    open_now, most = [0], [0]
+    whole = Folder.open
+
+    @contextmanager
+    def counted(self: Folder, name: str) -> Iterator[IO[bytes]]:
+        with whole(self, name) as file:
+            open_now[0] += 1
+            most[0] = max(most[0], open_now[0])
+            yield file
+            open_now[0] -= 1
+
+    monkeypatch.setattr(Folder, "open", counted)
+    for asked in (results, results[:2], results[1:]):
+        answers = [answer for result in asked for answer in result.answers]
+        found = read_totals(store.folder, {answer.unit_id for answer in answers})
+        shares = [answer.retention for answer in answers if answer.retention is not None]
+        assert found.retention == pytest.approx(sum(shares) / len(shares))
+        for name in ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens"):
+            assert getattr(found, name) == sum(getattr(answer, name) or 0 for answer in answers), name
+    assert read_totals(store.folder, ()) == Totals(None, None, None, None, None, None)
+    assert most == [1]
+
+
+def test_a_damaged_file_is_told_by_its_name(tmp_path: Path) -> None:
+    store = store_at(str(tmp_path))
+    for result in results_for([3]):
+        store.commit(result)
+    published(store)
+    (name,) = store.folder.names("answers", ".parquet")
+    (tmp_path / name).write_bytes(b"no table")
+    with pytest.raises(UsageError, match=f"{name} is not a file of this version of docpipe"):
+        read_totals(store.folder, ())
