@@ -17,6 +17,8 @@ _FEW_CELLS = 3  # that renderers may disagree on: edges, small marks
 # Share of the ink that lies elsewhere in another picture. Between two renderers, sound pages have .07, those with other
 # letters or without a part more than .4.
 _OTHER_INK = 0.35
+# The same where letters are guessed: right guesses have at most .11, other letters .23 and more.
+_OTHER_GUESS = 0.2
 
 # What MuPDF says when a picture or a part of the content is missing from what it draws.
 _PICTURE_LOST = re.compile(
@@ -30,6 +32,10 @@ _CONTENT_LOST = re.compile(
     r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in",
     re.IGNORECASE,
 )
+# What MuPDF cannot do with colours, and PDFium can. A transfer function often turns black into white.
+_COLOURS_LOST = re.compile("ignoring transfer function")
+# What it says when a font is missing, and the codes of its letters do not tell which letters they are.
+_LETTERS_GUESSED = re.compile("non-embedded font using identity encoding")
 # These leave the page whole: annotations without an appearance, and data whose checksum alone is wrong.
 _HARMLESS = re.compile(r"appearance stream|ignoring zlib error|HiddenHorzOCR", re.IGNORECASE)
 
@@ -47,6 +53,16 @@ def picture_undecoded(warnings: Iterable[str]) -> bool:
 def content_lost(warnings: Iterable[str]) -> bool:
     """Tell whether a renderer said that a part of the page is missing."""
     return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+
+
+def colours_lost(warnings: Iterable[str]) -> bool:
+    """Tell whether the colours of a page are not those that it should have."""
+    return any(_COLOURS_LOST.search(line) for line in warnings)
+
+
+def letters_guessed(warnings: Iterable[str]) -> bool:
+    """Tell whether a renderer had to guess the letters of a font."""
+    return any(_LETTERS_GUESSED.search(line) for line in warnings)
 
 
 def is_uniform(page: Image) -> bool:
@@ -83,11 +99,18 @@ def lacks(page: Image, other: Image) -> bool:
     return more > _FEW_CELLS and more > 2 * missing_cells(other, page)
 
 
-def differ(page: Image, other: Image) -> bool:
-    """Tell whether two pictures of a page show other letters or shapes, beyond the ways in which renderers draw."""
+def differ(page: Image, other: Image, guessed: bool = False) -> bool:
+    """Tell whether two pictures of a page show other letters or shapes, beyond the ways in which renderers draw.
+
+    Args:
+        page: pixels, uint8 ``[height, width, 3]``.
+        other: another picture of the same page, of the same size.
+        guessed: whether letters were guessed, so that smaller differences count.
+    """
     mine, theirs = _tones(page), _tones(other)
     ink = np.maximum(np.abs(mine - np.median(mine)), np.abs(theirs - np.median(theirs))).sum()
-    return bool(np.abs(mine - theirs).sum() > _OTHER_INK * max(float(ink), 1.0))
+    share = float(np.abs(mine - theirs).sum()) / max(float(ink), 1.0)
+    return share > (_OTHER_GUESS if guessed else _OTHER_INK)
 
 
 def _tones(page: Image) -> npt.NDArray[np.float64]:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pipeline.errors import PageError
 from pipeline.pages.drawing import Drawing
 from pipeline.pages.lost_content import (
+    colours_lost,
     content_lost,
     differ,
     is_uniform,
     lacks,
+    letters_guessed,
     picture_lost,
     picture_undecoded,
     shows_something,
@@ -81,7 +83,11 @@ class PdfFile:
             return self._checked(index, first)
         if self._shows_more(index, second.image, first):
             return Drawing(second.image, second.renderer, first.warnings)
-        return self._checked(index, first, bool(first.warnings) and differ(first.image, second.image))
+        if self._has_better_colours(second.image, first):
+            second = replace(second, warnings=first.warnings)
+            return self._checked(index, second, content_lost(first.warnings))
+        disputed = bool(first.warnings) and differ(first.image, second.image, letters_guessed(first.warnings))
+        return self._checked(index, first, disputed)
 
     def _second_or(self, refusal: PageError, index: int, width_px: int, height_px: int) -> Drawing:
         """Draw a page with PDFium, or raise the refusal of MuPDF."""
@@ -99,12 +105,19 @@ class PdfFile:
             return False
         return picture_undecoded(first.warnings) or lacks(first.image, second)
 
+    @staticmethod
+    def _has_better_colours(second: Image, first: Drawing) -> bool:
+        """Tell whether PDFium's picture of a page lacks nothing but the faults of MuPDF's colours."""
+        whole = not picture_lost(first.warnings) and not lacks(second, first.image)
+        return whole and colours_lost(first.warnings)
+
     def _checked(self, index: int, drawing: Drawing, disputed: bool = False) -> Drawing:
         """Refuse a page that lacks what it should show, and mark one that may lack a part or that is disputed."""
         image, said = drawing.image, "; ".join(drawing.warnings)
-        if drawing.renderer == "mupdf" and picture_lost(drawing.warnings):
+        by_mupdf = drawing.renderer == "mupdf"
+        if by_mupdf and picture_lost(drawing.warnings):
             raise PageError("render", "CorruptPage", f"no renderer can draw a picture on it; MuPDF says: {said}")
-        lost = drawing.renderer == "mupdf" and content_lost(drawing.warnings)
+        lost = by_mupdf and content_lost(drawing.warnings)
         if lost and not shows_something(image):
             raise PageError("render", "CorruptPage", f"no renderer can draw its content; MuPDF says: {said}")
         if is_uniform(image):
@@ -114,7 +127,7 @@ class PdfFile:
                 )
             if self._mupdf is not None and self._mupdf.leaves_ink(index, image[0, 0].tolist()):
                 raise PageError("render", "CorruptPage", "its content draws text or lines, but no renderer shows them")
-        return replace(drawing, is_doubtful=lost or disputed)
+        return replace(drawing, is_doubtful=lost or disputed or (by_mupdf and colours_lost(drawing.warnings)))
 
     def _pdfium(self) -> PdfiumReader:
         if self._second is None:

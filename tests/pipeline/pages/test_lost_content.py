@@ -35,6 +35,13 @@ def test_a_picture_lacks_what_only_the_other_shows() -> None:
     assert not lacks(paper(*LINE), paper(*LINE, (10, 10)))  # one mark is what renderers disagree on
 
 
+def test_less_has_to_differ_where_letters_are_guessed() -> None:
+    mine, theirs = paper(*LINE, *OTHER, (10, 10)), paper(*LINE, *OTHER[:-4], *((18, column) for column in range(2, 6)))
+    assert not differ(mine, theirs)
+    assert differ(mine, theirs, guessed=True)
+    assert not differ(mine, mine, guessed=True)
+
+
 def test_other_letters_differ_and_letters_drawn_otherwise_do_not() -> None:
     shifted = np.roll(paper(*LINE, *OTHER), 1, axis=1)
     assert not differ(paper(*LINE, *OTHER), shifted)

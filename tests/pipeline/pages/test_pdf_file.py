@@ -195,3 +195,18 @@ def test_what_mupdf_takes_for_another_format_is_unsupported(child: RenderChild, 
     with pytest.raises(PageError) as refusal:
         child.count_pages(put("a.pdf", data))
     assert refusal.value.error_type == "UnsupportedDocument"
+
+
+@pytest.mark.parametrize(("codes", "is_doubtful"), [("TOTAL 1234.56", True), ("", False)])
+def test_a_page_whose_font_is_missing_needs_review_where_the_renderers_guess_other_letters(
+    child: RenderChild, put: Put, codes: str, is_doubtful: bool
+) -> None:
+    guessed = b"BT /F2 20 Tf 20 40 Td <%s> Tj ET" % "".join(f"{ord(code):04x}" for code in codes).encode()
+    font = b"<</Type/Font/Subtype/%s/BaseFont/ArialMT%s>>"
+    descriptor = b"<</Type/FontDescriptor/FontName/ArialMT/Flags 4/FontBBox[-558 -306 2000 1025]/StemV 80>>"
+    kind = b"/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/DW 600/FontDescriptor 8 0 R"
+    objects = [page(b"/Font<</F1 5 0 R/F2 6 0 R>>"), stream(WORDS + b" " + guessed), FONT]
+    objects += [font % (b"Type0", b"/Encoding/Identity-H/DescendantFonts[7 0 R]"), font % (b"CIDFontType2", kind)]
+    image = drawn(child, put("guessed.pdf", written_pdf([*TREE, *objects, descriptor])))
+    assert "non-embedded font" in str(image.warnings)
+    assert (image.renderer, image.is_doubtful) == ("mupdf", is_doubtful)
