@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.records import Image
+
+TRANSFER = "ignoring transfer function"  # MuPDF's words, which it does not always say
+VISIBILITY = "ignoring visibility expression"
 
 _CELL_PX = 12  # about the height of a line of text, at the sizes that models take
 _FLAT = 12  # of 255; values that differ by no more count as one colour
@@ -32,8 +35,6 @@ _CONTENT_LOST = re.compile(
     r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in",
     re.IGNORECASE,
 )
-# What MuPDF cannot do with colours, and PDFium can. A transfer function often turns black into white.
-_COLOURS_LOST = re.compile("ignoring transfer function")
 # What it says when a font is missing, and the codes of its letters do not tell which letters they are.
 _LETTERS_GUESSED = re.compile("non-embedded font using identity encoding")
 # These leave the page whole: annotations without an appearance, and data whose checksum alone is wrong.
@@ -55,9 +56,14 @@ def content_lost(warnings: Iterable[str]) -> bool:
     return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
 
 
-def colours_lost(warnings: Iterable[str]) -> bool:
+def colours_lost(warnings: Collection[str]) -> bool:
     """Tell whether the colours of a page are not those that it should have."""
-    return any(_COLOURS_LOST.search(line) for line in warnings)
+    return TRANSFER in warnings  # it often turns black into white
+
+
+def layers_ignored(warnings: Collection[str]) -> bool:
+    """Tell whether a page may show layers that should be hidden, or the other way round."""
+    return VISIBILITY in warnings
 
 
 def letters_guessed(warnings: Iterable[str]) -> bool:

@@ -13,6 +13,7 @@ from pipeline.pages.lost_content import (
     differ,
     is_uniform,
     lacks,
+    layers_ignored,
     letters_guessed,
     picture_lost,
     picture_undecoded,
@@ -83,7 +84,7 @@ class PdfFile:
             return self._checked(index, first)
         if self._shows_more(index, second.image, first):
             return Drawing(second.image, second.renderer, first.warnings)
-        if self._has_better_colours(second.image, first):
+        if self._is_better(second.image, first):
             second = replace(second, warnings=first.warnings)
             return self._checked(index, second, content_lost(first.warnings))
         disputed = bool(first.warnings) and differ(first.image, second.image, letters_guessed(first.warnings))
@@ -106,10 +107,12 @@ class PdfFile:
         return picture_undecoded(first.warnings) or lacks(first.image, second)
 
     @staticmethod
-    def _has_better_colours(second: Image, first: Drawing) -> bool:
-        """Tell whether PDFium's picture of a page lacks nothing but the faults of MuPDF's colours."""
-        whole = not picture_lost(first.warnings) and not lacks(second, first.image)
-        return whole and colours_lost(first.warnings)
+    def _is_better(second: Image, first: Drawing) -> bool:
+        """Tell whether PDFium's picture of a page has the colours or layers that MuPDF's should have."""
+        if picture_lost(first.warnings):
+            return False
+        right_colours = colours_lost(first.warnings) and not lacks(second, first.image)
+        return right_colours or layers_ignored(first.warnings)
 
     def _checked(self, index: int, drawing: Drawing, disputed: bool = False) -> Drawing:
         """Refuse a page that lacks what it should show, and mark one that may lack a part or that is disputed."""
@@ -118,6 +121,7 @@ class PdfFile:
         if by_mupdf and picture_lost(drawing.warnings):
             raise PageError("render", "CorruptPage", f"no renderer can draw a picture on it; MuPDF says: {said}")
         lost = by_mupdf and content_lost(drawing.warnings)
+        unfaithful = colours_lost(drawing.warnings) or layers_ignored(drawing.warnings)
         if lost and not shows_something(image):
             raise PageError("render", "CorruptPage", f"no renderer can draw its content; MuPDF says: {said}")
         if is_uniform(image):
@@ -127,7 +131,7 @@ class PdfFile:
                 )
             if self._mupdf is not None and self._mupdf.leaves_ink(index, image[0, 0].tolist()):
                 raise PageError("render", "CorruptPage", "its content draws text or lines, but no renderer shows them")
-        return replace(drawing, is_doubtful=lost or disputed or (by_mupdf and colours_lost(drawing.warnings)))
+        return replace(drawing, is_doubtful=lost or disputed or (by_mupdf and unfaithful))
 
     def _pdfium(self) -> PdfiumReader:
         if self._second is None:

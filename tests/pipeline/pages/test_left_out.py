@@ -1,4 +1,4 @@
-"""Transfer functions, which MuPDF leaves out: black may have to become white."""
+"""What MuPDF leaves out without a word: transfer functions turn black into white, expressions hide layers."""
 
 from __future__ import annotations
 
@@ -62,3 +62,23 @@ def test_forms_that_contain_themselves_are_looked_at_once(child: RenderChild, pu
     (result,) = child.render(put("round.pdf", data), [1], 72, BUDGET)
     assert isinstance(result, PageImage)
     assert not result.blank
+
+
+@pytest.mark.parametrize("of_form", [False, True], ids=["marked content", "form"])
+@pytest.mark.parametrize("expression", [b"/Or 7 0 R", b"/Not 8 0 R"], ids=["hidden layer", "layer is shown"])
+def test_what_a_visibility_expression_hides_is_not_shown(
+    child: RenderChild, put: Put, expression: bytes, of_form: bool
+) -> None:
+    box = b"0 g 200 150 50 30 re f"
+    layer = b"<</Type/OCMD/VE[%s]>>" % expression
+    form = stream(box, b"/Type/XObject/Subtype/Form/BBox[0 0 300 200]/OC 9 0 R")
+    hidden = b"/X Do" if of_form else b"/OC /L BDC %s EMC" % box
+    catalog = TREE[0][:-2] + b"/OCProperties<</OCGs[7 0 R 8 0 R]/D<</OFF[7 0 R]>>>>>>"
+    resources = b"/Font<</F1 5 0 R>>/XObject<</X 6 0 R>>" + (b"" if of_form else b"/Properties<</L 9 0 R>>")
+    groups = [b"<</Type/OCG/Name(%s)>>" % name for name in (b"off", b"on")]
+    words = stream(b"BT /F1 24 Tf 20 20 Td (TOTAL) Tj ET " + hidden)
+    data = written_pdf([catalog, TREE[1], page(resources), words, FONT, form, *groups, layer])
+    (result,) = child.render(put("layers.pdf", data), [1], 72, BUDGET)
+    assert isinstance(result, PageImage), result
+    assert (result.renderer, result.warnings) == ("pdfium", "ignoring visibility expression")
+    assert decode_image(result)[30:40, 210:230].min() == 255
