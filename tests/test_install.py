@@ -65,7 +65,6 @@ def test_point_20_readme_says_where_the_command_is() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_point_20_make_wheel_builds_a_wheel_that_works(tmp_path: Path) -> None:
     clone, target = tmp_path / "clone", tmp_path / "venv"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*NOT_OURS, "*.egg-info", ".*_cache"))

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import cluster, ray_session
-from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, render
+from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, read_receipt, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, ModelError, OutputError
@@ -81,7 +81,7 @@ class RayEngine:
         for start in range(0, len(bundles), _WINDOW):
             try:
                 for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
-                    receipt = Receipt(**row)
+                    receipt = read_receipt(row)
                     self._pages += receipt.pages
                     yield receipt
             except (RayError, SystemException, ExecutionTimeoutError) as error:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from jobs.run.start import collector_paused
+from pipeline.errors import OutputError
 from pipeline.families.registry import register_family, registered_families
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild, render_bundle
-from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, RenderedBundle
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
 
 if TYPE_CHECKING:
@@ -100,6 +101,29 @@ def from_table(table: pa.Table) -> RenderedBundle:
     )
 
 
+def receipt_table(receipt: Receipt | OutputError) -> pa.Table:
+    """Write a receipt, or why the output cannot be written, as one row."""
+    import pyarrow as pa
+
+    refused = str(receipt) if isinstance(receipt, OutputError) else ""
+    told = "" if isinstance(receipt, OutputError) else json.dumps(asdict(receipt))
+    return pa.table({"receipt": [told], "refused": [refused]})
+
+
+def read_receipt(row: Mapping[str, str]) -> Receipt:
+    """Read back the row of :func:`receipt_table`.
+
+    Args:
+        row: values by column.
+
+    Raises:
+        OutputError: the row tells that the output cannot be written.
+    """
+    if row["refused"]:
+        raise OutputError(row["refused"])
+    return Receipt(**json.loads(row["receipt"]))
+
+
 def load_answerer(config: ActorConfig) -> BundleAnswerer:
     """Load the model and open the output folder.
 
@@ -149,12 +173,12 @@ class AnswerActor:
         self.watchdog = Watchdog(self.answerer, config.deadline_s)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answer and commit one bundle."""
-        import pyarrow as pa
+        """Answer and commit one bundle; an output that cannot be written is told in place of a receipt."""
         import torch
 
         try:
-            receipt = self.answerer.run(from_table(batch))
+            return receipt_table(self.answerer.run(from_table(batch)))
+        except OutputError as error:  # raised here, it would cost this bundle, and not end the run
+            return receipt_table(error)
         except torch.AcceleratorError:
             os._exit(EXIT_DEVICE)  # a device that failed once keeps failing; the marker limits the attempts
-        return pa.Table.from_pylist([asdict(receipt)])

@@ -6,9 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
 from glimpseprune.errors import AddonError
 from glimpseprune.methods.glimpse.addon_config import BaseShape
 from glimpseprune.methods.glimpse.addon_file import read_addon_config
@@ -137,9 +134,18 @@ def _folder_or_hub(name: str, flag: str, patterns: list[str], revision: str | No
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
+    from huggingface_hub import errors, snapshot_download  # a quarter of a second that the embedded model does not need
+
+    failures = (
+        errors.HFValidationError,
+        errors.HfHubHTTPError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    )
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, revision=revision))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except failures as error:
         raise UsageError(
             f"{flag} {name}: no such folder, and no hub repository of that name can be reached "
             f"({type(error).__name__}); check the spelling and the network, or download it and name the folder"

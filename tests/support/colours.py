@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import json
 import os
@@ -86,6 +87,18 @@ def load_and_note_pids(config: ActorConfig) -> BundleAnswerer:
 
 def load_slowly_answering(config: ActorConfig) -> BundleAnswerer:
     return _answerer(ColourReader(seconds=0.03), config)
+
+
+def load_onto_a_disk_for_one_part(config: ActorConfig) -> BundleAnswerer:
+    class Full(Folder):
+        def _replace(self, path: str, data: bytes) -> None:
+            if "/parts/" in path and self.names("parts", ".parquet"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super()._replace(path, data)
+
+    folder = Full(config.output)
+    store = OutputStore(folder, config.command, config.run_id)
+    return BundleAnswerer(ColourReader(), store, Markers(folder))  # type: ignore[arg-type]
 
 
 def _answerer(page_answerer: ColourReader, config: ActorConfig) -> BundleAnswerer:

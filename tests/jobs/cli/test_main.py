@@ -290,7 +290,7 @@ def test_a_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch, tiny_base: 
         seen.append({"name": name, **given})
         return str(tiny_base)
 
-    monkeypatch.setattr("pipeline.answering.checkpoints.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("pipeline.answering.page_answerer.snapshot_download", download)
     PageAnswerer.load("org/model", None, "cpu", "auto", "auto", 0, "v1")
     assert [(one["name"], one["revision"]) for one in seen] == [("org/model", "v1")] * 2
@@ -310,6 +310,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("module", ["jobs.run.job", "jobs.cluster.submit", "jobs.commands.forecast"])
 def test_the_driver_stays_light(module: str) -> None:
-    code = f"import {module}, sys; print(sorted({{'torch', 'transformers', 'pymupdf', 'ray'}} & set(sys.modules)))"
+    heavy = {"torch", "transformers", "pymupdf", "ray", "huggingface_hub.hf_api"}
+    code = f"import {module}, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections import Counter
@@ -13,11 +12,11 @@ import pytest
 import torch
 
 from jobs.run.ray_engine import RayEngine, _patience_s
-from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, to_table
+from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, read_receipt, receipt_table, to_table
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.checkpoints import addon_rule, fingerprint
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, OutputError
 from pipeline.families.registry import find_family
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -33,6 +32,7 @@ from tests.support.colours import (
     WHITE,
     load_and_commit_each_page,
     load_and_note_pids,
+    load_onto_a_disk_for_one_part,
     load_slowly_answering,
     make_pdf,
 )
@@ -182,6 +182,21 @@ def test_a_model_that_does_not_load_ends_the_run_with_its_reason(ray_session: No
 
 
 @pytest.mark.slow
+def test_point_19_a_disk_that_is_full_in_mid_run_ends_it_with_one_sentence(
+    ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.pdf", "b.pdf", "c.pdf"):
+        make_pdf(tmp_path / name, [WHITE] * 17)
+    bundles = units_and_bundles(tmp_path)[1]
+    assert len(bundles) == 3
+    received: list[Receipt] = []
+    with pytest.raises(OutputError, match=r"^cannot write .*/parts/.*\[Errno 28\][^\n]*run the same command again$"):
+        received.extend(run_bundles(bundles, config(tmp_path / "out"), RESOURCES, load_onto_a_disk_for_one_part))
+    assert len(received) <= 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
 def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: None, tmp_path: Path) -> None:
     """Twice as many pixels as Ray's object store holds pass through it, and none of them is spilled to disk."""
     import ray
@@ -216,7 +231,12 @@ def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) 
     assert (len(rendered.images), len(rendered.failures)) == (2, 4)
     assert from_table(to_table(rendered)) == rendered
     receipt = Receipt("b", 3, 12.5, 9.5, 1.7e9, 1.7e9 + 0.0125, 2)
-    assert Receipt(**pa.Table.from_pylist([dataclasses.asdict(receipt)]).to_pylist()[0]) == receipt
+    (row,) = receipt_table(receipt).to_pylist()
+    assert read_receipt(row) == receipt
+    refusal = receipt_table(OutputError("cannot write out: the disk is full"))
+    assert refusal.schema == receipt_table(receipt).schema
+    with pytest.raises(OutputError, match="^cannot write out: the disk is full$"):
+        read_receipt(refusal.to_pylist()[0])
 
 
 @pytest.mark.parametrize(("deadline_s", "seconds"), [(None, 32 * 600), (10.0, 1800), (1000.0, 32_000)])
