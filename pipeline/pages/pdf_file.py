@@ -109,10 +109,9 @@ class PdfFile:
     @staticmethod
     def _is_better(second: Image, first: Drawing) -> bool:
         """Tell whether PDFium's picture of a page has the colours or layers that MuPDF's should have."""
-        if picture_lost(first.warnings):
-            return False
-        right_colours = colours_lost(first.warnings) and not lacks(second, first.image)
-        return right_colours or layers_ignored(first.warnings)
+        unfaithful = colours_lost(first.warnings) or layers_ignored(first.warnings)
+        is_empty = shows_something(first.image) and not shows_something(second)
+        return unfaithful and not is_empty and not picture_lost(first.warnings)
 
     def _checked(self, index: int, drawing: Drawing, disputed: bool = False) -> Drawing:
         """Refuse a page that lacks what it should show, and mark one that may lack a part or that is disputed."""

@@ -53,6 +53,18 @@ def test_a_graphics_state_that_changes_no_colour_leaves_the_page_to_the_first_re
     assert (page_image.renderer, page_image.warnings) == ("mupdf", None)
 
 
+def test_a_transfer_function_may_leave_less_to_be_seen(child: RenderChild, put: Put) -> None:
+    """Lines that have to become as good as white are more ink in the wrong picture."""
+    pale = b"<</FunctionType 2/Domain[0 1]/Range[0 1]/C0[.98]/C1[1]/N 1>>"
+    lines = b"".join(b"0 %d 300 6 re f " % y for y in range(60, 200, 12))
+    words = stream(b"BT /F1 24 Tf 20 20 Td (TOTAL) Tj ET /G gs " + lines)
+    own = page(b"/Font<</F1 5 0 R>>/ExtGState<</G<</TR %s>>>>" % pale)
+    (result,) = child.render(put("pale.pdf", written_pdf([*TREE, own, words, FONT])), [1], 72, BUDGET)
+    assert isinstance(result, PageImage), result
+    assert (result.renderer, result.is_doubtful) == ("pdfium", False)
+    assert decode_image(result)[:120].min() > 240
+
+
 def test_forms_that_contain_themselves_are_looked_at_once(child: RenderChild, put: Put) -> None:
     own = b"/Font<</F1 5 0 R>>/XObject<</X 6 0 R>>"
     form = stream(
