@@ -127,7 +127,7 @@ def test_ctrl_c_does_not_wait_for_a_page_that_hangs(flags: dict[str, Any], tmp_p
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Timer(1.0, press).start()
-        return SimpleNamespace(page_started_at=None, pages_done=0)
+        return SimpleNamespace(page_started_at=None, pages_done=0, run=None)
 
     report = run_job(settings, parse_questions(QUESTIONS, "q.yaml"), load=load)
     assert time.monotonic() - pressed[0] < 10
