@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from contenders import Work, make_work
 from random_model import SHAPES, make_model, pick_device
-from throughput import Work, count_tflops, make_work, peak_bytes, reset_peak
+from throughput import count_tflops, peak_bytes, reset_peak
 
 import glimpseprune as gp
 from glimpseprune.model import GlimpseModel

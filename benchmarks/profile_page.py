@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from contenders import Work, make_work
 from random_model import SHAPES, make_model, pick_device
-from throughput import Work, make_work
 from torch.profiler import ProfilerActivity, profile
 
 import glimpseprune as gp
