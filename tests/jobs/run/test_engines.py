@@ -28,7 +28,7 @@ from tests.support.apart import exit_code, start_loop
 from tests.support.colours import RED, WHITE, load_colours, make_pdf
 from tests.support.engines import QUESTIONS, Stuck, settings_of
 
-DOCUMENTS = 36
+DOCUMENTS = 60
 TIMES = {"prefill_ms", "decode_ms", "vision_ms", "prefix_ms", "render_ms", "peak_rss_bytes", "peak_memory_bytes"} | {
     "run_id",
     "answered_at",
@@ -38,7 +38,7 @@ BOTH: list[Any] = ["ray", "local"]
 
 @pytest.fixture(scope="module")
 def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 documents: most sound, some cut short, encrypted, empty or no PDF at all."""
+    """60 documents: most sound, some cut short, encrypted, empty or no PDF at all."""
     folder = tmp_path_factory.mktemp("pdfs")
     for number in range(DOCUMENTS):
         path = folder / f"{number:02}.pdf"
