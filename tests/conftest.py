@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# For this process and all that tests start, read when torch is imported. The models are so small that a second thread
+# gains little, and loses much where another process takes its core: each operation then waits for that thread's turn.
+os.environ["OMP_THREAD_LIMIT"] = "1"
+
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
