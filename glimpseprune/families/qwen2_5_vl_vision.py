@@ -12,8 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from glimpseprune.grid import grid_windows, renumbered
+from glimpseprune.window_attention import attend_in_windows
 
 
 def run_tower(
@@ -41,8 +43,8 @@ def run_tower(
     raster = order.argsort()
     sizes = (windows >= 0).sum(1)
     ends = torch.cat([sizes.new_zeros(1), sizes[sizes > 0].cumsum(0)]).to(torch.int32) * area
-    inside = {"cu_seqlens": ends, "max_seqlen": int(sizes.max()) * area}
-    whole = {"cu_seqlens": ends[[0, -1]], "max_seqlen": cells.numel() * area}
+    places = _patch_windows(windows, area)
+    flash = vision.config._attn_implementation == "flash_attention_2"
 
     patches = pixels.view(-1, area, pixels.shape[-1])[cells[order]].flatten(0, 1)
     # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
@@ -50,11 +52,47 @@ def run_tower(
     rotary = vision.rotary_pos_emb(hidden, _patch_positions(cells[order], grid, merge))
     outputs = {}
     for number, block in enumerate(vision.blocks):
-        sequences = whole if number in vision.fullatt_block_indexes else inside
-        hidden = block(hidden, position_embeddings=rotary, **sequences)
+        whole = number in vision.fullatt_block_indexes
+        if flash:
+            longest = cells.numel() if whole else int(sizes.max())
+            bounds = ends[[0, -1]] if whole else ends
+            hidden = block(hidden, position_embeddings=rotary, cu_seqlens=bounds, max_seqlen=longest * area)
+        else:
+            hidden = _run_block(block, hidden, rotary, None if whole else places)
         if number in layers:
             outputs[number] = hidden.view(len(order), area, -1).mean(1)[raster]
     return vision.merger(hidden)[raster], outputs
+
+
+def _patch_windows(windows: Tensor, area: int) -> Tensor:
+    """Number the patches of every window in the order of the blocks, ``[windows, W * area]``, -1 for none."""
+    inside = windows >= 0
+    tokens = (inside.flatten().cumsum(0) - 1).view_as(windows)
+    patches = tokens[..., None] * area + torch.arange(area, device=windows.device)
+    return torch.where(inside[..., None], patches, -1).flatten(1)
+
+
+def _run_block(block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None) -> Tensor:
+    """Run a stock block with SDPA: ``[P, D] -> [P, D]``.
+
+    The stock forward makes one attention call per window, thousands on a large page; this makes one.
+
+    Args:
+        block: stock block.
+        hidden: hidden states of all patches.
+        rotary: cosines and sines of the patches.
+        windows: patches of each window; ``None`` for attention over the whole image.
+    """
+    attention = block.attn
+    query, key, value = attention.qkv(block.norm1(hidden)).unflatten(-1, (3, attention.num_heads, -1)).unbind(1)
+    query, key = apply_rotary_pos_emb_vision(query, key, *rotary)  # [P, heads, d]
+    if windows is None:
+        attended = F.scaled_dot_product_attention(*(t.transpose(0, 1)[None] for t in (query, key, value)))
+        attended = attended[0].transpose(0, 1)
+    else:
+        attended = attend_in_windows(query[None], key[None], value[None], windows)[0]
+    hidden = hidden + attention.proj(attended.flatten(1))
+    return hidden + block.mlp(block.norm2(hidden))  # type: ignore[no-any-return]
 
 
 def _patch_positions(cells: Tensor, grid: tuple[int, int], merge: int) -> Tensor:

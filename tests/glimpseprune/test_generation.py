@@ -217,7 +217,7 @@ def test_a_call_leaves_no_trace(model: gp.GlimpseModel) -> None:
 def test_a_failed_call_leaves_no_trace(model: gp.GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     base: Any = model.base
     before = state_of(model)
-    original = type(base.model.visual.blocks[2]).forward
+    original = type(base.model.visual.blocks[2].mlp).forward
     calls = []
 
     def failing(self: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -226,7 +226,7 @@ def test_a_failed_call_leaves_no_trace(model: gp.GlimpseModel, monkeypatch: pyte
             raise RuntimeError("in the middle of the vision tower")
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(base.model.visual.blocks[2]), "forward", failing)
+    monkeypatch.setattr(type(base.model.visual.blocks[2].mlp), "forward", failing)
     with pytest.raises(RuntimeError, match="in the middle"):
         gp.generate(model, ITEMS[0], rule=RULE)
     monkeypatch.undo()

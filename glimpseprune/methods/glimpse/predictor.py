@@ -15,6 +15,7 @@ from transformers.activations import ACT2FN
 
 from glimpseprune.grid import grid_windows, renumbered
 from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.window_attention import attend_in_windows
 
 _NORM_EPS = 1e-6
 _ROTARY_BASE = 10000.0
@@ -164,29 +165,9 @@ class _ConditionedAttention(nn.Module):
             query, key, padded = (t.transpose(1, 2) for t in (query, key, padded))
             out = F.scaled_dot_product_attention(query, key, padded).transpose(1, 2)[..., :width]
         else:
-            out = _windowed(query, key, value, windows)
+            out = attend_in_windows(query, key, value, windows)
         y: Tensor = self.o_proj(out.flatten(2))
         return y
-
-
-def _windowed(query: Tensor, key: Tensor, value: Tensor, windows: Tensor) -> Tensor:
-    """Attend inside each window only.
-
-    Args:
-        query: queries ``[Q, N, heads, (E + F) / heads]``.
-        key: keys of the same shape.
-        value: values ``[Q, N, heads, E / heads]``.
-        windows: token numbers ``[windows, W]``, -1 where there is no token.
-    """
-    inside = windows >= 0  # [windows, W]
-    query, key, value_in = (
-        t[:, windows.clamp(min=0)].transpose(2, 3).flatten(0, 1) for t in (query, key, value)
-    )  # [Q * windows, heads, W, *]
-    mask = inside.repeat(value.shape[0], 1)[:, None, None]
-    attended = F.scaled_dot_product_attention(query, key, value_in, attn_mask=mask).transpose(1, 2)
-    out = torch.empty_like(value)
-    out[:, windows[inside]] = attended.reshape(value.shape[0], *windows.shape, *value.shape[2:])[:, inside]
-    return out
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
