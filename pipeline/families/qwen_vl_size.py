@@ -88,7 +88,8 @@ def fit_page(width_pt: float, height_pt: float, dpi: int, budget: PixelBudget) -
         raise PageError(
             "render",
             "PageTooLong",
-            f"the page measures {width_pt:g} x {height_pt:g} pt; one side may be {_MAX_ASPECT} times the other at most",
+            f"the page measures {width_pt:g} x {height_pt:g} pt; one side may be {_MAX_ASPECT} times the other at "
+            "most; cut it into several",
         )
     rows, columns = _grid(height, width, budget)
     dpi_used = POINTS_PER_INCH * budget.factor * (columns / width_pt + rows / height_pt) / 2

@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.file_names import readable
 from pipeline.records import Failure
 
-SUFFIXES = tuple(f".{end}" for end in "pdf png jpg jpeg tif tiff webp heic heif jp2 j2k jpx bmp gif".split())
+SUFFIXES = tuple(f".{end}" for end in "pdf png jpg jpeg jpe jfif tif tiff webp heic heif jp2 j2k jpx bmp gif".split())
 _MOST_CHARACTERS_OF_A_TARGET = 100
 
 

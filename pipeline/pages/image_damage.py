@@ -8,7 +8,7 @@ import zlib
 import simplejpeg
 
 # Parts of what libjpeg says of damage; it also warns of what harms no picture, such as an unknown version.
-_JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
+_JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression", "Unsupported marker", "Bogus")
 _PNG_PIXELS, _PNG_END = b"IDAT", b"IEND"
 
 

@@ -24,6 +24,7 @@ _TURNS = {
     8: PilImage.Transpose.ROTATE_90,
 }
 _DAMAGE = {"JPEG": jpeg_damage, "PNG": png_damage}
+_ANIMATED = {"GIF", "PNG", "WEBP"}
 _FIRST_SIDEWAYS = 5  # orientations 5 to 8 are turned by 90 degrees
 
 
@@ -72,10 +73,17 @@ class ImageFile:
                 picture = eight_bit(self._image, {})
                 turn = _TURNS.get(_orientation(self._image))
                 turned = picture if turn is None else picture.transpose(turn)
-                return Drawing(resized(turned, width_px, height_px), "pillow")
+                return Drawing(resized(turned, width_px, height_px), "pillow", self._unread())
         except PageError as error:
             self._failure = error  # Pillow would take what it has decoded, often nothing, for the whole page
             raise
+
+    def _unread(self) -> tuple[str, ...]:
+        """Say that further frames of an animation are not read."""
+        frames = int(getattr(self._image, "n_frames", 1))
+        if frames == 1 or self._kind not in _ANIMATED:
+            return ()
+        return (f"an animation of {frames} frames, of which the first is read; save the others as images of their own",)
 
     def _refuse_damage(self) -> None:
         """Refuse a picture that Pillow would show half grey, black or garbled."""
@@ -85,7 +93,9 @@ class ImageFile:
         with open(self._path, "rb") as file:
             damage = look(file.read())
         if damage:
-            raise PageError("render", "CorruptPage", f"it is damaged or cut off: {damage}")
+            raise PageError(
+                "render", "CorruptPage", f"it is damaged or cut off: {damage}; restore the file, or save it again"
+            )
 
 
 def _register_heif() -> None:

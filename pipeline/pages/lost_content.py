@@ -12,6 +12,7 @@ from pipeline.records import Image
 
 TRANSFER = "ignoring transfer function"  # MuPDF's words, which it does not always say
 VISIBILITY = "ignoring visibility expression"
+DAMAGED = "damaged picture"  # our words, which begin the sentence of each
 
 _CELL_PX = 12  # about the height of a line of text, at the sizes that models take
 _FLAT = 12  # of 255; values that differ by no more count as one colour
@@ -32,18 +33,22 @@ _PICTURE_LOST = re.compile(
 _CONTENT_LOST = re.compile(
     r"treating as end of file|premature end|cannot load object|page may not be correct|cannot find|cannot load|"
     r"content stream is not a stream|syntax error in content|unknown filter|not implemented|unsupported error|"
-    r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in",
+    r"unhandled|cannot render|cannot draw text|nested too deep|too many|error in|"
+    # A checksum that does not match proves that something was changed, though not where.
+    r"ignoring zlib error",
     re.IGNORECASE,
 )
+# Fax pictures have no checksum, so that any renderer draws something from damaged ones.
+_FAX_DAMAGED = re.compile("faxd", re.IGNORECASE)
 # What it says when a font is missing, and the codes of its letters do not tell which letters they are.
 _LETTERS_GUESSED = re.compile("non-embedded font using identity encoding")
-# These leave the page whole: annotations without an appearance, and data whose checksum alone is wrong.
-_HARMLESS = re.compile(r"appearance stream|ignoring zlib error|HiddenHorzOCR", re.IGNORECASE)
+# These leave the page whole: annotations without an appearance, and a font of words behind scans.
+_HARMLESS = re.compile(r"appearance stream|HiddenHorzOCR", re.IGNORECASE)
 
 
 def picture_lost(warnings: Iterable[str]) -> bool:
     """Tell whether a renderer said that it could not decode a picture, or not all of it."""
-    return any(_PICTURE_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+    return any(map(_is_of_picture, warnings))
 
 
 def picture_undecoded(warnings: Iterable[str]) -> bool:
@@ -53,7 +58,25 @@ def picture_undecoded(warnings: Iterable[str]) -> bool:
 
 def content_lost(warnings: Iterable[str]) -> bool:
     """Tell whether a renderer said that a part of the page is missing."""
-    return any(_CONTENT_LOST.search(line) and not _HARMLESS.search(line) for line in warnings)
+    return any(_is_of_content(line) for line in warnings)
+
+
+def lost_for_all(warnings: Iterable[str]) -> bool:
+    """Tell whether something is missing that no other renderer can have drawn for certain.
+
+    A picture that another renderer decodes is there. Content that is damaged is damaged for all, and renderers that
+    say nothing of it leave it out as well.
+    """
+    return any((_is_of_content(line) and not _is_of_picture(line)) or _FAX_DAMAGED.search(line) for line in warnings)
+
+
+def _is_of_picture(line: str) -> bool:
+    harmless = line.startswith(DAMAGED) or _HARMLESS.search(line)  # damaged ones are drawn
+    return bool(_PICTURE_LOST.search(line)) and not harmless
+
+
+def _is_of_content(line: str) -> bool:
+    return line.startswith(DAMAGED) or bool(_CONTENT_LOST.search(line) and not _HARMLESS.search(line))
 
 
 def colours_lost(warnings: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pymupdf
 
 from pipeline.errors import PageError, Stage
+from pipeline.pages.damaged_pictures import DamagedPictures
 from pipeline.pages.drawing import Drawing
 from pipeline.pages.left_out import LeftOut
 from pipeline.pages.pdf_source import PdfSource
@@ -38,6 +39,7 @@ class MupdfReader:
         self._said: dict[int, list[str]] = defaultdict(list)  # complaints of measuring, by page
         self._complained = False
         self._left_out = LeftOut()
+        self._damaged = DamagedPictures()
         self.pages = int(document.page_count)
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
@@ -59,7 +61,7 @@ class MupdfReader:
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
             page = self._document.load_page(index)
-            left_out = list(self._left_out.of(page))
+            found = [*self._left_out.of(page), *self._damaged.of(page)]
             matrix = pymupdf.Matrix(width_px / page.rect.width, height_px / page.rect.height)
             pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
             rows = np.frombuffer(pixmap.samples_mv, dtype=np.uint8).reshape(pixmap.height, pixmap.stride)
@@ -69,7 +71,7 @@ class MupdfReader:
         # Rounding may add or remove a pixel at the right and bottom.
         image = rows[:height_px, : 3 * pixmap.width].reshape(-1, pixmap.width, 3)[:, :width_px]
         missing = ((0, height_px - image.shape[0]), (0, width_px - image.shape[1]), (0, 0))
-        warnings = list(dict.fromkeys(self._said.pop(index, []) + left_out + _complaints()))
+        warnings = list(dict.fromkeys(self._said.pop(index, []) + found + _complaints()))
         self._complained = self._complained or bool(warnings)
         # Padding always copies, which is needed because the memory is freed with the pixmap.
         return Drawing(np.pad(image, missing, mode="edge"), "mupdf", tuple(warnings))

@@ -15,6 +15,7 @@ from pipeline.pages.lost_content import (
     lacks,
     layers_ignored,
     letters_guessed,
+    lost_for_all,
     picture_lost,
     picture_undecoded,
     shows_something,
@@ -83,10 +84,10 @@ class PdfFile:
         except PageError:
             return self._checked(index, first)
         if self._shows_more(index, second.image, first):
-            return Drawing(second.image, second.renderer, first.warnings)
+            return Drawing(second.image, second.renderer, first.warnings, lost_for_all(first.warnings))
         if self._is_better(second.image, first):
             second = replace(second, warnings=first.warnings)
-            return self._checked(index, second, content_lost(first.warnings))
+            return self._checked(index, second, lost_for_all(first.warnings))
         disputed = bool(first.warnings) and differ(first.image, second.image, letters_guessed(first.warnings))
         return self._checked(index, first, disputed)
 

@@ -110,8 +110,8 @@ def _unlocked(source: PdfSource, passwords: Sequence[str]) -> tuple[PdfSource, p
     for password in passwords:
         if document.authenticate(password):
             return replace(source, password=password), document
-    tried = "none of the given passwords fits" if passwords else "name its password with --password-file"
-    raise PageError("open", "EncryptedDocument", f"it needs a password; {tried}, or decrypt it first")
+    found = "it needs a password, and none of the given ones fits" if passwords else "it needs a password"
+    raise PageError("open", "EncryptedDocument", f"{found}; name it with --password-file, or decrypt the file first")
 
 
 def _with_mupdf(source: PdfSource, passwords: Sequence[str]) -> OpenedPdf:
@@ -187,5 +187,6 @@ def _final_refusal(source: PdfSource, refusal: PageError, second: PageError) -> 
         )
         return PageError("open", "EncryptedDocument", f"{why}; decrypt it first")
     if b"%PDF-" not in raw and b" obj" not in raw:
-        return PageError("open", "UnsupportedDocument", f"expected a PDF or an image; the file begins with {raw[:8]!r}")
+        found = f"expected a PDF or an image; the file begins with {raw[:8]!r}"
+        return PageError("open", "UnsupportedDocument", f"{found}; if a program opens it, print it to a PDF there")
     return PageError("open", refusal.error_type, f"{refusal.message}; {second.message}")

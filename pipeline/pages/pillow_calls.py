@@ -45,9 +45,10 @@ def page_errors(stage: Stage, error_type: str, deed: str) -> Iterator[None]:
     try:
         yield
     except PilImage.DecompressionBombError as error:
-        raise PageError(stage, "PageTooLarge", str(error)) from error
+        raise PageError(stage, "PageTooLarge", too_large(str(error))) from error
     except PILLOW_FAILURES as error:
-        raise PageError(stage, error_type, f"Pillow cannot {deed} it: {error}") from error
+        reason = f"Pillow cannot {deed} it ({error}); restore the file, or save it again with another program"
+        raise PageError(stage, error_type, reason) from error
 
 
 def open_image(path: str, kind: str) -> PilImage.Image:
@@ -78,11 +79,16 @@ def refuse_too_many_pixels(image: PilImage.Image) -> None:
     """
     pixels = image.size[0] * image.size[1]
     if pixels > MAX_PAGE_PIXELS:
-        raise PageError(
-            "render",
-            "PageTooLarge",
-            f"the image has {pixels / 1e6:,.0f} megapixels, the limit is {MAX_PAGE_PIXELS / 1e6:,.0f}",
-        )
+        raise PageError("render", "PageTooLarge", too_large(f"it has {pixels / 1e6:,.0f} megapixels"))
+
+
+def too_large(found: str) -> str:
+    """Refuse an image for its size.
+
+    Args:
+        found: sentence that says how large it is.
+    """
+    return f"expected an image of {MAX_PAGE_PIXELS / 1e6:,.0f} megapixels at most: {found}; make it smaller"
 
 
 def page_size(image: PilImage.Image, sideways: bool, dpi: int) -> tuple[float, float, int]:

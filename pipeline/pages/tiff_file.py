@@ -7,6 +7,7 @@ from PIL import TiffImagePlugin
 
 from pipeline.errors import PageError
 from pipeline.pages.drawing import Drawing
+from pipeline.pages.fax_damage import fax_damage
 from pipeline.pages.image_pixels import eight_bit
 from pipeline.pages.pillow_calls import (
     PILLOW_FAILURES,
@@ -15,14 +16,17 @@ from pipeline.pages.pillow_calls import (
     page_size,
     refuse_too_many_pixels,
     resized,
+    too_large,
 )
-from pipeline.pages.tiff_modes import is_whole, read_directories, why_unsupported
+from pipeline.pages.tiff_modes import is_fax, is_whole, page_numbers, read_directories, why_unsupported
 
 _BIG_ENDIAN_BIG_TIFF = b"MM\x00+"
 
 
 class TiffFile:
     """Reads an open TIFF, one page per frame; each frame that Pillow would decode wrongly fails alone.
+
+    Small versions of a frame and masks, which writers put between the frames, are no pages.
 
     Args:
         path: path of a local file.
@@ -41,9 +45,12 @@ class TiffFile:
                 head = file.read(len(_BIG_ENDIAN_BIG_TIFF))
             if head == _BIG_ENDIAN_BIG_TIFF:
                 raise PageError("open", "UnsupportedDocument", "Pillow reads no big-endian BigTIFF; save it as TIFF")
-            self._frames = read_directories(path)
-        if not any(map(is_whole, self._frames)):
+            directories = read_directories(path)
+        if not any(map(is_whole, directories)):
             raise PageError("open", "CorruptDocument", "it has no page that can be found; the file may be cut off")
+        self._path = path
+        self._numbers = page_numbers(directories)  # of the frames that are pages
+        self._frames = [directories[number] for number in self._numbers]
         self.pages = len(self._frames)
         self._failed: dict[int, PageError] = {}
         self._image: PilImage.Image | None = None
@@ -51,7 +58,7 @@ class TiffFile:
         try:
             self._image = open_image(path, "TIFF")
         except PilImage.DecompressionBombError as error:
-            raise PageError("open", "PageTooLarge", str(error)) from error
+            raise PageError("open", "PageTooLarge", too_large(str(error))) from error
         except PILLOW_FAILURES as error:
             self._refusal = str(error)
 
@@ -68,10 +75,12 @@ class TiffFile:
         try:
             with page_errors("render", "CorruptPage", "decode"):
                 image.load()
-                return Drawing(resized(eight_bit(image, self._frames[index]), width_px, height_px), "pillow")
+                picture = resized(eight_bit(image, self._frames[index]), width_px, height_px)
         except PageError as error:
             self._failed[index] = error  # Pillow would take what it has decoded, often nothing, for the whole page
             raise
+        damage = fax_damage(self._path, self._numbers[index]) if is_fax(self._frames[index]) else ()
+        return Drawing(picture, "pillow", damage, is_doubtful=bool(damage))
 
     def _frame(self, index: int) -> PilImage.Image:
         """Go to a frame, and refuse one that Pillow cannot read or reads wrongly."""
@@ -82,7 +91,7 @@ class TiffFile:
             raise PageError("render", "CorruptPage", "its directory of tags is damaged or cut off")
         if self._image is not None:
             try:
-                self._image.seek(index)
+                self._image.seek(self._numbers[index])
             except PILLOW_FAILURES as error:
                 refusal = str(error)
                 self._image.seek(0)  # Pillow would otherwise take the frame for the current one

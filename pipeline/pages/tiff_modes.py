@@ -6,11 +6,13 @@ What is allowed here was compared with other decoders by ``benchmarks/images.py`
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+_KIND, _SMALLER, _MASK = 254, 1, 4
+_FAXES = {2, 3, 4}  # compressions of CCITT
 _WIDTH, _HEIGHT, _STRIPS, _TILES = 256, 257, 273, 324
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 258, 259, 262, 277, 284
 _COLOUR_MAP, _EXTRA, _FORMAT = 320, 338, 339
@@ -69,6 +71,26 @@ def read_directories(path: str) -> list[Tags]:
 def is_whole(tags: Tags) -> bool:
     """Tell whether a directory has what every image needs; one that was cut off has not."""
     return _WIDTH in tags and _HEIGHT in tags and (_STRIPS in tags or _TILES in tags)
+
+
+def page_numbers(directories: Sequence[Tags]) -> list[int]:
+    """List the numbers of the frames that are pages; all of them, if none says that it is one.
+
+    Args:
+        directories: tags of every frame.
+    """
+    found = [number for number, tags in enumerate(directories) if not _kind(tags) & (_SMALLER | _MASK)]
+    return found or list(range(len(directories)))
+
+
+def is_fax(tags: Tags) -> bool:
+    """Tell whether a frame is compressed as faxes are."""
+    return not _FAXES.isdisjoint(_values(tags, _COMPRESSION))
+
+
+def _kind(tags: Tags) -> int:
+    (kind, *_) = _values(tags, _KIND) or (0,)
+    return kind if isinstance(kind, int) else 0
 
 
 def why_unsupported(tags: Tags, mode: str | None) -> str | None:

@@ -50,7 +50,8 @@ def test_plan_says_what_a_run_would_do_and_writes_nothing(settings: RunSettings,
     assert re.search(r"(?m)^memory per model \S+ GB of weights \+ 0.000 GB of KV cache for one question", report)
     assert report.splitlines()[-2:] == [
         "cannot be opened:",
-        "  broken.pdf: UnsupportedDocument: expected a PDF or an image; the file begins with b'text'",
+        "  broken.pdf: UnsupportedDocument: expected a PDF or an image; the file begins with b'text'; "
+        "if a program opens it, print it to a PDF there",
     ]
     assert "time             unknown until a run" in report
     assert not (tmp_path / "out").exists()

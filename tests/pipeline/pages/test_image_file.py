@@ -179,7 +179,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(child: RenderChild,
     document = put("a.png", png_of_size(20_000, 20_000))
     assert child.count_pages(document) == 1
     assert failed(child, document) == Failure(
-        "render", "PageTooLarge", "the image has 400 megapixels, the limit is 256"
+        "render", "PageTooLarge", "expected an image of 256 megapixels at most: it has 400 megapixels; make it smaller"
     )
     assert child.measure(document, [1], 200, BUDGET) == (None,)
 

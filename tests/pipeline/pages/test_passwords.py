@@ -71,7 +71,10 @@ def test_a_document_opens_with_its_password_and_with_no_other(tmp_path: Path) ->
     with RenderChild(passwords=Passwords((("*.pdf", "wrong"), ("a*", "secret")))) as child:
         assert child.count_pages(document) == 1
         assert isinstance(next(child.render(document, [1], 72, BUDGET)), PageImage)
-    for passwords, words in ((Passwords((("*", "wrong"),)), "none of the given"), (Passwords(), "--password-file")):
+    for passwords, words in (
+        (Passwords((("*", "wrong"),)), "none of the given ones fits"),
+        (Passwords(), "--password-file"),
+    ):
         with RenderChild(passwords=passwords) as child, pytest.raises(PageError, match=words) as refusal:
             child.count_pages(document)
         assert refusal.value.error_type == "EncryptedDocument"

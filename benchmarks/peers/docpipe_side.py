@@ -1,0 +1,70 @@
+"""docpipe as a contender: the loaded model answers pages as it does inside a run.
+
+    python docpipe_side.py FOLDER PRUNE [--drop-blank] [--dtype auto] [--threads N]
+
+PRUNE is ``glimpse``, ``off`` or ``auto``. Rendering, evidence and Parquet are left out, as they are for the peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import turns
+
+from glimpseprune.rule import KeepRule
+from pipeline.answering.checkpoints import addon_rule, resolve_addon
+from pipeline.answering.look_ahead import look_ahead
+from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.records import Ask
+
+
+def main() -> None:
+    pipe = turns.quiet_output()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("prune", choices=["glimpse", "off", "auto"])
+    parser.add_argument("--drop-blank", action="store_true")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    work = turns.read_work(args.folder)
+    start = time.perf_counter()
+    addon = None if args.prune == "off" else work["glimpse"]
+    answerer = PageAnswerer.load(work["model"], addon, "cpu", args.dtype, "auto", 0)
+    answerer.drop_blank = args.drop_blank
+    loaded = time.perf_counter() - start
+    rule: KeepRule | None = None
+    if addon is not None:
+        rule = addon_rule(resolve_addon(addon)) if work["keep"] is None else KeepRule(0.0, work["keep"])
+    images = [np.load(args.folder / page["pixels"]) for page in work["pages"]]
+    limit, automatic = work["max_new_tokens"], args.prune == "auto"
+    asked = [
+        [Ask(str(i), text, "text", limit, rule, automatic) for i, text in enumerate(page["texts"])]
+        for page in work["pages"]
+    ]
+
+    def one_round(number: int) -> list[Any]:
+        pages = look_ahead(range(len(images)), lambda i: answerer.prepare(images[i], asked[i]))
+        found = dict(answerer.answer_pages((i, page.result) for i, page in enumerate(pages)))
+        answers = []
+        for i in range(len(images)):
+            page = found[i]
+            if isinstance(page, Exception):
+                raise page
+            answers += [answer.text for answer in page]
+        return answers
+
+    one_round(-1)
+    one_round(-2)
+    turns.serve(pipe, {"load_s": loaded}, one_round)
+
+
+if __name__ == "__main__":
+    main()
