@@ -4,8 +4,8 @@
                                        [--contenders vllm-bfloat16 docpipe ...]
 
 A cell is ``nano-QUESTIONS``, ``noise-TOKENS-QUESTIONS`` or ``text-TOKENS-QUESTIONS``. Each contender is a process of
-its own, which loads the model and warms up once, and is idle while it is not its turn. Ratios are medians over rounds of
-the times of the same round. A cell in whose rounds other programs kept more than half a core busy gets no verdict.
+its own, which loads the model and warms up once, and is idle while it is not its turn. Ratios are medians over rounds
+of the times of the same round. A cell in whose rounds other programs kept more than half a core busy gets no verdict.
 Writes DIR/peers.json and DIR/peers.md. ``setup.py`` makes vLLM's environment.
 """
 
