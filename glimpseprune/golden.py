@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 
 from glimpseprune.errors import StackError
-from glimpseprune.families.registry import Golden, golden_families
+from glimpseprune.families.registry import Golden, find_family, golden_families
 from glimpseprune.generation import Output, generate
 from glimpseprune.methods.glimpse.addon_config import AddonConfig, BaseShape
 from glimpseprune.methods.glimpse.module import Glimpse
@@ -31,7 +31,9 @@ def check(device: str = "cpu") -> None:
     Raises:
         StackError: some numbers differ; the message names them and the installed versions.
     """
-    wrong = [f"{what} of {name}" for name, golden in golden_families().items() for what in differences(golden, device)]
+    wrong = [
+        f"{what} of {name}" for name, golden in golden_families().items() for what in differences(name, golden, device)
+    ]
     if wrong:
         raise StackError(
             f"expected the golden numbers, found others with torch {torch.__version__} and transformers "
@@ -40,9 +42,9 @@ def check(device: str = "cpu") -> None:
         )
 
 
-def differences(golden: Golden, device: str) -> list[str]:
-    """Name the results in which a family's small model differs from its golden numbers."""
-    out = run(golden, device)
+def differences(name: str, golden: Golden, device: str) -> list[str]:
+    """Name the results in which the small model of family ``name`` differs from its golden numbers."""
+    out = run(name, golden, device)
     wrong = []
     scores = out.scores[0]
     if scores is None or not _close(scores, golden.scores):
@@ -54,15 +56,14 @@ def differences(golden: Golden, device: str) -> list[str]:
     return wrong
 
 
-def run(golden: Golden, device: str) -> Output:
-    """Prune and answer the fixed prompt with the fixed model."""
-    backbone = golden.make_backbone()
-    base = backbone.model
-    glimpse = Glimpse(_addon(BaseShape.of(backbone.shape)))
+def run(name: str, golden: Golden, device: str) -> Output:
+    """Prune and answer the fixed prompt with the fixed model of family ``name``."""
+    base, family = golden.make_model(), find_family(name)
+    glimpse = Glimpse(_addon(BaseShape.of(family.read_shape(base.config))))
     for module, gain in ((base, 3.0), (glimpse, 1.2)):
         _fill(module, gain)
         module.requires_grad_(False).eval().to(device)
-    model = GlimpseModel(base, backbone, glimpse, frozenset(), 1.0)
+    model = GlimpseModel(base, family.backbone(base), glimpse, frozenset(), 1.0)
     return generate(model, golden.make_inputs(_noise), rule=_RULE, max_new_tokens=len(golden.tokens))
 
 

@@ -1,4 +1,4 @@
-"""Drives the stock Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`, through its own modules."""
+"""Drives the stock Qwen2.5-VL as a :class:`~glimpseprune.families.base.Backbone`, with its own weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.decoder_layer import DecoderLayer
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
@@ -22,7 +22,7 @@ class Qwen25VL:
     """Drives a ``Qwen2_5_VLForConditionalGeneration``.
 
     Args:
-        model: the stock model, which stays unchanged.
+        model: the stock model, which computes what it did before; its projections become views of joined ones.
 
     Raises:
         UnsupportedModelError: the model has sliding-window layers or an unsupported attention implementation.
@@ -46,6 +46,7 @@ class Qwen25VL:
                 f"expected attention 'sdpa' or 'flash_attention_2', found {text._attn_implementation!r}; load the "
                 "model with one of the two"
             )
+        self.layers = [DecoderLayer(block, text._attn_implementation) for block in self.text.layers]
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
         self.image_token_id = int(model.config.image_token_id)
@@ -123,29 +124,17 @@ class Qwen25VL:
             )
         if filled is not None:
             mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
-        out: Tensor = self.text.layers[layer](
-            hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=cache
-        )
-        return out
+        return self.layers[layer].run(hidden, mask, rotary, cache)
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""
-        block = self.text.layers[layer]
-        attention, normed = block.self_attn, block.input_layernorm(hidden)
-        keys, values = (
-            project(normed).view(*hidden.shape[:2], -1, attention.head_dim).transpose(1, 2)
-            for project in (attention.k_proj, attention.v_proj)
-        )
-        return apply_rotary_pos_emb(keys, keys, *rotary)[1], values
+        return self.layers[layer].keys_values(hidden, rotary)
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """Compute the queries ``[T, H, d]`` of every position, rotated and scaled."""
-        block = self.text.layers[layer]
-        attention = block.self_attn
-        query = attention.q_proj(block.input_layernorm(hidden))
-        query = query.view(1, hidden.shape[1], -1, attention.head_dim).transpose(1, 2)  # [1, H, T, d]
-        rotated: Tensor = apply_rotary_pos_emb(query, query, *rotary)[0][0].transpose(0, 1) * attention.scaling
-        return rotated
+        block = self.layers[layer]
+        queries: Tensor = block.queries(hidden, rotary)[0].transpose(0, 1) * block.attention.scaling
+        return queries
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""

@@ -6,12 +6,12 @@ The numbers were computed with versions of torch and transformers that reproduce
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.families.qwen2_5_vl import Qwen25VL
 from glimpseprune.families.registry import Golden
 
 _IMAGE, _VIDEO, _START, _END = 28, 29, 30, 31
@@ -72,10 +72,9 @@ _TOKENS = [20, 20, 20, 20, 20, 20]
 _LOGPROBS = [-0.8503, -0.769, -1.1617, -0.5937, -0.5118, -1.2001]
 
 
-def make_backbone() -> Qwen25VL:
-    """Make the model; the caller fills in its weights."""
-    model = Qwen2_5_VLForConditionalGeneration._from_config(_config(), dtype=torch.float32, attn_implementation="sdpa")
-    return Qwen25VL(model)
+def make_model() -> Any:
+    """Make the stock model; the caller fills in its weights."""
+    return Qwen2_5_VLForConditionalGeneration._from_config(_config(), dtype=torch.float32, attn_implementation="sdpa")
 
 
 def make_inputs(noise: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
@@ -121,7 +120,7 @@ def _config() -> Qwen2_5_VLConfig:
 
 
 GOLDEN = Golden(
-    make_backbone=make_backbone,
+    make_model=make_model,
     make_inputs=make_inputs,
     scores=_SCORES,
     logits=_LOGITS,

@@ -16,7 +16,7 @@ from glimpseprune.errors import UnsupportedModelError
 from glimpseprune.families.base import Backbone
 from glimpseprune.families.shape import ModelShape
 
-_NOT_A_FAMILY = {"base", "shape", "registry"}
+_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry"}
 _registered: dict[str, str] = {}
 
 
@@ -81,7 +81,7 @@ class Golden:
     """Holds the golden numbers of a family, under the name ``GOLDEN`` in module ``<model_type>_golden``.
 
     Attributes:
-        make_backbone: function that makes a small model; its ``model`` attribute holds the parameters.
+        make_model: function that makes a small stock model, whose weights the caller fills in.
         make_inputs: function that makes one prompt from a source of noise.
         scores: expected importance logits with the fixed add-on.
         logits: expected logits of the first new token.
@@ -89,7 +89,7 @@ class Golden:
         logprobs: expected log-probability of each new token.
     """
 
-    make_backbone: Callable[[], Any]
+    make_model: Callable[[], Any]
     make_inputs: Callable[[Callable[[int, int], Tensor]], dict[str, Tensor]]
     scores: list[float]
     logits: list[float]

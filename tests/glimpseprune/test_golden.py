@@ -6,6 +6,7 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as stock
 
 from glimpseprune import golden
 from glimpseprune.errors import StackError
+from glimpseprune.families import qwen2_5_vl_vision as vision
 
 
 def test_this_stack_computes_the_known_numbers() -> None:
@@ -25,9 +26,9 @@ def test_a_release_that_rotates_otherwise_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_a_release_that_turns_the_vision_tower_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = stock.apply_rotary_pos_emb_vision
+    original = vision.apply_rotary_pos_emb_vision
     monkeypatch.setattr(
-        stock, "apply_rotary_pos_emb_vision", lambda q, k, cos, sin: original(q, k, cos.flip(0), sin.flip(0))
+        vision, "apply_rotary_pos_emb_vision", lambda q, k, cos, sin: original(q, k, cos.flip(0), sin.flip(0))
     )
     with pytest.raises(StackError, match="importance scores"):
         golden.check("cpu")
