@@ -38,6 +38,7 @@ def main() -> None:
     start = time.perf_counter()
     addon = None if args.prune == "off" else work["glimpse"]
     answerer = PageAnswerer.load(work["model"], addon, "cpu", args.dtype, "auto", 0)
+    packed = answerer.model.pack()
     answerer.drop_blank = args.drop_blank
     loaded = time.perf_counter() - start
     rule: KeepRule | None = None
@@ -63,7 +64,7 @@ def main() -> None:
 
     one_round(-1)
     one_round(-2)
-    turns.serve(pipe, {"load_s": loaded}, one_round)
+    turns.serve(pipe, {"load_s": loaded, "packed": packed}, one_round)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Cache(Protocol):
 
 
 class Backbone(Protocol):
-    """Offers a stock model as its parts; calling a part never changes the model."""
+    """Offers a stock model as its parts; calling a part never changes what the model computes."""
 
     shape: ModelShape
     num_layers: int
@@ -76,6 +76,9 @@ class Backbone(Protocol):
     @property
     def supports_attention_bias(self) -> bool:
         """True if :meth:`run_layer` takes a bias; flash attention takes none."""
+
+    def pack(self) -> None:
+        """Lay the weights out for the matrix kernels of a CPU, where there is a layout; gradients end with this."""
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split a batch from the processor into one prompt per item.

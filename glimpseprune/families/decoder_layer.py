@@ -1,7 +1,7 @@
 """Runs the decoder layers of Llama-like models with fewer operations than their stock forward.
 
 Queries, keys and values come from one product, and so do gate and up. The stock weights become views of the joined
-ones, so that the stock model stays as it is and takes no more memory.
+ones, so that the stock model computes what it did and takes no more memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from glimpseprune.families.base import Cache, Rotary
+from glimpseprune.packed_linear import PackedLinear
+
+_QKV = ("q_proj", "k_proj", "v_proj")
+_GATE_UP = ("gate_proj", "up_proj")
 
 
 class DecoderLayer:
@@ -33,8 +37,13 @@ class DecoderLayer:
         self.head_dim = int(attention.head_dim)
         self.heads = attention.q_proj.out_features // self.head_dim
         self.kv_heads = attention.k_proj.out_features // self.head_dim
-        self.qkv, self.qkv_bias = _joined([attention.q_proj, attention.k_proj, attention.v_proj])
-        self.gate_up, self.gate_up_bias = _joined([self.mlp.gate_proj, self.mlp.up_proj])
+        self.qkv: nn.Linear | PackedLinear = _joined(attention, _QKV)
+        self.gate_up: nn.Linear | PackedLinear = _joined(self.mlp, _GATE_UP)
+
+    def pack(self) -> None:
+        """Pack the joined weights for the CPU; the stock projections become parts of the packed ones."""
+        self.qkv = _packed(self.qkv, self.attention, _QKV)
+        self.gate_up = _packed(self.gate_up, self.mlp, _GATE_UP)
 
     def run(self, hidden: Tensor, mask: Tensor | None, rotary: Rotary, cache: Cache) -> Tensor:
         """Run the layer: ``[B, T, D] -> [B, T, D]``.
@@ -45,7 +54,7 @@ class DecoderLayer:
             rotary: cosines and sines ``[B, T, d]`` of the positions.
             cache: cache for the new keys and values.
         """
-        joined = self._heads(F.linear(self.first_norm(hidden), self.qkv, self.qkv_bias))
+        joined = self._heads(self.qkv(self.first_norm(hidden)))
         turned = rotated(joined[:, : -self.kv_heads], rotary)
         # Copies, since caches keep them for long, and a view would keep the queries too.
         keys, values = turned[:, self.heads :].contiguous(), joined[:, -self.kv_heads :].contiguous()
@@ -54,22 +63,26 @@ class DecoderLayer:
             self.attention, turned[:, : self.heads], keys, values, mask, dropout=0.0, scaling=self.attention.scaling
         )
         hidden = hidden + self.attention.o_proj(attended.flatten(2))
-        gate, up = F.linear(self.second_norm(hidden), self.gate_up, self.gate_up_bias).chunk(2, dim=-1)
+        gate, up = self.gate_up(self.second_norm(hidden)).chunk(2, dim=-1)
         out: Tensor = hidden + self.mlp.down_proj(self.mlp.act_fn(gate) * up)
         return out
 
     def keys_values(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values that :meth:`run` caches, ``[B, H_kv, T, d]`` each."""
-        first = self.heads * self.head_dim
-        bias = None if self.qkv_bias is None else self.qkv_bias[first:]
-        joined = self._heads(F.linear(self.first_norm(hidden), self.qkv[first:], bias))
+        joined = self._heads(self._project(hidden, slice(self.heads * self.head_dim, None)))
         return rotated(joined[:, : self.kv_heads], rotary), joined[:, self.kv_heads :].contiguous()
 
     def queries(self, hidden: Tensor, rotary: Rotary) -> Tensor:
         """Compute the queries ``[B, H, T, d]`` of every position, rotated, not scaled."""
-        last = self.heads * self.head_dim
-        bias = None if self.qkv_bias is None else self.qkv_bias[:last]
-        return rotated(self._heads(F.linear(self.first_norm(hidden), self.qkv[:last], bias)), rotary)
+        return rotated(self._heads(self._project(hidden, slice(self.heads * self.head_dim))), rotary)
+
+    def _project(self, hidden: Tensor, rows: slice) -> Tensor:
+        """Compute some of the queries, keys and values; packed weights have no parts."""
+        normed = self.first_norm(hidden)
+        if isinstance(self.qkv, PackedLinear):
+            return self.qkv(normed)[..., rows]  # type: ignore[no-any-return]
+        bias = None if self.qkv.bias is None else self.qkv.bias[rows]
+        return F.linear(normed, self.qkv.weight[rows], bias)
 
     def _heads(self, projected: Tensor) -> Tensor:
         """Divide projections into heads: ``[B, T, heads * d] -> [B, heads, T, d]``."""
@@ -83,15 +96,39 @@ def rotated(x: Tensor, rotary: Rotary) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def _joined(linears: Sequence[nn.Linear]) -> tuple[Tensor, Tensor | None]:
-    """Join the weights, and biases if there are any, of linear layers; those of the layers become views."""
-    weight = _joined_views([linear.weight for linear in linears])
-    biases = [linear.bias for linear in linears if linear.bias is not None]
-    return weight, _joined_views(biases) if biases else None
-
-
-def _joined_views(parts: Sequence[Tensor]) -> Tensor:
-    joined = torch.cat([part.data for part in parts])
-    for part, view in zip(parts, torch.split(joined, [part.shape[0] for part in parts]), strict=True):
-        part.data = view
+def _joined(owner: nn.Module, names: Sequence[str]) -> nn.Linear:
+    """Join linear layers of a stock module, whose weights and biases become views."""
+    layers: list[Any] = [getattr(owner, name) for name in names]
+    has_bias, rows = layers[0].bias is not None, sum(layer.out_features for layer in layers)
+    joined = nn.Linear(layers[0].in_features, rows, bias=has_bias, device="meta")  # takes no memory yet
+    for kind in ("weight", "bias") if has_bias else ("weight",):
+        parts = [getattr(layer, kind) for layer in layers]
+        whole = torch.cat([part.data for part in parts])
+        for part, view in zip(parts, torch.split(whole, [part.shape[0] for part in parts]), strict=True):
+            part.data = view
+        setattr(joined, kind, nn.Parameter(whole, requires_grad=False))
     return joined
+
+
+def _packed(joined: nn.Linear | PackedLinear, owner: nn.Module, names: Sequence[str]) -> PackedLinear:
+    """Pack a joined layer, and give the stock module its parts."""
+    if isinstance(joined, PackedLinear):
+        return joined
+    packed, start = PackedLinear(joined), 0
+    for name in names:
+        rows: int = getattr(owner, name).out_features
+        setattr(owner, name, _Part(packed, slice(start, start + rows)))
+        start += rows
+    return packed
+
+
+class _Part(nn.Module):
+    """Stands in for a linear layer that was joined with others and packed."""
+
+    def __init__(self, packed: PackedLinear, rows: slice) -> None:
+        super().__init__()
+        self.packed, self.rows = packed, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        part: Tensor = self.packed(x)[..., self.rows]
+        return part

@@ -16,6 +16,7 @@ from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.packed_linear import pack_linears
 
 
 class Qwen25VL:
@@ -69,6 +70,13 @@ class Qwen25VL:
     def supports_attention_bias(self) -> bool:
         """True if :meth:`run_layer` takes a bias; flash attention takes none."""
         return not self.flash
+
+    def pack(self) -> None:
+        """Lay the weights out for the matrix kernels of a CPU; see :class:`~glimpseprune.families.base.Backbone`."""
+        for layer in self.layers:
+            layer.pack()
+        pack_linears(self.text.layers)
+        pack_linears(self.vision)
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         """Split a batch into prompts; see :class:`~glimpseprune.families.base.Backbone`."""

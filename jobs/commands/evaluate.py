@@ -83,6 +83,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     page_answerer = PageAnswerer.load(
         choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, settings.seed, choice.revision
     )
+    page_answerer.model.pack()
     page_answerer.drop_blank = fixed.drop_blank
     rows: list[Measured] = []
     with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:

@@ -153,6 +153,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     page_answerer = PageAnswerer.load(
         settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed, settings.revision
     )
+    page_answerer.model.pack()
     page_answerer.drop_blank = settings.drop_blank
     folder = Folder(config.output)
     return BundleAnswerer(page_answerer, OutputStore(folder, config.command, config.run_id), Markers(folder))

@@ -58,6 +58,9 @@ class ToyBackbone:
     def device(self) -> torch.device:
         return self.model.head.weight.device
 
+    def pack(self) -> None:
+        """A toy is fast enough."""
+
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         ids = inputs["input_ids"]
         pixels, (rows, columns) = inputs["pixel_values"], inputs["grid"]

@@ -71,7 +71,7 @@ def test_the_stock_model_stays_as_it_was_and_takes_no_more_memory(stock: Any, tm
     assert all(torch.equal(weight, before[name]) for name, weight in stock.state_dict().items())
     torch.testing.assert_close(stock(input_ids=ids).logits, want, rtol=0, atol=0)
     attention = stock.model.language_model.layers[0].self_attn
-    assert attention.q_proj.weight.data_ptr() == backbone.layers[0].qkv.data_ptr()
+    assert attention.q_proj.weight.data_ptr() == backbone.layers[0].qkv.weight.data_ptr()
     stock.save_pretrained(tmp_path)
     again = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path)
     assert all(torch.equal(weight, before[name]) for name, weight in again.state_dict().items())
