@@ -69,7 +69,7 @@ def run_job(
     started, clock = datetime.now(UTC), time.monotonic()
     check_apart(run.input, run.output)
     folder = Folder(run.output)
-    store = OutputStore(folder, reproduce_command(run), new_run_id())
+    store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))

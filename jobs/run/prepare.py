@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -215,11 +216,15 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def reproduce_command(run: RunSettings) -> str:
-    """Write the command that answers a single document again from any folder, with ``{input}`` in its place.
+def reproduce_command(run: RunSettings, questions: QuestionSet) -> str:
+    """Write the command that answers a single document again from any folder.
+
+    ``{input}`` stands for the document, and ``{document_id}`` for its id. Its output is named after document, questions
+    and settings, so that commands which differ in any of them can run in one folder.
 
     Args:
         run: settings of the run.
+        questions: questions of the run.
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
     whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
@@ -233,7 +238,8 @@ def reproduce_command(run: RunSettings) -> str:
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
-    return f"docpipe run --input {{input}} {fixed} --output reproduced"
+    asked = hashlib.sha256(f"{fixed}\0{questions.model_dump_json()}".encode()).hexdigest()[:8]
+    return f"docpipe run --input {{input}} {fixed} --output reproduced-{{document_id:.8}}-{asked}"
 
 
 def _absolute(name: str) -> str:

@@ -43,7 +43,7 @@ class OutputStore:
 
     Args:
         folder: the output folder.
-        command: command that reproduces a failed row; ``{input}`` stands for the document.
+        command: command that reproduces a failed row; ``{input}`` and ``{document_id}`` stand for the document.
         run_id: id of the run that commits; ``None`` makes a new one.
     """
 
