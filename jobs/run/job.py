@@ -26,7 +26,7 @@ from pipeline.output.current import Plan
 from pipeline.output.failed import read_failed
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
-from pipeline.output.publish import publish
+from pipeline.output.publish import check_tables, publish
 from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
 from pipeline.pages.apart import check_apart
@@ -71,6 +71,7 @@ def run_job(
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
+        check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
