@@ -79,6 +79,8 @@ def test_point_19_a_device_that_is_not_there(refused: Any, command: str, monkeyp
         ("demo --out FILE", "cannot write FILE/pdfs: [Errno 20]"),
         ("demo --out FILE/sub", "cannot write FILE/sub/pdfs: [Errno 20]"),
         (f"run -i s/pdfs -o FILE {RUN}", "FILE: expected a folder, found a file"),
+        (f"run -i s/pdfs -o /dev/full {RUN}", "/dev/full: expected a folder, found a device, pipe or socket; name a"),
+        ("plan -i s/pdfs -o /dev/full -q q.yaml", "/dev/full: expected a folder, found a device, pipe or socket"),
         (f"run -i s/pdfs -o FILE/sub {RUN}", "cannot write FILE/sub/"),
         (f"run -i s/pdfs -o /proc/x {RUN}", "cannot write /proc/x/"),
         ("plan -i s/pdfs -o FILE -q q.yaml", "FILE: expected a folder, found a file"),
