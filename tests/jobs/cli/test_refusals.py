@@ -153,8 +153,21 @@ def test_point_19_an_input_that_cannot_be_read(refused: Any, command: str, reaso
         ("run --quiet=3", "option '--quiet' does not take a value"),
         ("run", "--input is required; --questions is required; --output is required"),
         ("eval --dpi 5 --threshold 2 --data s --out e.parquet", None),
-        ("run extra", None),
-        ("run --dpi x", None),
+        ("run extra", "got unexpected extra argument(s) (extra) (try 'docpipe run --help')"),
+        (
+            "run -i a b",
+            "got unexpected extra argument(s) (b); --input goes before each file or folder, and a pattern needs "
+            "quotes, or the shell spells it out (try 'docpipe run --help')",
+        ),
+        ("plan --input=a b", None),
+        (
+            "run --dpi x --dpi 1e9",
+            "invalid value for '--dpi': Input should be a valid integer, found '1e9' (try 'docpipe run --help')",
+        ),
+        (
+            "eval --max-ratio=much --data s --out o",
+            "invalid value for '--max-ratio': Input should be a valid number, found 'much' (try 'docpipe eval --help')",
+        ),
         ("samples --out x --documents 0", None),
         ("run --\x1b[31m\udcfc", None),
     ],
