@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
+from jobs.model_choice import check_attention
 from jobs.progress import Progress
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
@@ -186,6 +187,7 @@ class _Job:
         run, work = self.run, self.work
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
+        check_attention(run.choice, device)
         if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
             self.store.check_settings({"--device (with --dtype auto)": device.partition(":")[0]})
         config = ActorConfig(

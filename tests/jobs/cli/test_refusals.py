@@ -70,6 +70,25 @@ def test_point_19_a_device_that_is_not_there(refused: Any, command: str, monkeyp
         assert line == f"--device {device} needs a GPU, {found}; `docpipe doctor` lists the devices"
 
 
+@pytest.mark.parametrize("command", [f"run -i s/pdfs -o out {RUN} --quiet", "eval --data s --out e.parquet --quiet"])
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [("--device cpu", "a model that runs on the CPU"), ("--dtype float32", "--dtype float32"), ("", "no flash-attn")],
+)
+def test_flash_attention_that_cannot_run(
+    refused: Any, command: str, more: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "cpu" not in more:  # a machine with a GPU
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    spec = None if "flash-attn" in found else object()
+    monkeypatch.setattr("jobs.model_choice.find_spec", lambda _name: spec)
+    assert refused(f"{command} --attn flash_attention_2 {more}") == (
+        f"--attn flash_attention_2 needs a GPU, 16-bit weights and the package flash-attn, found {found}; leave --attn "
+        "out, or take --attn sdpa"
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
