@@ -155,6 +155,8 @@ def test_point_19_a_full_or_read_only_disk(
         ("run -i s/pdfs -o out -q q.yaml --config s", "--config s: [Errno 21]"),
         ("run -i s/pdfs -o out -q q.yaml --seed -1", "--seed: "),
         ("run -i s/pdfs -o out -q q.yaml --deadline inf", "--deadline: "),
+        ("run -i s/pdfs -o out -q q.yaml --deadline 0.5", "--deadline: Input should be greater than or equal to 1, f"),
+        ("run -i s/pdfs -o out -q q.yaml --detach", "--detach has no effect without --address; name the cluster, or"),
         ("samples --out z --family odd", "--family odd: expected one of known, "),
     ],
 )
