@@ -17,6 +17,7 @@ MOST_BYTES = 1_000_000
 """Size above which a file is refused before it is read, in bytes."""
 
 _MOST_PROBLEMS = 20
+_OTHER_DOCUMENT = "another document"  # in the words of the YAML library
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ def read_yaml(text: str, source: str) -> YamlText:
         line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
         begun = error.context_mark
         since = f", {error.context} from line {begun.line + 1}" if begun and begun.line + 1 < line else ""
-        hint = "indent with spaces, not tabs" if "'\\t'" in str(error.problem) else QUOTES
-        reason = _not_valid(line, column, f"{error.problem}{since}; {hint}")
-        raise QuestionsError(_message(source, line, loader.last if loader else (), reason)) from error
+        reason = _not_valid(line, column, f"{error.problem}{since}; {_hint(str(error.problem))}")
+        place = () if loader is None or _OTHER_DOCUMENT in reason else loader.last
+        raise QuestionsError(_message(source, line, place, reason)) from error
     found = Content()
     value = None if node is None else found.read(node, ())
     if found.problems:
@@ -92,6 +93,14 @@ def joined(problems: Iterator[str]) -> str:
     lines = list(problems)
     more = len(lines) - _MOST_PROBLEMS
     return "\n".join(lines if more <= 0 else [*lines[:_MOST_PROBLEMS], f"and {more} more"])
+
+
+def _hint(problem: str) -> str:
+    if _OTHER_DOCUMENT in problem:
+        return (
+            "a questions file is one document: take the line '---' out, and list all questions under one 'questions:'"
+        )
+    return "indent with spaces, not tabs" if "'\\t'" in problem else QUOTES
 
 
 def _not_valid(line: int, column: int, reason: str) -> str:
