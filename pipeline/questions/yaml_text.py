@@ -18,6 +18,9 @@ MOST_BYTES = 1_000_000
 
 _MOST_PROBLEMS = 20
 _OTHER_DOCUMENT = "another document"  # in the words of the YAML library
+_ONE_DOCUMENT = (
+    "expected one YAML document, found another; take the line '---' out, and list all questions under one 'questions:'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,10 @@ def read_yaml(text: str, source: str) -> YamlText:
         line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
         begun = error.context_mark
         since = f", {error.context} from line {begun.line + 1}" if begun and begun.line + 1 < line else ""
-        reason = _not_valid(line, column, f"{error.problem}{since}; {_hint(str(error.problem))}")
-        place = () if loader is None or _OTHER_DOCUMENT in reason else loader.last
+        other = _OTHER_DOCUMENT in str(error.problem)
+        hint = "indent with spaces, not tabs" if "'\\t'" in str(error.problem) else QUOTES
+        reason = _not_valid(line, column, _ONE_DOCUMENT if other else f"{error.problem}{since}; {hint}")
+        place = () if loader is None or other else loader.last
         raise QuestionsError(_message(source, line, place, reason)) from error
     found = Content()
     value = None if node is None else found.read(node, ())
@@ -93,14 +98,6 @@ def joined(problems: Iterator[str]) -> str:
     lines = list(problems)
     more = len(lines) - _MOST_PROBLEMS
     return "\n".join(lines if more <= 0 else [*lines[:_MOST_PROBLEMS], f"and {more} more"])
-
-
-def _hint(problem: str) -> str:
-    if _OTHER_DOCUMENT in problem:
-        return (
-            "a questions file is one document: take the line '---' out, and list all questions under one 'questions:'"
-        )
-    return "indent with spaces, not tabs" if "'\\t'" in problem else QUOTES
 
 
 def _not_valid(line: int, column: int, reason: str) -> str:
