@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pipeline.errors import UsageError
+
+_FLASH = "flash_attention_2"
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # what every source of randomness takes
 
 
@@ -71,3 +75,27 @@ def gather_choice(given: Any) -> Any:
         return given
     mine = {name: value for name, value in given.items() if name in ModelChoice.model_fields}
     return {**{name: value for name, value in given.items() if name not in mine}, "choice": mine}
+
+
+def check_attention(choice: ModelChoice, device: str) -> None:
+    """Refuse an attention implementation that cannot run, before a model is loaded.
+
+    Args:
+        choice: model and how it runs.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, where the model will run.
+
+    Raises:
+        UsageError: flash attention was asked for, and cannot run.
+    """
+    if choice.attn != _FLASH:
+        return
+    found = "--dtype float32" if choice.dtype == "float32" else None
+    if device == "cpu":
+        found = "a model that runs on the CPU"
+    elif find_spec("flash_attn") is None:
+        found = "no flash-attn"
+    if found is not None:
+        raise UsageError(
+            f"--attn {_FLASH} needs a GPU, 16-bit weights and the package flash-attn, found {found}; leave --attn out, "
+            "or take --attn sdpa"
+        )

@@ -16,6 +16,16 @@ _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
+def counted(count: int, unit: str) -> str:
+    """Write a number of things, such as ``1 page`` or ``2 pages``.
+
+    Args:
+        count: number of things.
+        unit: name of one of them.
+    """
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
 class Progress:
     """Counts things up to a total, as a context manager.
 
@@ -93,7 +103,7 @@ class Progress:
 
     def _line(self) -> None:
         self.last_line, self.told = time.monotonic(), self.done
-        line = f"{self.done} of {self.total} {self.unit}s"
+        line = f"{self.done} of {counted(self.total, self.unit)}"
         if self.first is not None and self.done > self.first[1]:
             rate = (self.done - self.first[1]) / max(self.last_line - self.first[0], 1e-9)
             left = tqdm.format_interval((self.total - self.done) / rate)

@@ -36,7 +36,7 @@ class RunSettings(BaseModel):
     shared_fs: bool = False
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
-    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    deadline: float | None = Field(default=None, ge=1, allow_inf_nan=False)
     document_seconds: float = Field(default=DOCUMENT_SECONDS, gt=0, allow_inf_nan=False)
     password_file: str | None = None
     seed: Seed = 0
@@ -51,6 +51,8 @@ class RunSettings(BaseModel):
             raise ValueError("--engine local runs in this process; leave --address out")
         if self.engine == "local" and (self.actors or 1) > 1:
             raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
+        if self.detach and self.address is None:
+            raise ValueError("--detach has no effect without --address; name the cluster, or leave it out")
         return self
 
     @model_validator(mode="after")

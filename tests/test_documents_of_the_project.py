@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 import glimpseprune as gp
 from jobs import exit_codes
 from jobs.cli.main import app
-from pipeline.errors import QuestionsError
 from pipeline.output import schema
 from pipeline.questions.file import Defaults, parse_questions
 from pipeline.questions.question import Question
@@ -122,12 +121,17 @@ def test_readme_python_runs(tiny_base: Path, tiny_addon: Path, monkeypatch: pyte
     assert found["out"].stats[0].retention < 1
 
 
-def test_questions_page_shows_files_that_are_right_and_one_that_is_wrong() -> None:
+def test_questions_page_shows_files_that_are_right_and_what_the_check_says_of_wrong_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     *right, wrong = blocks(QUESTIONS, "yaml")
     assert all(parse_questions(text, "q.yaml").questions for text in right)
-    with pytest.raises(QuestionsError) as refused:
-        parse_questions(wrong, "q.yaml")
-    assert str(refused.value) == blocks(QUESTIONS, "text")[0].strip()
+    monkeypatch.chdir(tmp_path)
+    riddle = "version: 1\nquestions:\n- {id: a, text: What?}\n"
+    for text, said in zip((wrong, riddle), blocks(QUESTIONS, "text"), strict=True):
+        Path("q.yaml").write_text(text, encoding="utf-8")
+        checked = CliRunner().invoke(app, ["questions", "check", "q.yaml"])
+        assert (checked.exit_code, checked.stderr) == (2, said)
 
 
 def test_questions_page_names_every_field() -> None:

@@ -53,7 +53,7 @@ SharedFs = Annotated[
     bool | None, option(CLUSTER, "Local paths mean the same on every node.", "--shared-fs", default="off")
 ]
 MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
-Deadline = Annotated[float | None, option(PAGES, "Most seconds per page.", default="set from the median")]
+Deadline = Annotated[float | None, option(PAGES, "Most seconds per page, 1 or more.", default="set from the median")]
 DocumentSeconds = Annotated[float | None, option(PAGES, "Most seconds to render one document.", default="3600")]
 Seed = Annotated[int | None, option(RUN, "Seed of the run.", default="0")]
 Quiet = Annotated[bool | None, option(RUN, "Print errors only.", "--quiet", default="off")]

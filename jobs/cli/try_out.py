@@ -34,10 +34,11 @@ questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=Tru
 def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> None:
     """Check a questions file."""
     with as_exit_code():
+        from jobs.progress import counted
         from pipeline.questions.file import load_questions
 
         found = load_questions(file)
-        typer.echo(f"{file}: {len(found.questions)} questions: {', '.join(q.id for q in found.questions)}")
+        typer.echo(f"{file}: {counted(len(found.questions), 'question')}: {', '.join(q.id for q in found.questions)}")
 
 
 def doctor(device: Device = None) -> None:
@@ -92,6 +93,7 @@ def samples(
 ) -> None:
     """Draw sample business documents, with questions and their true answers."""
     with as_exit_code():
+        from jobs.progress import counted
         from pipeline.errors import UsageError
         from pipeline.samples.families import FAMILIES
         from pipeline.samples.write import pick_seeds, write_samples
@@ -100,5 +102,6 @@ def samples(
             raise UsageError(f"--family {family}: expected one of {', '.join(FAMILIES)}")
         write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
         typer.echo(
-            f"{documents} documents in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl"
+            f"{counted(documents, 'document')} in {out}/pdfs, questions in {out}/questions.yaml, "
+            f"truth in {out}/truth.jsonl"
         )

@@ -40,15 +40,35 @@ class OneLineErrors(TyperGroup):
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except TyperException as error:
             if error.format_message():  # without a command, the help was printed instead
-                typer.echo(_sentence(error), err=True)
+                typer.echo(_sentence(error, sys.argv[1:] if args is None else args), err=True)
             sys.exit(error.exit_code)
         sys.exit(code or 0)
 
 
-def _sentence(error: TyperException) -> str:
+def _sentence(error: TyperException, words: Sequence[str]) -> str:
     from pipeline.file_names import printable
 
-    reason = printable(" ".join(error.format_message().split())).rstrip(".")
+    reason = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
+    expected, unread, _ = reason.partition(", unable to parse string")
+    if unread:
+        reason = f"{expected}, found {_value(words, getattr(error, 'param', None))!r}"
+    elif "unexpected extra argument" in reason and _is_given(words, ("-i", "--input")):
+        reason += "; --input goes before each file or folder, and a pattern needs quotes, or the shell spells it out"
+    reason = printable(reason)
     hint = "" if context is None else f" (try '{context.command_path} --help')"
     return f"docpipe: {reason[:1].lower()}{reason[1:]}{hint}"
+
+
+def _is_given(words: Sequence[str], names: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in names for word in words)
+
+
+def _value(words: Sequence[str], option: Any) -> str:
+    """Find the value of an option among the words of a command line; of several, the last one counts."""
+    names, found = getattr(option, "opts", ()), ""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in names:
+            found = value if equals else following
+    return found

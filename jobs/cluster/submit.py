@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pipeline.questions.file import QuestionSet
 Say = Callable[[str], Any]
 _POLL_SECONDS = 1.0
 _AGENT_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
 _NO_AGENT = "No available agent"
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -135,17 +137,36 @@ def _client(address: str) -> Any:
             f"Ray would use {override}={os.environ[override]} from the environment instead of --address {address}; "
             "unset one of them"
         )
+    if override is None and address == "auto":
+        _check_running()
     from ray.job_submission import JobSubmissionClient
 
     return JobSubmissionClient(address)
 
 
+def _check_running() -> None:
+    """Refuse the Ray that ``auto`` stands for if it has ended: Ray notes where it ran, and would wait for it."""
+    from ray._private import services
+
+    found = services.canonicalize_bootstrap_address_or_die("auto")
+    host, _, port = found.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"expected a running Ray, found nothing at {found}, where the last one ran ({error}); start one with "
+            "`ray start --head`, or name another with --address http://head:8265"
+        ) from error
+
+
 @contextmanager
 def _explained(address: str) -> Iterator[None]:
     """Turn the client's plain exceptions into :class:`EngineError`, keeping their messages."""
+    from ray.exceptions import RayError
+
     try:
         yield
-    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+    except (RayError, RuntimeError, ConnectionError, ValueError, OSError) as error:
         raise EngineError(f"Ray at {address}: {error}") from error
 
 

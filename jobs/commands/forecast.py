@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.progress import Progress
+from jobs.progress import Progress, counted
 from jobs.run.children import for_each_document
 from jobs.run.not_read import named
 from jobs.run.prepare import Work, prepare_work
@@ -53,7 +53,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"questions        {len(questions.questions)}",
         f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
         f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
-        f"visual tokens    {sum(known)} on {len(known)} pages to do"
+        f"visual tokens    {sum(known)} on {counted(len(known), 'page')} to do"
         + (f", {sum(known) / len(known):.0f} per page" if known else ""),
         f"memory per model {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
         f"time             {_time(store.read_run(), len(tokens))}",

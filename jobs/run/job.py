@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
+from jobs.model_choice import check_attention
 from jobs.progress import Progress
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
@@ -26,7 +27,7 @@ from pipeline.output.current import Plan
 from pipeline.output.failed import read_failed
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
-from pipeline.output.publish import publish
+from pipeline.output.publish import check_tables, publish
 from pipeline.output.store import OutputStore, new_run_id
 from pipeline.output.totals import read_totals
 from pipeline.pages.apart import check_apart
@@ -69,8 +70,9 @@ def run_job(
     started, clock = datetime.now(UTC), time.monotonic()
     check_apart(run.input, run.output)
     folder = Folder(run.output)
-    store = OutputStore(folder, reproduce_command(run), new_run_id())
+    store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
     with interruptible(), OutputLock(folder) as lock:
+        check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
@@ -185,6 +187,7 @@ class _Job:
         run, work = self.run, self.work
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
+        check_attention(run.choice, device)
         if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
             self.store.check_settings({"--device (with --dtype auto)": device.partition(":")[0]})
         config = ActorConfig(

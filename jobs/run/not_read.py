@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs import exit_codes
+from jobs.progress import counted
 from pipeline.file_names import printable
 from pipeline.output.failed import FailedDocument
 from pipeline.pages.documents import ignored_words
@@ -28,7 +29,7 @@ def not_read_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"warning: {reason}"
     count, failed = report["failed_documents"], report["first_failed_documents"]
     if count:
-        yield f"{count} document{'s' if count > 1 else ''} with failed answers:"
+        yield f"{counted(count, 'document')} with failed answers:"
         yield from named([FailedDocument(**each) for each in failed], count)
     if report["exit_code"] == exit_codes.TOO_MANY_FAILED:
         allowed = report["settings"]["max_failed_share"]
@@ -46,7 +47,7 @@ def named(failed: Sequence[FailedDocument], count: int) -> Iterator[str]:
         count: number of all failed documents.
     """
     for each in failed[:NAMED]:
-        rows = f"{each.rows} answer{'s' if each.rows > 1 else ''}, " if each.rows else ""
+        rows = f"{counted(each.rows, 'answer')}, " if each.rows else ""
         reason = printable(each.error_message)
         short = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
         yield f"  {printable(each.document)}: {rows}{each.error_type}: {short}"

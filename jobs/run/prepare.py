@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -140,6 +141,24 @@ def count_pages(
     for_each_document(documents, count, counts, done, meanwhile, passwords)
 
 
+def model_folder(choice: ModelChoice) -> Path:
+    """Find the local folder of a model, and check that it is one.
+
+    Args:
+        choice: model that was chosen.
+
+    Raises:
+        UsageError: the name cannot be resolved, or there is no model in the folder.
+    """
+    folder = resolve_model(choice.model, choice.revision)
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"--model {choice.model}: expected the folder of a model, with its config.json, found none there; name "
+            "the folder that holds the file, or a hub id"
+        )
+    return folder
+
+
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     """Resolve names, rule and sizes without loading a model.
 
@@ -151,7 +170,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         UsageError: a name cannot be resolved, or flags contradict each other.
         ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
-    model = resolve_model(choice.model, choice.revision)
+    model = model_folder(choice)
     name = choice.glimpse or default_addon(choice.model)
     if choice.prune in ("glimpse", "auto") and name is None:
         raise UsageError(f"--prune {choice.prune} needs an add-on; name one with --glimpse")
@@ -215,11 +234,15 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def reproduce_command(run: RunSettings) -> str:
-    """Write the command that answers a single document again from any folder, with ``{input}`` in its place.
+def reproduce_command(run: RunSettings, questions: QuestionSet) -> str:
+    """Write the command that answers a single document again from any folder.
+
+    ``{input}`` stands for the document, and ``{document_id}`` for its id. Its output is named after document, questions
+    and settings, so that commands which differ in any of them can run in one folder.
 
     Args:
         run: settings of the run.
+        questions: questions of the run.
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
     whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
@@ -233,7 +256,8 @@ def reproduce_command(run: RunSettings) -> str:
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
-    return f"docpipe run --input {{input}} {fixed} --output reproduced"
+    asked = hashlib.sha256(f"{fixed}\0{questions.model_dump_json()}".encode()).hexdigest()[:8]
+    return f"docpipe run --input {{input}} {fixed} --output reproduced-{{document_id:.8}}-{asked}"
 
 
 def _absolute(name: str) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import starmap
+from pathlib import Path
 from typing import Any
 
 from jobs import exit_codes
+from jobs.progress import counted
 from jobs.run.not_read import NAMED, not_read_lines
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
@@ -212,9 +218,8 @@ def closing_lines(report: Mapping[str, Any]) -> str:
     """
     counts, output = report["counts"], report["settings"]["output"].rstrip("/")
     found = ", ".join(f"{counts[status]} {words}" for status, words in _STATUS_WORDS.items() if counts[status])
-    lines = [
-        f"{report['documents']} documents, {report['pages']} pages, {counts['planned']} answers: {found or 'none'}"
-    ]
+    sizes = [(report["documents"], "document"), (report["pages"], "page"), (counts["planned"], "answer")]
+    lines = [f"{', '.join(starmap(counted, sizes))}: {found or 'none'}"]
     if report["interrupted"]:
         lines.append("interrupted; the same command resumes")
     elif not report["this_run"]["bundles"]:
@@ -222,14 +227,28 @@ def closing_lines(report: Mapping[str, Any]) -> str:
     if report["settings"]["verbose"]:
         lines += _figures(report)
     lines += not_read_lines(report)
-    lines += filter(None, [report["model_note"]])
     lines.append(f"answers: {output}/documents/ (per document and question), {output}/answers/ (per page and question)")
     if counts["failed"]:
         lines.append(f"reasons of the failures: {output}/failures/")
-    quoted = f"{output}/documents/*.parquet".replace("'", "''")  # for SQL, and then for a shell
-    sql = re.sub(r'([\\"$`])', r"\\\1", f"from '{quoted}'")
-    lines.append(f'open them: duckdb -c "{sql}", pandas.read_parquet({f"{output}/documents"!r})')
+    lines.append(f"open them: {_opening_command(f'{output}/documents')}")
     return "\n".join(lines)
+
+
+def _opening_command(folder: str) -> str:
+    """Write the command that shows a table, with a program that is installed here."""
+    if shutil.which("duckdb"):
+        files = f"{folder}/*.parquet".replace("'", "''")
+        sql = f"from '{files}'"
+        return f'duckdb -c "{_in_double_quotes(sql)}"'
+    found = shutil.which("python")
+    same = found is not None and Path(found).parent == Path(sys.executable).parent
+    python = "python" if same else shlex.quote(sys.executable)
+    script = f"import pandas; print(pandas.read_parquet({folder!r}))"
+    return f'{python} -c "{_in_double_quotes(script)}"'
+
+
+def _in_double_quotes(text: str) -> str:
+    return re.sub(r'([\\"$`])', r"\\\1", text)
 
 
 def _figures(report: Mapping[str, Any]) -> Iterator[str]:
@@ -240,4 +259,4 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
             f"{totals['kv_bytes_full'] / 1e6:.1f} MB without pruning, {totals['kv_bytes_kept'] / 1e6:.1f} MB with"
         )
     if now["pages_per_s"] is not None:
-        yield f"{now['pages']} pages in this run, {now['pages_per_s']:.2f} pages/s"
+        yield f"{counted(now['pages'], 'page')} in this run, {now['pages_per_s']:.2f} pages/s"

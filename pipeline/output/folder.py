@@ -39,8 +39,10 @@ class Folder:
                 raise UsageError(f"{self.uri}: no file system handles this address: {error}") from error
             self.root = root.rstrip("/")
             self.local = isinstance(self.fs, LocalFileSystem)
-            if self.fs.isfile(self.root):
-                raise UsageError(f"{self.uri}: expected a folder, found a file")
+            is_file = self.fs.isfile(self.root)
+            if is_file or (self.local and os.path.exists(self.root) and not os.path.isdir(self.root)):
+                found = "a file" if is_file else "a device, pipe or socket"
+                raise UsageError(f"{self.uri}: expected a folder, found {found}; name a folder, or a new name")
 
     def path(self, name: str) -> str:
         """Return the full path of a name, in the form that the file system expects."""

@@ -39,7 +39,7 @@ def write_part(folder: Folder, result: BundleResult, command: str, run_id: str) 
     Args:
         folder: the output folder.
         result: rows of the bundle, whose units name the pages.
-        command: command that reproduces a failure; ``{input}`` stands for the document.
+        command: command that reproduces a failure; ``{input}`` stands for the document, ``{document_id}`` for its id.
         run_id: id of the run that computed the rows.
 
     Raises:
@@ -88,7 +88,10 @@ def _rows(result: BundleResult, command: str, run_id: str) -> dict[str, list[dic
     run = {"bundle_id": result.bundle.bundle_id, "run_id": run_id, "answered_at": datetime.now(UTC)}
     named = {key: {"source": document.source, "document": document.path, **run} for key, document in documents.items()}
     shared = {key: {**named[key], "document_sha256": result.sha256.get(key)} for key in documents}
-    commands = {key: command.format(input=shlex.quote(input_of(document))) for key, document in documents.items()}
+    commands = {
+        key: command.format(input=shlex.quote(input_of(document)), document_id=key)
+        for key, document in documents.items()
+    }
     return {
         "answers": [_without_failure(answer) | shared[answer.document_id] for answer in result.answers],
         "pages": [asdict(page) | shared[page.document_id] for page in result.pages],

@@ -24,12 +24,26 @@ from pipeline.output.parts import read_rows
 from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
-from pipeline.output.tables import read_footer, read_footers, read_table, read_tables, write_table
+from pipeline.output.tables import has_our_name, read_footer, read_footers, read_table, read_tables, write_table
 
 PARTS_PER_FILE = 256
 ROWS_AT_A_TIME = 1_000_000  # of answers, aggregated to documents in memory
 PAGES_FILE = "pages/pages.parquet"
 DOCUMENTS_FILE = "documents/documents.parquet"
+
+
+def check_tables(folder: Folder) -> None:
+    """Check that :func:`publish` will be able to read the tables, before any work is spent.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        UsageError: a file among the tables is damaged, or not one of docpipe.
+        EngineError: a file cannot be read.
+    """
+    names = [name for table in ("answers", "failures") for name in folder.names(table, ".parquet")]
+    read_footers(folder, [*names, *(name for name in folder.names("pages", ".parquet") if name == PAGES_FILE)], PARTS)
 
 
 def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> None:
@@ -75,7 +89,7 @@ def _sound_groups(folder: Folder, parts: Mapping[str, Held]) -> dict[str, list[s
         for name in sorted(groups, key=lambda name: name not in sound):  # what is unsound goes last, if at all
             folder.delete(name)
         sound = {}
-    for name in partners - sound.keys():
+    for name in filter(has_our_name, partners - sound.keys()):
         folder.delete(name.replace("answers/", "failures/", 1))
     return sound
 

@@ -38,12 +38,19 @@ def _refusal(uri: str, flags: Mapping[str, str], questions: Mapping[str, Sequenc
     return "\n".join([*lines, *ways]) + "\nOr take another --output"
 
 
+def _remedy(name: str) -> str:
+    """Say what to do about a damaged file; only the settings cannot be made again."""
+    if name == "settings.json":
+        return "put back the file as docpipe wrote it, or choose another --output"
+    return "delete it, and the next run writes it again"
+
+
 class OutputStore:
     """Reads and writes everything that a run keeps in its output folder.
 
     Args:
         folder: the output folder.
-        command: command that reproduces a failed row; ``{input}`` stands for the document.
+        command: command that reproduces a failed row; ``{input}`` and ``{document_id}`` stand for the document.
         run_id: id of the run that commits; ``None`` makes a new one.
     """
 
@@ -154,7 +161,9 @@ class OutputStore:
         try:
             value = {} if raw is None else json.loads(raw)
         except ValueError as error:
-            raise UsageError(f"{self.folder.uri}/{name} is not valid JSON: {error}") from error
+            raise UsageError(f"{self.folder.uri}/{name} is not valid JSON: {error}; {_remedy(name)}") from error
         if not isinstance(value, dict):
-            raise UsageError(f"{self.folder.uri}/{name}: expected a JSON object, found {type(value).__name__}")
+            raise UsageError(
+                f"{self.folder.uri}/{name}: expected a JSON object, found {type(value).__name__}; {_remedy(name)}"
+            )
         return None if raw is None else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.schema import SCHEMA_VERSION, with_metadata
 
 SUFFIX = ".parquet"
+_OURS = re.compile(r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents")
 _READERS = 16  # a footer takes two small reads, which on an object store are nearly all waiting
 
 
@@ -88,8 +90,19 @@ def read_tables(folder: Folder, names: Iterable[str], columns: Sequence[str]) ->
         return list(pool.map(lambda name: read_table(folder, name, columns), names))
 
 
+def has_our_name(name: str) -> bool:
+    """Tell whether a file is called what docpipe calls its tables, so that nobody else can have put it there."""
+    return _OURS.fullmatch(name.removesuffix(SUFFIX)) is not None
+
+
 def _damaged(folder: Folder, name: str, reason: str) -> UsageError:
+    where = f"{folder.uri.rstrip('/')}/{name}"
+    if not has_our_name(name):
+        return UsageError(
+            f"{where} is not a file of docpipe, which reads and writes all of that folder ({reason}); "
+            "move it elsewhere, or choose another --output"
+        )
     return UsageError(
-        f"{folder.uri.rstrip('/')}/{name} is not a file of this version of docpipe ({reason}); "
+        f"{where} is not a file of this version of docpipe ({reason}); "
         "delete it, and the next run makes its content again, or choose another --output"
     )

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipeline.addresses import open_address
 from pipeline.errors import QuestionsError, UsageError
-from pipeline.questions.question import Aggregate, Glob, Keep, Pages, Prompt, Question, Strict, Whole, as_number
+from pipeline.questions.question import Aggregate, Globs, Keep, Pages, Prompt, Question, Strict, Whole, as_number
 from pipeline.questions.yaml_text import MOST_BYTES, YamlText, decode, joined, read_yaml
+from pipeline.questions.yaml_tree import QUOTES
 
 __all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
@@ -31,11 +32,17 @@ class Defaults(Strict):
     """The values of fields that a question leaves out."""
 
     pages: Pages | None = None
-    documents: Glob | None = None
+    documents: Globs | None = None
     aggregate: Aggregate | None = None
     max_new_tokens: Whole | None = Field(default=None, ge=1, le=4096)
     prompt: Prompt | None = None
     keep: Keep | None = None
+
+
+def _as_version(value: object) -> object:
+    """Turn ``1`` into a number; ``1.0``, which equals it, stays text."""
+    number = as_number(value)
+    return value if isinstance(number, float) else number
 
 
 def _not_empty(questions: tuple[Question, ...]) -> tuple[Question, ...]:
@@ -45,7 +52,7 @@ def _not_empty(questions: tuple[Question, ...]) -> tuple[Question, ...]:
 
 
 class _File(Strict):
-    version: Annotated[Literal[1], BeforeValidator(as_number)]
+    version: Annotated[Literal[1], BeforeValidator(_as_version)]
     defaults: Defaults = Defaults()
     questions: Annotated[tuple[Question, ...], AfterValidator(_not_empty)]
 
@@ -141,5 +148,7 @@ def _reason(error: Any) -> str:
         return "is required"
     if kind == "string_type" and found is None:
         return "expected text, found nothing; the word null needs quotes"
+    if kind == "string_type" and isinstance(found, list | dict):
+        return f"expected text, found a {'list' if isinstance(found, list) else 'mapping'}; {QUOTES}"
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ") + _HINTS.get(kind, "")
     return f"{expected} (found {'nothing' if found is None else reprlib.repr(found)})"

@@ -22,10 +22,12 @@ from pipeline.records import Ask
 AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
 Aggregate = Literal["best", "first", "all", "vote", "sum"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
+_NO_ANSWER = "n/a"
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _SUMMABLE = ("integer", "number", "money")
+_MOST_TEXT, _MOST_PROMPT = 4_000, 16_000  # characters; a page takes memory and time with every one
 
 
 def as_number(value: object) -> object:
@@ -35,6 +37,23 @@ def as_number(value: object) -> object:
     if _WHOLE.fullmatch(value):
         return int(value)
     return float(value) if _DECIMAL.fullmatch(value) else value
+
+
+def _valid_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a question, found no text")
+    if len(text) > _MOST_TEXT:
+        raise ValueError(f"expected at most {_MOST_TEXT:,} characters, found {len(text):,}; ask in fewer words")
+    return text
+
+
+def _joined_pages(value: object) -> object:
+    """Write a list of pages, such as ``[1, -1]``, as the text that it stands for."""
+    if not isinstance(value, list | tuple | dict):
+        return value
+    if isinstance(value, dict) or not value or not all(isinstance(part, str) for part in value):
+        raise ValueError("expected pages such as '1-3,-1', or a list of them")
+    return ",".join(value)
 
 
 def _valid_pages(text: str) -> str:
@@ -50,12 +69,16 @@ def _valid_prompt(text: str) -> str:
     return text
 
 
-def _valid_glob(pattern: str) -> str:
-    try:
-        compile_glob(pattern)
-    except re.error as error:
-        raise ValueError(f"not a pattern for file names: {error}") from error
-    return pattern
+def _valid_globs(value: object) -> str | tuple[str, ...]:
+    patterns = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not patterns or not all(isinstance(pattern, str) and pattern for pattern in patterns):
+        raise ValueError("expected a pattern such as 'invoices/*.pdf', or a list of patterns, none of them empty")
+    for pattern in patterns:
+        try:
+            compile_glob(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a pattern for file names: {error}") from error
+    return patterns if isinstance(value, list | tuple) else patterns[0]
 
 
 def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,14 +90,16 @@ def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
         seen[form] = choice
     if len(seen) < 2 or "" in seen:
         raise ValueError("expected at least two choices, none of them empty")
+    if any(form.rstrip(".") == _NO_ANSWER for form in seen):
+        raise ValueError(f"{_NO_ANSWER} always means that the page does not say; leave it out of the choices")
     return choices
 
 
-Pages = Annotated[str, AfterValidator(_valid_pages)]
+Pages = Annotated[str, BeforeValidator(_joined_pages), AfterValidator(_valid_pages)]
 Whole = Annotated[int, BeforeValidator(as_number)]
 Decimal = Annotated[float, BeforeValidator(as_number)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
-Glob = Annotated[str, Field(min_length=1), AfterValidator(_valid_glob)]
+Globs = Annotated[str | tuple[str, ...], BeforeValidator(_valid_globs)]
 
 
 class Strict(BaseModel):
@@ -95,11 +120,11 @@ class Question(Strict):
     """One question with all defaults applied."""
 
     id: str = Field(pattern=r"^[a-z0-9_]+$")
-    text: str = Field(min_length=1)
+    text: Annotated[str, AfterValidator(_valid_text)]
     type: AnswerType = "text"
     choices: Annotated[tuple[str, ...], AfterValidator(_told_apart)] | None = None
     pages: Pages = "all"
-    documents: Glob | None = None
+    documents: Globs | None = None
     aggregate: Aggregate = "best"
     max_new_tokens: Whole = Field(default=64, ge=1, le=4096)
     prompt: Prompt = DEFAULT_PROMPT
@@ -119,6 +144,11 @@ class Question(Strict):
             raise ValueError("choices and type: choice belong together")
         if self.aggregate == "sum" and self.type not in _SUMMABLE:
             raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
+        if len(self._whole_prompt()) > _MOST_PROMPT:
+            raise ValueError(
+                f"expected at most {_MOST_PROMPT:,} characters of prompt with text and choices in their places, found "
+                f"{len(self._whole_prompt()):,}; ask in fewer words or with fewer choices"
+            )
         return self
 
     @cached_property
@@ -133,18 +163,21 @@ class Question(Strict):
         """
         if self.documents is None:
             return True
+        globs = (self.documents,) if isinstance(self.documents, str) else self.documents
         if path.endswith("/"):
-            return may_match_below(self.documents, path[:-1])
-        return compile_glob(self.documents).fullmatch(path) is not None
+            return any(may_match_below(glob, path[:-1]) for glob in globs)
+        return any(compile_glob(glob).fullmatch(path) for glob in globs)
 
     def to_ask(self, default_rule: KeepRule | None, prune_auto: bool = False) -> Ask:
         """Make the question ready for the model; ``keep`` overrides fields of the run's rule, if there is one."""
         rule = default_rule
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
-        prompt = self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
         auto = prune_auto and rule is not None
-        return Ask(self.id, prompt, self.type, self.max_new_tokens, rule, auto, self.choices or ())
+        return Ask(self.id, self._whole_prompt(), self.type, self.max_new_tokens, rule, auto, self.choices or ())
+
+    def _whole_prompt(self) -> str:
+        return self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
 
     def identity(self, default_rule: KeepRule | None) -> str:
         """Return canonical JSON of all that an answer depends on, without the pages.

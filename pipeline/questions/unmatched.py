@@ -30,7 +30,7 @@ def _reason(question: Question, documents: Sequence[Document], counts: Mapping[s
     asked = [document for document in documents if question.applies_to(document.path)]
     if not asked:
         return (
-            f"question {question.id!r} is asked of no document: its documents: {question.documents!r} is matched "
+            f"question {question.id!r} is asked of no document: its documents: {_globs(question)} is matched "
             f"against the path below --input, {_examples(documents)}"
         )
     pages = [counts[document.document_id].pages for document in asked]
@@ -48,3 +48,7 @@ def _examples(documents: Sequence[Document]) -> str:
     shown = ", ".join(f"'{printable(document.path)}'" for document in documents[:_EXAMPLES])
     left = len(documents) - _EXAMPLES
     return f"here {shown}" + (f" and {left} more" if left > 0 else "")
+
+
+def _globs(question: Question) -> str:
+    return repr(question.documents) if isinstance(question.documents, str) else str(list(question.documents or ()))

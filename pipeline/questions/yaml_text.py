@@ -17,6 +17,10 @@ MOST_BYTES = 1_000_000
 """Size above which a file is refused before it is read, in bytes."""
 
 _MOST_PROBLEMS = 20
+_OTHER_DOCUMENT = "another document"  # in the words of the YAML library
+_ONE_DOCUMENT = (
+    "expected one YAML document, found another; take the line '---' out, and list all questions under one 'questions:'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,11 @@ def read_yaml(text: str, source: str) -> YamlText:
         line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
         begun = error.context_mark
         since = f", {error.context} from line {begun.line + 1}" if begun and begun.line + 1 < line else ""
+        other = _OTHER_DOCUMENT in str(error.problem)
         hint = "indent with spaces, not tabs" if "'\\t'" in str(error.problem) else QUOTES
-        reason = _not_valid(line, column, f"{error.problem}{since}; {hint}")
-        raise QuestionsError(_message(source, line, loader.last if loader else (), reason)) from error
+        reason = _not_valid(line, column, _ONE_DOCUMENT if other else f"{error.problem}{since}; {hint}")
+        place = () if loader is None or other else loader.last
+        raise QuestionsError(_message(source, line, place, reason)) from error
     found = Content()
     value = None if node is None else found.read(node, ())
     if found.problems:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from jobs.settings import RunSettings, load_settings
 from pipeline.answering.checkpoints import resolve_model
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
-from pipeline.questions.file import parse_questions
+from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import AnswerSettings
 
 CLI = CliRunner()
@@ -45,7 +46,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "actors": (["--actors", "3"], 3),
     "gpus_per_actor": (["--gpus-per-actor", "0.5"], 0.5),
     "address": (["--address", "http://head:8265"], "http://head:8265"),
-    "detach": (["--detach"], True),
+    "detach": (["--address", "http://head:8265", "--detach"], True),
     "shared_fs": (["--shared-fs"], True),
     "limit": (["--limit", "7"], 7),
     "max_failed_share": (["--max-failed-share", "0.5"], 0.5),
@@ -105,7 +106,8 @@ EMPTY_REPORT: dict[str, Any] = {
 @pytest.mark.parametrize("name", FLAGS)
 def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str) -> None:
     arguments, value = FLAGS[name]
-    plain, given = settings_of().flat(), settings_of(*arguments).flat()
+    needed = arguments[:2] if name == "detach" else []
+    plain, given = settings_of(*needed).flat(), settings_of(*arguments).flat()
     wanted = list(value) if isinstance(value, tuple) else value  # as JSON has it
     assert given[name] == wanted != plain[name]
     assert {key for key in plain if plain[key] != given[key]} == {name}
@@ -253,11 +255,24 @@ def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, ti
 
 def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
     run = make(tiny_base, dpi=100, max_ratio=0.5, device="cpu", seed=3, actors=7)
-    command = reproduce_command(run).format(input="'a b.pdf'")
-    assert command == (
+    asked = parse_questions("version: 1\nquestions: [{id: a, text: A}]", "q")
+
+    def command(run: RunSettings, questions: QuestionSet = asked, document: str = "0123456789abcdef") -> str:
+        return reproduce_command(run, questions).format(input="'a b.pdf'", document_id=document)
+
+    words, _, output = command(run).rpartition(" ")
+    assert words == (
         f"docpipe run --input 'a b.pdf' --questions q --model {tiny_base} --max-ratio 0.5 --dpi 100 --device cpu "
-        "--seed 3 --output reproduced"
+        "--seed 3 --output"
     )
+    assert re.fullmatch(r"reproduced-01234567-[0-9a-f]{8}", output)
+    assert command(run) == command(run.model_copy(update={"actors": 2}))
+    others = [
+        command(make(tiny_base, dpi=120, max_ratio=0.5, device="cpu", seed=3)),
+        command(run, parse_questions("version: 1\nquestions: [{id: a, text: B}]", "q")),
+        command(run, document="f123456789abcdef"),
+    ]
+    assert len({output, *(other.rpartition(" ")[2] for other in others)}) == 4
 
 
 def test_a_choice_writes_the_flags_that_make_it(settings_of: Any) -> None:

@@ -70,6 +70,25 @@ def test_point_19_a_device_that_is_not_there(refused: Any, command: str, monkeyp
         assert line == f"--device {device} needs a GPU, {found}; `docpipe doctor` lists the devices"
 
 
+@pytest.mark.parametrize("command", [f"run -i s/pdfs -o out {RUN} --quiet", "eval --data s --out e.parquet --quiet"])
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [("--device cpu", "a model that runs on the CPU"), ("--dtype float32", "--dtype float32"), ("", "no flash-attn")],
+)
+def test_flash_attention_that_cannot_run(
+    refused: Any, command: str, more: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "cpu" not in more:  # a machine with a GPU
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    spec = None if "flash-attn" in found else object()
+    monkeypatch.setattr("jobs.model_choice.find_spec", lambda _name: spec)
+    assert refused(f"{command} --attn flash_attention_2 {more}") == (
+        f"--attn flash_attention_2 needs a GPU, 16-bit weights and the package flash-attn, found {found}; leave --attn "
+        "out, or take --attn sdpa"
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
@@ -79,6 +98,8 @@ def test_point_19_a_device_that_is_not_there(refused: Any, command: str, monkeyp
         ("demo --out FILE", "cannot write FILE/pdfs: [Errno 20]"),
         ("demo --out FILE/sub", "cannot write FILE/sub/pdfs: [Errno 20]"),
         (f"run -i s/pdfs -o FILE {RUN}", "FILE: expected a folder, found a file"),
+        (f"run -i s/pdfs -o /dev/full {RUN}", "/dev/full: expected a folder, found a device, pipe or socket; name a"),
+        ("plan -i s/pdfs -o /dev/full -q q.yaml", "/dev/full: expected a folder, found a device, pipe or socket"),
         (f"run -i s/pdfs -o FILE/sub {RUN}", "cannot write FILE/sub/"),
         (f"run -i s/pdfs -o /proc/x {RUN}", "cannot write /proc/x/"),
         ("plan -i s/pdfs -o FILE -q q.yaml", "FILE: expected a folder, found a file"),
@@ -122,6 +143,10 @@ def test_point_19_a_full_or_read_only_disk(
         ("plan -i nope -o out -q q.yaml", "--input nope: no such file or folder"),
         ("eval --data nope --out e.parquet", "--data nope: expected a folder made by"),
         ("train glimpse --data nope --out a", "--data nope: expected a folder made by"),
+        (f"run -i s/pdfs -o out {RUN} --model s/pdfs", "--model s/pdfs: expected the folder of a model"),
+        ("plan -i s/pdfs -o out -q q.yaml --model s/pdfs", "--model s/pdfs: expected the folder of a model"),
+        ("eval --data s --out e.parquet --model s/pdfs", "--model s/pdfs: expected the folder of a model"),
+        ("train glimpse --data s --out a --model s/pdfs", "--model s/pdfs: expected the folder of a model"),
         ("run -i s/pdfs -o out -q nope", "nope: cannot be read: [Errno 2]"),
         ("plan -i s/pdfs -o out -q s", "s: cannot be read: [Errno 21]"),
         ("questions check nope", "nope: cannot be read: [Errno 2]"),
@@ -130,6 +155,8 @@ def test_point_19_a_full_or_read_only_disk(
         ("run -i s/pdfs -o out -q q.yaml --config s", "--config s: [Errno 21]"),
         ("run -i s/pdfs -o out -q q.yaml --seed -1", "--seed: "),
         ("run -i s/pdfs -o out -q q.yaml --deadline inf", "--deadline: "),
+        ("run -i s/pdfs -o out -q q.yaml --deadline 0.5", "--deadline: Input should be greater than or equal to 1, f"),
+        ("run -i s/pdfs -o out -q q.yaml --detach", "--detach has no effect without --address; name the cluster, or"),
         ("samples --out z --family odd", "--family odd: expected one of known, "),
     ],
 )
@@ -151,8 +178,21 @@ def test_point_19_an_input_that_cannot_be_read(refused: Any, command: str, reaso
         ("run --quiet=3", "option '--quiet' does not take a value"),
         ("run", "--input is required; --questions is required; --output is required"),
         ("eval --dpi 5 --threshold 2 --data s --out e.parquet", None),
-        ("run extra", None),
-        ("run --dpi x", None),
+        ("run extra", "got unexpected extra argument(s) (extra) (try 'docpipe run --help')"),
+        (
+            "run -i a b",
+            "got unexpected extra argument(s) (b); --input goes before each file or folder, and a pattern needs "
+            "quotes, or the shell spells it out (try 'docpipe run --help')",
+        ),
+        ("plan --input=a b", None),
+        (
+            "run --dpi x --dpi 1e9",
+            "invalid value for '--dpi': Input should be a valid integer, found '1e9' (try 'docpipe run --help')",
+        ),
+        (
+            "eval --max-ratio=much --data s --out o",
+            "invalid value for '--max-ratio': Input should be a valid number, found 'much' (try 'docpipe eval --help')",
+        ),
         ("samples --out x --documents 0", None),
         ("run --\x1b[31m\udcfc", None),
     ],

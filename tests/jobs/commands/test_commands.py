@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +19,7 @@ from jobs.cluster.payload import pack, unpack
 from jobs.cluster.submit import _exit_code, _travelling, submit
 from jobs.commands.doctor import examine
 from jobs.commands.forecast import forecast
-from jobs.run.report import closing_lines
+from jobs.run.report import _opening_command, closing_lines
 from jobs.settings import RunSettings
 from pipeline.errors import UsageError
 from pipeline.questions.file import load_questions
@@ -163,7 +167,9 @@ def test_the_exit_code_of_a_job_is_that_of_its_run(status: str, driver: int | No
     assert _exit_code(info) == code
 
 
-def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> None:
+def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"python": str(Path(sys.executable).parent / "python")}
+    monkeypatch.setattr("jobs.run.report.shutil.which", installed.get)
     counts = {"planned": 9, "answered": 4, "not_answerable": 0, "skipped": 2, "failed": 1, "needs_review": 2}
     report = {
         "counts": counts,
@@ -184,7 +190,7 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> 
     where = [
         "answers: out/documents/ (per document and question), out/answers/ (per page and question)",
         "reasons of the failures: out/failures/",
-        "open them: duckdb -c \"from 'out/documents/*.parquet'\", pandas.read_parquet('out/documents')",
+        "open them: python -c \"import pandas; print(pandas.read_parquet('out/documents'))\"",
     ]
     assert closing_lines(report).splitlines() == [first, "interrupted; the same command resumes", *where]
     told = {**report, "interrupted": False, "settings": {"output": "out", "verbose": True}}
@@ -194,3 +200,25 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them() -> 
         "4 pages in this run, 2.00 pages/s",
         *where,
     ]
+    one = {**report, "documents": 1, "pages": 1, "counts": {**dict.fromkeys(counts, 0), "planned": 1, "answered": 1}}
+    assert closing_lines(one).splitlines()[0] == "1 document, 1 page, 1 answer: 1 answered"
+    installed["duckdb"] = "/usr/bin/duckdb"
+    assert closing_lines(report).splitlines()[-1] == "open them: duckdb -c \"from 'out/documents/*.parquet'\""
+
+
+@pytest.mark.parametrize("name", ["out", 'it\'s $(my) "out" \\n `x`'])
+def test_the_command_that_opens_a_table_runs_as_it_stands(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.run.report.shutil.which", lambda _name: None)
+    table = tmp_path / name / "documents" / "documents.parquet"
+    table.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"answer": ["Harbor Foods"]}), table)
+    shown = subprocess.run(_opening_command(str(table.parent)), shell=True, check=True, capture_output=True, text=True)
+    assert "Harbor Foods" in shown.stdout
+
+
+def test_a_single_question_is_counted_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a, text: A}]")
+    said = CliRunner().invoke(app, ["questions", "check", str(tmp_path / "q.yaml")]).stdout
+    assert said == f"{tmp_path}/q.yaml: 1 question: a\n"

@@ -129,7 +129,7 @@ def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path, mon
         wait_until_it_listens(port)
         done = CliRunner().invoke(app, [*command[3:], "--limit", "1", "--address", address, "--shared-fs"])
         assert done.exit_code == 0, done.output
-        assert "1 documents, 17 pages, 17 answers" in done.stdout
+        assert "1 document, 17 pages, 17 answers" in done.stdout
         job = done.stderr.split("following ")[1].split(";")[0]
         status = CliRunner().invoke(app, ["status", job, "--address", address])
         assert "succeeded" in status.stdout

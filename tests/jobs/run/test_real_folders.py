@@ -144,8 +144,9 @@ def test_point_8_questions_and_output_are_taken_as_they_are_named(
     with written.open("rb") as file:
         (row,) = pq.read_table(file).to_pylist()
     monkeypatch.chdir("/")
-    words = [word.replace("reproduced", str(root.parent / "again::#")) for word in shlex.split(row["command"])]
-    outcome = CliRunner().invoke(app, ["plan", *words[2:]])
+    *words, output = shlex.split(row["command"])
+    assert output.startswith(f"reproduced-{row['document_id'][:8]}-")
+    outcome = CliRunner().invoke(app, ["plan", *words[2:], str(root.parent / "again::#")])
     assert outcome.exit_code == 0, outcome.output
     assert "good.pdf: CorruptDocument" in outcome.output or "good.pdf: UnsupportedDocument" in outcome.output
 

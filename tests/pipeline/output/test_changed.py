@@ -99,5 +99,8 @@ def test_damaged_settings_are_refused(tmp_path: Path) -> None:
     store = OutputStore(Folder(str(tmp_path)))
     for text, message in (("{", "not valid JSON"), ("[1]", "expected a JSON object, found list")):
         (tmp_path / "settings.json").write_text(text)
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(UsageError, match=f"{message}.*; put back the file .* or choose another --output"):
             store.check_settings(RECORD)
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(UsageError, match=f"{message}.*; delete it, and the next run writes it again"):
+            store.read_run()

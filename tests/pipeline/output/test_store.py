@@ -252,8 +252,16 @@ def test_an_output_that_is_a_file_or_has_no_file_system_is_refused(tmp_path: Pat
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "x.parquet").write_bytes(b"half a file")
-    with pytest.raises(UsageError, match=r"parts/x\.parquet .* delete it"):
+    damaged = tmp_path / "parts" / f"{'b' * 16}-{'0' * 12}.parquet"
+    damaged.write_bytes(b"half a file")
+    with pytest.raises(UsageError, match=rf"parts/{damaged.name} .* delete it"):
+        OutputStore(Folder(str(tmp_path))).done()
+
+
+def test_a_part_that_is_not_docpipes_is_to_be_moved(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "x.parquet").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"parts/x\.parquet is not a file of docpipe, .* move it elsewhere"):
         OutputStore(Folder(str(tmp_path))).done()
 
 

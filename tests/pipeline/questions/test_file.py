@@ -9,7 +9,7 @@ import pytest
 
 from glimpseprune.rule import KeepRule
 from pipeline.errors import QuestionsError, UsageError
-from pipeline.questions.file import Question, load_questions, parse_questions
+from pipeline.questions.file import Question, QuestionSet, load_questions, parse_questions
 from pipeline.records import Ask
 
 EVERYTHING = """\
@@ -62,6 +62,26 @@ def test_every_field_arrives_and_defaults_fill_the_rest() -> None:
     assert (kind.choices, kind.pages, kind.max_new_tokens, kind.aggregate) == (("invoice", "no"), "1-2", 48, "best")
     assert plain.page_ranges.resolve(5) == (3,)
     assert parse_questions("version: 1\nquestions: [{id: a, text: b}]", "q").questions[0].pages == "all"
+
+
+def test_a_text_of_the_greatest_length_is_taken() -> None:
+    assert (
+        len(parse_questions(f"version: 1\nquestions: [{{id: a, text: {'x' * 4_000}}}]", "q").questions[0].text) == 4_000
+    )
+
+
+def test_several_pages_and_patterns_may_be_lists() -> None:
+    question = one("pages: [1, 3-4, -1], documents: [in/*.pdf, 'scans/**', a.pdf]")
+    assert (question.pages, question.documents) == ("1,3-4,-1", ("in/*.pdf", "scans/**", "a.pdf"))
+    assert question.page_ranges.resolve(9) == (1, 3, 4, 9)
+    asked = {path: question.applies_to(path) for path in ("in/a.pdf", "in/b/a.pdf", "scans/b/a.pdf", "a.pdf", "b.pdf")}
+    assert asked == {"in/a.pdf": True, "in/b/a.pdf": False, "scans/b/a.pdf": True, "a.pdf": True, "b.pdf": False}
+    assert [question.applies_to(folder) for folder in ("in/", "scans/x/", "out/")] == [True, True, False]
+    assert one("pages: [2]").identity(None) == one("pages: 2").identity(None)
+    (same,) = QuestionSet.model_validate_json(
+        QuestionSet(version=1, questions=(question,)).model_dump_json()
+    ).questions  # as it travels to a cluster
+    assert same == question
 
 
 def test_what_is_asked() -> None:
@@ -133,6 +153,18 @@ def test_identity_is_what_an_answer_depends_on() -> None:
         ("questions:\n- {id: a, text: b}", ["q.yaml:1: version: is required"]),
         ("version: 1\n", ["q.yaml:1: questions: is required"]),
         ("version: 1\nquestions: []", ["q.yaml:2: questions: expected at least one question (found ())"]),
+        ("version: 1.0\nquestions:\n- {id: a, text: b}", ["q.yaml:1: version: Input should be 1 (found '1.0')"]),
+        (
+            "version: 1\nquestions:\n- {id: a, text: ' \t'}",
+            ["q.yaml:3: questions.0.text: expected a question, found no text (found ' \\t')"],
+        ),
+        (
+            f"version: 1\nquestions:\n- {{id: a, text: {'x' * 4_001}}}",
+            [
+                "q.yaml:3: questions.0.text: expected at most 4,000 characters, found 4,001; ask in fewer words "
+                "(found 'xxxxxxxxxxxx...xxxxxxxxxxxxx')"
+            ],
+        ),
         ("version: 2\nquestions:\n- {id: a, text: b}", ["q.yaml:1: version: Input should be 1 (found 2)"]),
         ("version: 1\nquestions:\n- {id: a}", ["q.yaml:3: questions.0.text: is required"]),
         ("version: 1\nfoo: 1\nquestions:\n- {id: a, text: b}", ["q.yaml:2: foo: unknown key"]),
@@ -187,7 +219,19 @@ def test_a_refusal_names_file_line_and_field(text: str, lines: list[str]) -> Non
         ("pages: 0", "questions.0.pages: '0' is not a page range"),
         ("pages: '3-1'", "questions.0.pages: '3-1' ends before it begins"),
         ("documents: 'a**'", "questions.0.documents: Invalid pattern"),
-        ("documents: ''", "questions.0.documents: String should have at least 1 character"),
+        ("documents: ''", "questions.0.documents: expected a pattern such as 'invoices/*.pdf', or a list"),
+        ("documents: []", "questions.0.documents: expected a pattern such as 'invoices/*.pdf', or a list"),
+        ("documents: [a.pdf, {b: c}]", "questions.0.documents: expected a pattern such as 'invoices/*.pdf', or a list"),
+        ("documents: [a.pdf, 'b**']", "questions.0.documents: Invalid pattern"),
+        ("pages: []", "questions.0.pages: expected pages such as '1-3,-1', or a list of them"),
+        ("pages: [1, null]", "questions.0.pages: expected pages such as '1-3,-1', or a list of them"),
+        ("pages: {a: 1}", "questions.0.pages: expected pages such as '1-3,-1', or a list of them"),
+        ("pages: [1, x]", "questions.0.pages: 'x' is not a page range"),
+        ("type: choice, choices: [A, N/A]", "n/a always means that the page does not say; leave it out of the choices"),
+        ("type: choice, choices: [A, B, n/a.]", "n/a always means that the page does not say; leave it out"),
+        ("aggregate: [best]", "questions.0.aggregate: Input should be 'best'"),
+        ("prompt: [x]", "questions.0.prompt: expected text, found a list; if this is text, put it in quotes"),
+        (f"prompt: '{{text}} {'x' * 16_000}'", "at most 16,000 characters of prompt with text and choices in their "),
         ("max_new_tokens: '3'", "questions.0.max_new_tokens: Input should be a valid integer"),
         ("max_new_tokens: true", "questions.0.max_new_tokens: Input should be a valid integer"),
         ("prompt: Answer", "questions.0.prompt: expected {text} in it"),

@@ -15,6 +15,9 @@ def test_a_glob_without_a_match_says_what_it_was_matched_against() -> None:
         "--input, here 'docs/d0000.pdf', 'docs/d0001.pdf', 'docs/d0002.pdf' and 2 more"
     }
     assert unmatched_questions(questions(asked(documents="docs/*.pdf")), documents, counts) == {}
+    several = "version: 1\nquestions: [{id: a, text: A, documents: [x, in/*]}]"
+    reason = unmatched_questions(questions(several), documents, counts)["a"]
+    assert "its documents: ['x', 'in/*'] is matched against" in reason
 
 
 def test_pages_without_a_match_say_how_many_there_are() -> None:

@@ -37,6 +37,7 @@ def refusal(text: str) -> str:
         ("id: a\n  text: *total", "questions.0.text", 9, "*total is an alias"),
         ("id: a\n  text: !important", "questions.0.text", 9, "!important is a tag"),
         ("id: a\n\ttext: b", "questions.0.id", 1, "indent with spaces, not tabs"),
+        ("id: a\n--- {}", "file", 1, "take the line '---' out, and list all questions under one 'questions:'"),
         ("[", "questions.0", 4, "expected the node content"),
     ],
 )
@@ -76,7 +77,7 @@ def test_point_18_null_is_refused_where_a_word_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "pages", ["010", "1:30", "1.0", "1_0", "0x1", "+3", "0", "2024-01-01", "yes", "null", "", "[1, 2]", "9" * 5000]
+    "pages", ["010", "1:30", "1.0", "1_0", "0x1", "+3", "0", "2024-01-01", "yes", "null", "", "[01, 2]", "9" * 5000]
 )
 def test_point_18_pages_that_yaml_would_turn_into_another_number_are_refused(pages: str) -> None:
     found = refusal(f"{ONE}  pages: {pages}")
