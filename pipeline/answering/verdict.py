@@ -8,7 +8,7 @@ from pipeline.answering.open_page import ModelAnswer
 from pipeline.questions.values import find_choice
 from pipeline.records import Ask, Status
 
-_NO_ANSWER = "n/a"  # what the default prompts ask for; it stays one even where a question lists it as a choice
+_NO_ANSWER = "n/a"  # what the default prompts ask for; no question may list it as a choice
 _NOT_ANSWERABLE = frozenset({_NO_ANSWER, "na", "not answerable", "unanswerable", "not available"})
 
 

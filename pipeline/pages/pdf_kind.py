@@ -31,7 +31,7 @@ def refuse_placeholder(document: pymupdf.Document) -> None:
         raise PageError(
             "open",
             "UnsupportedDocument",
-            f"it is a portfolio of {len(files)} files, and its own page is only a cover; its {len(inside)} PDFs are "
+            f"it is a portfolio of {len(files)} files, and its own page is only a cover; the PDFs in it are "
             f"read as documents of their own{f'; not read: {others}' if others else ''}",
         )
 
