@@ -144,6 +144,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.families.registry import family_at
     from pipeline.output.attempts import Markers
     from pipeline.output.folder import Folder
     from pipeline.output.store import OutputStore
@@ -154,6 +155,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
         settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed, settings.revision
     )
     page_answerer.model.pack()
+    page_answerer.divide(config.threads, family_at(settings.budget.family).max_visual_tokens(settings.budget))
     page_answerer.drop_blank = settings.drop_blank
     folder = Folder(config.output)
     return BundleAnswerer(page_answerer, OutputStore(folder, config.command, config.run_id), Markers(folder))

@@ -129,10 +129,11 @@ class BundleAnswerer:
                 yield self._page_alone(rendered.bundle, image, attempt)
             return
         try:
-            for number, answers in self.page_answerer.answer_pages(self._begun(rendered)):
-                self.page_started_at = None  # while the caller commits
-                yield _rows(rendered.bundle, rendered.images[number], answers, attempt)
-                self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
+            with closing(self.page_answerer.answer_pages(self._begun(rendered))) as answered:
+                for number, answers in answered:
+                    self.page_started_at = None  # while the caller commits
+                    yield _rows(rendered.bundle, rendered.images[number], answers, attempt)
+                    self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
         finally:
             self.page_started_at = None
 

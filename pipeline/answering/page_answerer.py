@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.answering.devices import check_device
+from pipeline.answering.lanes import in_lanes
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
 from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.errors import ModelError, PageError
@@ -34,6 +37,9 @@ from pipeline.records import Ask, Image
 OPEN_SECONDS = 10.0
 """Age of an open page at which no other page begins before it is answered. Memory alone would let a slow machine read
 pages for minutes before the first is answered and can be committed."""
+
+_MOST_LANES = 4  # more would wait for the interpreter
+_WORKING_TENSORS = 4  # of a layer, as wide as its MLP or its hidden states, that a page needs at a time
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -58,6 +64,27 @@ class PageAnswerer:
         self.drop_blank = False
         self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
+        self._lanes = 1
+        self._lane_threads = 0
+        self._clock = threading.Lock()
+
+    def divide(self, threads: int, largest_page: int) -> int:
+        """Answer pages in several lanes from now on, if a CPU has threads and memory for them.
+
+        Args:
+            threads: torch threads of the process, which the lanes share.
+            largest_page: most visual tokens of a page.
+
+        Returns:
+            The number of lanes.
+        """
+        if self.model.backbone.device.type == "cpu":
+            shape = self.model.backbone.shape
+            page_bytes = largest_page * (shape.intermediate_size + shape.hidden_size) * _WORKING_TENSORS * 4
+            self._lanes = max(1, min(threads, _MOST_LANES, self.memory.free_bytes() // 4 // page_bytes))
+            self._lane_threads = threads // self._lanes
+            self.memory.limit_bytes //= self._lanes
+        return self._lanes
 
     @classmethod
     def load(
@@ -133,7 +160,7 @@ class PageAnswerer:
 
     def answer_pages(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
-    ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
+    ) -> Generator[tuple[Key, list[ModelAnswer] | PageError]]:
         """Answer the questions of many pages, decoding those of several pages together.
 
         Args:
@@ -143,6 +170,13 @@ class PageAnswerer:
         Yields:
             Each key with the answers, or with the error that prevented them; pages that are done early come early.
         """
+        if self._lanes == 1:
+            return self._answer_in_turn(pages)
+        return in_lanes(self._answer_in_turn, pages, self._lanes, partial(torch.set_num_threads, self._lane_threads))
+
+    def _answer_in_turn(
+        self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
+    ) -> Generator[tuple[Key, list[ModelAnswer] | PageError]]:
         pool = self._pool()
         waiting: dict[Key, OpenPage] = {}
         for key, prepared in pages:
@@ -175,7 +209,9 @@ class PageAnswerer:
             yield
         finally:
             # Not ``now_ms``: the model's calls end when the device is done, and it cannot synchronize a failed device.
-            self.model_ms += time.perf_counter() * 1e3 - start
+            spent = time.perf_counter() * 1e3 - start
+            with self._clock:
+                self.model_ms += spent / self._lanes
 
     def _pool(self) -> gp.DecodePool:
         model = self.model

@@ -160,14 +160,14 @@ def test_double_colon_in_a_name(settings: RunSettings, root: Path) -> None:
 
 
 def test_ignored_files_are_said(settings: RunSettings, root: Path) -> None:
-    for name in ("a.DOCX", "b.docx", "fax.jfif", "scan.pdf.bak", "noext"):
+    for name in ("a.DOCX", "b.docx", "fax.xps", "scan.pdf.bak", "noext"):
         (root / name).write_bytes(b"%PDF-1.7 or anything")
-    line = "ignored: 2 .docx, 1 .bak, 1 .jfif, 1 without a suffix"
+    line = "ignored: 2 .docx, 1 .bak, 1 .xps, 1 without a suffix"
     report = answer(settings)
     assert line in closing_lines(report).splitlines()
     assert line in forecast(settings, load_questions(settings.questions)).splitlines()
     stored = json.loads(Path(settings.output, "run.json").read_text())
-    assert stored["ignored"] == {".bak": 1, ".docx": 2, ".jfif": 1, "without a suffix": 1}
+    assert stored["ignored"] == {".bak": 1, ".docx": 2, ".xps": 1, "without a suffix": 1}
 
 
 def test_a_question_without_a_match_is_said(

@@ -111,11 +111,13 @@ def test_questions_about_a_page_equal_single_calls(page_answerer: PageAnswerer) 
             assert answer.keep.tolist() == out.keep[0].tolist()
 
 
+@pytest.mark.parametrize("threads", [1, 3], ids=["one lane", "three lanes"])
 @pytest.mark.parametrize("room", [0, 1 << 30], ids=["no room", "much room"])
-def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int) -> None:
+def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int, threads: int) -> None:
     pages = {number: (page(number, 112 + 28 * number), ASKS[number % 2 :]) for number in range(5)}
     alone = {number: page_answerer.answer_page(*one) for number, one in pages.items()}
     pooled = PageAnswerer(page_answerer.model, page_answerer.processor)
+    assert pooled.divide(threads, 100) == threads
     pooled.memory.limit_bytes = room
     together = dict(pooled.answer_pages(ready(pooled, ((number, *one) for number, one in pages.items()))))
     assert sorted(together) == sorted(alone)
@@ -134,7 +136,20 @@ def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int) 
             assert ours.confidence == pytest.approx(theirs.confidence, rel=1e-4)
 
 
-def test_a_page_that_does_not_fit_costs_that_page(page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_are_no_more_than_memory_allows(page_answerer: PageAnswerer) -> None:
+    one = PageAnswerer(page_answerer.model, page_answerer.processor)
+    one.memory.free_bytes = lambda: 1000
+    assert one.divide(8, 100) == 1
+    many = PageAnswerer(page_answerer.model, page_answerer.processor)
+    limit = many.memory.limit_bytes
+    assert many.divide(64, 1) == 4
+    assert many.memory.limit_bytes == limit // 4  # each lane has a pool of its own
+
+
+@pytest.mark.parametrize("threads", [1, 3], ids=["one lane", "three lanes"])
+def test_a_page_that_does_not_fit_costs_that_page(
+    page_answerer: PageAnswerer, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
     original = gp.EncodedPage.prefill
 
     def small(self: gp.EncodedPage, *args: Any) -> Any:
@@ -144,7 +159,9 @@ def test_a_page_that_does_not_fit_costs_that_page(page_answerer: PageAnswerer, m
 
     monkeypatch.setattr(gp.EncodedPage, "prefill", small)
     pages = [("small", page(0), ASKS), ("large", page(1, 308, 308), ASKS), ("other", page(2), ASKS)]
-    found = dict(page_answerer.answer_pages(ready(page_answerer, pages)))
+    in_lanes = PageAnswerer(page_answerer.model, page_answerer.processor)
+    assert in_lanes.divide(threads, 400) == threads
+    found = dict(in_lanes.answer_pages(ready(in_lanes, pages)))
     assert isinstance(found["large"], PageError)
     assert [len(found[name]) for name in ("small", "other")] == [3, 3]  # type: ignore[arg-type]
 
