@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint wheel clean
+.PHONY: setup demo test lint wheel bench-peers clean
 
 setup: $(VENV)/.ready
 
@@ -28,5 +28,10 @@ lint: setup
 wheel: setup
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
+# docpipe against vLLM; vLLM gets an environment of its own. PEERS holds flags of benchmarks/peers/compare.py.
+bench-peers: setup
+	$(PYTHON) benchmarks/peers/setup.py .venv-peers
+	$(BIN)/python benchmarks/peers/compare.py --out bench-peers $(PEERS)
+
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers bench-peers demo build dist .pytest_cache .mypy_cache .ruff_cache
