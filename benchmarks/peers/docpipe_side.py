@@ -39,6 +39,7 @@ def main() -> None:
     addon = None if args.prune == "off" else work["glimpse"]
     answerer = PageAnswerer.load(work["model"], addon, "cpu", args.dtype, "auto", 0)
     packed = answerer.model.pack()
+    lanes = answerer.divide(args.threads, max(page["visual_tokens"] for page in work["pages"]))
     answerer.drop_blank = args.drop_blank
     loaded = time.perf_counter() - start
     rule: KeepRule | None = None
@@ -64,7 +65,7 @@ def main() -> None:
 
     one_round(-1)
     one_round(-2)
-    turns.serve(pipe, {"load_s": loaded, "packed": packed}, one_round)
+    turns.serve(pipe, {"load_s": loaded, "packed": packed, "lanes": lanes}, one_round)
 
 
 if __name__ == "__main__":
