@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,15 @@ GRID = (9, 7)
 PREFIX = torch.tensor([5, 6, 259, *[261] * (GRID[0] * GRID[1]), 260])
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """No more threads than OpenMP may start in tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def load(folder: Path) -> gp.GlimpseModel:
@@ -98,6 +111,15 @@ def test_weights_are_packed_where_it_is_clearly_faster(
     times = iter([plain_s, packed_s] * 20)
     monkeypatch.setattr(packed_linear, "_seconds", lambda run: next(times))
     assert packing_pays(torch.float32) is pays
+
+
+def test_weights_are_not_packed_where_products_would_be_cut_short() -> None:
+    """In a process of its own, since OpenMP reads the variable once."""
+    code = "import torch; from glimpseprune.packed_linear import packing_pays\n"
+    code += "torch.set_num_threads(2); print(packing_pays(torch.float32))"
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_other_types_than_the_kernels_take_are_left_alone() -> None:
