@@ -41,10 +41,8 @@ def run_tower(
     windows = renumbered(grid_windows(grid, side, pixels.device), cells, grid)  # [windows, W], -1 = no token
     order = windows[windows >= 0]  # window by window, the order that the blocks expect
     raster = order.argsort()
-    sizes = (windows >= 0).sum(1)
-    ends = torch.cat([sizes.new_zeros(1), sizes[sizes > 0].cumsum(0)]).to(torch.int32) * area
-    places = _patch_windows(windows, area)
     flash = vision.config._attn_implementation == "flash_attention_2"
+    inside, whole = _sequences(windows, area) if flash else ({"windows": _patch_windows(windows, area)}, {})
 
     patches = pixels.view(-1, area, pixels.shape[-1])[cells[order]].flatten(0, 1)
     # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
@@ -52,16 +50,22 @@ def run_tower(
     rotary = vision.rotary_pos_emb(hidden, _patch_positions(cells[order], grid, merge))
     outputs = {}
     for number, block in enumerate(vision.blocks):
-        whole = number in vision.fullatt_block_indexes
+        extent = whole if number in vision.fullatt_block_indexes else inside
         if flash:
-            longest = cells.numel() if whole else int(sizes.max())
-            bounds = ends[[0, -1]] if whole else ends
-            hidden = block(hidden, position_embeddings=rotary, cu_seqlens=bounds, max_seqlen=longest * area)
+            hidden = block(hidden, position_embeddings=rotary, **extent)
         else:
-            hidden = _run_block(block, hidden, rotary, None if whole else places)
+            hidden = _run_block(block, hidden, rotary, **extent)
         if number in layers:
             outputs[number] = hidden.view(len(order), area, -1).mean(1)[raster]
     return vision.merger(hidden)[raster], outputs
+
+
+def _sequences(windows: Tensor, area: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Bound the patches of each window, and those of the whole image, as flash attention takes them."""
+    sizes = (windows >= 0).sum(1)
+    ends = torch.cat([sizes.new_zeros(1), sizes[sizes > 0].cumsum(0)]).to(torch.int32) * area
+    longest, every = int(sizes.max()) * area, int(sizes.sum()) * area
+    return {"cu_seqlens": ends, "max_seqlen": longest}, {"cu_seqlens": ends[[0, -1]], "max_seqlen": every}
 
 
 def _patch_windows(windows: Tensor, area: int) -> Tensor:
@@ -72,7 +76,7 @@ def _patch_windows(windows: Tensor, area: int) -> Tensor:
     return torch.where(inside[..., None], patches, -1).flatten(1)
 
 
-def _run_block(block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None) -> Tensor:
+def _run_block(block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None = None) -> Tensor:
     """Run a stock block with SDPA: ``[P, D] -> [P, D]``.
 
     The stock forward makes one attention call per window, thousands on a large page; this makes one.
