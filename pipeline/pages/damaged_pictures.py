@@ -8,10 +8,9 @@ import pymupdf
 
 from pipeline.pages.image_damage import jpeg_damage
 from pipeline.pages.lost_content import DAMAGED
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES
 
 _PIECE = 1 << 20  # bytes of a picture that are held at a time
-# The errors that PyMuPDF raises for damaged objects, which MuPDF tells of when it draws the page.
-_FAILURES = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, LookupError)
 
 
 class DamagedPictures:
@@ -28,7 +27,7 @@ class DamagedPictures:
         """Say what is wrong with the pictures on a page, one sentence per damaged picture."""
         try:
             pictures = page.get_images(full=True)
-        except _FAILURES:
+        except MUPDF_FAILURES:  # of which MuPDF tells when it draws the page
             return ()
         found = []
         for number, *_, coding, _ in pictures:
@@ -51,7 +50,7 @@ def _damage(document: pymupdf.Document, number: int, coding: str) -> str | None:
         return None
     try:
         data = document.xref_stream_raw(number)
-    except _FAILURES:
+    except MUPDF_FAILURES:
         return None
     return jpeg_damage(data) if coding == "DCTDecode" else _flate_damage(data)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pymupdf
 
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
+
 _DAMAGE = "faxd"  # in what MuPDF says of codes that no fax has
 
 
@@ -20,7 +22,6 @@ def fax_damage(path: str, number: int) -> tuple[str, ...]:
     try:
         with pymupdf.open(path, filetype="tiff") as document:
             document[number].get_pixmap()
-    except (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, LookupError):
+    except MUPDF_FAILURES:
         pass  # MuPDF reads fewer kinds of TIFF; what it cannot open, it cannot judge
-    lines = dict.fromkeys(pymupdf.TOOLS.mupdf_warnings().splitlines())
-    return tuple(f"MuPDF: {line}" for line in lines if _DAMAGE in line)
+    return tuple(f"MuPDF: {line}" for line in dict.fromkeys(complaints()) if _DAMAGE in line)

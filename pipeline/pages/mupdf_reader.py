@@ -13,10 +13,8 @@ from pipeline.errors import PageError, Stage
 from pipeline.pages.damaged_pictures import DamagedPictures
 from pipeline.pages.drawing import Drawing
 from pipeline.pages.left_out import LeftOut
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
 from pipeline.pages.pdf_source import PdfSource
-
-# The errors that PyMuPDF raises for a damaged file; any other error ends the process, and the page fails with it.
-MUPDF_FAILURES = (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, LookupError)
 
 _HIDDEN_TEXT = 3  # text rendering mode of the words that lie invisibly behind a scan
 _ALIKE = 40.0  # of 255; colours that differ by less cannot be told apart, or were converted differently
@@ -51,7 +49,7 @@ class MupdfReader:
         except MUPDF_FAILURES as error:
             raise failure("render", "CorruptPage", error) from error
         finally:
-            self._said[index] += _complaints()
+            self._said[index] += complaints()
 
     def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
         """Draw a page (0-based) at the given size; the two scales may differ slightly."""
@@ -67,11 +65,11 @@ class MupdfReader:
             rows = np.frombuffer(pixmap.samples_mv, dtype=np.uint8).reshape(pixmap.height, pixmap.stride)
         except MUPDF_FAILURES as error:
             self._complained = True
-            raise failure("render", "CorruptPage", error, _complaints()) from error
+            raise failure("render", "CorruptPage", error, complaints()) from error
         # Rounding may add or remove a pixel at the right and bottom.
         image = rows[:height_px, : 3 * pixmap.width].reshape(-1, pixmap.width, 3)[:, :width_px]
         missing = ((0, height_px - image.shape[0]), (0, width_px - image.shape[1]), (0, 0))
-        warnings = list(dict.fromkeys(self._said.pop(index, []) + found + _complaints()))
+        warnings = list(dict.fromkeys(self._said.pop(index, []) + found + complaints()))
         self._complained = self._complained or bool(warnings)
         # Padding always copies, which is needed because the memory is freed with the pixmap.
         return Drawing(np.pad(image, missing, mode="edge"), "mupdf", tuple(warnings))
@@ -113,23 +111,19 @@ def open_mupdf(source: PdfSource) -> pymupdf.Document:
         if document.needs_pass and source.password is not None:
             document.authenticate(source.password)
     except MUPDF_FAILURES as error:
-        raise failure("open", "CorruptDocument", error, _complaints()) from error
+        raise failure("open", "CorruptDocument", error, complaints()) from error
     if not document.is_pdf:
         found = (document.metadata or {}).get("format") or "another format"
         raise PageError("open", "UnsupportedDocument", f"expected a PDF or an image, found {found}; convert it to PDF")
     return document
 
 
-def failure(stage: Stage, error_type: str, error: Exception, complaints: list[str] | None = None) -> PageError:
+def failure(stage: Stage, error_type: str, error: Exception, said: list[str] | None = None) -> PageError:
     """Describe a refusal of MuPDF, in its own words."""
-    reason = "; ".join(dict.fromkeys([str(error), *(complaints or [])]))
+    reason = "; ".join(dict.fromkeys([str(error), *(said or [])]))
     if "alloc" in reason:  # MuPDF has no error class for this: "malloc (... bytes) failed", "std::bad_alloc"
         return PageError(stage, "RenderOutOfMemory", f"it takes more memory than a renderer may have: {reason}")
     return PageError(stage, error_type, f"MuPDF cannot read it: {reason}")
-
-
-def _complaints() -> list[str]:
-    return [line for line in pymupdf.TOOLS.mupdf_warnings().splitlines() if line.strip()]
 
 
 def _has_letters(trace: dict[str, Any]) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import pymupdf
 
 from pipeline.errors import PageError
-from pipeline.pages.mupdf_reader import MUPDF_FAILURES, open_mupdf
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES
+from pipeline.pages.mupdf_reader import open_mupdf
 from pipeline.pages.pdf_source import PdfSource
 
 _HEADER = b"%PDF-"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import pymupdf
 
 from pipeline.errors import PageError
-from pipeline.pages.mupdf_reader import MUPDF_FAILURES, MupdfReader, failure, open_mupdf
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES
+from pipeline.pages.mupdf_reader import MupdfReader, failure, open_mupdf
 from pipeline.pages.pdf_encryption import certificate_needed, encrypted, without_encryption
 from pipeline.pages.pdf_kind import embedded_pdfs, is_portfolio, refuse_placeholder
 from pipeline.pages.pdf_mending import count_leaves, from_header, with_ending, with_new_page_tree

@@ -1,0 +1,13 @@
+"""What all callers of MuPDF share: its errors and its complaints; only the render child imports this."""
+
+from __future__ import annotations
+
+import pymupdf
+
+# The errors that PyMuPDF raises for a damaged file; any other error ends the process, and the page fails with it.
+MUPDF_FAILURES = (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, LookupError)
+
+
+def complaints() -> list[str]:
+    """Return what MuPDF has complained of since its warnings were last reset, one line each."""
+    return [line for line in pymupdf.TOOLS.mupdf_warnings().splitlines() if line.strip()]
