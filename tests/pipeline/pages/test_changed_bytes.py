@@ -15,7 +15,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.records import PageFailure, PageImage, PixelBudget
 from pipeline.samples.document import make_sample
 from tests.support.hostile import Put
-from tests.support.written_pdf import WORDS, page, picture_pdf, stream, words_pdf, written_pdf
+from tests.support.written_pdf import TREE, WORDS, page, picture_pdf, stream, words_pdf, written_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 GREY = b"/ColorSpace/DeviceGray/BitsPerComponent 8"
@@ -85,13 +85,9 @@ def test_content_that_both_renderers_lose_is_told_although_one_shows_more(child:
     lines = b"".join(b"BT /F1 9 Tf 20 %d Td (line %d) Tj ET\n" % (190 - 9 * n, n * 7919) for n in range(20))
     font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Odd 1 0 R 2>>"  # MuPDF loses it, PDFium does not
     cut = stream(zlib.compress(lines)[:-40], b"/Filter/FlateDecode")
-    image = first_page(child, put, "a.pdf", written_pdf([*words_pdf_tree(), page(b"/Font<</F1 5 0 R>>"), cut, font]))
+    image = first_page(child, put, "a.pdf", written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), cut, font]))
     assert isinstance(image, PageImage)
     assert image.is_doubtful
-
-
-def words_pdf_tree() -> tuple[bytes, bytes]:
-    return b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +127,7 @@ def test_every_page_that_shows_a_damaged_picture_is_told(child: RenderChild, put
         changed(PROGRESSIVE, 60), b"/Type/XObject/Subtype/Image/Width 300/Height 200/Filter/DCTDecode" + GREY
     )
     shared = page(b"/XObject<</I 5 0 R>>")
-    tree = (words_pdf_tree()[0], b"<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2>>")
+    tree = (TREE[0], b"<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2>>")
     data = written_pdf([*tree, shared, stream(b"300 0 0 200 0 0 cm /I Do"), broken, shared])
     assert all(is_told(result) for result in child.render(put("a.pdf", data), [1, 2], 72, BUDGET))
 
