@@ -141,24 +141,6 @@ def count_pages(
     for_each_document(documents, count, counts, done, meanwhile, passwords)
 
 
-def model_folder(choice: ModelChoice) -> Path:
-    """Find the local folder of a model, and check that it is one.
-
-    Args:
-        choice: model that was chosen.
-
-    Raises:
-        UsageError: the name cannot be resolved, or there is no model in the folder.
-    """
-    folder = resolve_model(choice.model, choice.revision)
-    if not (folder / "config.json").is_file():
-        raise UsageError(
-            f"--model {choice.model}: expected the folder of a model, with its config.json, found none there; name "
-            "the folder that holds the file, or a hub id"
-        )
-    return folder
-
-
 def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     """Resolve names, rule and sizes without loading a model.
 
@@ -170,7 +152,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         UsageError: a name cannot be resolved, or flags contradict each other.
         ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
-    model = model_folder(choice)
+    model = resolve_model(choice.model, choice.revision)
     name = choice.glimpse or default_addon(choice.model)
     if choice.prune in ("glimpse", "auto") and name is None:
         raise UsageError(f"--prune {choice.prune} needs an add-on; name one with --glimpse")

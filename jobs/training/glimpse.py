@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
-from jobs.run.prepare import model_folder
 from jobs.training.fit import CHECKPOINT, fit
 from pipeline.answering.checkpoints import NANO, default_dpi, resolve_addon, resolve_model
 from pipeline.families.registry import find_family
@@ -63,7 +62,7 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
     from pipeline.datasets.load import load_examples
 
     load_examples(settings.data, settings.images)  # report a mistake there before anything starts
-    model_folder(settings.choice)
+    resolve_model(settings.choice.model, settings.choice.revision)
     work = out / "training"
     told = _from_anywhere(settings)
     fit(make_task, told, work, gpu, show)

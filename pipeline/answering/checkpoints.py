@@ -36,7 +36,13 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
         raise UsageError(f"--revision {revision} has no effect: --model {name} is not on the hub; leave it out")
     if name == NANO:
         return _embedded("base")
-    return _folder_or_hub(name, "--model", _SMALL_FILES, revision)
+    folder = _folder_or_hub(name, "--model", _SMALL_FILES, revision)
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"--model {name}: expected the folder of a model, with its config.json, found none there; name the folder "
+            "that holds the file, or a hub id"
+        )
+    return folder
 
 
 def is_local(model: str) -> bool:
