@@ -25,12 +25,12 @@ class Box:
 
 @dataclass(frozen=True)
 class Character:
-    """One printed character and its middle, in PDF points; ``ink_x`` is the middle of what is seen of it."""
+    """One printed character and its middle, in PDF points; ``pen_x`` is where its advance begins."""
 
     char: str
     x: float
     y: float
-    ink_x: float
+    pen_x: float
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class Run:
         x = self.x
         for char in self.text:
             width = text_width(char, self.font, self.size)
-            ink_x = x + ink_middle(char, self.font) * self.size
-            yield Character(char, x + width / 2, self.y - MIDDLE * self.size, ink_x)
+            yield Character(char, x + width / 2, self.y - MIDDLE * self.size, x)
             x += width + self.tracking
 
     @property
@@ -100,13 +99,6 @@ def load_font(name: str) -> pymupdf.Font:
 def can_print(text: str, font: str) -> bool:
     """Whether the font has all characters of a text."""
     return all(_has(char, font) for char in text)
-
-
-@cache
-def ink_middle(char: str, font: str) -> float:
-    """How far right of the pen the middle of a character's ink is, in units of the font size."""
-    box = load_font(font).glyph_bbox(ord(char))
-    return float((box.x0 + box.x1) / 2) if box.width > 0.01 else _advance(char, font) / 2
 
 
 @cache

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.nano.training import vocabulary
+from pipeline.nano.training.ink import ink_middle
 from pipeline.nano.training.language import OFFSETS, OTHER, Questions
 from pipeline.nano.training.shape import CELL
 from pipeline.nano.training.targets import CLASS_OF, IGNORE, CharacterTargets, character_targets
@@ -155,8 +156,9 @@ def _characters(sample: Sample) -> tuple[npt.NDArray[np.float32], list[str]]:
         kind, _, key = run.role.partition(":")
         field = -1 if not key else keys.index(key) + (len(keys) if kind == "label" else 0)
         for place, char in enumerate(run.characters()):
-            x, y = char.ink_x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT
-            rows.append((CLASS_OF.get(char.char, IGNORE), x, y, field, place))
+            x = char.pen_x + ink_middle(char.char, run.font) * run.size
+            at = (x * PIXELS_PER_POINT, char.y * PIXELS_PER_POINT)
+            rows.append((CLASS_OF.get(char.char, IGNORE), *at, field, place))
     return np.array(rows or np.zeros((0, 5)), np.float32), keys
 
 

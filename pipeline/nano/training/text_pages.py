@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from pipeline.nano.training.fonts import BASE, COMMON, RARE, font_name
+from pipeline.nano.training.ink import ink_middle
 from pipeline.nano.training.targets import CLASS_OF, character_targets
 from pipeline.nano.training.text_tokens import random_token
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
-from pipeline.samples.text import MIDDLE, can_print, ink_middle, load_font, text_width
+from pipeline.samples.text import MIDDLE, can_print, load_font, text_width
 
 PIXELS_PER_POINT = 2.0  # 144 dpi
 _STYLES = 14  # fonts of a batch: each costs time to embed
