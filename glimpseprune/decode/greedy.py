@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import RepetitionPenaltyLogitsProcessor
+
+from glimpseprune.errors import GlimpseError
 
 
 @dataclass(slots=True)
@@ -30,13 +31,13 @@ class Row:
     """Tracks a sequence during decode.
 
     Attributes:
-        history: tokens of the unpruned prompt and new tokens, ``[T]``, for the repetition penalty.
+        prompt: token ids ``[T]`` of the unpruned prompt, for the repetition penalty.
         limit: largest number of new tokens.
         next_position: rotary position of the first new token.
         result: new tokens so far.
     """
 
-    history: Tensor
+    prompt: Tensor
     limit: int
     next_position: int
     result: Decoded = field(default_factory=Decoded)
@@ -53,26 +54,55 @@ class Greedy:
     Args:
         eos_token_ids: tokens that end a sequence and count as its last token.
         repetition_penalty: divisor or factor for the logits of earlier tokens; 1 changes nothing.
+
+    Raises:
+        GlimpseError: the penalty is not positive.
     """
 
     def __init__(self, eos_token_ids: frozenset[int], repetition_penalty: float) -> None:
+        if repetition_penalty <= 0:
+            raise GlimpseError(
+                f"expected a positive repetition_penalty, found {repetition_penalty}; change the checkpoint's "
+                "generation_config.json"
+            )
         self.eos_token_ids = eos_token_ids
-        self.penalty = RepetitionPenaltyLogitsProcessor(repetition_penalty) if repetition_penalty != 1.0 else None
+        self.penalty = repetition_penalty
 
-    def choose(self, logits: Tensor, rows: Sequence[Row]) -> None:
-        """Append the next token to each sequence, from logits ``[B, vocab]``."""
-        scores = logits
-        if self.penalty is not None:
-            pairs = zip(rows, logits, strict=True)
-            scores = torch.cat([self.penalty(row.history[None], one[None]) for row, one in pairs])
-        tokens = scores.argmax(dim=-1)
-        logprobs = logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            row.result.tokens.append(token)
+    def seen(self, rows: Sequence[Row], vocabulary: int) -> Tensor | None:
+        """Mark the tokens of each sequence so far, prompt included, bool ``[B, vocab]``; ``None`` without a penalty."""
+        if self.penalty == 1.0:
+            return None
+        marks = torch.zeros(len(rows), vocabulary, dtype=torch.bool, device=rows[0].prompt.device)
+        for mark, row in zip(marks, rows, strict=True):
+            mark[row.prompt] = True
+            mark[row.result.tokens] = True
+        return marks
+
+    def choose(self, logits: Tensor, rows: Sequence[Row], seen: Tensor | None) -> None:
+        """Append the next token to each sequence. The host waits for the device once.
+
+        Args:
+            logits: logits ``[B, vocab]``.
+            rows: the B sequences.
+            seen: marks of their tokens, as of :meth:`seen`, bool ``[B, vocab]``; those of the new tokens are added.
+        """
+        tokens = self._scores(logits, seen).argmax(dim=-1, keepdim=True)
+        logprobs = logits.log_softmax(dim=-1).gather(1, tokens)
+        if seen is not None:
+            seen.scatter_(1, tokens, True)
+        # In double precision, which holds both exactly.
+        chosen = torch.cat([tokens, logprobs.double()], dim=1).tolist()
+        for row, (token, logprob) in zip(rows, chosen, strict=True):
+            row.result.tokens.append(int(token))
             row.result.logprobs.append(logprob)
-            if self.penalty is not None:
-                row.history = torch.cat([row.history, row.history.new_tensor([token])])
 
     def over(self, row: Row) -> bool:
         """Tell whether a sequence has ended."""
         return row.result.tokens[-1] in self.eos_token_ids or len(row.result.tokens) >= row.limit
+
+    def _scores(self, logits: Tensor, seen: Tensor | None) -> Tensor:
+        if seen is None:
+            return logits
+        # Positive logits are divided and others multiplied, as in transformers. A penalty over 1 lowers both.
+        choose = torch.minimum if self.penalty > 1.0 else torch.maximum
+        return torch.where(seen, choose(logits * self.penalty, logits / self.penalty), logits)

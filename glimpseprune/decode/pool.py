@@ -47,6 +47,7 @@ class DecodePool:
         self._most_rows = sys.maxsize  # lowered to what fits once memory runs out
         self._ran_out = ran_out
         self._cache = PoolCache()
+        self._seen: Tensor | None = None  # tokens that each row has seen, [rows, vocab], with a repetition penalty
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._waiting)
@@ -79,7 +80,8 @@ class DecodePool:
             return
         start = now_ms(self.backbone.device)
         row = Row(prompt, max_new_tokens, sequence.next_position)
-        self.greedy.choose(sequence.logits[None], [row])
+        logits = sequence.logits[None]
+        self.greedy.choose(logits, [row], self.greedy.seen([row], logits.shape[1]))
         row.result.decode_ms = now_ms(self.backbone.device) - start
         if self.greedy.over(row):
             self.done[key] = row.result
@@ -110,7 +112,7 @@ class DecodePool:
             # After the handler, whose traceback keeps the tensors of the failed call alive.
             self._halve()
         self._cache.advance()
-        self.greedy.choose(logits, [row for _, row in self._rows])
+        self.greedy.choose(logits, [row for _, row in self._rows], self._seen)
         share = (now_ms(self.backbone.device) - start) / len(self._rows)
         for place in reversed(range(len(self._rows))):
             key, row = self._rows[place]
@@ -118,8 +120,8 @@ class DecodePool:
             if self.greedy.over(row):
                 self.done[key] = row.result
                 self._leave(place)
-        if 2 * len(self._rows) <= self._cache.rows:  # not at every step, since trim copies what is left
-            self._cache.trim()
+        if 2 * len(self._rows) <= self._cache.rows:  # not at every step, since this copies what is left
+            self._trim()
 
     def run(self) -> None:
         """Decode until every sequence is finished."""
@@ -128,26 +130,33 @@ class DecodePool:
 
     def _forward(self) -> Tensor:
         """Run the model on the last token of every sequence: logits ``[B, vocab]``."""
-        device = self.backbone.device
-        tokens = torch.tensor([[row.result.tokens[-1]] for _, row in self._rows], device=device)
-        places = [row.position for _, row in self._rows]
-        hidden = self.backbone.embed_tokens(tokens)  # [B, 1, D]
-        positions = torch.tensor(places, device=device)[None, :, None].expand(self.backbone.rotary_axes, -1, -1)
-        rotary = self.backbone.rotary(positions)
-        layers = range(self.backbone.num_layers)
-        hidden = run_layers(self.backbone, layers, hidden, rotary, self._cache, self._cache.filled())
-        return self.backbone.logits(hidden[:, -1])
+        backbone = self.backbone
+        last = [[[row.result.tokens[-1]] for _, row in self._rows], [[row.position] for _, row in self._rows]]
+        tokens, positions = torch.tensor(last, device=backbone.device).unbind()  # [B, 1] each
+        hidden = backbone.embed_tokens(tokens)  # [B, 1, D]
+        rotary = backbone.rotary(positions.expand(backbone.rotary_axes, -1, -1))
+        filled, bias = self._cache.filled(), None
+        if filled is not None and backbone.supports_attention_bias:
+            # Attention would make this of the mask in every layer.
+            bias = hidden.new_zeros(filled.shape).masked_fill_(~filled, float("-inf"))[:, None, None]
+            filled = None
+        hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, self._cache, filled, bias)
+        return backbone.logits(hidden[:, -1])
 
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
         """Give a sequence a row, or let it wait if there is none."""
         if len(self._rows) < self._most_rows:
             try:
+                seen = self.greedy.seen([row], self.backbone.shape.vocab_size)
+                if seen is not None and self._seen is not None:
+                    seen = torch.cat([self._seen, seen])
                 self._cache.add(cache, row.limit - len(row.result.tokens))
             except torch.OutOfMemoryError:
                 if not self._rows:
                     raise
             else:
                 self._rows.append((key, row))
+                self._seen = seen
                 return
             self._give_back()
         cache.offload()
@@ -157,6 +166,14 @@ class DecodePool:
         self._cache.drop(place)
         self._rows[place] = self._rows[-1]
         self._rows.pop()
+        if self._seen is not None:
+            self._seen[place] = self._seen[-1]
+            self._seen = self._seen[:-1]
+
+    def _trim(self) -> None:
+        self._cache.trim()
+        if self._seen is not None:
+            self._seen = self._seen.clone()
 
     def _halve(self) -> None:
         for place in reversed(range(len(self._rows) // 2, len(self._rows))):
@@ -167,7 +184,7 @@ class DecodePool:
     def _give_back(self) -> None:
         """Release unused memory after it ran out, and cap the rows at their present number."""
         self._most_rows = len(self._rows)
-        self._cache.trim()
+        self._trim()
         torch.cuda.empty_cache()
         if self._ran_out is not None:
             self._ran_out(self.nbytes)

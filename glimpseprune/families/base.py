@@ -12,6 +12,7 @@ from torch import Tensor
 from glimpseprune.families.shape import ModelShape
 
 Rotary = tuple[Tensor, Tensor]
+"""Cosines and sines ``[B, T, ...]`` of positions, in the form that the family's own layers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,13 @@ class EncodedImage:
 
 
 class Cache(Protocol):
-    """Stores the keys and values of decoder layers."""
+    """Stores the keys and values of decoder layers, and returns all that the new tokens attend to."""
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Store the new tokens' keys and values ``[B, H_kv, T, d]`` and return all that they attend to."""
+        """Store the new tokens' keys and values ``[B, H_kv, T, d]``: ``[B, H_kv, S, d]`` each."""
+
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Do the same with one tensor ``[B, T, 2 * H_kv, d]``, keys first, which need not be contiguous."""
 
 
 class Backbone(Protocol):

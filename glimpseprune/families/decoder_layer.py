@@ -1,7 +1,8 @@
 """Runs the decoder layers of Llama-like models with fewer operations than their stock forward.
 
-Queries, keys and values come from one product, and so do gate and up. The stock weights become views of the joined
-ones, so that the stock model computes what it did and takes no more memory.
+A step of decode has little to compute, so its time is that of its operations, however small. Queries, keys and values
+come from one product, and so do gate and up. The stock weights become views of the joined ones, so that the stock model
+computes what it did and takes no more memory.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class DecoderLayer:
     def __init__(self, block: Any, implementation: str) -> None:
         self.attention, self.mlp = block.self_attn, block.mlp
         self.first_norm, self.second_norm = block.input_layernorm, block.post_attention_layernorm
+        self.implementation = implementation
         self.attend = ALL_ATTENTION_FUNCTIONS[implementation]
         attention = self.attention
         self.head_dim = int(attention.head_dim)
@@ -51,49 +53,77 @@ class DecoderLayer:
         Args:
             hidden: input of the layer.
             mask: attention mask as the attention implementation takes it; ``None`` for causal attention.
-            rotary: cosines and sines ``[B, T, d]`` of the positions.
+            rotary: result of :func:`prepared` for the positions.
             cache: cache for the new keys and values.
         """
-        joined = self._heads(self.qkv(self.first_norm(hidden)))
-        turned = rotated(joined[:, : -self.kv_heads], rotary)
-        # Copies, since caches keep them for long, and a view would keep the queries too.
-        keys, values = turned[:, self.heads :].contiguous(), joined[:, -self.kv_heads :].contiguous()
-        keys, values = cache.update(keys, values, self.attention.layer_idx)
-        attended, _ = self.attend(
-            self.attention, turned[:, : self.heads], keys, values, mask, dropout=0.0, scaling=self.attention.scaling
-        )
-        hidden = hidden + self.attention.o_proj(attended.flatten(2))
-        gate, up = self.gate_up(self.second_norm(hidden)).chunk(2, dim=-1)
+        joined = self._heads(self.qkv(normed(self.first_norm, hidden)))
+        turn(joined[:, :, : -self.kv_heads], rotary)
+        queries, both = torch.split(joined, [self.heads, 2 * self.kv_heads], dim=2)
+        keys, values = cache.append(both, self.attention.layer_idx)
+        hidden = hidden + self.attention.o_proj(self._attend(queries, keys, values, mask))
+        gate, up = self.gate_up(normed(self.second_norm, hidden)).chunk(2, dim=-1)
         out: Tensor = hidden + self.mlp.down_proj(self.mlp.act_fn(gate) * up)
         return out
 
     def keys_values(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values that :meth:`run` caches, ``[B, H_kv, T, d]`` each."""
         joined = self._heads(self._project(hidden, slice(self.heads * self.head_dim, None)))
-        return rotated(joined[:, : self.kv_heads], rotary), joined[:, self.kv_heads :].contiguous()
+        turn(joined[:, :, : self.kv_heads], rotary)
+        keys, values = joined.transpose(1, 2).chunk(2, dim=1)
+        return keys, values
 
     def queries(self, hidden: Tensor, rotary: Rotary) -> Tensor:
         """Compute the queries ``[B, H, T, d]`` of every position, rotated, not scaled."""
-        return rotated(self._heads(self._project(hidden, slice(self.heads * self.head_dim))), rotary)
+        queries = self._heads(self._project(hidden, slice(self.heads * self.head_dim)))
+        return turn(queries, rotary).transpose(1, 2)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend with queries ``[B, T, H, d]`` to keys and values ``[B, H_kv, S, d]``: ``[B, T, H * d]``."""
+        batch, tokens, _, size = queries.shape
+        scaling = self.attention.scaling
+        if tokens == 1 and self.implementation == "sdpa":
+            # What the stock function does, in fewer steps: the heads that share keys take the place of the tokens.
+            grouped = queries.view(batch, self.kv_heads, -1, size)
+            out = F.scaled_dot_product_attention(grouped, keys, values, mask, scale=scaling)
+            return out.reshape(batch, 1, -1)
+        attended, _ = self.attend(
+            self.attention, queries.transpose(1, 2), keys, values, mask, dropout=0.0, scaling=scaling
+        )
+        return attended.flatten(2)  # type: ignore[no-any-return]
 
     def _project(self, hidden: Tensor, rows: slice) -> Tensor:
         """Compute some of the queries, keys and values; packed weights have no parts."""
-        normed = self.first_norm(hidden)
+        entering = normed(self.first_norm, hidden)
         if isinstance(self.qkv, PackedLinear):
-            return self.qkv(normed)[..., rows]  # type: ignore[no-any-return]
+            return self.qkv(entering)[..., rows]  # type: ignore[no-any-return]
         bias = None if self.qkv.bias is None else self.qkv.bias[rows]
-        return F.linear(normed, self.qkv.weight[rows], bias)
+        return F.linear(entering, self.qkv.weight[rows], bias)
 
     def _heads(self, projected: Tensor) -> Tensor:
-        """Divide projections into heads: ``[B, T, heads * d] -> [B, heads, T, d]``."""
-        return projected.view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
+        """Divide projections into heads: ``[B, T, heads * d] -> [B, T, heads, d]``."""
+        return projected.view(*projected.shape[:2], -1, self.head_dim)
 
 
-def rotated(x: Tensor, rotary: Rotary) -> Tensor:
-    """Apply the rotary embedding ``[B, T, d]`` to heads ``[B, heads, T, d]``, as Llama does."""
-    cos, sin = (t[:, None] for t in rotary)
+def normed(norm: Any, hidden: Tensor) -> Tensor:
+    """Apply a stock RMS norm, in one operation on a GPU."""
+    return F.rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+
+
+def prepared(cos: Tensor, sin: Tensor) -> Rotary:
+    """Prepare cosines and sines ``[B, T, d]`` of Llama's rotary embedding for all layers: ``[B, T, 1, d]``.
+
+    The embedding swaps the halves of each head and negates the first. The sines take the sign, once for all layers.
+    """
+    first, second = sin.chunk(2, dim=-1)
+    return cos[:, :, None], torch.cat([-first, second], dim=-1)[:, :, None]
+
+
+def turn(x: Tensor, rotary: Rotary) -> Tensor:
+    """Apply a prepared rotary embedding to heads ``[B, T, heads, d]``, in place."""
+    cos, sin = rotary
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    swapped = torch.cat([second, first], dim=-1)
+    return x.mul_(cos).add_(swapped.mul_(sin))  # rounded twice, as in the stock model
 
 
 def _joined(owner: nn.Module, names: Sequence[str]) -> nn.Linear:

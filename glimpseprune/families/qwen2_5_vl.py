@@ -11,7 +11,7 @@ from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalG
 
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
-from glimpseprune.families.decoder_layer import DecoderLayer
+from glimpseprune.families.decoder_layer import DecoderLayer, normed, prepared
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
@@ -110,9 +110,9 @@ class Qwen25VL:
         return hidden
 
     def rotary(self, position_ids: Tensor) -> Rotary:
-        """Compute cosines and sines of rotary positions ``[3, B, T]``."""
-        cos, sin = self.text.rotary_emb(torch.empty(0, dtype=self.dtype, device=self.device), position_ids)
-        return cos, sin
+        """Prepare the rotary embedding of positions ``[3, B, T]``; see :func:`~.decoder_layer.prepared`."""
+        like = self.model.lm_head.weight  # the stock module takes the type and the device from it
+        return prepared(*self.text.rotary_emb(like, position_ids))
 
     def run_layer(
         self,
@@ -146,7 +146,7 @@ class Qwen25VL:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
-        out: Tensor = self.model.lm_head(self.text.norm(hidden))
+        out: Tensor = self.model.lm_head(normed(self.text.norm, hidden))
         return out.float()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glimpseprune.decode.cache import SeparateCache
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.prefill.alone import next_position
@@ -21,7 +22,7 @@ from glimpseprune.stats import now_ms
 _SHARED = -1  # owner of the prefix, which every question sees
 
 
-class LogCache:
+class LogCache(SeparateCache):
     """Stores the keys and values of a growing log, ``[1, H_kv, capacity, d]`` per layer.
 
     Args:
@@ -102,25 +103,23 @@ def answer_together(
 
     rows = [Row(p.input_ids, limit, next_position(p)) for p, limit in zip(prompts, limits, strict=True)]
     active = list(range(len(rows)))
+    seen = greedy.seen(rows, logits.shape[1])
     began = asked
     while active:
-        greedy.choose(logits, [rows[i] for i in active])
+        greedy.choose(logits, [rows[i] for i in active], seen)
         now = now_ms(backbone.device)
         for i in active:
             rows[i].result.decode_ms += (now - began) / len(active)
         began = now
-        active = [i for i in active if not greedy.over(rows[i])]
+        going = [place for place, i in enumerate(active) if not greedy.over(rows[i])]
+        if seen is not None and len(going) < len(active):
+            seen = seen[going]
+        active = [active[place] for place in going]
         if active:
-            tokens = torch.tensor([[rows[i].result.tokens[-1] for i in active]], device=backbone.device)
-            positions = torch.tensor([rows[i].position for i in active], device=backbone.device)
-            hidden = _append(
-                backbone,
-                log,
-                owner,
-                torch.tensor(active, device=backbone.device),
-                backbone.embed_tokens(tokens),
-                positions.expand(backbone.rotary_axes, -1),
-            )
+            step = [active, [rows[i].result.tokens[-1] for i in active], [rows[i].position for i in active]]
+            whose, tokens, positions = torch.tensor(step, device=backbone.device).unbind()
+            hidden = backbone.embed_tokens(tokens[None])
+            hidden = _append(backbone, log, owner, whose, hidden, positions.expand(backbone.rotary_axes, -1))
             logits = backbone.logits(hidden[0])
     return [row.result for row in rows], first_logits, log.token_bytes, (read - start, asked - read)
 

@@ -108,18 +108,45 @@ def test_an_empty_pool_has_nothing_to_do(model: gp.GlimpseModel) -> None:
     assert (len(pool), pool.done, pool.nbytes) == (0, {}, 0)
 
 
+def _cache(tokens: int, generator: torch.Generator) -> PrefillCache:
+    made = PrefillCache()
+    for layer in range(2):
+        made.update(*(torch.randn(1, 2, tokens, 4, generator=generator) for _ in range(2)), layer)
+    return made
+
+
+@pytest.mark.parametrize("lengths", [[5, 14, 9], [7, 7, 7]], ids=["ragged", "equal"])
+def test_new_tokens_follow_their_own_sequence(lengths: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pool, kept = PoolCache(), [_cache(tokens, generator) for tokens in lengths]
+    for one in kept:
+        pool.add(copy.deepcopy(one), 20)
+    want = [[torch.cat([one.keys[n], one.values[n]], dim=1)[0] for n in range(2)] for one in kept]
+    for step in range(20):  # over several sizes of what is seen
+        if step in (6, 11):
+            pool.drop(0)
+            want[0] = want[-1]
+            want.pop()
+            if step == 6:
+                pool.trim()
+        filled = pool.filled()
+        for layer in range(2):
+            new = torch.randn(len(want), 1, 4, 4, generator=generator)
+            halves = new.transpose(1, 2).chunk(2, dim=1)
+            keys, values = pool.append(new, layer) if step % 2 else pool.update(*halves, layer)
+            found = torch.cat([keys, values], dim=1)
+            for row, sequence in enumerate(want):
+                sequence[layer] = torch.cat([sequence[layer], new[row].transpose(0, 1)], dim=1)
+                seen = slice(None) if filled is None else filled[row]
+                assert torch.equal(found[row][:, seen], sequence[layer])
+        pool.advance()
+
+
 def test_rows_come_and_go() -> None:
     generator = torch.Generator().manual_seed(0)
-
-    def cache(tokens: int) -> PrefillCache:
-        made = PrefillCache()
-        for layer in range(2):
-            made.update(*(torch.randn(1, 2, tokens, 4, generator=generator) for _ in range(2)), layer)
-        return made
-
     pool, kept = PoolCache(), {}
     for name, tokens in (("a", 3), ("b", 70), ("c", 5)):
-        kept[name] = cache(tokens)
+        kept[name] = _cache(tokens, generator)
         pool.add(copy.deepcopy(kept[name]), 4)
     pool.drop(0)  # c moves there
     assert pool.lengths == [5, 70]
@@ -128,7 +155,7 @@ def test_rows_come_and_go() -> None:
         for ours, theirs in zip(taken.keys + taken.values, kept[name].keys + kept[name].values, strict=True):
             assert torch.equal(ours, theirs)
     pool.trim()
-    assert pool.keys[0].shape[0] == 2
+    assert pool.rows == 2
     assert pool.filled() is not None
     pool.drop(1)
     assert pool.filled() is None

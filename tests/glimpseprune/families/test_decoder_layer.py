@@ -28,7 +28,7 @@ def work(stock: Any, batch: int, tokens: int, kind: str) -> tuple[Tensor, Tensor
     if kind == "bias":
         unseen = torch.rand(batch, 1, tokens, tokens, generator=generator) > 0.5
         bias = torch.zeros(unseen.shape).masked_fill(unseen & ~torch.eye(tokens, dtype=torch.bool), float("-inf"))
-    return hidden, bias, stock.model.language_model.rotary_emb(hidden, positions)
+    return hidden, bias, positions
 
 
 @pytest.mark.parametrize("kind", ["causal", "bias"])
@@ -36,12 +36,13 @@ def work(stock: Any, batch: int, tokens: int, kind: str) -> tuple[Tensor, Tensor
 @torch.inference_mode()
 def test_a_layer_computes_what_the_stock_layer_does(stock: Any, batch: int, tokens: int, kind: str) -> None:
     backbone = Qwen25VL(stock)
-    hidden, bias, rotary = work(stock, batch, tokens, kind)
+    hidden, bias, positions = work(stock, batch, tokens, kind)
+    rotary, turned = backbone.rotary(positions), stock.model.language_model.rotary_emb(hidden, positions)
     for layer, block in enumerate(stock.model.language_model.layers):
         theirs, ours = PrefillCache(), PrefillCache()
         for cache in (theirs, ours):  # the layers before are not run
             cache.keys, cache.values = [hidden] * layer, [hidden] * layer
-        want = block(hidden, attention_mask=bias, position_embeddings=rotary, past_key_values=theirs)
+        want = block(hidden, attention_mask=bias, position_embeddings=turned, past_key_values=theirs)
         found = backbone.run_layer(layer, hidden, rotary, ours, bias=bias)
         torch.testing.assert_close(found, want, rtol=0, atol=1e-6)
         for mine, other in ((ours.keys, theirs.keys), (ours.values, theirs.values)):
@@ -52,9 +53,10 @@ def test_a_layer_computes_what_the_stock_layer_does(stock: Any, batch: int, toke
 
 
 def test_cached_keys_and_values_keep_nothing_else_in_memory(stock: Any) -> None:
-    hidden, _, rotary = work(stock, 1, 9, "causal")
+    hidden, _, positions = work(stock, 1, 9, "causal")
     cache = PrefillCache()
     backbone = Qwen25VL(stock)
+    rotary = backbone.rotary(positions)
     backbone.run_layer(0, hidden, rotary, cache)
     backbone.layers[1].attention.layer_idx = 1
     cache.update(*backbone.keys_values(1, hidden, rotary), 1)
