@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glimpseprune.probing import fastest_s
+
 _ROWS = 64  # of the inputs that the layout is chosen for
 _PROBE = (384, 768)  # rows and width: a product of 0.5 GFLOP, like those of a page
-_ROUNDS = 6
 _LEAST_GAIN = 1.2
 _TOLERANCE = 2e-2  # bfloat16 has three digits
 
@@ -61,18 +59,9 @@ def packing_pays(dtype: torch.dtype) -> bool:
     rows, width = _PROBE
     linear = nn.Linear(width, width, dtype=dtype).requires_grad_(False)
     packed, x = PackedLinear(linear), torch.ones(rows, width, dtype=dtype)
-    plain_s, packed_s = [], []
     with torch.inference_mode():
         found, want = packed(x).float(), F.linear(x, linear.weight, linear.bias).float()
         if not torch.allclose(found, want, rtol=_TOLERANCE, atol=_TOLERANCE):
             return False
-        for _ in range(_ROUNDS + 1):  # in turns, since other programs come and go
-            plain_s.append(_seconds(lambda: F.linear(x, linear.weight, linear.bias)))
-            packed_s.append(_seconds(lambda: packed(x)))
-    return min(plain_s) > _LEAST_GAIN * min(packed_s)
-
-
-def _seconds(run: Callable[[], Tensor]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        plain_s, packed_s = fastest_s(x.device, lambda: F.linear(x, linear.weight, linear.bias), lambda: packed(x))
+    return plain_s > _LEAST_GAIN * packed_s
