@@ -28,6 +28,18 @@ class SeparateCache(ABC):
         return self.update(keys, values, layer_idx)
 
 
+class JoinedCache(ABC):
+    """Stores keys and values in one tensor per layer, so that one write stores both."""
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Store keys and values; see :class:`~glimpseprune.families.base.Cache`."""
+        return self.append(torch.cat([keys, values], dim=1).transpose(1, 2), layer_idx)
+
+    @abstractmethod
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Store joined keys and values; see :class:`~glimpseprune.families.base.Cache`."""
+
+
 class PrefillCache(SeparateCache):
     """Holds the keys and values of one sequence, ``[1, H_kv, S, d]`` per layer, keys after rotary."""
 
@@ -94,7 +106,7 @@ class Continuation(SeparateCache):
         return self.keys[layer_idx], self.values[layer_idx]
 
 
-class PoolCache:
+class PoolCache(JoinedCache):
     """Holds the caches of sequences that come and go, side by side: ``[rows, 2 * H_kv, slots, d]`` per layer.
 
     The first half of the heads are keys, the second values. The first B rows are in use. Row b fills its first
@@ -155,10 +167,6 @@ class PoolCache:
         rows, slots = len(self.lengths), max(self._room, default=0)
         for number, layer in enumerate(self._layers):  # one by one: memory may be short, and each old one is freed
             self._layers[number] = layer[:rows, :, :slots].clone()
-
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Store one token ``[B, H_kv, 1, d]`` per sequence, and return what :meth:`append` does."""
-        return self.append(torch.cat([keys, values], dim=1).transpose(1, 2), layer_idx)
 
     def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
         """Store one token ``[B, 1, 2 * H_kv, d]`` per sequence, and return all slots ``[B, H_kv, S, d]`` up to it.

@@ -105,4 +105,6 @@ class Greedy:
             return logits
         # Positive logits are divided and others multiplied, as in transformers. A penalty over 1 lowers both.
         choose = torch.minimum if self.penalty > 1.0 else torch.maximum
-        return torch.where(seen, choose(logits * self.penalty, logits / self.penalty), logits)
+        changed = logits * self.penalty
+        choose(changed, logits / self.penalty, out=changed)  # in place, since logits of many rows are large
+        return torch.where(seen, changed, logits)

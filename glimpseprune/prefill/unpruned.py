@@ -8,12 +8,11 @@ together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from glimpseprune.decode.cache import SeparateCache
+from glimpseprune.decode.cache import JoinedCache
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.prefill.alone import next_position
@@ -22,8 +21,8 @@ from glimpseprune.stats import now_ms
 _SHARED = -1  # owner of the prefix, which every question sees
 
 
-class LogCache(SeparateCache):
-    """Stores the keys and values of a growing log, ``[1, H_kv, capacity, d]`` per layer.
+class LogCache(JoinedCache):
+    """Stores the keys and values of a growing log, ``[1, 2 * H_kv, capacity, d]`` per layer, keys first.
 
     Args:
         capacity: largest number of tokens in the log.
@@ -35,19 +34,17 @@ class LogCache(SeparateCache):
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.end = 0
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
+        self.layers: list[Tensor] = []
 
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values ``[1, H_kv, T, d]``, and return those of the whole log."""
-        if layer_idx == len(self.keys):
-            shape = (1, keys.shape[1], self.capacity, keys.shape[3])
-            self.keys.append(keys.new_empty(shape))
-            self.values.append(values.new_empty(shape))
-        end = self.end + keys.shape[2]
-        self.keys[layer_idx][:, :, self.end : end] = keys
-        self.values[layer_idx][:, :, self.end : end] = values
-        return self.keys[layer_idx][:, :, :end], self.values[layer_idx][:, :, :end]
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Append the new tokens' keys and values ``[1, T, 2 * H_kv, d]``, and return those of the whole log."""
+        _, count, heads, size = both.shape
+        if layer_idx == len(self.layers):
+            self.layers.append(both.new_empty(1, heads, self.capacity, size))
+        end = self.end + count
+        self.layers[layer_idx][:, :, self.end : end] = both.transpose(1, 2)
+        keys, values = self.layers[layer_idx][:, :, :end].chunk(2, dim=1)
+        return keys, values
 
     def advance(self, tokens: int) -> None:
         """Make the tokens that every layer has appended a lasting part of the log."""
@@ -56,8 +53,7 @@ class LogCache(SeparateCache):
     @property
     def token_bytes(self) -> int:
         """Bytes of one token's keys and values in all layers."""
-        held = sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
-        return held // self.capacity
+        return sum(layer.nbytes for layer in self.layers) // self.capacity
 
 
 def answer_together(

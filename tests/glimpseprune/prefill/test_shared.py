@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from glimpseprune.prefill.alone import Prefilled, prefill_pruned
 from glimpseprune.prefill.shared import prefill_questions, read_prefix, shared_prefix
 from glimpseprune.prefill.unpruned import answer_together
 from tests.support.batches import item
+from tests.support.operations import count
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 FORMATS: list[dict[str, Any]] = [
@@ -99,6 +101,25 @@ def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
         assert answer.logprobs == pytest.approx(alone.logprobs[0].tolist(), abs=1e-4)
         torch.testing.assert_close(row, alone.first_logits[0], rtol=1e-4, atol=1e-4)
         assert token_bytes * ids.numel() == alone.stats[0].kv_bytes_full
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_without_pruning_a_step_reads_once_for_all_questions(base: Path, penalty: float) -> None:
+    model = gp.load(base, device="cpu")
+    prompts = _prompts(model, [1, 7, 3, 5], [(2, 2)])
+    images = [model.backbone.encode(prompts[0].pixels[0], prompts[0].grids[0], ())]
+    prefix = shared_prefix(prompts)
+    assert prefix is not None
+    few, many = (
+        count(
+            partial(answer_together, model.backbone, prefix, images, prompts, [steps] * 4, Greedy(frozenset(), penalty))
+        )
+        for steps in (4, 7)
+    )
+    assert many.reads.count("tolist") == 7
+    assert (len(many.reads) - len(few.reads), len(many.uploads) - len(few.uploads)) == (3, 3)
+    per_layer = 40
+    assert (many.calls - few.calls).total() <= 3 * (70 + per_layer * model.backbone.num_layers)
 
 
 def test_a_page_can_be_asked_again(base: Path, tmp_path: Path) -> None:
