@@ -18,7 +18,7 @@ import torch
 from flops import vision
 from random_model import SHAPES, make_model
 
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from glimpseprune.methods.glimpse.module import Glimpse
@@ -41,7 +41,11 @@ BEFORE, AFTER = 15, 25  # text around the image
 
 def flops(seen: int, kept: float | None) -> int:
     work = PageWork(BEFORE + seen, seen, [AFTER], [1])
-    return unpruned_flops(SHAPE, work) if kept is None else pruned_flops(SHAPE, ADDON, work, min(1.0, kept / seen))
+    return (
+        unpruned_operations(SHAPE, work).flops
+        if kept is None
+        else pruned_operations(SHAPE, ADDON, work, min(1.0, kept / seen)).flops
+    )
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.families.base import Backbone, run_layers
 from glimpseprune.model import GlimpseModel
@@ -109,7 +109,10 @@ def main() -> None:
     print("|" + " --- |" * 5)
     for number in args.questions:
         work = PageWork(shared, visual, [TEXT_AFTER] * number, [1] * number)
-        ours, whole = pruned_flops(shape, model.method, work, args.keep), unpruned_flops(shape, work)
+        ours, whole = (
+            pruned_operations(shape, model.method, work, args.keep).flops,
+            unpruned_operations(shape, work).flops,
+        )
         print(f"| {number} | {ours / number / 1e12:.2f} | {ours / number / baseline:.1%} | "
               f"{whole / number / 1e12:.2f} | {ours / whole:.3f} |")  # fmt: skip
 

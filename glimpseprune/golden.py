@@ -19,57 +19,60 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.rule import KeepRule
 
 _RULE = KeepRule(max_ratio=0.5, min_tokens=1)
-_TOLERANCE = 2e-3
+_TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
 
 
-def check(device: str = "cpu") -> None:
-    """Run the small model of every family in float32 and compare its numbers.
+def check(device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    """Run the small model of every family and compare its numbers.
 
     Args:
         device: name of a torch device.
+        dtype: type to compute in; 16 bits are held to fewer digits.
 
     Raises:
         StackError: some numbers differ; the message names them and the installed versions.
     """
     wrong = [
-        f"{what} of {name}" for name, golden in golden_families().items() for what in differences(name, golden, device)
+        f"{what} of {name}"
+        for name, golden in golden_families().items()
+        for what in differences(name, golden, device, dtype)
     ]
     if wrong:
         raise StackError(
             f"expected the golden numbers, found others with torch {torch.__version__} and transformers "
-            f"{transformers.__version__} on {device}; different: {', '.join(wrong)}. Install the versions in docpipe's "
-            "constraints.txt"
+            f"{transformers.__version__} on {device} in {str(dtype).removeprefix('torch.')}; different: "
+            f"{', '.join(wrong)}. Install the versions in docpipe's constraints.txt"
         )
 
 
-def differences(name: str, golden: Golden, device: str) -> list[str]:
+def differences(name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32) -> list[str]:
     """Name the results in which the small model of family ``name`` differs from its golden numbers."""
-    out = run(name, golden, device)
+    out, tolerance = run(name, golden, device, dtype), _TOLERANCE[dtype]
     wrong = []
     scores = out.scores[0]
-    if scores is None or not _close(scores, golden.scores):
+    if scores is None or not _close(scores, golden.scores, tolerance):
         wrong.append("importance scores")
-    if not _close(out.first_logits[0], golden.logits):
+    if not _close(out.first_logits[0], golden.logits, tolerance):
         wrong.append("logits of the first token")
-    if out.sequences[0].tolist() != golden.tokens or not _close(out.logprobs[0], golden.logprobs):
+    if out.sequences[0].tolist() != golden.tokens or not _close(out.logprobs[0], golden.logprobs, tolerance):
         wrong.append("generated tokens")
     return wrong
 
 
-def run(name: str, golden: Golden, device: str) -> Output:
+def run(name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32) -> Output:
     """Prune and answer the fixed prompt with the fixed model of family ``name``."""
     base, family = golden.make_model(), find_family(name)
     glimpse = Glimpse(_addon(BaseShape.of(family.read_shape(base.config))))
     for module, gain in ((base, 3.0), (glimpse, 1.2)):
         _fill(module, gain)
-        module.requires_grad_(False).eval().to(device)
+        module.requires_grad_(False).eval().to(device, dtype)
     model = GlimpseModel(base, family.backbone(base), glimpse, frozenset(), 1.0)
     return generate(model, golden.make_inputs(_noise), rule=_RULE, max_new_tokens=len(golden.tokens))
 
 
-def _close(found: Tensor, expected: list[float]) -> bool:
+def _close(found: Tensor, expected: list[float], tolerance: float) -> bool:
     want = torch.tensor(expected)
-    return found.shape == want.shape and torch.allclose(found.cpu(), want, rtol=_TOLERANCE, atol=_TOLERANCE)
+    return found.shape == want.shape and torch.allclose(found.float().cpu(), want, rtol=tolerance, atol=tolerance)
 
 
 def _fill(module: torch.nn.Module, gain: float) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glimpseprune.probing import fastest_s
+
 _ROWS = 64  # of the inputs that the layout is chosen for
-_PROBE = (384, 768)  # rows and width: a product of 0.5 GFLOP, like those of a page
-_ROUNDS = 6
-_LEAST_GAIN = 1.2
+_PROBE = (768, 4096)  # inputs and outputs of the timed layer
+_PREFILL_ROWS, _DECODE_ROWS, _STEPS = 384, 16, 16  # of a page: one product over many rows, then many over few
+_LEAST_GAIN = 1.15
 _TOLERANCE = 2e-2  # bfloat16 has three digits
 
 
@@ -48,8 +48,9 @@ def pack_linears(module: nn.Module) -> None:
 def packing_pays(dtype: torch.dtype) -> bool:
     """Measure whether packed layers are clearly faster on this machine, which takes a fraction of a second.
 
-    They are not where they compute something else: oneDNN leaves out a part of a product if OpenMP gives it fewer
-    threads than it counts on, as ``OMP_THREAD_LIMIT`` does, and is twice as fast then.
+    Prefill and decode are weighed together: MKL is as fast as oneDNN where rows are many, and takes two or three times
+    as long where they are few. Packed layers do not pay where they compute something else: oneDNN leaves out a part of
+    a product if OpenMP gives it fewer threads than it counts on, as ``OMP_THREAD_LIMIT`` does, and is twice as fast.
 
     Args:
         dtype: type of the weights.
@@ -58,21 +59,13 @@ def packing_pays(dtype: torch.dtype) -> bool:
         return False
     if dtype != torch.float32 and not (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False
-    rows, width = _PROBE
-    linear = nn.Linear(width, width, dtype=dtype).requires_grad_(False)
-    packed, x = PackedLinear(linear), torch.ones(rows, width, dtype=dtype)
-    plain_s, packed_s = [], []
+    linear = nn.Linear(*_PROBE, dtype=dtype).requires_grad_(False)
+    packed = PackedLinear(linear)
+    many, few = (torch.ones(rows, linear.in_features, dtype=dtype) for rows in (_PREFILL_ROWS, _DECODE_ROWS))
     with torch.inference_mode():
-        found, want = packed(x).float(), F.linear(x, linear.weight, linear.bias).float()
-        if not torch.allclose(found, want, rtol=_TOLERANCE, atol=_TOLERANCE):
-            return False
-        for _ in range(_ROUNDS + 1):  # in turns, since other programs come and go
-            plain_s.append(_seconds(lambda: F.linear(x, linear.weight, linear.bias)))
-            packed_s.append(_seconds(lambda: packed(x)))
-    return min(plain_s) > _LEAST_GAIN * min(packed_s)
-
-
-def _seconds(run: Callable[[], Tensor]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        for x in (many, few):
+            if not torch.allclose(packed(x).float(), linear(x).float(), rtol=_TOLERANCE, atol=_TOLERANCE):
+                return False
+        runs = [partial(layer, x) for layer in (linear, packed) for x in (many, few)]
+        plain_many, plain_few, packed_many, packed_few = fastest_s(many.device, *runs)
+    return plain_many + _STEPS * plain_few > _LEAST_GAIN * (packed_many + _STEPS * packed_few)

@@ -8,12 +8,19 @@ import pytest
 # For this process and all that tests start, read when torch is imported. The models are so small that a second thread
 # gains little, and loses much where another process takes its core: each operation then waits for that thread's turn.
 os.environ["OMP_THREAD_LIMIT"] = "1"
+# Exactness is tested in float32, which `--dtype auto` takes on a CPU without products of bfloat16.
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
 # Render children and Ray's workers import toys and stand-ins from here.
 os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_tuning_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("user-cache"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Counts the operations of answering a page in advance, with pruning and without.
+"""Counts the operations of answering a page in advance, by kind, with pruning and without.
 
 Only matrix products count, with two operations per multiply-add, as in torch's counter; attention counts every pair of
 query and key that a call computes. The vision tower costs the same either way and is left out.
@@ -7,10 +7,54 @@ query and key that a call computes. The vision tower costs the same either way a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.methods.base import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Counts operations by the kinds whose speeds differ.
+
+    Attributes:
+        linear: operations of products with weights.
+        attention: operations of attention in the language model.
+        predictor: operations of the pruning method.
+        layer_runs: times that a layer runs over some tokens, however few; a run has a price of its own.
+        decode_runs: those among them that decode, in a pool which other pages may share.
+    """
+
+    linear: int = 0
+    attention: int = 0
+    predictor: int = 0
+    layer_runs: int = 0
+    decode_runs: int = 0
+
+    def __add__(self, other: Operations) -> Operations:
+        """Add the counts of each kind."""
+        return Operations(
+            self.linear + other.linear,
+            self.attention + other.attention,
+            self.predictor + other.predictor,
+            self.layer_runs + other.layer_runs,
+            self.decode_runs + other.decode_runs,
+        )
+
+    def __mul__(self, times: int) -> Operations:
+        """Multiply the count of each kind."""
+        return Operations(
+            self.linear * times,
+            self.attention * times,
+            self.predictor * times,
+            self.layer_runs * times,
+            self.decode_runs * times,
+        )
+
+    @property
+    def flops(self) -> int:
+        """Operations of all kinds, as torch counts them."""
+        return self.linear + self.attention + self.predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +92,24 @@ class DecoderShape:
             vocab=shape.vocab_size,
         )
 
-    def layer(self, tokens: int, seen: int) -> int:
+    def layer(self, tokens: int, seen: int, decoding: bool = False) -> Operations:
         """Count one layer over ``tokens`` tokens that attend to ``seen`` tokens each."""
         attention = self.heads * self.head_dim
         linear = 2 * attention + 2 * self.kv_heads * self.head_dim + 3 * self.mlp
-        return 2 * tokens * self.hidden * linear + 4 * tokens * seen * attention
+        return Operations(
+            linear=2 * tokens * self.hidden * linear,
+            attention=4 * tokens * seen * attention,
+            layer_runs=1,
+            decode_runs=int(decoding),
+        )
 
-    def keys_values(self, tokens: int) -> int:
+    def keys_values(self, tokens: int) -> Operations:
         """Count the keys and values of ``tokens`` tokens in one layer."""
-        return 4 * tokens * self.hidden * self.kv_heads * self.head_dim
+        return Operations(linear=4 * tokens * self.hidden * self.kv_heads * self.head_dim)
 
-    def head(self, tokens: int) -> int:
+    def head(self, tokens: int) -> Operations:
         """Count the logits of ``tokens`` tokens."""
-        return 2 * tokens * self.hidden * self.vocab
+        return Operations(linear=2 * tokens * self.hidden * self.vocab)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +135,20 @@ class PageWork:
         return [PageWork(self.shared + tail - 1, self.visual, [1], [answer]) for tail, answer in pairs]
 
 
-def unpruned_flops(shape: DecoderShape, work: PageWork) -> int:
+def unpruned_operations(shape: DecoderShape, work: PageWork) -> Operations:
     """Count all questions with every visual token, behind a shared prefix (:mod:`glimpseprune.prefill.unpruned`)."""
     asked = sum(work.tails)
-    total = (shape.layers - 1) * shape.layer(work.shared, work.shared) + shape.keys_values(work.shared)
-    total += shape.layers * shape.layer(asked, work.shared + asked)
+    total = shape.layer(work.shared, work.shared) * (shape.layers - 1) + shape.keys_values(work.shared)
+    total += shape.layer(asked, work.shared + asked) * shape.layers
     log = work.shared + asked
     for step in range(1, max(work.answers)):
         active = sum(answer > step for answer in work.answers)
         log += active
-        total += shape.layers * shape.layer(active, log)
+        total += shape.layer(active, log, decoding=True) * shape.layers
     return total + shape.head(sum(work.answers))
 
 
-def pruned_flops(shape: DecoderShape, method: Method, work: PageWork, retention: float) -> int:
+def pruned_operations(shape: DecoderShape, method: Method, work: PageWork, retention: float) -> Operations:
     """Count all questions pruned after layer K, behind a prefix that they share up to there.
 
     Args:
@@ -110,20 +159,23 @@ def pruned_flops(shape: DecoderShape, method: Method, work: PageWork, retention:
     """
     first = method.prune_layer + 1
     packed = sum(work.tails) + len(work.tails) * method.appended
-    total = method.prune_layer * shape.layer(work.shared, work.shared)
-    total += first * shape.layer(packed, work.shared + packed)
+    total = shape.layer(work.shared, work.shared) * method.prune_layer
+    total += shape.layer(packed, work.shared + packed) * first
     # Layer K is partial: all tokens compute keys and values, and only tokens that some question keeps run the rest.
     # The questions are taken to choose independently.
     some = work.shared - round((1 - retention) ** len(work.tails) * work.visual)
     total += shape.keys_values(work.shared) + shape.layer(some, work.shared)
-    total += method.precompute_flops(work.visual) + len(work.tails) * method.score_flops(work.visual)
+    scored = method.precompute_flops(work.visual) + len(work.tails) * method.score_flops(work.visual)
+    total += Operations(predictor=scored)
     text = work.shared - work.visual
     survivors = [text + round(retention * work.visual) + tail for tail in work.tails]
     longest = max(survivors)
     if first < shape.layers:
-        whole = (shape.layers - first - 1) * shape.layer(longest, longest)
-        total += len(survivors) * (whole + shape.keys_values(longest) + shape.layer(1, longest))
+        # All questions run side by side, and the last layer computes the queries of their last tokens only.
+        beside = shape.layer(longest, longest) * (shape.layers - first - 1) + shape.layer(1, longest)
+        many = (beside + shape.keys_values(longest)) * len(survivors)
+        total += replace(many, layer_runs=shape.layers - first)
     for step in range(1, max(work.answers)):
         active = sum(answer > step for answer in work.answers)
-        total += shape.layers * shape.layer(active, longest + step)
+        total += shape.layer(active, longest + step, decoding=True) * shape.layers
     return total + shape.head(sum(work.answers))

@@ -2,7 +2,7 @@
 
 With pruning, each question runs the predictor and layers K+1.. by itself. Without it, each adds only its own few tokens
 to a prefix that runs once. Many questions about one page are therefore cheaper unpruned. The choice is computed from
-model, page and question sizes, so a retry decides the same.
+model, page and question sizes and from rates that were measured once, so a retry decides the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.cost.flops import DecoderShape, Operations, PageWork, pruned_operations, unpruned_operations
+from glimpseprune.cost.rates import Rates
 from glimpseprune.errors import InputError
 from glimpseprune.methods.base import Method
 from glimpseprune.model import GlimpseModel
@@ -25,6 +26,10 @@ a constant rather than a measurement, so that the choice for a page never change
 
 EXPECTED_ANSWER = 16
 """Expected tokens of an answer, unless its limit is lower."""
+
+POOL_SECONDS = 10.0
+"""Age of a page at which none begins before it is answered: pages that take less share the pool that decodes."""
+_MOST_TOGETHER = 8  # pages in a pool, of which memory holds no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,9 @@ def cheaper_way(
     pruned: Sequence[PageWork],
     unpruned: Sequence[PageWork],
     retention: float,
+    rates: Rates,
 ) -> PruningChoice:
-    """Choose the cheaper way; a tie goes to pruning, whose caches are smaller.
+    """Choose the faster way; a tie goes to pruning, whose caches are smaller.
 
     Args:
         shape: sizes of the language model.
@@ -58,16 +64,24 @@ def cheaper_way(
         pruned: questions of the page, in the groups that share a prefix with pruning.
         unpruned: the same questions, in the groups that share a prefix without pruning.
         retention: expected share of the visual tokens that are kept, in 0..1.
+        rates: what operations take.
     """
-    with_pruning = sum(pruned_flops(shape, method, work, retention) for work in pruned)
-    without = sum(unpruned_flops(shape, work) for work in unpruned)
-    return PruningChoice("glimpse" if with_pruning <= without else "unpruned", with_pruning / 1e12, without / 1e12)
+    with_pruning = sum((pruned_operations(shape, method, work, retention) for work in pruned), Operations())
+    without = sum((unpruned_operations(shape, work) for work in unpruned), Operations())
+    alone = rates.seconds(with_pruning)
+    together = min(_MOST_TOGETHER, max(1.0, POOL_SECONDS / alone)) if alone else 1.0
+    faster = rates.seconds(with_pruning, together) <= rates.seconds(without)
+    return PruningChoice("glimpse" if faster else "unpruned", with_pruning.flops / 1e12, without.flops / 1e12)
 
 
 def choose_pruning(
-    model: GlimpseModel, prompts: Sequence[Tensor], rules: Sequence[KeepRule], limits: Sequence[int]
+    model: GlimpseModel,
+    prompts: Sequence[Tensor],
+    rules: Sequence[KeepRule],
+    limits: Sequence[int],
+    rates: Rates,
 ) -> PruningChoice:
-    """Choose how to answer the questions of one page; equal prompts, rules and limits get the same choice.
+    """Choose how to answer the questions of one page; equal arguments get the same choice.
 
     Args:
         model: model with a pruning method. Without attention biases it prefills unpruned questions one by one.
@@ -75,6 +89,7 @@ def choose_pruning(
         rules: keep rule of each question. Questions run side by side, padded to the longest, so the laxest rule
             determines the cost.
         limits: largest number of new tokens of each question.
+        rates: what operations take, from :func:`~glimpseprune.cost.rates.measure_rates`, or ``EQUAL``.
 
     Raises:
         InputError: the model has no pruning method.
@@ -98,6 +113,7 @@ def choose_pruning(
         pruned=[work],
         unpruned=[work] if model.backbone.supports_attention_bias else work.apart(),
         retention=max(expected_retention(rule, visual) for rule in rules),
+        rates=rates,
     )
 
 

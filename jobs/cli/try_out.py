@@ -25,8 +25,9 @@ from jobs.cli.options import (
     option,
 )
 from jobs.exit_codes import ENGINE, as_exit_code
+from pipeline.errors import UsageError
 
-DOCUMENTS = "Documents"
+DOCUMENTS, MACHINE = "Documents", "Machine"
 questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=True)
 
 
@@ -41,17 +42,35 @@ def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> 
         typer.echo(f"{file}: {counted(len(found.questions), 'question')}: {', '.join(q.id for q in found.questions)}")
 
 
-def doctor(device: Device = None) -> None:
+def doctor(
+    device: Device = None,
+    tune: Annotated[
+        bool, option(MACHINE, "Measure how this machine answers fastest with --model, for later runs.")
+    ] = False,
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
+) -> None:
     """Check this machine: versions, GPU, memory, and whether the stack computes the right numbers."""
     with as_exit_code():
         from jobs.commands.doctor import examine
         from jobs.model_choice import ModelChoice
         from jobs.settings import validated
 
-        lines, healthy = examine(validated(ModelChoice, {"device": device}).device)
+        named = {"model": model, "glimpse": glimpse, "revision": revision, "dtype": dtype, "attn": attn}
+        choice = validated(ModelChoice, {"device": device, **named})
+        if not tune and choice.flags() != ModelChoice(device=choice.device).flags():
+            raise UsageError("only --tune loads a model; add it, or leave out the flags that describe one")
+        lines, healthy = examine(choice.device)
         typer.echo("\n".join(lines))
         if not healthy:
             raise typer.Exit(ENGINE)
+        if tune:
+            from jobs.commands.tune import tune as measure
+
+            typer.echo(f"written to       {measure(choice, typer.echo)}")
 
 
 def demo(

@@ -65,6 +65,7 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         ModelError: the model cannot be loaded.
     """
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.answering.tuning import leaves_dtype_open, measured_dtype
     from pipeline.datasets.example import by_page
     from pipeline.datasets.load import load_examples
     from pipeline.datasets.page_images import PageImages
@@ -81,8 +82,9 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     check_attention(choice, _device(choice))
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
     check_target(settings.out)
+    dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, _device(choice)) else choice.dtype
     page_answerer = PageAnswerer.load(
-        choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, settings.seed, choice.revision
+        choice.model, fixed.glimpse, choice.device, dtype, choice.attn, settings.seed, choice.revision
     )
     page_answerer.model.pack()
     page_answerer.drop_blank = fixed.drop_blank

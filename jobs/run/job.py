@@ -87,6 +87,7 @@ def run_job(
         report = make_report(
             run, work, store.run_id, statuses, totals, failed, outcome, started, time.monotonic() - clock
         )
+        report["tuning"] = store.settled("tuning")
         store.write_run(report)
     if outcome.error is not None:
         raise outcome.error

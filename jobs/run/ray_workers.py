@@ -144,21 +144,27 @@ def _load(config: ActorConfig) -> BundleAnswerer:
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.answering.tuning import read_tuning, settle_dtype, settle_rates, tuning_file
     from pipeline.families.registry import family_at
     from pipeline.output.attempts import Markers
     from pipeline.output.folder import Folder
     from pipeline.output.store import OutputStore
 
     torch.set_num_threads(config.threads)  # Ray sets OMP_NUM_THREADS to the actor's Ray CPUs, which are less than one
-    settings = config.settings
+    settings, folder = config.settings, Folder(config.output)
+    store = OutputStore(folder, config.command, config.run_id)
+    tuned = read_tuning(tuning_file(settings, config.device, settings.glimpse_fingerprint))
+    dtype = settle_dtype(store, settings, config.device, tuned)
     page_answerer = PageAnswerer.load(
-        settings.model, settings.glimpse, config.device, settings.dtype, config.attn, settings.seed, settings.revision
+        settings.model, settings.glimpse, config.device, dtype, config.attn, settings.seed, settings.revision
     )
     page_answerer.model.pack()
-    page_answerer.divide(config.threads, family_at(settings.budget.family).max_visual_tokens(settings.budget))
+    largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
+    page_answerer.divide(config.threads, largest, tuned.lane_threads)
     page_answerer.drop_blank = settings.drop_blank
-    folder = Folder(config.output)
-    return BundleAnswerer(page_answerer, OutputStore(folder, config.command, config.run_id), Markers(folder))
+    if settings.prune_auto:
+        page_answerer.rates = settle_rates(store, page_answerer.model, tuned)
+    return BundleAnswerer(page_answerer, store, Markers(folder))
 
 
 class AnswerActor:

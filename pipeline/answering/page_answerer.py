@@ -18,7 +18,8 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
-from glimpseprune.cost.prune_or_not import PruningChoice, choose_pruning
+from glimpseprune.cost.prune_or_not import POOL_SECONDS, PruningChoice, choose_pruning
+from glimpseprune.cost.rates import EQUAL
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
@@ -34,7 +35,7 @@ from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
 
-OPEN_SECONDS = 10.0
+OPEN_SECONDS = POOL_SECONDS
 """Age of an open page at which no other page begins before it is answered. Memory alone would let a slow machine read
 pages for minutes before the first is answered and can be committed."""
 
@@ -53,6 +54,8 @@ class PageAnswerer:
 
     Attributes:
         drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
+        lanes: number of threads that answer pages side by side.
+        rates: what operations take, by which ``--prune auto`` chooses.
         memory: tells whether the caches of unfinished answers leave room to begin another page.
         model_ms: wall time the model has run so far, in vision tower, prefill and decoding; preparing pages does not
             count.
@@ -62,18 +65,20 @@ class PageAnswerer:
         self.model = model
         self.processor = processor
         self.drop_blank = False
+        self.rates = EQUAL
         self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
-        self._lanes = 1
+        self.lanes = 1
         self._lane_threads = 0
         self._clock = threading.Lock()
 
-    def divide(self, threads: int, largest_page: int) -> int:
+    def divide(self, threads: int, largest_page: int, lane_threads: int | None = None) -> int:
         """Answer pages in several lanes from now on, if a CPU has threads and memory for them.
 
         Args:
             threads: torch threads of the process, which the lanes share.
             largest_page: most visual tokens of a page.
+            lane_threads: threads per lane, where that was measured; ``None`` for one lane per thread, up to four.
 
         Returns:
             The number of lanes.
@@ -81,10 +86,11 @@ class PageAnswerer:
         if self.model.backbone.device.type == "cpu":
             shape = self.model.backbone.shape
             page_bytes = largest_page * (shape.intermediate_size + shape.hidden_size) * _WORKING_TENSORS * 4
-            self._lanes = max(1, min(threads, _MOST_LANES, self.memory.free_bytes() // 4 // page_bytes))
-            self._lane_threads = threads // self._lanes
-            self.memory.limit_bytes //= self._lanes
-        return self._lanes
+            most = min(threads, _MOST_LANES) if lane_threads is None else threads // lane_threads
+            self.lanes = max(1, min(most, self.memory.free_bytes() // 4 // page_bytes))
+            self._lane_threads = threads // self.lanes
+            self.memory.limit_bytes //= self.lanes
+        return self.lanes
 
     @classmethod
     def load(
@@ -170,9 +176,9 @@ class PageAnswerer:
         Yields:
             Each key with the answers, or with the error that prevented them; pages that are done early come early.
         """
-        if self._lanes == 1:
+        if self.lanes == 1:
             return self._answer_in_turn(pages)
-        return in_lanes(self._answer_in_turn, pages, self._lanes, partial(torch.set_num_threads, self._lane_threads))
+        return in_lanes(self._answer_in_turn, pages, self.lanes, partial(torch.set_num_threads, self._lane_threads))
 
     def _answer_in_turn(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
@@ -211,7 +217,7 @@ class PageAnswerer:
             # Not ``now_ms``: the model's calls end when the device is done, and it cannot synchronize a failed device.
             spent = time.perf_counter() * 1e3 - start
             with self._clock:
-                self.model_ms += spent / self._lanes
+                self.model_ms += spent / self.lanes
 
     def _pool(self) -> gp.DecodePool:
         model = self.model
@@ -240,7 +246,7 @@ class PageAnswerer:
             return None
         limits = [page.asks[i].max_new_tokens for i, _ in left]
         prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
-        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits)
+        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits, self.rates)
 
     def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
         """Cut a prompt down to the image tokens that the language model sees, ``[T]``."""

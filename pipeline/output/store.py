@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from pipeline.output.parts import read_held, write_part
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.output.tables import read_tables
 from pipeline.records import STATUSES, BundleResult, PageCount
+
+_WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
 def new_run_id() -> str:
@@ -147,6 +150,56 @@ class OutputStore:
         known = {document_id: count.pages for document_id, count in self.page_counts().items()}
         known.update({count.document_id: count.pages for count in counts if count.pages is not None})
         self.folder.write("cache/page_counts.json", json.dumps(known).encode())
+
+    def settle(self, name: str, value: Mapping[str, object]) -> dict[str, Any]:
+        """Write a JSON file unless another process has, and return what is there from now on.
+
+        Args:
+            name: name of the file in the folder.
+            value: its content.
+
+        Raises:
+            UsageError: the file is there and damaged.
+        """
+        if self.folder.create(name, json.dumps(value).encode()):
+            return dict(value)
+        for _ in range(_WRITTEN_TRIES):  # the other process may still be writing it
+            if self.folder.read(name):
+                break
+            time.sleep(_WRITTEN_SECONDS)
+        return self._read(name) or {}
+
+    def read_settled(self, name: str) -> dict[str, Any] | None:
+        """Read what :meth:`settle` wrote; ``None`` before that.
+
+        Args:
+            name: name of the file in the folder.
+
+        Raises:
+            UsageError: the file is there and damaged.
+        """
+        return self._read(name) if self.folder.read(name) else None
+
+    def settled(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Read all that :meth:`settle` wrote in a subfolder, by name without suffix.
+
+        Args:
+            folder: name of the subfolder.
+
+        Raises:
+            UsageError: a file is damaged.
+        """
+        files = self.folder.names(folder, ".json")
+        return {file.removeprefix(f"{folder}/").removesuffix(".json"): self._read(file) or {} for file in files}
+
+    def damaged(self, name: str, what: str) -> UsageError:
+        """Make the error for a file whose content makes no sense.
+
+        Args:
+            name: name of the file in the folder.
+            what: what is wrong with it.
+        """
+        return UsageError(f"{self.folder.uri}/{name} is damaged: {what}; {_remedy(name)}")
 
     def write_run(self, run: Mapping[str, object]) -> None:
         """Write ``run.json``."""

@@ -9,12 +9,26 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.generation import Keep
+from tests.support.batches import item
 
 
 def split_prompts(model: gp.GlimpseModel, prompts: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """What all prompts begin with, up to behind the image, and what is left of each."""
     end = int((prompts[0] == model.backbone.image_token_id).nonzero()[-1]) + 1
     return prompts[0][:end], [prompt[end:] for prompt in prompts]
+
+
+def questions_about_one_page(lengths: Sequence[int]) -> tuple[list[Tensor], Tensor, tuple[int, int]]:
+    """Prompts whose texts have these lengths behind a page of 8 x 12 visual tokens, its pixels and its grid."""
+    first = item([(8, 12)], 0, 0)
+    generator = torch.Generator().manual_seed(7)
+    prompts = []
+    for number, length in enumerate(lengths):
+        more = torch.randint(0, 200, (length,), generator=generator)
+        more[0] = 201 + number  # so that they differ from the first token on
+        prompts.append(torch.cat([first["input_ids"][0], more]))
+    grid = (int(first["image_grid_thw"][0, 1]), int(first["image_grid_thw"][0, 2]))
+    return prompts, first["pixel_values"], grid
 
 
 def ask_page(

@@ -11,13 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import glimpseprune as gp
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.model import GlimpseModel
-from tests.support.batches import item
-from tests.support.pages import ask_page, split_prompts
+from tests.support.pages import ask_page, questions_about_one_page, split_prompts
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
 TAILS, LIMIT = [1, 7, 3], 5
@@ -30,20 +29,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _counted(model: GlimpseModel, rules: list[torch.Tensor] | None) -> tuple[int, PageWork]:
     """FLOPs of all questions of a page without the vision tower."""
-    first = item([(8, 12)], 0, 0)
-    generator = torch.Generator().manual_seed(7)
-    prompts = []
-    for number, length in enumerate(TAILS):
-        more = torch.randint(0, 200, (length,), generator=generator)
-        more[0] = 201 + number  # so that they differ from the first token on
-        prompts.append(torch.cat([first["input_ids"][0], more]))
-    grid = (int(first["image_grid_thw"][0, 1]), int(first["image_grid_thw"][0, 2]))
+    prompts, pixels, grid = questions_about_one_page(TAILS)
     # torch does not count the fused attention of a CPU; written out, it is plain matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        out = ask_page(model, prompts, first["pixel_values"], grid, rules, LIMIT)
+        out = ask_page(model, prompts, pixels, grid, rules, LIMIT)
     assert [len(tokens) for tokens in out.sequences] == [LIMIT] * 3
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as vision, torch.inference_mode():
-        model.backbone.encode(first["pixel_values"], grid, (3, 2, 1, 0))
+        model.backbone.encode(pixels, grid, (3, 2, 1, 0))
     prefix, tails = split_prompts(model, prompts)
     work = PageWork(prefix.numel(), 96, [tail.numel() for tail in tails], [LIMIT] * 3)
     return counter.get_total_flops() - vision.get_total_flops(), work
@@ -56,7 +48,7 @@ def _endless(model: GlimpseModel) -> GlimpseModel:
 def test_unpruned(base: Path) -> None:
     model = _endless(gp.load(base, device="cpu"))
     counted, work = _counted(model, None)
-    assert unpruned_flops(DecoderShape.of(model.backbone.shape), work) == pytest.approx(counted, rel=0.01)
+    assert unpruned_operations(DecoderShape.of(model.backbone.shape), work).flops == pytest.approx(counted, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +61,7 @@ def test_pruned(base: Path, tmp_path: Path, changes: dict[str, Any], retention: 
     generator = torch.Generator().manual_seed(1)
     masks = [torch.randperm(96, generator=generator) < 96 * retention for _ in TAILS]
     counted, work = _counted(model, masks)
-    expected = pruned_flops(DecoderShape.of(model.backbone.shape), model.method, work, retention)
+    expected = pruned_operations(DecoderShape.of(model.backbone.shape), model.method, work, retention).flops
     assert expected == pytest.approx(counted, rel=0.02)
 
 
@@ -81,7 +73,7 @@ def test_pruning_pays_for_few_questions_and_not_for_many() -> None:
 
     def ratio(questions: int) -> float:
         work = PageWork(5020, 5000, [30] * questions, [16] * questions)
-        return pruned_flops(shape, addon, work, 0.04) / unpruned_flops(shape, work)
+        return pruned_operations(shape, addon, work, 0.04).flops / unpruned_operations(shape, work).flops
 
     assert ratio(1) < 0.7
     assert ratio(1) < ratio(10) < ratio(30)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from glimpseprune.cost import prune_or_not as planner
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_flops, unpruned_flops
+from glimpseprune.cost.flops import DecoderShape, Operations, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.cost.prune_or_not import (
     EXPECTED_RETENTION,
     PruningChoice,
@@ -19,6 +19,7 @@ from glimpseprune.cost.prune_or_not import (
     choose_pruning,
     expected_retention,
 )
+from glimpseprune.cost.rates import EQUAL, Rates
 from glimpseprune.errors import InputError
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
@@ -62,12 +63,14 @@ def page_answerer(tiny_base: Path, tiny_addon: Path) -> PageAnswerer:
 
 def cheaper(monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
     """Make one of the two ways the cheaper one."""
-    monkeypatch.setattr(planner, "unpruned_flops", lambda *_: 0 if choice == "unpruned" else 10**15)
+    cost = Operations() if choice == "unpruned" else Operations(linear=10**15)
+    monkeypatch.setattr(planner, "unpruned_operations", lambda *_: cost)
 
 
-def choice_7b(count: int, supports_attention_bias: bool = True) -> PruningChoice:
+def choice_7b(count: int, supports_attention_bias: bool = True, rates: Rates = EQUAL) -> PruningChoice:
     work = PageWork(5020, 5000, [30] * count, [16] * count)
-    return cheaper_way(SHAPE, ADDON, [work], [work] if supports_attention_bias else work.apart(), EXPECTED_RETENTION)
+    unpruned = [work] if supports_attention_bias else work.apart()
+    return cheaper_way(SHAPE, ADDON, [work], unpruned, EXPECTED_RETENTION, rates)
 
 
 def test_few_questions_are_pruned_and_many_are_not() -> None:
@@ -77,6 +80,26 @@ def test_few_questions_are_pruned_and_many_are_not() -> None:
     # Pruning saves 9 layers over 5020 tokens once, and runs 9 layers over 0.04 x 5000 + 20 more for each question:
     # even at 22.8, less a little for the predictor.
     assert 15 <= pays_until <= 25
+
+
+def test_a_slow_predictor_makes_pruning_pay_for_fewer_questions() -> None:
+    def pays_until(rates: Rates) -> int:
+        return [choice_7b(count, rates=rates).choice for count in range(1, 61)].count("glimpse")
+
+    slow = Rates(EQUAL.linear, EQUAL.attention, 50 * EQUAL.predictor, 0.0)
+    slow_attention = Rates(EQUAL.linear, 20 * EQUAL.attention, EQUAL.predictor, 0.0)
+    assert pays_until(slow) < pays_until(EQUAL) < pays_until(slow_attention)
+
+
+def test_pages_that_decode_together_share_what_a_layer_takes_to_begin() -> None:
+    """A layer that takes a second to begin: unpruned questions decode page by page, pruned ones with other pages."""
+    work = PageWork(520, 500, [30] * 3, [16] * 3)
+    slow_start = Rates(1e-15, 1e-15, 1e-15, 0.001)
+    quick_start = Rates(1e-15, 1e-15, 1e-15, 0.0)
+    more_questions = PageWork(520, 500, [30] * 200, [16] * 200)
+    assert cheaper_way(SHAPE, ADDON, [work], [work], 0.04, slow_start).choice == "glimpse"
+    assert cheaper_way(SHAPE, ADDON, [more_questions], [more_questions], 0.04, quick_start).choice == "unpruned"
+    assert cheaper_way(SHAPE, ADDON, [more_questions], [more_questions], 0.04, slow_start).choice == "glimpse"
 
 
 def test_questions_that_share_nothing_without_pruning_are_always_pruned() -> None:
@@ -90,8 +113,10 @@ def test_questions_that_share_nothing_without_pruning_are_always_pruned() -> Non
 def test_one_question_apart_is_one_question() -> None:
     work = PageWork(5020, 5000, [30], [16])
     (apart,) = work.apart()
-    assert unpruned_flops(SHAPE, apart) == pytest.approx(unpruned_flops(SHAPE, work), rel=0.002)
-    assert pruned_flops(SHAPE, ADDON, apart, 0.04) == pytest.approx(pruned_flops(SHAPE, ADDON, work, 0.04), rel=0.002)
+    assert unpruned_operations(SHAPE, apart).flops == pytest.approx(unpruned_operations(SHAPE, work).flops, rel=0.002)
+    assert pruned_operations(SHAPE, ADDON, apart, 0.04).flops == pytest.approx(
+        pruned_operations(SHAPE, ADDON, work, 0.04).flops, rel=0.002
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,12 +145,12 @@ def test_the_figures_are_those_of_the_prompts(page_answerer: PageAnswerer) -> No
     assert page_answerer.model.method is not None
     addon = page_answerer.model.method
 
-    choice = choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40])
-    assert choice.tflops_glimpse == pytest.approx(pruned_flops(shape, addon, work, 9 / 88) / 1e12)
-    assert choice.tflops_unpruned == pytest.approx(unpruned_flops(shape, work) / 1e12)
-    assert choice == choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40])
+    choice = choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40], EQUAL)
+    assert choice.tflops_glimpse == pytest.approx(pruned_operations(shape, addon, work, 9 / 88).flops / 1e12)
+    assert choice.tflops_unpruned == pytest.approx(unpruned_operations(shape, work).flops / 1e12)
+    assert choice == choose_pruning(page_answerer.model, prompts, rules, [9, 5, 40], EQUAL)
     with pytest.raises(InputError, match="cannot prune"):
-        choose_pruning(dataclasses.replace(page_answerer.model, method=None), prompts, rules, [9, 5, 40])
+        choose_pruning(dataclasses.replace(page_answerer.model, method=None), prompts, rules, [9, 5, 40], EQUAL)
 
 
 def said(answers: Sequence[ModelAnswer]) -> list[Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from pipeline.families import registry
 from tests.support.helpers import SETTINGS
 
 
-def test_a_worker_knows_the_families_that_were_registered_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_knows_the_families_that_were_registered_in_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry, "_registered", {"toy_vl": "tests.support.toy_family_input"})
-    sent = pickle.dumps(ActorConfig(SETTINGS, "out", "docpipe run", "test-run", "cpu", "auto", 1, None))
+    sent = pickle.dumps(ActorConfig(SETTINGS, str(tmp_path), "docpipe run", "test-run", "cpu", "auto", 1, None))
     monkeypatch.setattr(registry, "_registered", {})
     known = []
 
