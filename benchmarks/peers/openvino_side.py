@@ -2,10 +2,10 @@
 
     venv/bin/python openvino_side.py FOLDER
 
-Weights, activations, keys and values are float32, as docpipe's are on CPUs. Its prefix cache is on. The first question
-of a page fills it and the others follow together, since it looks for a prefix when a question arrives. It has no image
-cache outside chats, so it runs the tower for every question. Its cache cannot be emptied between rounds; each round
-therefore changes one value of a page's first pixel by one, and nothing of the round before is found again.
+Weights, activations, keys and values are float32. Its prefix cache is on. The first question of a page fills it and the
+others follow together, since it looks for a prefix when a question arrives. It has no image cache outside chats, so it
+runs the tower for every question. Its cache cannot be emptied between rounds; each round therefore changes one value of
+a page's first pixel by one, and nothing of the round before is found again.
 """
 
 from __future__ import annotations
