@@ -28,10 +28,12 @@ lint: setup
 wheel: setup
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
-# docpipe against vLLM; vLLM gets an environment of its own. PEERS holds flags of benchmarks/peers/compare.py.
+# docpipe against vLLM and OpenVINO GenAI, each in an environment of its own. PEERS holds flags of
+# benchmarks/peers/compare.py.
 bench-peers: setup
-	$(PYTHON) benchmarks/peers/setup.py .venv-peers
+	$(PYTHON) benchmarks/peers/setup.py vllm .venv-peers
+	$(PYTHON) benchmarks/peers/setup.py openvino .venv-openvino
 	$(BIN)/python benchmarks/peers/compare.py --out bench-peers $(PEERS)
 
 clean:
-	rm -rf $(VENV) .venv-peers bench-peers demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .venv-openvino bench-peers demo build dist .pytest_cache .mypy_cache .ruff_cache

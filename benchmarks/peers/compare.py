@@ -1,12 +1,12 @@
 """docpipe against the engines a user would pick instead: the same pixels and questions, taking turns in one run.
 
-    python benchmarks/peers/compare.py --out DIR [--vllm PYTHON] [--rounds 5] [--cells nano-10 noise-1000-10 ...]
-                                       [--contenders vllm-bfloat16 docpipe ...]
+    python benchmarks/peers/compare.py --out DIR [--vllm PYTHON] [--openvino PYTHON] [--rounds 5]
+                                       [--cells nano-10 noise-1000-10 ...] [--contenders vllm-bfloat16 docpipe ...]
 
 A cell is ``nano-QUESTIONS``, ``noise-TOKENS-QUESTIONS`` or ``text-TOKENS-QUESTIONS``. Each contender is a process of
 its own, which loads the model and warms up once, and is idle while it is not its turn. Ratios are medians over rounds
 of the times of the same round. A cell in whose rounds other programs kept more than half a core busy gets no verdict.
-Writes DIR/peers.json and DIR/peers.md. ``setup.py`` makes vLLM's environment.
+Writes DIR/peers.json and DIR/peers.md. ``setup.py`` makes the environments of the peers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ CELLS = ("nano-10", "nano-1", "nano-4", "nano-30") + tuple(
 CONTENDERS = {
     "vllm-float32": ["float32"],
     "vllm-bfloat16": ["bfloat16"],
+    "openvino-float32": [],
     "docpipe": ["auto"],
     "docpipe-glimpse": ["glimpse"],
     "docpipe-unpruned": ["off"],
     "docpipe-drop-blank": ["auto", "--drop-blank"],
 }
+PEERS = ("vllm", "openvino")
 PAGES = {"nano": 40, "1000": 6, "5000": 2}
 OTHERS_ALLOWED = 0.5  # cores
 
@@ -57,17 +59,17 @@ class Turn:
 class Contender:
     """A process that answers the work of a cell whenever it is told to."""
 
-    def __init__(self, name: str, folder: Path, vllm: Path) -> None:
+    def __init__(self, name: str, folder: Path, pythons: dict[str, Path]) -> None:
         self.name = name
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         words = [str(folder), *CONTENDERS[name]]
-        if name.startswith("vllm"):
-            environment |= vllm_environment(vllm)
+        engine = name.split("-")[0]
+        python = pythons[engine]
+        if engine == "vllm":
+            environment |= vllm_environment(python)
             # Two such pages at once exceed its token budget, and it computes each page again for every question.
             words += ["1"] if folder.name.split("-")[1] == "5000" else []
-            command = [str(vllm), str(HERE / "vllm_side.py"), *words]
-        else:
-            command = [sys.executable, str(HERE / "docpipe_side.py"), *words]
+        command = [str(python), str(HERE / f"{engine}_side.py"), *words]
         self.log = folder / f"{name}.log"
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), env=environment,
@@ -129,7 +131,8 @@ def measure(cell: str, args: argparse.Namespace) -> dict[str, Any]:
     folder = args.out / cell
     work = make_work(cell, folder)
     truth = [answer for page in work["pages"] for answer in page["truth"]]
-    contenders = [Contender(name, folder, args.vllm) for name in args.contenders]
+    pythons = {"docpipe": Path(sys.executable), "vllm": args.vllm, "openvino": args.openvino}
+    contenders = [Contender(name, folder, pythons) for name in args.contenders]
     turns: dict[str, list[Turn]] = {name: [] for name in args.contenders}
     for number in range(args.rounds):
         for contender in contenders if number % 2 == 0 else reversed(contenders):
@@ -179,7 +182,7 @@ def row(name: str, turns: dict[str, list[Turn]], truth: list[Any], names: list[s
 
 
 def table(cells: list[dict[str, Any]], names: list[str]) -> str:
-    peers = [name for name in names if name.startswith("vllm")]
+    peers = [name for name in names if name.startswith(PEERS)]
     heads = ["cell", "contender", "questions/s", *(f"x {peer}" for peer in peers), "CPU s / 100", "peak MB", "right"]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for cell in cells:
@@ -196,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--vllm", type=Path, default=ROOT / ".venv-peers/bin/python")
+    parser.add_argument("--openvino", type=Path, default=ROOT / ".venv-openvino/bin/python")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cells", nargs="+", default=list(CELLS))
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
@@ -207,7 +211,7 @@ def main() -> None:
             file=sys.stderr,
         )
         args.contenders = [name for name in args.contenders if name != "vllm-bfloat16"]
-    args.vllm = args.vllm.absolute()
+    args.vllm, args.openvino = args.vllm.absolute(), args.openvino.absolute()
     found = []
     for cell in args.cells:
         found.append(measure(cell, args))
