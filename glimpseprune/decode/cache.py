@@ -1,11 +1,11 @@
 """Stores keys and values in caches that are no longer than what they hold.
 
-Each offers ``update``, the only cache method that a decoder layer of transformers calls.
+Each offers ``update``, the only cache method that a decoder layer of transformers calls, and ``append``, which takes
+keys and values as one tensor.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -15,32 +15,18 @@ _SLOT_STEP = 64
 _SEEN_STEP = 8  # kernels for CUDA copy a mask whose rows are not this well aligned
 
 
-class SeparateCache(ABC):
-    """Stores keys and values apart."""
-
-    @abstractmethod
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Store keys and values; see :class:`~glimpseprune.families.base.Cache`."""
-
-    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
-        """Store joined keys and values; see :class:`~glimpseprune.families.base.Cache`."""
-        keys, values = both.transpose(1, 2).chunk(2, dim=1)
-        return self.update(keys, values, layer_idx)
+def joined(keys: Tensor, values: Tensor) -> Tensor:
+    """Join keys and values ``[B, H_kv, T, d]`` for ``append``: ``[B, T, 2 * H_kv, d]``."""
+    return torch.cat([keys, values], dim=1).transpose(1, 2)
 
 
-class JoinedCache(ABC):
-    """Stores keys and values in one tensor per layer, so that one write stores both."""
-
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Store keys and values; see :class:`~glimpseprune.families.base.Cache`."""
-        return self.append(torch.cat([keys, values], dim=1).transpose(1, 2), layer_idx)
-
-    @abstractmethod
-    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
-        """Store joined keys and values; see :class:`~glimpseprune.families.base.Cache`."""
+def apart(both: Tensor) -> tuple[Tensor, Tensor]:
+    """Take keys and values ``[B, H_kv, T, d]`` from what ``append`` gets; they are views."""
+    keys, values = both.transpose(1, 2).chunk(2, dim=1)
+    return keys, values
 
 
-class PrefillCache(SeparateCache):
+class PrefillCache:
     """Holds the keys and values of one sequence, ``[1, H_kv, S, d]`` per layer, keys after rotary."""
 
     def __init__(self) -> None:
@@ -58,6 +44,10 @@ class PrefillCache(SeparateCache):
         self.keys.append(keys.contiguous())
         self.values.append(values.contiguous())
         return self.keys[-1], self.values[-1]
+
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Store joined keys and values ``[1, S, 2 * H_kv, d]``."""
+        return self.update(*apart(both), layer_idx)
 
     def keep(self, index: Tensor) -> None:
         """Keep the slots ``index`` (``[S']``, increasing) of every layer so far and release the old tensors."""
@@ -81,7 +71,7 @@ class PrefillCache(SeparateCache):
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
 
-class Continuation(SeparateCache):
+class Continuation:
     """Holds the keys and values of tokens behind a shared prefix, which it does not change.
 
     Args:
@@ -105,8 +95,12 @@ class Continuation(SeparateCache):
         self.keys[layer_idx], self.values[layer_idx] = keys.contiguous(), values.contiguous()
         return self.keys[layer_idx], self.values[layer_idx]
 
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Append joined keys and values ``[1, T, 2 * H_kv, d]``."""
+        return self.update(*apart(both), layer_idx)
 
-class PoolCache(JoinedCache):
+
+class PoolCache:
     """Holds the caches of sequences that come and go, side by side: ``[rows, 2 * H_kv, slots, d]`` per layer.
 
     The first half of the heads are keys, the second values. The first B rows are in use. Row b fills its first
@@ -167,6 +161,10 @@ class PoolCache(JoinedCache):
         rows, slots = len(self.lengths), max(self._room, default=0)
         for number, layer in enumerate(self._layers):  # one by one: memory may be short, and each old one is freed
             self._layers[number] = layer[:rows, :, :slots].clone()
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Store one token ``[B, H_kv, 1, d]`` per sequence, and return what :meth:`append` does."""
+        return self.append(joined(keys, values), layer_idx)
 
     def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
         """Store one token ``[B, 1, 2 * H_kv, d]`` per sequence, and return all slots ``[B, H_kv, S, d]`` up to it.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glimpseprune.decode.cache import PrefillCache, SeparateCache
+from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.families.base import Backbone, Cache, Rotary, run_layers
 
 
@@ -85,7 +85,7 @@ def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, c
     return backbone.run_layer(last, hidden[rows, ends][:, None], turned, _Filled(keys, values), filled)[:, 0]
 
 
-class _Filled(SeparateCache):
+class _Filled:
     """Stands in for a cache that already holds the keys and values of the new tokens."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -94,4 +94,8 @@ class _Filled(SeparateCache):
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Return all stored keys and values, and ignore the new ones, which are among them."""
+        return self.keys, self.values
+
+    def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Do the same."""
         return self.keys, self.values

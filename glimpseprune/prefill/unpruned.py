@@ -8,11 +8,12 @@ together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from glimpseprune.decode.cache import JoinedCache
+from glimpseprune.decode.cache import joined
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.prefill.alone import next_position
@@ -21,7 +22,7 @@ from glimpseprune.stats import now_ms
 _SHARED = -1  # owner of the prefix, which every question sees
 
 
-class LogCache(JoinedCache):
+class LogCache:
     """Stores the keys and values of a growing log, ``[1, 2 * H_kv, capacity, d]`` per layer, keys first.
 
     Args:
@@ -35,6 +36,10 @@ class LogCache(JoinedCache):
         self.capacity = capacity
         self.end = 0
         self.layers: list[Tensor] = []
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values ``[1, H_kv, T, d]``, and return what :meth:`append` does."""
+        return self.append(joined(keys, values), layer_idx)
 
     def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
         """Append the new tokens' keys and values ``[1, T, 2 * H_kv, d]``, and return those of the whole log."""
