@@ -17,10 +17,12 @@ import numpy as np
 import torch
 import turns
 
+from glimpseprune.cost.rates import measure_rates
 from glimpseprune.rule import KeepRule
 from pipeline.answering.checkpoints import addon_rule, resolve_addon
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.tuning import measured_dtype
 from pipeline.records import Ask
 
 
@@ -37,10 +39,14 @@ def main() -> None:
     work = turns.read_work(args.folder)
     start = time.perf_counter()
     addon = None if args.prune == "off" else work["glimpse"]
-    answerer = PageAnswerer.load(work["model"], addon, "cpu", args.dtype, "auto", 0)
+    dtype = measured_dtype().dtype if args.dtype == "auto" else args.dtype
+    answerer = PageAnswerer.load(work["model"], addon, "cpu", dtype, "auto", 0)
     packed = answerer.model.pack()
     lanes = answerer.divide(args.threads, max(page["visual_tokens"] for page in work["pages"]))
     answerer.drop_blank = args.drop_blank
+    if args.prune == "auto":
+        torch.set_num_threads(args.threads // lanes)
+        answerer.rates = measure_rates(answerer.model)
     loaded = time.perf_counter() - start
     rule: KeepRule | None = None
     if addon is not None:
@@ -65,7 +71,7 @@ def main() -> None:
 
     one_round(-1)
     one_round(-2)
-    turns.serve(pipe, {"load_s": loaded, "packed": packed, "lanes": lanes}, one_round)
+    turns.serve(pipe, {"load_s": loaded, "dtype": dtype, "packed": packed, "lanes": lanes}, one_round)
 
 
 if __name__ == "__main__":

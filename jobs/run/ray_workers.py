@@ -160,9 +160,10 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     )
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
-    page_answerer.divide(config.threads, largest, tuned.lane_threads)
+    lanes = page_answerer.divide(config.threads, largest, tuned.lane_threads)
     page_answerer.drop_blank = settings.drop_blank
     if settings.prune_auto:
+        torch.set_num_threads(config.threads // lanes)  # as many as a lane has
         page_answerer.rates = settle_rates(store, page_answerer.model, tuned)
     return BundleAnswerer(page_answerer, store, Markers(folder))
 
