@@ -60,7 +60,6 @@ def main() -> None:
 
     loaded = time.perf_counter() - start
     one_round(-1)
-    one_round(-2)
     turns.serve(pipe, {"load_s": loaded}, one_round)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from jobs.cli.main import app
@@ -92,7 +93,7 @@ def test_doctor() -> None:
 
 
 def test_doctor_refuses_a_stack_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glimpseprune.golden._TOLERANCE", 0.0)
+    monkeypatch.setattr("glimpseprune.golden._TOLERANCE", {torch.float32: 0.0})
     outcome = CliRunner().invoke(app, ["doctor"])
     assert outcome.exit_code == 3
     assert "golden numbers   WRONG: " in outcome.output
