@@ -102,19 +102,25 @@ def _write_processor(folder: Path) -> None:
 
 
 def _printed(number: int, rows: int, columns: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A page of printed text, in paragraphs and a table, drawn at the size of a grid of visual tokens."""
+    """A page of printed text, in paragraphs and a table, drawn at the size of a grid of visual tokens.
+
+    It leaves as much blank as the pages of manuals do: of 30 such pages of Debian's packages, ``--drop-blank`` shows
+    55 % at 1,000 visual tokens and 43 % at 5,000.
+    """
     from faker import Faker
 
-    faker = Faker()
+    faker, page_random = Faker(), random.Random(number)
     faker.seed_instance(number)
     with pymupdf.open() as document:
         page = document.new_page(width=595, height=595 * rows / columns)
         cells = "".join(
-            f"<tr><td>{faker.bs()}</td><td>{faker.pyint()}</td><td>{faker.pricetag()}</td></tr>" for _ in range(8)
+            f"<tr><td>{faker.bs()}</td><td>{faker.pyint()}</td><td>{faker.pricetag()}</td></tr>" for _ in range(6)
         )
-        body = "".join(f"<p>{faker.paragraph(6)}</p>" for _ in range(5))
-        html = f"<h2>{faker.catch_phrase()}</h2>{body}<table>{cells}</table>{body}"
-        page.insert_htmlbox(page.rect + (60, 60, -60, -70), html, scale_low=0.5)
+        body = [f"<p>{faker.paragraph(page_random.randint(3, 6))}</p>" for _ in range(page_random.randint(9, 11))]
+        middle = len(body) // 2
+        html = f"<h2>{faker.catch_phrase()}</h2>{''.join(body[:middle])}<table>{cells}</table>{''.join(body[middle:])}"
+        css = "* {font-size: 10.5pt; line-height: 1.35} h2 {font-size: 15pt} p {margin: 10pt 0} td {padding: 4pt 14pt}"
+        page.insert_htmlbox(page.rect + (78, 72, -78, -72), html, css=css, scale_low=0.8)
         zoom = columns * _CELL / page.rect.width
         picture = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom))
         pixels = np.frombuffer(picture.samples, np.uint8).reshape(picture.height, picture.width, 3)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -68,6 +69,7 @@ class PageAnswerer:
         self.rates = EQUAL
         self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
+        self._without_method = replace(model, method=None)  # computes nothing for it
         self.lanes = 1
         self._lane_threads = 0
         self._clock = threading.Lock()
@@ -268,7 +270,8 @@ class PageAnswerer:
                 pixels = self.processor.patches(page.image, self.model.backbone.device)
                 grid = page.image.grid
                 end = int((prompts[0] == self.processor.image_token_id).nonzero()[-1]) + 1
-                read = gp.encode_page(self.model, prompts[0][:end], pixels, grid, page.visible)
+                model = self._without_method if all(rule is None for rule in rules) else self.model
+                read = gp.encode_page(model, prompts[0][:end], pixels, grid, page.visible)
                 return read.prefill([prompt[end:] for prompt in prompts], rules, limits)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1 and not len(pool):
