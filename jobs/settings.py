@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
 from pipeline.pages.limits import DOCUMENT_SECONDS
+from pipeline.questions.question import LocaleName
 
 Settings = TypeVar("Settings")
 
@@ -39,6 +40,7 @@ class RunSettings(BaseModel):
     deadline: float | None = Field(default=None, ge=1, allow_inf_nan=False)
     document_seconds: float = Field(default=DOCUMENT_SECONDS, gt=0, allow_inf_nan=False)
     password_file: str | None = None
+    locale: LocaleName | None = None
     seed: Seed = 0
     quiet: bool = False
     verbose: bool = False

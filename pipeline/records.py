@@ -13,6 +13,9 @@ from glimpseprune.rule import KeepRule
 from pipeline.errors import Stage
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
+Reason = Literal["empty", "cut_off", "floor", "page", "value"]
+"""Why an answer needs review: it is empty or was cut off, too few visual tokens passed the threshold, the picture of
+the page is doubtful, or it stands for no value of its question's type."""
 Renderer = Literal["mupdf", "pdfium", "pillow"]
 STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed", "needs_review")
 
@@ -219,8 +222,7 @@ class PageAnswer:
     unit_id: str
     status: Status
     answer: str | None = None
-    value: str | None = None
-    value_error: str | None = None
+    review_reasons: tuple[Reason, ...] = ()
     confidence: float | None = None
     finish_reason: str | None = None  # "stop" | "length" | "blank", where the page is blank
     evidence: tuple[Evidence, ...] | None = None

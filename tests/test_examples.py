@@ -16,7 +16,7 @@ from pipeline.output.store import OutputStore
 from pipeline.questions.file import load_questions
 from pipeline.records import Failure
 from tests.support.bundles import result_of, units_and_bundles
-from tests.support.published import everything
+from tests.support.published import READINGS, everything
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPT = EXAMPLES / "read_answers.py"
@@ -38,7 +38,7 @@ def answers(tmp_path: Path) -> Path:
     last = {(d.document_id, 3): Failure("render", "RenderTimeout", "too slow") for d in bundles[0].documents[:1]}
     for bundle in bundles:
         store.commit(result_of(bundle, last))
-    publish(store, {"total": "best", "date": "first"}, everything(store))
+    publish(store, READINGS, everything(store))
     return tmp_path
 
 

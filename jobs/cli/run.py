@@ -60,6 +60,16 @@ Quiet = Annotated[bool | None, option(RUN, "Print errors only.", "--quiet", defa
 Verbose = Annotated[bool | None, option(RUN, "Sum up tokens, memory and speed too.", "--verbose", default="off")]
 
 
+Locale = Annotated[
+    str | None,
+    option(
+        RUN,
+        "How the documents write numbers and dates, as en_US; a question may say otherwise.",
+        default="not declared",
+    ),
+]
+
+
 def run(
     input: Input = None,
     questions: Questions = None,
@@ -85,6 +95,7 @@ def run(
     deadline: Deadline = None,
     document_seconds: DocumentSeconds = None,
     password_file: PasswordFile = None,
+    locale: Locale = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,

@@ -161,8 +161,8 @@ class _Job:
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""
-        rules = {question.id: question.aggregate for question in self.work.questions.questions}
-        publish(self.store, rules, self.plan)
+        readings = {question.id: question.reading(self.run.locale) for question in self.work.questions.questions}
+        publish(self.store, readings, self.plan)
         self._published = self.outcome.bundles
 
     def _passes(self, engine: Engine, pending: list[Unit]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+from pipeline.output.schema import VALUE_COLUMNS
+
 _FOUND = ("answered", "needs_review")
+_CHOSEN = ("status", "answer", "confidence", "page", *VALUE_COLUMNS)
 
 
 def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -16,11 +18,12 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer),
-            ``vote`` (most frequent, the more confident on a tie) or ``sum`` (of the typed values).
-        rows: one or more rows with ``status``, ``answer``, ``value``, ``confidence`` and ``page``.
+            ``list`` (every different value), ``vote`` (most frequent, the more confident on a tie), ``sum``, ``min`` or
+            ``max`` (of the values, in one currency).
+        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``page`` and the columns of the value.
 
     Returns:
-        ``status``, ``answer``, ``value``, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
+        ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
         answer on any page, the status is ``not_answerable`` if at least one page was read, else that of the first row.
     """
     found = sorted((row for row in rows if row["status"] in _FOUND), key=lambda row: row["page"])
@@ -28,25 +31,26 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not found:
         read = any(row["status"] == "not_answerable" for row in rows)
         status = "not_answerable" if read else rows[0]["status"]
-        empty = dict.fromkeys(("answer", "value", "confidence", "page"))
-        return {**common, **empty, "status": status, "chosen_by": f"{rule}: no answer on any page"}
+        return {**common, **dict.fromkeys(_CHOSEN), "status": status, "chosen_by": f"{rule}: no answer on any page"}
     # An answer that needs review ranks below every answer that does not.
     best = max(found, key=lambda row: (row["status"] == "answered", row["confidence"] or 0.0, -row["page"]))
     if rule == "first":
         return {**common, **_chosen(found[0]), "chosen_by": f"first of {len(found)} answers"}
     if rule == "vote":
         return {**common, **_vote(found)}
-    if rule == "all":
-        different = list(dict.fromkeys(row["answer"] for row in found))
-        merged = {**_chosen(best), "answer": json.dumps(different, ensure_ascii=False), "page": None, "value": None}
-        return {**common, **merged, "chosen_by": f"all {len(different)} different answers"}
-    if rule == "sum":
-        return {**common, **_sum(found, best, sum(row["status"] == "failed" for row in rows))}
+    if rule in ("all", "list"):
+        return {**common, **_all(rule, found, best)}
+    if rule in ("sum", "min", "max"):
+        return {**common, **_of_values(rule, found, best, sum(row["status"] == "failed" for row in rows))}
     return {**common, **_chosen(best), "chosen_by": f"most confident of {len(found)} answers"}
 
 
 def _chosen(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("status", "answer", "value", "confidence", "page")}
+    return {name: row[name] for name in _CHOSEN}
+
+
+def _without_value(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_chosen(row), **dict.fromkeys(("answer", "page", *VALUE_COLUMNS))}
 
 
 def _vote(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -58,21 +62,52 @@ def _vote(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**_chosen(winner), "chosen_by": f"{votes[key(winner)]} of {len(found)} votes"}
 
 
-def _sum(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> dict[str, Any]:
-    """Add the values up exactly; the sum needs review unless every page that could add to it was read."""
-    values = [json.loads(row["value"], parse_float=Decimal, parse_int=Decimal) for row in found if row["value"]]
-    numbers = [value for value in values if isinstance(value, Decimal)]
-    if len(numbers) != len(found):
-        missing = {**_chosen(best), "answer": None, "value": None, "page": None, "status": "needs_review"}
-        return {**missing, "chosen_by": f"sum: {len(found) - len(numbers)} of {len(found)} answers have no number"}
-    total = format(sum(numbers), "f")
-    summed = {**_chosen(best), "answer": total, "value": total, "page": None}
-    if failed:
-        return {
-            **summed,
-            "status": "needs_review",
-            "chosen_by": f"sum of {len(numbers)} answers, {failed} pages failed",
-        }
-    if any(row["status"] == "needs_review" for row in found):
-        summed["status"] = "needs_review"
-    return {**summed, "chosen_by": f"sum of {len(numbers)} answers"}
+def _all(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+    """List the different answers, or the different values; without a value on some page the list needs review."""
+    answers = json.dumps(list(dict.fromkeys(row["answer"] for row in found)), ensure_ascii=False)
+    merged = {**_without_value(best), "answer": answers}
+    if rule == "all":
+        return {**merged, "chosen_by": f"all {len(json.loads(answers))} different answers"}
+    values = list(dict.fromkeys(row["value"] for row in found if row["value"] is not None))
+    merged["value"] = "[" + ", ".join(values) + "]"
+    if any(row["value"] is None or row["status"] == "needs_review" for row in found):
+        merged["status"] = "needs_review"
+    return {**merged, "chosen_by": f"all {len(values)} different values"}
+
+
+def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> dict[str, Any]:
+    """Add the values up exactly, or take the least or the largest; it needs review unless every page was read."""
+    column = "value_number" if all(row["value_date"] is None for row in found) else "value_date"
+    values = [row[column] for row in found if row[column] is not None]
+    review = {**_without_value(best), "status": "needs_review"}
+    if len(values) != len(found):
+        lacking = len(found) - len(values)
+        return {**review, "chosen_by": f"{rule}: {lacking} of {len(found)} answers have no {_NOUNS[column]}"}
+    currencies = {row["value_currency"] for row in found}
+    if len(currencies) > 1:
+        named = ", ".join(sorted(str(currency or "none") for currency in currencies))
+        return {**review, "chosen_by": f"{rule}: the amounts are in several currencies: {named}"}
+    if rule == "sum":
+        total = sum(values)
+        (currency,) = currencies
+        done = {**_without_value(best), **_total(total, currency)}
+    else:
+        pick = min if rule == "min" else max
+        done = _chosen(next(row for row in found if row[column] == pick(values)))
+    if failed or any(row["status"] == "needs_review" for row in found):
+        done["status"] = "needs_review"
+    pages = f", {failed} pages failed" if failed else ""
+    return {**done, "chosen_by": f"{rule} of {len(found)} answers{pages}"}
+
+
+_NOUNS = {"value_number": "number", "value_date": "date"}
+
+
+def _total(total: Any, currency: str | None) -> dict[str, Any]:
+    """Write a sum as an answer and as a value; zeros behind the decimals come from the column, not from the page."""
+    text = format(total.normalize(), "f")
+    if currency is None:
+        return {"answer": text, "value": text, "value_number": total}
+    amount = text if "." not in text or len(text.partition(".")[2]) > 1 else f"{text}0"
+    value = json.dumps({"amount": amount, "currency": currency})
+    return {"answer": f"{amount} {currency}", "value": value, "value_number": total, "value_currency": currency}

@@ -1,4 +1,4 @@
-"""Marks the published rows that belong to the plan of the last run, and says under which input it has them."""
+"""Brings published rows up to date: which are of the plan of the last run, under which input, and how they are read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.output.folder import Folder
-from pipeline.output.schema import COMMITTED, TABLES
-from pipeline.output.tables import read_table, write_table
+from pipeline.output.schema import TABLES
+from pipeline.output.tables import read_footer, read_table, write_table
+from pipeline.output.typed import READINGS, read_otherwise, signatures_after, with_values_again
+from pipeline.questions.values import Reading
 from pipeline.records import Document, Unit
 
 PARTS = "parts"
@@ -46,7 +48,7 @@ class Plan:
         """Add ``is_current`` to rows, and bring their ``source`` up to date.
 
         Args:
-            rows: rows with the columns that a part holds of the table.
+            rows: rows of the table, but for this column.
             table: name of the table, ``answers`` or ``failures``.
         """
         rows = self.located(rows).append_column("is_current", self._are_current(rows))
@@ -67,8 +69,10 @@ class Plan:
         return pc.is_in(rows["unit_id"], value_set=self.unit_ids)
 
 
-def update_marks(folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan) -> None:
-    """Rewrite the published files whose rows the plan changes, each in one step.
+def update_rows(
+    folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan, readings: Mapping[str, Reading]
+) -> None:
+    """Rewrite the published files whose rows the plan changes, or whose answers are read otherwise, each in one step.
 
     Only a few columns of the other files are read. A reader finds every row once at any time, as it was or as it is.
 
@@ -76,6 +80,7 @@ def update_marks(folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan
         folder: the output folder.
         groups: parts of each published group, by the name of its file in ``answers``.
         plan: plan of the run.
+        readings: how answers are read, by question id.
 
     Raises:
         UsageError: a file is damaged.
@@ -84,9 +89,16 @@ def update_marks(folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan
     for name, parts in groups.items():
         for table in ("failures", "answers"):
             file = name.replace("answers/", f"{table}/", 1)
-            if plan.changes(read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])):
-                rows = plan.marked(read_table(folder, file, COMMITTED[table].names), table)
-                write_table(folder, file, rows, **{PARTS: json.dumps(parts)})
+            footer = read_footer(folder, file, PARTS)
+            changed = read_otherwise(footer, readings) if table == "answers" else []
+            marks = read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])
+            if changed or plan.changes(marks):
+                rows = read_table(folder, file, [name for name in TABLES[table].names if name != "is_current"])
+                metadata = {PARTS: json.dumps(parts)}
+                if table == "answers":
+                    rows = with_values_again(rows, changed, readings)
+                    metadata[READINGS] = signatures_after(footer, changed, readings)
+                write_table(folder, file, plan.marked(rows, table), **metadata)
 
 
 def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:

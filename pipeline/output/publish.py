@@ -5,7 +5,8 @@ The file in ``answers/`` is written last and makes the group count, so that a cr
 partner, which the next call replaces. ``pages/`` and ``documents/`` are one file each, replaced in one step.
 
 A published file is replaced only where the plan makes a row current, or no longer current, or finds its document under
-another ``--input``. This comes before new rows, so that an answer is never current beside the one that takes its place.
+another ``--input``, or where a question has got another type. This comes before new rows, so that an answer is never
+current beside the one that takes its place.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.output.current import PARTS, Plan, read_current, update_marks
+from pipeline.output.current import PARTS, Plan, read_current, update_rows
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.parts import read_rows
@@ -25,6 +26,8 @@ from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
 from pipeline.output.tables import has_our_name, read_footer, read_footers, read_table, read_tables, write_table
+from pipeline.output.typed import READINGS, signatures, with_values
+from pipeline.questions.values import Reading
 
 PARTS_PER_FILE = 256
 ROWS_AT_A_TIME = 1_000_000  # of answers, aggregated to documents in memory
@@ -46,7 +49,7 @@ def check_tables(folder: Folder) -> None:
     read_footers(folder, [*names, *(name for name in folder.names("pages", ".parquet") if name == PAGES_FILE)], PARTS)
 
 
-def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> None:
+def publish(store: OutputStore, readings: Mapping[str, Reading], plan: Plan) -> None:
     """Bring all tables up to what the parts hold; published answers are not read from parts again.
 
     It may be called repeatedly, also while workers commit. If a worker outlived its run, two parts can hold the same
@@ -54,7 +57,8 @@ def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> No
 
     Args:
         store: store of the output folder.
-        aggregates: rule of aggregation per question id; ``best`` for questions that are not listed.
+        readings: how the answers to each question are read and aggregated, by its id; those to questions that are not
+            listed are text, of which the best is taken.
         plan: plan of the run; its rows are current, and all others stay but are not.
 
     Raises:
@@ -63,16 +67,16 @@ def publish(store: OutputStore, aggregates: Mapping[str, str], plan: Plan) -> No
     """
     folder, parts = store.folder, store.parts()
     groups = _sound_groups(folder, parts)
-    update_marks(folder, groups, plan)
+    update_rows(folder, groups, plan, readings)
     published = {part for group in groups.values() for part in group}
     pending = sorted(parts.keys() - published)
     repeated = _repeated(pending, parts, published)
     # Even a run without rows gets tables that can be opened.
     starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
     for start in starts:
-        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan)
+        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan, readings)
     _publish_pages(folder, parts, plan)
-    _publish_documents(folder, aggregates)
+    _publish_documents(folder, readings)
 
 
 def _sound_groups(folder: Folder, parts: Mapping[str, Held]) -> dict[str, list[str]]:
@@ -119,14 +123,19 @@ def _without(rows: pa.Table, repeated: Held) -> pa.Table:
     return rows
 
 
-def _publish_group(folder: Folder, parts: Sequence[str], repeated: Mapping[str, Held], plan: Plan) -> None:
+def _publish_group(
+    folder: Folder, parts: Sequence[str], repeated: Mapping[str, Held], plan: Plan, readings: Mapping[str, Reading]
+) -> None:
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     for table in ("failures", "answers"):
         read = zip(parts, read_rows(folder, parts, table), strict=True)
         rows = [_without(table_rows, repeated[part]) for part, table_rows in read]
         order = [(key, "ascending") for key in ("document", "document_id", "page", "question_id")]
         whole = pa.concat_tables([COMMITTED[table].empty_table(), *rows]).sort_by(order)
-        write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), parts=json.dumps(parts))
+        metadata = {PARTS: json.dumps(parts)}
+        if table == "answers":
+            whole, metadata[READINGS] = with_values(whole, readings), signatures(whole, readings)
+        write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), **metadata)
 
 
 def _publish_pages(folder: Folder, parts: Mapping[str, Held], plan: Plan) -> None:
@@ -145,7 +154,7 @@ def _publish_pages(folder: Folder, parts: Mapping[str, Held], plan: Plan) -> Non
     write_table(folder, PAGES_FILE, pages, parts=json.dumps(sorted(parts)))
 
 
-def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:
+def _publish_documents(folder: Folder, readings: Mapping[str, Reading]) -> None:
     """Aggregate the current answers, few enough rows at a time that memory does not grow with the documents."""
     names = folder.names("answers", ".parquet")
     ids = [read_current(folder, name, ["document_id"])["document_id"] for name in names]
@@ -157,5 +166,5 @@ def _publish_documents(folder: Folder, rules: Mapping[str, str]) -> None:
     for prefix in sorted(prefixes):
         read = (read_current(folder, name, DOCUMENT_COLUMNS) for name in names)
         answers = [table.filter(pc.starts_with(table["document_id"], prefix)) for table in read]
-        tables.append(document_table(answers, rules))
+        tables.append(document_table(answers, readings))
     write_table(folder, DOCUMENTS_FILE, pa.concat_tables(tables))

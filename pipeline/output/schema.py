@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
+
+_VALUE = [
+    pa.field("value", pa.string()),
+    pa.field("value_number", pa.decimal128(38, 10)),
+    pa.field("value_currency", pa.string()),
+    pa.field("value_date", pa.date32()),
+    pa.field("value_text", pa.string()),
+    pa.field("value_boolean", pa.bool_()),
+]
+VALUE_COLUMNS = tuple(field.name for field in _VALUE)
+"""The columns of a typed value: as JSON, and by its kind."""
 
 ANSWERS = pa.schema(
     [
@@ -23,7 +34,8 @@ ANSWERS = pa.schema(
         pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
-        pa.field("value", pa.string()),
+        pa.field("review_reasons", pa.list_(pa.string())),
+        *_VALUE,
         pa.field("value_error", pa.string()),
         pa.field("confidence", pa.float64()),
         pa.field("finish_reason", pa.string()),
@@ -110,7 +122,7 @@ DOCUMENTS = pa.schema(
         pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
-        pa.field("value", pa.string()),
+        *_VALUE,
         pa.field("confidence", pa.float64()),
         pa.field("page", pa.int32()),
         pa.field("pages_asked", pa.int32(), nullable=False),
@@ -121,10 +133,12 @@ DOCUMENTS = pa.schema(
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
 """The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 
+_PUBLISHED = {"is_current", *VALUE_COLUMNS, "value_error"}
 COMMITTED = {
-    name: pa.schema([field for field in schema if field.name != "is_current"]) for name, schema in TABLES.items()
+    name: pa.schema([field for field in schema if field.name not in _PUBLISHED]) for name, schema in TABLES.items()
 }
-"""The columns that a part holds of each table. What is current depends on the plan of the last run, not on the part."""
+"""The columns that a part holds of each table. What is current depends on the plan of the last run, and what an answer
+is worth on the present type of its question."""
 
 PART = pa.schema(
     [pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in COMMITTED.items()]

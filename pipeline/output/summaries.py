@@ -9,12 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.output.aggregate import aggregate
-from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
+from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES, VALUE_COLUMNS
+from pipeline.questions.values import Reading
 
 PAGE_COLUMNS = ("document_id", "page", "retention", "is_current")
 DOCUMENT_COLUMNS = (
     *("document_id", "source", "document", "question_id", "run_id", "answered_at"),
-    *("page", "status", "answer", "value", "confidence"),
+    *("page", "status", "answer", "confidence"),
+    *VALUE_COLUMNS,
 )
 _PAGE_KEY = ["document_id", "page"]
 _FROM_ANSWERS = ("retention_mean", "retention_min", "retention_max", "is_current")
@@ -47,19 +49,20 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
     )
 
 
-def document_table(answers: Sequence[pa.Table], rules: Mapping[str, str]) -> pa.Table:
+def document_table(answers: Sequence[pa.Table], readings: Mapping[str, Reading]) -> pa.Table:
     """Make one row per document and question.
 
     Args:
         answers: the current rows of ``answers`` with ``DOCUMENT_COLUMNS``.
-        rules: rule of aggregation per question id; ``best`` for questions that are not listed.
+        readings: how the answers to each question are read, by its id; ``best`` for questions that are not listed.
     """
     if not answers:
         return DOCUMENTS.empty_table()
     order = [(name, "ascending") for name in ("document", "document_id", "question_id", "page")]
     rows = pa.concat_tables(answers).sort_by(order)
     batches = [
-        pa.RecordBatch.from_pylist(chunk, schema=DOCUMENTS) for chunk in _chunked(_document_rows(_dicts(rows), rules))
+        pa.RecordBatch.from_pylist(chunk, schema=DOCUMENTS)
+        for chunk in _chunked(_document_rows(_dicts(rows), readings))
     ]
     return pa.Table.from_batches(batches, schema=DOCUMENTS)
 
@@ -74,10 +77,10 @@ def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _document_rows(rows: Iterable[dict[str, Any]], rules: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _document_rows(rows: Iterable[dict[str, Any]], readings: Mapping[str, Reading]) -> Iterator[dict[str, Any]]:
     for (document_id, question_id), group in groupby(rows, key=lambda row: (row["document_id"], row["question_id"])):
         mine = list(group)
-        chosen = aggregate(rules.get(question_id, "best"), mine)
+        chosen = aggregate(readings.get(question_id, Reading()).aggregate, mine)
         newest = max(mine, key=lambda row: row["answered_at"])
         shared = {name: newest[name] for name in ("source", "document", "run_id", "answered_at")}
         yield {"document_id": document_id, "question_id": question_id, "is_current": True, **shared, **chosen}

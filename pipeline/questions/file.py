@@ -10,7 +10,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipeline.addresses import open_address
 from pipeline.errors import QuestionsError, UsageError
-from pipeline.questions.question import Aggregate, Globs, Keep, Pages, Prompt, Question, Strict, Whole, as_number
+from pipeline.questions.question import (
+    Aggregate,
+    Globs,
+    Keep,
+    LocaleName,
+    Pages,
+    Prompt,
+    Question,
+    Strict,
+    Whole,
+    as_number,
+)
 from pipeline.questions.yaml_text import MOST_BYTES, YamlText, decode, joined, read_yaml
 from pipeline.questions.yaml_tree import QUOTES
 
@@ -34,6 +45,7 @@ class Defaults(Strict):
     pages: Pages | None = None
     documents: Globs | None = None
     aggregate: Aggregate | None = None
+    locale: LocaleName | None = None
     max_new_tokens: Whole | None = Field(default=None, ge=1, le=4096)
     prompt: Prompt | None = None
     keep: Keep | None = None

@@ -14,19 +14,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from glimpseprune.rule import KeepRule
 from pipeline.globs import compile_glob, may_match_below
+from pipeline.questions.choices import same_but_for_case
 from pipeline.questions.page_ranges import PageRanges
-from pipeline.questions.values import same_but_for_case
+from pipeline.questions.values import AnswerType, ItemType, Reading
 from pipeline.questions.yaml_tree import Plain
 from pipeline.records import Ask
 
-AnswerType = Literal["text", "integer", "number", "money", "date", "boolean", "choice"]
-Aggregate = Literal["best", "first", "all", "vote", "sum"]
+Aggregate = Literal["best", "first", "all", "vote", "sum", "min", "max", "list"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
 _NO_ANSWER = "n/a"
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
-_SUMMABLE = ("integer", "number", "money")
+_NUMBERS = ("integer", "number", "money")
+_NEEDS = {"sum": _NUMBERS, "min": (*_NUMBERS, "date"), "max": (*_NUMBERS, "date")}
+"""Types whose values can be aggregated so."""
 _MOST_TEXT, _MOST_PROMPT = 4_000, 16_000  # characters; a page takes memory and time with every one
 
 
@@ -69,6 +71,13 @@ def _valid_prompt(text: str) -> str:
     return text
 
 
+def _valid_locale(name: str) -> str:
+    from pipeline.questions.parsing.locales import customs_of  # which takes a while, for files that declare one
+
+    customs_of(name)
+    return name
+
+
 def _valid_globs(value: object) -> str | tuple[str, ...]:
     patterns = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not patterns or not all(isinstance(pattern, str) and pattern for pattern in patterns):
@@ -99,6 +108,7 @@ Pages = Annotated[str, BeforeValidator(_joined_pages), AfterValidator(_valid_pag
 Whole = Annotated[int, BeforeValidator(as_number)]
 Decimal = Annotated[float, BeforeValidator(as_number)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
+LocaleName = Annotated[str, AfterValidator(_valid_locale)]
 Globs = Annotated[str | tuple[str, ...], BeforeValidator(_valid_globs)]
 
 
@@ -123,6 +133,8 @@ class Question(Strict):
     text: Annotated[str, AfterValidator(_valid_text)]
     type: AnswerType = "text"
     choices: Annotated[tuple[str, ...], AfterValidator(_told_apart)] | None = None
+    items: ItemType | None = None
+    locale: LocaleName | None = None
     pages: Pages = "all"
     documents: Globs | None = None
     aggregate: Aggregate = "best"
@@ -142,8 +154,11 @@ class Question(Strict):
     def _consistent(self) -> Question:
         if (self.type == "choice") != (self.choices is not None):
             raise ValueError("choices and type: choice belong together")
-        if self.aggregate == "sum" and self.type not in _SUMMABLE:
-            raise ValueError(f"aggregate: sum needs type {', '.join(_SUMMABLE)}, found {self.type}")
+        if (self.items is not None) != (self.type == "list"):
+            raise ValueError("items and type: list belong together; items names the type of each entry")
+        needed = _NEEDS.get(self.aggregate)
+        if needed is not None and self.type not in needed:
+            raise ValueError(f"aggregate: {self.aggregate} needs type {', '.join(needed)}, found {self.type}")
         if len(self._whole_prompt()) > _MOST_PROMPT:
             raise ValueError(
                 f"expected at most {_MOST_PROMPT:,} characters of prompt with text and choices in their places, found "
@@ -178,6 +193,14 @@ class Question(Strict):
 
     def _whole_prompt(self) -> str:
         return self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
+
+    def reading(self, locale: str | None = None) -> Reading:
+        """Tell how the answers are read; it may change at any time, since they are kept as they came.
+
+        Args:
+            locale: locale of the run, where the question declares none.
+        """
+        return Reading(self.type, self.locale or locale, self.items, self.choices or (), self.aggregate)
 
     def identity(self, default_rule: KeepRule | None) -> str:
         """Return canonical JSON of all that an answer depends on, without the pages.

@@ -1,38 +1,218 @@
-"""Finds the value that an answer stands for, in the words of the questions file."""
+"""Turns an answer into the value that it stands for, by the type of its question."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.questions.choices import find_choice
+from pipeline.questions.parsing.no_value import NoValue
+
+if TYPE_CHECKING:
+    from pipeline.questions.parsing.locales import Customs
+
+ItemType = Literal["text", "integer", "number", "money", "date", "boolean", "iban", "vat", "email", "phone"]
+AnswerType = Literal[ItemType, "choice", "list"]
+
+_YES = frozenset(
+    "yes y true si sì sí oui ja jo da tak sim ano igen evet kyllä joo да 是 はい 예 네 ✓ ✔ ☑ x checked".split()
+)
+_NO = frozenset(
+    "no n false non nein nee nej nei nie não nao ne nem hayır ei нет 否 いいえ 아니요 ✗ ✘ ☐ unchecked".split()
+)
+_WHOLE = re.compile(r"\s*%\s*$")
+_QUOTES = "\"'“”„‟‘’«»‹›`"
+_BETWEEN = re.compile(r"\s*(?:\n|;|•|·(?=\s)|,\s|\s+(?:and|und|et|y|e|og|och|en)\s+)\s*")
 
 
-def same_but_for_case(text: str) -> str:
-    """Return a form that is equal for texts that differ in case, width or white space only."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A typed value; the column of its kind is filled, the others are ``None``.
 
-
-def same_but_for_marks(text: str) -> str:
-    """Return a form that is equal for texts that differ in case, width, white space or punctuation only.
-
-    Signs such as ``+`` and ``$`` are no punctuation, so they stay.
+    Attributes:
+        json: the value as JSON: a number, a text, ``true``, a date as text, or
+            ``{"amount": "1234.50", "currency": "EUR"}``.
+        number: a number, or an amount.
+        currency: ISO code of an amount.
+        date: a date.
+        text: a text, such as a choice or an IBAN.
+        boolean: a yes or no.
     """
-    kept = (c for c in same_but_for_case(text) if not unicodedata.category(c).startswith(("P", "Z")))
-    return "".join(kept)
+
+    json: str
+    number: Decimal | None = None
+    currency: str | None = None
+    date: date | None = None
+    text: str | None = None
+    boolean: bool | None = None
 
 
-def find_choice(answer: str, choices: Sequence[str]) -> str | None:
-    """Return the choice that an answer names, as written in the questions file, or ``None``.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the answers to a question are read, once the model has given them.
 
-    Case, white space and punctuation make no difference, unless they are all that tells two choices apart.
+    Attributes:
+        kind: type of the question.
+        locale: declared locale, such as ``de_CH``; ``None`` for none.
+        items: type of the entries of a ``list``.
+        choices: choices of a ``choice``.
+        aggregate: how the answers on a document's pages become one.
+    """
+
+    kind: AnswerType = "text"
+    locale: str | None = None
+    items: ItemType | None = None
+    choices: tuple[str, ...] = ()
+    aggregate: str = "best"
+
+    @property
+    def signature(self) -> str:
+        """Tell by equality whether the same answers have the same values."""
+        return _dumps([self.kind, self.locale, self.items, sorted(self.choices)])
+
+    def value_of(self, answer: str) -> Parsed:
+        """Find the value of an answer."""
+        return parse_value(answer, self.kind, self.locale, self.choices, self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What an answer stands for, and what is doubtful about it; at least one of the two is there."""
+
+    value: Value | None
+    error: str | None = None
+
+
+def parse_value(
+    answer: str, kind: str, locale: str | None = None, choices: Sequence[str] = (), items: str | None = None
+) -> Parsed:
+    """Find the value of an answer.
 
     Args:
         answer: answer of the model.
-        choices: choices of the question.
+        kind: type of the question.
+        locale: declared locale, such as ``de_CH``; ``None`` for none.
+        choices: choices of a question of type ``choice``.
+        items: type of the items of a ``list``.
     """
-    forms: tuple[Callable[[str], str], ...] = (same_but_for_case, same_but_for_marks)
-    for form in forms:
-        said = form(answer)
-        meant = [choice for choice in choices if said and form(choice) == said]
-        if meant:
-            return meant[0] if len(meant) == 1 else None
-    return None
+    text = stripped(answer)
+    try:
+        customs = None if locale is None else _customs(locale)
+        if kind == "choice":
+            return Parsed(_choice(answer, choices))
+        if kind == "list":
+            return _list(answer, items or "text", customs)
+        return _READERS[kind](text, customs)
+    except NoValue as error:
+        return Parsed(None, str(error))
+
+
+def stripped(answer: str) -> str:
+    """Return an answer without the blanks, the quotation marks and the full stop around it."""
+    text = " ".join(answer.split()).strip(_QUOTES + " ")
+    return text[:-1].rstrip(_QUOTES + " ") if re.search(r"[^.\s]\.$", text) and not _ends_short(text) else text
+
+
+def _ends_short(text: str) -> bool:
+    """Tell whether a full stop belongs to an abbreviation, such as ``kr.`` or ``a.m.``."""
+    return re.search(r"[\s\d][^\W\d]{1,4}\.$|\.[^\W\d]\.$|-\.$", text) is not None
+
+
+def _customs(locale: str) -> Customs:
+    from pipeline.questions.parsing.locales import customs_of
+
+    return customs_of(locale)
+
+
+def _choice(answer: str, choices: Sequence[str]) -> Value:
+    choice = find_choice(answer, choices)
+    if choice is None:
+        raise NoValue(f"expected one of {', '.join(choices)}, found {answer!r}")
+    return Value(_dumps(choice), text=choice)
+
+
+def _text(text: str, customs: Customs | None) -> Parsed:
+    return Parsed(Value(_dumps(text), text=text))
+
+
+def _number(text: str, customs: Customs | None) -> Parsed:
+    from pipeline.questions.parsing.numbers import read_number
+
+    number = read_number(_WHOLE.sub("", text), customs)
+    return Parsed(Value(_decimal(number), number=number))
+
+
+def _integer(text: str, customs: Customs | None) -> Parsed:
+    from pipeline.questions.parsing.numbers import read_number
+
+    number = read_number(_WHOLE.sub("", text), customs, decimals=0)
+    return Parsed(Value(_decimal(number), number=number))
+
+
+def _money(text: str, customs: Customs | None) -> Parsed:
+    from pipeline.questions.parsing.money import read_money
+
+    money = read_money(text, customs)
+    raw = {"amount": _decimal(money.amount), "currency": money.currency}
+    error = None
+    if money.shared_sign is not None:
+        error = f"several currencies are written {money.shared_sign!r}; a locale such as en_US would decide"
+    return Parsed(Value(_dumps(raw), number=money.amount, currency=money.currency), error)
+
+
+def _date(text: str, customs: Customs | None) -> Parsed:
+    from pipeline.questions.parsing.dates import read_date
+
+    found = read_date(text, customs)
+    return Parsed(Value(_dumps(found.isoformat()), date=found))
+
+
+def _boolean(text: str, customs: Customs | None) -> Parsed:
+    word = text.casefold()
+    if word not in _YES | _NO:
+        raise NoValue(f"expected yes or no, found {text!r}")
+    return Parsed(Value(_dumps(word in _YES), boolean=word in _YES))
+
+
+def _code(name: str) -> Callable[[str, Customs | None], Parsed]:
+    def read(text: str, customs: Customs | None) -> Parsed:
+        from pipeline.questions.parsing import codes
+
+        found: str = getattr(codes, f"read_{name}")(text, customs)
+        return Parsed(Value(_dumps(found), text=found))
+
+    return read
+
+
+def _list(answer: str, items: str, customs: Customs | None) -> Parsed:
+    parts = [part for part in (stripped(part.lstrip("-*– ")) for part in _BETWEEN.split(answer.strip())) if part]
+    if not parts:
+        raise NoValue("expected a list, found nothing")
+    parsed = [_READERS[items](part, customs) for part in parts]
+    values = [one.value for one in parsed if one.value is not None]
+    error = next((one.error for one in parsed if one.error is not None), None)
+    return Parsed(Value("[" + ", ".join(value.json for value in values) + "]"), error)
+
+
+def _decimal(number: Decimal) -> str:
+    return format(number, "f")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_READERS: Mapping[str, Callable[[str, Customs | None], Parsed]] = {
+    "text": _text,
+    "integer": _integer,
+    "number": _number,
+    "money": _money,
+    "date": _date,
+    "boolean": _boolean,
+    **{name: _code(name) for name in ("iban", "vat", "email", "phone")},
+}

@@ -38,7 +38,7 @@ SETTINGS = AnswerSettings(
 QUESTIONS = """
 version: 1
 questions:
-  - {id: total, text: "What is the total?", type: money}
+  - {id: total, text: "What is the total?"}
   - {id: date, text: "When?", pages: "1", aggregate: first}
 """
 LOCKED = Failure("open", "EncryptedDocument", "a password is needed")
@@ -103,6 +103,7 @@ def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer
         unit_id=unit.unit_id,
         status=status,
         answer=f"{unit.question_id} on page {page}",
+        review_reasons=("floor",) if status == "needs_review" else (),
         confidence=1 / (1 + page),
         finish_reason="stop",
         evidence=(Evidence(0.0, 1.5, 20.25, 30.0, 2.5),) if page % 2 else (),

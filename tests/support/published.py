@@ -15,6 +15,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
 from pipeline.output.store import OutputStore
+from pipeline.questions.values import Reading
 from pipeline.records import Bundle, BundleResult, Failure, Unit
 from tests.support.bundles import result_of, units_and_bundles
 
@@ -42,9 +43,12 @@ def everything(store: OutputStore) -> Plan:
     return Plan.of([Unit(unit_id, "", "", ()) for unit_id in done.units | done.pages.keys()], [])
 
 
-def published(store: OutputStore, rules: dict[str, str] | None = None, plan: Plan | None = None) -> int:
+READINGS = {"total": Reading(), "date": Reading(aggregate="first")}
+
+
+def published(store: OutputStore, readings: dict[str, Reading] | None = None, plan: Plan | None = None) -> int:
     """Publish, by default with every row current; the number of rows in ``answers``."""
-    publish(store, rules or {"total": "best", "date": "first"}, plan or everything(store))
+    publish(store, readings or READINGS, plan or everything(store))
     return len(tables(store.folder.uri)["answers"])
 
 
@@ -58,7 +62,7 @@ def tables(uri: str) -> Tables:
             with fs.open(path, "rb") as file:
                 table = pq.read_table(file)
             assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"4"
+            assert table.schema.metadata[b"schema_version"] == b"5"
             for row in table.to_pylist():
                 at: datetime = row.pop("answered_at")
                 assert at.utcoffset() == timedelta(0)

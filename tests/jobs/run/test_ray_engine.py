@@ -24,6 +24,7 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild, render_bundle
 from pipeline.questions.file import parse_questions
+from pipeline.questions.values import Reading
 from pipeline.records import AnswerSettings, Bundle, Failure, PageCount, PixelBudget, Receipt, Unit
 from pipeline.units import make_bundles, make_units
 from tests.support.colours import (
@@ -73,7 +74,7 @@ def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tupl
 
 def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
     """Everything published, without what differs from one execution to the next by nature."""
-    publish(store, {"a": "best", "b": "first"}, everything(store))
+    publish(store, {"b": Reading(aggregate="first")}, everything(store))
     found = {}
     for name in ("answers", "pages", "failures", "documents"):
         table = pa.concat_tables(pq.read_table(file) for file in Path(store.folder.uri, name).glob("*.parquet"))

@@ -111,10 +111,10 @@ def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> No
     (made,) = make_bundles(units, found, asked, SETTINGS, counts)
     _, rows, _ = run(made, Echo("eur.", "euros", "n/a", " US  dollar"), tmp_path / "out")
     assert [(r["status"], r["answer"], r["value"], r["value_error"]) for r in rows] == [
-        ("answered", "eur.", "EUR", None),
+        ("answered", "eur.", '"EUR"', None),
         ("needs_review", "euros", None, "expected one of EUR, US Dollar, found 'euros'"),
         ("not_answerable", "n/a", None, None),
-        ("answered", " US  dollar", "US Dollar", None),
+        ("answered", " US  dollar", '"US Dollar"', None),
     ]
 
 

@@ -18,31 +18,34 @@ def answer(text: str = "x", **changes: Any) -> ModelAnswer:
 
 
 @pytest.mark.parametrize(
-    ("given", "status"),
+    ("given", "verdict"),
     [
-        (answer(), "answered"),
-        (answer("N/A"), "not_answerable"),
-        (answer("not answerable."), "not_answerable"),
-        (answer(""), "needs_review"),
-        (answer(finish_reason="length"), "needs_review"),
-        (answer(floor_hit=True), "needs_review"),
+        (answer(), Verdict("answered")),
+        (answer("N/A"), Verdict("not_answerable")),
+        (answer("not answerable."), Verdict("not_answerable")),
+        (answer(""), Verdict("needs_review", ("empty",))),
+        (answer(finish_reason="length"), Verdict("needs_review", ("cut_off",))),
+        (answer(floor_hit=True), Verdict("needs_review", ("floor",))),
+        (answer("", floor_hit=True, finish_reason="length"), Verdict("needs_review", ("empty", "cut_off", "floor"))),
     ],
 )
-def test_status(given: ModelAnswer, status: str) -> None:
-    assert judge(Ask("a", "A?", "text", 9, None), given) == Verdict(status)  # type: ignore[arg-type]
+def test_status(given: ModelAnswer, verdict: Verdict) -> None:
+    assert judge(Ask("a", "A?", "text", 9, None), given) == verdict
+
+
+def test_a_doubtful_page_makes_every_answer_doubtful() -> None:
+    ask = Ask("a", "A?", "text", 9, None)
+    assert judge(ask, answer(), is_doubtful=True) == Verdict("needs_review", ("page",))
+    assert judge(ask, answer("n/a"), is_doubtful=True) == Verdict("needs_review", ("page",))
 
 
 @pytest.mark.parametrize(
     ("given", "verdict"),
     [
-        (answer("na"), Verdict("answered", "NA")),  # North America, not "no answer"
+        (answer("na"), Verdict("answered")),  # North America, not "no answer"
         (answer("n/a"), Verdict("not_answerable")),
         (answer("Not available."), Verdict("not_answerable")),
-        (answer("eu", finish_reason="length"), Verdict("needs_review", "EU")),
-        (answer("eu", floor_hit=True), Verdict("needs_review", "EU")),
-        (answer("Asia"), Verdict("needs_review", None, "expected one of EU, NA, found 'Asia'")),
-        (answer(""), Verdict("needs_review", None, "expected one of EU, NA, found ''")),
     ],
 )
-def test_point_17_a_choice_is_enforced(given: ModelAnswer, verdict: Verdict) -> None:
+def test_point_17_a_choice_may_look_like_no_answer(given: ModelAnswer, verdict: Verdict) -> None:
     assert judge(Ask("a", "A?", "choice", 9, None, choices=("EU", "NA")), given) == verdict

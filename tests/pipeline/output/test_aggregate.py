@@ -2,23 +2,36 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from pipeline.output.aggregate import aggregate
+from pipeline.output.schema import VALUE_COLUMNS
 
-RULES = ("best", "first", "all", "vote", "sum")
+RULES = ("best", "first", "all", "list", "vote", "sum", "min", "max")
 
 
 def row(
     page: int | None,
     answer: str | None = None,
     confidence: float | None = 0.5,
-    value: str | None = None,
+    number: str | None = None,
     status: str = "answered",
+    currency: str | None = None,
+    day: date | None = None,
 ) -> dict[str, Any]:
-    return {"page": page, "status": status, "answer": answer, "value": value, "confidence": confidence}
+    """A row of ``answers`` with a number, an amount, a date or no value."""
+    value = number
+    if currency is not None:
+        value = json.dumps({"amount": number, "currency": currency})
+    elif day is not None:
+        value = json.dumps(day.isoformat())
+    made = dict.fromkeys(VALUE_COLUMNS) | {"value": value, "value_currency": currency, "value_date": day}
+    made["value_number"] = None if number is None else Decimal(number).quantize(Decimal("1.0000000000"))
+    return {"page": page, "status": status, "answer": answer, "confidence": confidence, **made}
 
 
 ROWS = [
@@ -37,8 +50,14 @@ ROWS = [
         ("best", ("answered", "eleven", "11", 0.9, 3, "most confident of 4 answers")),
         ("first", ("answered", "ten", "10", 0.5, 1, "first of 4 answers")),
         ("all", ("answered", '["ten", "eleven", "huge", "10"]', None, 0.9, None, "all 4 different answers")),
+        (
+            "list",
+            ("needs_review", '["ten", "eleven", "huge", "10"]', "[10, 11, 1000]", 0.9, None, "all 3 different values"),
+        ),
         ("vote", ("answered", "10", "10", 0.6, 5, "2 of 4 votes")),
         ("sum", ("needs_review", "1031", "1031", 0.9, None, "sum of 4 answers, 1 pages failed")),
+        ("min", ("needs_review", "ten", "10", 0.5, 1, "min of 4 answers, 1 pages failed")),
+        ("max", ("needs_review", "huge", "1000", 0.99, 4, "max of 4 answers, 1 pages failed")),
     ],
 )
 def test_each_rule_on_the_same_rows_in_any_order(rule: str, expected: tuple[object, ...]) -> None:
@@ -71,18 +90,36 @@ def test_the_lower_page_wins_among_equals() -> None:
 
 
 def test_sum_is_exact_and_needs_every_number() -> None:
-    tenths = aggregate("sum", [row(n, "x", value="0.1") for n in range(1, 11)])
-    assert (tenths["status"], tenths["value"]) == ("answered", "1.0")
-    assert json.loads(aggregate("sum", [row(1, "x", value="1e3"), row(2, "y", value="-0.5")])["value"]) == 999.5
-    for missing in (None, '"x"', "true", "null", "[1]"):
-        chosen = aggregate("sum", [row(1, "5", value="5"), row(2, "?", value=missing)])
-        assert (chosen["status"], chosen["answer"], chosen["value"]) == ("needs_review", None, None)
-        assert chosen["chosen_by"] == "sum: 1 of 2 answers have no number"
+    tenths = aggregate("sum", [row(n, "x", number="0.1") for n in range(1, 11)])
+    assert (tenths["status"], tenths["value"], tenths["value_number"]) == ("answered", "1", Decimal(1))
+    chosen = aggregate("sum", [row(1, "5", number="5"), row(2, "?")])
+    assert (chosen["status"], chosen["answer"], chosen["value"]) == ("needs_review", None, None)
+    assert chosen["chosen_by"] == "sum: 1 of 2 answers have no number"
+
+
+def test_amounts_of_one_currency_are_added_up_and_those_of_two_are_not() -> None:
+    euros = [row(1, "a", number="1200.50", currency="EUR"), row(2, "b", number="99.5", currency="EUR")]
+    total = aggregate("sum", euros)
+    assert (total["status"], total["answer"], total["value_currency"]) == ("answered", "1300 EUR", "EUR")
+    assert json.loads(total["value"]) == {"amount": "1300", "currency": "EUR"}
+    cents = aggregate("sum", [row(1, "a", number="0.30", currency="EUR"), euros[0]])
+    assert cents["answer"] == "1200.80 EUR"
+    for rule in ("sum", "min", "max"):
+        for other in ("USD", None):
+            mixed = aggregate(rule, [*euros, row(3, "c", number="5", currency=other)])
+            assert (mixed["status"], mixed["value"], mixed["value_number"]) == ("needs_review", None, None)
+            assert mixed["chosen_by"] == f"{rule}: the amounts are in several currencies: EUR, {other or 'none'}"
+
+
+def test_the_earliest_and_the_latest_date() -> None:
+    days = [row(n, f"d{n}", day=date(2024, n, 1)) for n in (3, 1, 2)]
+    assert (aggregate("min", days)["value_date"], aggregate("max", days)["answer"]) == (date(2024, 1, 1), "d3")
+    assert aggregate("min", [*days, row(9, "?")])["chosen_by"] == "min: 1 of 4 answers have no date"
 
 
 @pytest.mark.parametrize("other", ["failed", "needs_review"])
 def test_a_sum_that_may_be_incomplete_or_wrong_needs_review(other: str) -> None:
-    value = "1" if other == "needs_review" else None
-    assert aggregate("sum", [row(1, "5", 0.9, "5"), row(2, "1", 0.1, value, other)])["status"] == "needs_review"
+    number = "1" if other == "needs_review" else None
+    assert aggregate("sum", [row(1, "5", 0.9, "5"), row(2, "1", 0.1, number, other)])["status"] == "needs_review"
     fine = [row(1, "5", 0.9, "5"), row(2, "n/a", status="not_answerable")]
     assert aggregate("sum", fine)["status"] == "answered"

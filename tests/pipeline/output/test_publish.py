@@ -20,9 +20,10 @@ from pipeline.output.folder import Folder
 from pipeline.output.parts import part_id
 from pipeline.output.publish import publish
 from pipeline.output.summaries import document_table
+from pipeline.questions.values import Reading
 from pipeline.records import STATUSES, BundleResult
 from tests.support.bundles import questions, result_of, rows_of, units_and_bundles
-from tests.support.published import everything, published, results_for, sql, store_at, tables
+from tests.support.published import READINGS, everything, published, results_for, sql, store_at, tables
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:
         "kept_tokens": 105,
         "kv_bytes_full": 3_000_000_000,
     }
-    assert one["value"] is None
+    assert (one["value"], one["value_text"], one["value_number"]) == ('"date on page 1"', "date on page 1", None)
     assert one["decode_ms"] is None
     assert one["document_sha256"] == f"sha-{one['document_id']}"
     failed = [a for result in results for a in result.answers if a.failure is not None]
@@ -97,7 +98,7 @@ def test_a_changed_aggregation_shows_in_the_next_publication(memory: str) -> Non
     for result in results_for([40]):
         store.commit(result)
     published(store)
-    published(store, {"total": "all"})
+    published(store, {"total": Reading(aggregate="all")})
     row = next(r for r in tables(memory)["documents"] if r["question_id"] == "total")
     given = [p for p in range(1, 41) if p % 4 != 2]
     assert json.loads(row["answer"]) == [f"total on page {p}" for p in given]
@@ -118,7 +119,7 @@ def test_publishing_again_changes_nothing_and_reads_no_part_again(memory: str, m
         return original(folder, name)
 
     monkeypatch.setattr(Folder, "open", spy)
-    publish(store, {"total": "best", "date": "first"}, everything(store))
+    publish(store, READINGS, everything(store))
     assert not [name for name in opened if name.startswith("parts/")]
     assert published(store_at(memory)) == rows
     assert {path: fs.cat_file(path) for path in fs.find(memory)} == before
@@ -189,7 +190,7 @@ def test_a_crash_at_any_point_loses_and_repeats_nothing(memory: str, monkeypatch
         store = store_at(uri)
         fuse.left, fuse.used = changes, 0
         try:
-            publish(store, {"total": "best", "date": "first"}, everything(store))
+            publish(store, READINGS, everything(store))
         except CrashError:
             return False
         finally:
@@ -306,9 +307,9 @@ def test_many_documents_are_aggregated_in_portions(memory: str, monkeypatch: pyt
     monkeypatch.setattr(publishing, "ROWS_AT_A_TIME", 20)
     portions: list[int] = []
 
-    def spy(answers: Sequence[pa.Table], rules: dict[str, str]) -> pa.Table:
+    def spy(answers: Sequence[pa.Table], readings: dict[str, Reading]) -> pa.Table:
         portions.append(sum(map(len, answers)))
-        return document_table(answers, rules)
+        return document_table(answers, readings)
 
     monkeypatch.setattr(publishing, "document_table", spy)
     published(store)

@@ -1,0 +1,110 @@
+"""Adds the typed values to published answers, by the present types of their questions.
+
+A part keeps the answers as they came. So a question may get another type or locale at any time, and nothing is computed
+again but the values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.output.schema import ANSWERS, VALUE_COLUMNS
+from pipeline.questions.values import Parsed, Reading, Value
+
+READINGS = "readings"
+"""Footer entry of a file of ``answers``: the signature of each question's reading, as JSON."""
+_SCALE = Decimal(1).scaleb(-ANSWERS.field("value_number").type.scale)
+_WHOLE_DIGITS = ANSWERS.field("value_number").type.precision - ANSWERS.field("value_number").type.scale
+_READ = ("answered", "needs_review")
+_FALLBACK = Reading()
+
+
+def with_values(rows: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
+    """Add the columns of the values, and let answers without a value need review.
+
+    Args:
+        rows: answers, with the columns that a part holds; more are replaced.
+        readings: how to read the answers, by question id; those of other questions are text.
+    """
+    known: dict[tuple[str, str], Parsed] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in ("status", "review_reasons", "value_error", *VALUE_COLUMNS)}
+    asked = (rows[name].to_pylist() for name in ("question_id", "answer", "status", "review_reasons"))
+    for question, answer, status, reasons in zip(*asked, strict=True):
+        parsed = Parsed(None)
+        if answer and status in _READ:
+            key = (question, answer)
+            if key not in known:
+                known[key] = readings.get(question, _FALLBACK).value_of(answer)
+            parsed = known[key]
+        others = [reason for reason in reasons or () if reason != "value"]
+        mine = [*others, "value"] if parsed.error is not None else others
+        columns["review_reasons"].append(mine)
+        columns["status"].append(("needs_review" if mine else "answered") if status in _READ else status)
+        columns["value_error"].append(parsed.error)
+        for name, value in _columns_of(parsed.value).items():
+            columns[name].append(value)
+    for name, values in columns.items():
+        array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
+        rows = rows.append_column(name, array) if place < 0 else rows.set_column(place, name, array)
+    return rows
+
+
+def signatures(rows: pa.Table, readings: Mapping[str, Reading]) -> str:
+    """Say in JSON how the answers of some rows are read, for the footer of their file."""
+    asked = set(rows["question_id"].unique().to_pylist())
+    return json.dumps({name: readings.get(name, _FALLBACK).signature for name in sorted(asked)})
+
+
+def read_otherwise(footer: Mapping[str, str], readings: Mapping[str, Reading]) -> list[str]:
+    """List the questions of a file of ``answers`` that have got another type, locale or choices.
+
+    Args:
+        footer: footer of the file.
+        readings: how answers are read now; a question that is not asked any more keeps its values.
+    """
+    then: dict[str, str] = json.loads(footer[READINGS])
+    return [name for name in then if name in readings and readings[name].signature != then[name]]
+
+
+def signatures_after(footer: Mapping[str, str], changed: Sequence[str], readings: Mapping[str, Reading]) -> str:
+    """Say in JSON how the answers of a file are read once those to some questions are read again."""
+    return json.dumps({**json.loads(footer[READINGS]), **{name: readings[name].signature for name in changed}})
+
+
+def with_values_again(rows: pa.Table, changed: Sequence[str], readings: Mapping[str, Reading]) -> pa.Table:
+    """Read the answers to some questions again; the other rows, and the order of all, stay.
+
+    Args:
+        rows: published answers.
+        changed: ids of the questions.
+        readings: how to read the answers.
+    """
+    if not changed:
+        return rows
+    place = pa.array(range(len(rows)), pa.int64())
+    placed = rows.append_column("place", place)
+    mine = pc.is_in(placed["question_id"], value_set=pa.array(changed, pa.string()))
+    again = with_values(placed.filter(mine), readings).cast(placed.schema)
+    return pa.concat_tables([placed.filter(pc.invert(mine)), again]).sort_by("place").drop_columns("place")
+
+
+def _columns_of(value: Value | None) -> dict[str, Any]:
+    if value is None:
+        return dict.fromkeys(VALUE_COLUMNS)
+    number = None if value.number is None else _fitted(value.number)
+    found = (value.json, number, value.currency, value.date, value.text, value.boolean)
+    return dict(zip(VALUE_COLUMNS, found, strict=True))
+
+
+def _fitted(number: Decimal) -> Decimal | None:
+    """Round to the decimals of the column; ``None`` if it has too few digits, which ``value`` has not."""
+    if number.adjusted() >= _WHOLE_DIGITS:
+        return None
+    with localcontext(prec=100):
+        return number.quantize(_SCALE, ROUND_HALF_EVEN)

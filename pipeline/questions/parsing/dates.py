@@ -1,0 +1,133 @@
+"""Reads dates, and refuses those that different countries read differently unless a locale decides.
+
+dateparser reads names of months in two hundred languages, but takes 03/04/2024 for one of its two meanings without a
+word. So dates in figures are read here, in every order that makes a date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from dateparser.date import DateDataParser
+
+from pipeline.questions.parsing.locales import Customs
+from pipeline.questions.parsing.no_value import NoValue
+from pipeline.questions.parsing.numbers import plain
+
+_FIGURES = re.compile(r"(\d{1,4}) ?([-./]) ?(\d{1,2}) ?\2 ?(\d{1,4})\.?")
+_COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)")
+_EAST_ASIAN = re.compile(r"(\d{4}) ?[年년] ?(\d{1,2}) ?[月월] ?(\d{1,2}) ?[日일]")
+_TIME = re.compile(
+    r"(?:T| |, ?)\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\.?)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?$", re.IGNORECASE
+)
+_ORDERS = ("DMY", "MDY", "YMD")
+_FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
+_YEARS = range(1800, 2200)
+# Languages of dates without a declared locale.
+_LANGUAGES = [
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "nl",
+    "sv",
+    "da",
+    "nb",
+    "fi",
+    "pl",
+    "cs",
+    "hu",
+    "ro",
+    "tr",
+    "ru",
+    "ja",
+    "zh",
+]
+_SETTINGS = {"STRICT_PARSING": True, "PARSERS": ["absolute-time"], "RETURN_AS_TIMEZONE_AWARE": False}
+
+
+def read_date(text: str, customs: Customs | None) -> date:
+    """Read one date; a time behind it is left out.
+
+    Args:
+        text: the date alone.
+        customs: declared locale; ``None`` for none.
+
+    Raises:
+        NoValue: the text is no whole date, or may be more than one.
+    """
+    cleaned = _TIME.sub("", plain(text)).strip()
+    compact = _COMPACT.fullmatch(cleaned) or _EAST_ASIAN.fullmatch(cleaned)
+    figures = _FIGURES.fullmatch(cleaned)
+    if compact:
+        found = _one_of([_date(compact[1], compact[2], compact[3])], text)
+    elif figures:
+        found = _in_figures((figures[1], figures[3], figures[4]), figures[2], customs, text)
+    else:
+        found = _named(cleaned, customs, text)
+    if found.year not in _YEARS:
+        raise NoValue(f"expected a year from {_YEARS[0]} to {_YEARS[-1]}, found {text!r}")
+    return found
+
+
+def _in_figures(parts: Sequence[str], sign: str, customs: Customs | None, text: str) -> date:
+    if len(parts[0]) > 2:
+        return _one_of([_date(*parts)], text)
+    if customs is not None and customs.date_order is not None:
+        mine = _ordered(parts, customs.date_order)
+        if mine is not None:
+            return mine
+    orders: Sequence[str] = ("DMY", "YMD") if sign == "." else _ORDERS  # nobody writes the month first with dots
+    return _one_of([_ordered(parts, order) for order in orders], text)
+
+
+def _ordered(parts: Sequence[str], order: str) -> date | None:
+    """Read three figures in an order such as ``DMY``; ``None`` if they are no date in it."""
+    year, month, day = (parts[order.index(letter)] for letter in "YMD")
+    if len(year) in (1, 3) or len(month) > 2 or len(day) > 2:
+        return None
+    return _date(year, month, day)
+
+
+def _date(year: str, month: str, day: str) -> date | None:
+    whole = int(year)
+    if len(year) == 2:
+        whole += 1900 if whole >= _FIRST_OF_LAST_CENTURY else 2000
+    try:
+        return date(whole, int(month), int(day))
+    except ValueError:
+        return None
+
+
+def _one_of(readings: Sequence[date | None], text: str) -> date:
+    found = sorted({reading for reading in readings if reading is not None})
+    if not found:
+        raise NoValue(f"expected a date, found {text!r}")
+    if len(found) > 1:
+        either = " or ".join(reading.isoformat() for reading in found)
+        raise NoValue(f"{text!r} may be {either}; a locale would decide")
+    return found[0]
+
+
+def _named(cleaned: str, customs: Customs | None, text: str) -> date:
+    """Read a date with the name of its month, which has to be whole: day, month and year."""
+    for languages in _languages(customs):
+        parsed = DateDataParser(languages=languages, settings=_SETTINGS).get_date_data(cleaned)
+        if parsed.date_obj is not None and parsed.period == "day" and re.search(r"[^\W\d]{2}", cleaned):
+            found: date = parsed.date_obj.date()
+            return found
+    raise NoValue(f"expected a date with day, month and year, found {text!r}")
+
+
+def _languages(customs: Customs | None) -> Iterator[list[str]]:
+    """Languages to try: the declared one and English, or else the common ones."""
+    if customs is None:
+        yield _LANGUAGES
+        return
+    yield [customs.language]
+    if customs.language != "en":
+        yield ["en"]

@@ -1,0 +1,175 @@
+"""Reads amounts with their currency: an ISO code, a sign or a word before or behind a number.
+
+A sign that several currencies share (``$``, ``kr``, ``¥``) stands for the one of the declared locale, and for none
+without a locale: a wrong currency is worse than none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+from babel.core import get_global
+from babel.numbers import get_currency_name, get_currency_precision
+
+from pipeline.questions.parsing.locales import Customs, customs_of
+from pipeline.questions.parsing.no_value import NoValue
+from pipeline.questions.parsing.numbers import plain, read_number
+
+_PARTS = re.compile(r"(?P<before>[^0-9]*?)(?P<number>[-+(]?\s*[0-9](?:[0-9.,' ]*[0-9])?\s*[-)]?)(?P<behind>[^0-9]*)")
+# CLDR's narrow symbols, which Babel does not pass on, and signs that countries print. Each stands for these currencies.
+_SIGNS = {
+    "$": ("USD", "CAD", "AUD", "NZD", "MXN", "SGD", "HKD", "ARS", "CLP", "COP", "TWD", "BBD", "JMD", "UYU", "DOP"),
+    "£": ("GBP", "EGP", "LBP", "SYP", "GIP", "FKP", "SHP", "SSP"),
+    "¥": ("JPY", "CNY"),
+    "￥": ("JPY", "CNY"),
+    "kr": ("SEK", "NOK", "DKK", "ISK"),
+    "kr.": ("DKK", "SEK", "NOK", "ISK"),
+    "rs": ("INR", "PKR", "LKR", "NPR", "MUR"),
+    "rs.": ("INR", "PKR", "LKR", "NPR", "MUR"),
+    "r": ("ZAR",),
+    "fr": ("CHF",),
+    "fr.": ("CHF",),
+    "sfr": ("CHF",),
+    "sfr.": ("CHF",),
+    "€": ("EUR",),
+    "us$": ("USD",),
+    "ca$": ("CAD",),
+    "c$": ("CAD", "NIO"),
+    "a$": ("AUD",),
+    "au$": ("AUD",),
+    "nz$": ("NZD",),
+    "s$": ("SGD",),
+    "hk$": ("HKD",),
+    "nt$": ("TWD",),
+    "mx$": ("MXN",),
+    "r$": ("BRL",),
+    "cn¥": ("CNY",),
+    "jp¥": ("JPY",),
+    "円": ("JPY",),
+    "元": ("CNY", "TWD"),
+    "원": ("KRW",),
+    "₩": ("KRW",),
+    "₹": ("INR",),
+    "₽": ("RUB",),
+    "руб": ("RUB",),
+    "руб.": ("RUB",),
+    "₺": ("TRY",),
+    "tl": ("TRY",),
+    "₴": ("UAH",),
+    "₪": ("ILS",),
+    "₫": ("VND",),
+    "₱": ("PHP", "CUP"),
+    "₦": ("NGN",),
+    "฿": ("THB",),
+    "₡": ("CRC",),
+    "₲": ("PYG",),
+    "₸": ("KZT",),
+    "zł": ("PLN",),
+    "kč": ("CZK",),
+    "ft": ("HUF",),
+    "lei": ("RON", "MDL"),
+    "лв": ("BGN",),
+    "лв.": ("BGN",),
+    "rmb": ("CNY",),
+}
+_NO_CENTS = (",-", ".-", "/-")
+_LARGEST_DECIMALS = 2  # of an amount whose currency is not known
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount, and the ISO code of its currency; ``None`` where the text does not tell."""
+
+    amount: Decimal
+    currency: str | None
+    shared_sign: str | None = None  # a sign that may stand for several currencies
+
+
+def read_money(text: str, customs: Customs | None) -> Money:
+    """Read one amount.
+
+    Args:
+        text: the amount alone, with its currency or without.
+        customs: declared locale; ``None`` for none.
+
+    Raises:
+        NoValue: the text is no amount, or more than one.
+    """
+    cleaned = plain(text)
+    found = _PARTS.fullmatch(cleaned)
+    if found is None:
+        raise NoValue(f"expected one amount of money, found {text!r}")
+    before, number, behind = (found[name].strip() for name in ("before", "number", "behind"))
+    before, sign = _sign(before)
+    behind, ending = _ending(behind)
+    named = [word for word in (before, behind) if word]
+    currencies = {_currency(word, customs, text) for word in named}
+    if len(currencies) > 1:
+        raise NoValue(f"expected one currency, found {' and '.join(named)} in {text!r}")
+    currency, shared = currencies.pop() if currencies else (None, None)
+    decimals = _LARGEST_DECIMALS if currency is None else max(_LARGEST_DECIMALS, get_currency_precision(currency))
+    amount = read_number(f"{sign}{number}{ending}", customs, decimals)
+    return Money(amount, currency, shared)
+
+
+def _sign(before: str) -> tuple[str, str]:
+    """Take a minus off the words in front of a number: ``-$`` and ``- $`` say what ``$-`` does."""
+    for mark in ("-", "+", "("):
+        if before.startswith(mark):
+            return before[1:].strip(), mark
+    return before, ""
+
+
+def _ending(behind: str) -> tuple[str, str]:
+    """Take a minus or a bracket off the words behind a number, and a dash for no cents, as in ``12,-``."""
+    if behind.startswith(_NO_CENTS):
+        return behind[1:].lstrip("-").strip(), ""
+    if behind.endswith(")"):
+        return behind[:-1].strip(), ")"
+    return behind, ""
+
+
+def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None, str | None]:
+    """Find the currency that a word or sign stands for, or the sign itself where several currencies share it."""
+    if word.upper() in _codes():
+        return word.upper(), None
+    folded = word.casefold().strip()
+    names = _names(None if customs is None else str(customs.locale))
+    if folded in names:
+        return names[folded], None
+    signs = _SIGNS.get(folded) or _SIGNS.get(folded.rstrip(".")) or ()
+    if len(signs) == 1:
+        return signs[0], None
+    if customs is not None:
+        if customs.currency in signs:
+            return customs.currency, None
+        written = [code for code, sign in customs.locale.currency_symbols.items() if sign.casefold().strip() == folded]
+        if len(written) == 1:
+            return written[0], None
+    if not signs:
+        raise NoValue(f"expected a currency beside the amount, found {word!r} in {text!r}")
+    return None, word
+
+
+@cache
+def _codes() -> frozenset[str]:
+    """Return the ISO codes of all currencies that CLDR knows."""
+    return frozenset(get_global("all_currencies"))
+
+
+@cache
+def _names(locale: str | None) -> dict[str, str]:
+    """Return the words for currencies in a language and in English, such as ``euros``; shared ones are left out."""
+    names: dict[str, str] = {"euro": "EUR", "euros": "EUR"}
+    shared: set[str] = set()
+    for name in {locale or "en", "en"}:
+        babel = customs_of(name).locale
+        for code in map(str, babel.currencies):
+            for count in (1, 2, 5):
+                word = str(get_currency_name(code, count, babel)).casefold()
+                if names.setdefault(word, code) != code:
+                    shared.add(word)
+    return {word: code for word, code in names.items() if word not in shared}
