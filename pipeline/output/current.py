@@ -89,13 +89,13 @@ def update_rows(
     for name, parts in groups.items():
         for table in ("failures", "answers"):
             file = name.replace("answers/", f"{table}/", 1)
-            footer = read_footer(folder, file, PARTS)
-            changed = read_otherwise(footer, readings) if table == "answers" else []
+            footer = read_footer(folder, file, PARTS) if table == "answers" else {}
+            changed = read_otherwise(footer, readings) if footer else []
             marks = read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])
             if changed or plan.changes(marks):
                 rows = read_table(folder, file, [name for name in TABLES[table].names if name != "is_current"])
                 metadata = {PARTS: json.dumps(parts)}
-                if table == "answers":
+                if footer:
                     rows = with_values_again(rows, changed, readings)
                     metadata[READINGS] = signatures_after(footer, changed, readings)
                 write_table(folder, file, plan.marked(rows, table), **metadata)
