@@ -3,8 +3,8 @@
     python benchmarks/values.py [TABLE]
 
 A row has a locale (``-`` for none declared), a type, a text, and the value that it has: amount and currency of money,
-an ISO date, ``?`` where no value is right because people read it differently, or nothing is there to read. A value that is
-wrong is worse than none, so both are counted.
+an ISO date, ``?`` where no value is right, because people read it differently or nothing is there to read. A wrong
+value is worse than none, so both are counted.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "verbose": (["--verbose"], True),
     "document_seconds": (["--document-seconds", "120"], 120.0),
     "password_file": (["--password-file", "p.yaml"], "p.yaml"),
+    "locale": (["--locale", "de_CH"], "de_CH"),
 }
 
 

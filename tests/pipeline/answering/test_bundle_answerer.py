@@ -19,6 +19,7 @@ from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
+from pipeline.questions.file import QuestionSet
 from pipeline.records import Bundle, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
@@ -47,13 +48,16 @@ def bundle(tmp_path: Path) -> Bundle:
     return made
 
 
-def run(bundle: Bundle, page_answerer: Any, output: Path) -> tuple[Receipt, list[dict[str, Any]], BundleAnswerer]:
+def run(
+    bundle: Bundle, page_answerer: Any, output: Path, asked: QuestionSet | None = None
+) -> tuple[Receipt, list[dict[str, Any]], BundleAnswerer]:
     folder = Folder(str(output))
     store = OutputStore(folder)
     answerer = BundleAnswerer(page_answerer, store, Markers(folder))
     with RenderChild() as child:
         (receipt,) = run_loop([bundle], child, answerer, SETTINGS)
-    publish(store, {}, everything(store))
+    readings = {} if asked is None else {question.id: question.reading() for question in asked.questions}
+    publish(store, readings, everything(store))
     rows = pq.read_table(output / "answers").to_pylist()
     return receipt, sorted(rows, key=lambda r: (r["document"], r["page"] or 0, r["question_id"])), answerer
 
@@ -109,7 +113,7 @@ def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> No
     counts = {found[0].document_id: PageCount(found[0].document_id, 4)}
     units = make_units(found, counts, asked, SETTINGS)
     (made,) = make_bundles(units, found, asked, SETTINGS, counts)
-    _, rows, _ = run(made, Echo("eur.", "euros", "n/a", " US  dollar"), tmp_path / "out")
+    _, rows, _ = run(made, Echo("eur.", "euros", "n/a", " US  dollar"), tmp_path / "out", asked)
     assert [(r["status"], r["answer"], r["value"], r["value_error"]) for r in rows] == [
         ("answered", "eur.", '"EUR"', None),
         ("needs_review", "euros", None, "expected one of EUR, US Dollar, found 'euros'"),

@@ -286,3 +286,12 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_name_is_taken_as_it_stands(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(EVERYTHING, encoding="utf-8")
     assert len(load_questions(str(tmp_path / name)).questions) == 3
+
+
+def test_the_locale_of_the_run_holds_where_neither_question_nor_defaults_declare_one() -> None:
+    text = (
+        "version: 1\ndefaults: {locale: de_DE}\nquestions:\n  - {id: a, text: A}\n  - {id: b, text: B, locale: fr_CH}\n"
+    )
+    assert [q.reading("en_US").locale for q in parse_questions(text, "q.yaml").questions] == ["de_DE", "fr_CH"]
+    undeclared = parse_questions("version: 1\nquestions: [{id: a, text: A}]", "q.yaml").questions[0]
+    assert (undeclared.reading("en_US").locale, undeclared.reading().locale) == ("en_US", None)
