@@ -90,7 +90,7 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
     if rule == "sum":
         total = sum(values)
         (currency,) = currencies
-        done = {**_without_value(best), **_total(total, currency)}
+        done = {**_without_value(best), **_total(total, currency, is_money=found[0]["value"].startswith("{"))}
     else:
         pick = min if rule == "min" else max
         done = _chosen(next(row for row in found if row[column] == pick(values)))
@@ -103,11 +103,12 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
 _NOUNS = {"value_number": "number", "value_date": "date"}
 
 
-def _total(total: Any, currency: str | None) -> dict[str, Any]:
+def _total(total: Any, currency: str | None, is_money: bool) -> dict[str, Any]:
     """Write a sum as an answer and as a value; zeros behind the decimals come from the column, not from the page."""
     text = format(total.normalize(), "f")
-    if currency is None:
+    if not is_money:
         return {"answer": text, "value": text, "value_number": total}
     amount = text if "." not in text or len(text.partition(".")[2]) > 1 else f"{text}0"
+    answer = amount if currency is None else f"{amount} {currency}"
     value = json.dumps({"amount": amount, "currency": currency})
-    return {"answer": f"{amount} {currency}", "value": value, "value_number": total, "value_currency": currency}
+    return {"answer": answer, "value": value, "value_number": total, "value_currency": currency}

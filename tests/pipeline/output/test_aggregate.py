@@ -102,6 +102,8 @@ def test_amounts_of_one_currency_are_added_up_and_those_of_two_are_not() -> None
     total = aggregate("sum", euros)
     assert (total["status"], total["answer"], total["value_currency"]) == ("answered", "1300 EUR", "EUR")
     assert json.loads(total["value"]) == {"amount": "1300", "currency": "EUR"}
+    bare = row(1, "a", number="0.50") | {"value": '{"amount": "0.50", "currency": null}'}
+    assert (aggregate("sum", [bare])["answer"], aggregate("sum", [bare])["value"]) == ("0.50", bare["value"])
     cents = aggregate("sum", [row(1, "a", number="0.30", currency="EUR"), euros[0]])
     assert cents["answer"] == "1200.80 EUR"
     for rule in ("sum", "min", "max"):
