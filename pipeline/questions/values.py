@@ -20,12 +20,13 @@ ItemType = Literal["text", "integer", "number", "money", "date", "boolean", "iba
 AnswerType = Literal[ItemType, "choice", "list"]
 
 _YES = frozenset(
-    "yes y true si sì sí oui ja jo da tak sim ano igen evet kyllä joo да 是 はい 예 네 ✓ ✔ ☑ x checked".split()
+    "yes y true si sì sí oui ja jo da tak sim ano igen evet kyllä joo да 是 はい 예 네 ✓ ✔ ☑ checked".split()
 )
 _NO = frozenset(
     "no n false non nein nee nej nei nie não nao ne nem hayır ei нет 否 いいえ 아니요 ✗ ✘ ☐ unchecked".split()
 )
 _WHOLE = re.compile(r"\s*%\s*$")
+_BULLET = re.compile(r"^\s*(?:[-*–—•]\s+)+")
 _QUOTES = "\"'“”„‟‘’«»‹›`"
 _BETWEEN = re.compile(r"\s*(?:\n|;|•|·(?=\s)|,\s|\s+(?:and|und|et|y|e|og|och|en)\s+)\s*")
 
@@ -190,7 +191,7 @@ def _code(name: str) -> Callable[[str, Customs | None], Parsed]:
 
 
 def _list(answer: str, items: str, customs: Customs | None) -> Parsed:
-    parts = [part for part in (stripped(part.lstrip("-*– ")) for part in _BETWEEN.split(answer.strip())) if part]
+    parts = [part for part in (stripped(_BULLET.sub("", part)) for part in _BETWEEN.split(answer.strip())) if part]
     if not parts:
         raise NoValue("expected a list, found nothing")
     parsed = [_READERS[items](part, customs) for part in parts]

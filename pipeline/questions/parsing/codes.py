@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from stdnum import get_cc_module, iban
@@ -10,6 +12,11 @@ from stdnum.exceptions import ValidationError
 
 from pipeline.questions.parsing.locales import Customs
 from pipeline.questions.parsing.no_value import NoValue
+
+# Digits with blanks, dots, hyphens and brackets between them; a slash only behind the number of an area.
+_ONE_NUMBER = re.compile(
+    r"(?:tel|phone|fax)?[.:]?\s*\+?(?:[0-9()]{2,7} ?/)?(?:[0-9()][0-9(). \u00a0]*(?:-(?=[0-9(]))?)+", re.IGNORECASE
+)
 
 
 def read_iban(text: str, customs: Customs | None) -> str:
@@ -77,6 +84,8 @@ def read_phone(text: str, customs: Customs | None) -> str:
         NoValue: the text is no number that can exist, or lacks the prefix of its country without a locale.
     """
     region = None if customs is None else customs.territory
+    if _ONE_NUMBER.fullmatch(text.strip()) is None:
+        raise NoValue(f"expected one telephone number, found {text!r}")
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException as error:

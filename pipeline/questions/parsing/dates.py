@@ -20,38 +20,21 @@ _FIGURES = re.compile(r"(\d{1,4}) ?([-./]) ?(\d{1,2}) ?\2 ?(\d{1,4})\.?")
 _COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)")
 _EAST_ASIAN = re.compile(r"(\d{4}) ?[年년] ?(\d{1,2}) ?[月월] ?(\d{1,2}) ?[日일]")
 _TIME = re.compile(
-    r"(?:T| |, ?)\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\.?)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?$", re.IGNORECASE
+    r"T?\b\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\b\.?)?( ?(Z\b|(UTC|GMT)?[+-]\d{1,2}(:?\d{2})?))?"
+    r"|\b\d{1,2} ?[ap]\.?m\b\.?|\b\d{1,2}h\d{0,2}\b|\b(UTC|GMT)[+-]\d{1,2}\b",
+    re.IGNORECASE,
 )
 _ORDERS = ("DMY", "MDY", "YMD")
 _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
 _YEARS = range(1800, 2200)
-# Languages of dates without a declared locale.
-_LANGUAGES = [
-    "en",
-    "de",
-    "fr",
-    "es",
-    "it",
-    "pt",
-    "nl",
-    "sv",
-    "da",
-    "nb",
-    "fi",
-    "pl",
-    "cs",
-    "hu",
-    "ro",
-    "tr",
-    "ru",
-    "ja",
-    "zh",
-]
+# Languages of dates without a declared locale; not Polish and Czech, whose months have the names of other months
+# in neighbouring languages.
+_LANGUAGES = "en de fr es it pt nl sv da nb fi hu ro tr ru ja zh".split()
 _SETTINGS = {"STRICT_PARSING": True, "PARSERS": ["absolute-time"], "RETURN_AS_TIMEZONE_AWARE": False}
 
 
 def read_date(text: str, customs: Customs | None) -> date:
-    """Read one date; a time behind it is left out.
+    """Read one date; a time or a weekday beside it is left out.
 
     Args:
         text: the date alone.
@@ -60,9 +43,11 @@ def read_date(text: str, customs: Customs | None) -> date:
     Raises:
         NoValue: the text is no whole date, or may be more than one.
     """
-    cleaned = _TIME.sub("", plain(text)).strip()
+    cleaned = " ".join(_TIME.sub(" ", plain(text)).split()).strip(" ,")
     compact = _COMPACT.fullmatch(cleaned) or _EAST_ASIAN.fullmatch(cleaned)
-    figures = _FIGURES.fullmatch(cleaned)
+    figures = _FIGURES.search(cleaned)
+    if figures and re.search(r"\d", cleaned[: figures.start()] + cleaned[figures.end() :]):
+        raise NoValue(f"expected one date, found {text!r}")
     if compact:
         found = _one_of([_date(compact[1], compact[2], compact[3])], text)
     elif figures:
@@ -114,7 +99,11 @@ def _one_of(readings: Sequence[date | None], text: str) -> date:
 
 
 def _named(cleaned: str, customs: Customs | None, text: str) -> date:
-    """Read a date with the name of its month, which has to be whole: day, month and year."""
+    """Read a date with the name of its month, which has to be whole: one day, a month and a year."""
+    runs = list(re.finditer(r"\d+", cleaned))
+    ranges = len(runs) != 2
+    if ranges or (len(runs[0][0]) > 2 and re.search(r"[^\W\d]", cleaned[: runs[0].start()])):
+        raise NoValue(f"expected a date with one day, a month and a year, found {text!r}")
     for languages in _languages(customs):
         parsed = DateDataParser(languages=languages, settings=_SETTINGS).get_date_data(cleaned)
         if parsed.date_obj is not None and parsed.period == "day" and re.search(r"[^\W\d]{2}", cleaned):

@@ -18,7 +18,9 @@ from pipeline.questions.parsing.locales import Customs, customs_of
 from pipeline.questions.parsing.no_value import NoValue
 from pipeline.questions.parsing.numbers import plain, read_number
 
-_PARTS = re.compile(r"(?P<before>[^0-9]*?)(?P<number>[-+(]?\s*[0-9](?:[0-9.,' ]*[0-9])?\s*[-)]?)(?P<behind>[^0-9]*)")
+_PARTS = re.compile(
+    r"(?P<before>[^0-9]*?)(?P<number>[-+(]?\s*[.,]?[0-9](?:[0-9.,' ]*[0-9])?\s*[-)]?)(?P<behind>[^0-9]*)"
+)
 # CLDR's narrow symbols, which Babel does not pass on, and signs that countries print. Each stands for these currencies.
 _SIGNS = {
     "$": ("USD", "CAD", "AUD", "NZD", "MXN", "SGD", "HKD", "ARS", "CLP", "COP", "TWD", "BBD", "JMD", "UYU", "DOP"),
@@ -29,9 +31,9 @@ _SIGNS = {
     "kr.": ("DKK", "SEK", "NOK", "ISK"),
     "rs": ("INR", "PKR", "LKR", "NPR", "MUR"),
     "rs.": ("INR", "PKR", "LKR", "NPR", "MUR"),
-    "r": ("ZAR",),
-    "fr": ("CHF",),
-    "fr.": ("CHF",),
+    "r": ("ZAR", "BRL"),
+    "fr": ("CHF", "XAF", "XOF"),
+    "fr.": ("CHF", "XAF", "XOF"),
     "sfr": ("CHF",),
     "sfr.": ("CHF",),
     "€": ("EUR",),
@@ -69,12 +71,13 @@ _SIGNS = {
     "₸": ("KZT",),
     "zł": ("PLN",),
     "kč": ("CZK",),
-    "ft": ("HUF",),
+    "ft": ("HUF", "feet"),
     "lei": ("RON", "MDL"),
     "лв": ("BGN",),
     "лв.": ("BGN",),
     "rmb": ("CNY",),
 }
+_SMALL_CODES = frozenset("eur usd gbp chf jpy sek nok dkk pln czk cad aud".split())  # others are words too
 _NO_CENTS = (",-", ".-", "/-")
 _LARGEST_DECIMALS = 2  # of an amount whose currency is not known
 
@@ -103,6 +106,8 @@ def read_money(text: str, customs: Customs | None) -> Money:
     if found is None:
         raise NoValue(f"expected one amount of money, found {text!r}")
     before, number, behind = (found[name].strip() for name in ("before", "number", "behind"))
+    if number[:1] == "." and before[-1:].isalpha():
+        before, number = f"{before}.", number[1:]  # the point of an abbreviation, as in Rs.500
     before, sign = _sign(before)
     behind, ending = _ending(behind)
     named = [word for word in (before, behind) if word]
@@ -112,6 +117,8 @@ def read_money(text: str, customs: Customs | None) -> Money:
     currency, shared = currencies.pop() if currencies else (None, None)
     decimals = _LARGEST_DECIMALS if currency is None else max(_LARGEST_DECIMALS, get_currency_precision(currency))
     amount = read_number(f"{sign}{number}{ending}", customs, decimals)
+    if number.endswith("-") and amount.as_tuple().exponent == 0:
+        raise NoValue(f"the dash behind {text!r} may be a minus, or stand for no cents")
     return Money(amount, currency, shared)
 
 
@@ -134,7 +141,7 @@ def _ending(behind: str) -> tuple[str, str]:
 
 def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None, str | None]:
     """Find the currency that a word or sign stands for, or the sign itself where several currencies share it."""
-    if word.upper() in _codes():
+    if word in _codes() or word.casefold() in _SMALL_CODES:
         return word.upper(), None
     folded = word.casefold().strip()
     names = _names(None if customs is None else str(customs.locale))
@@ -146,7 +153,8 @@ def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None
     if customs is not None:
         if customs.currency in signs:
             return customs.currency, None
-        written = [code for code, sign in customs.locale.currency_symbols.items() if sign.casefold().strip() == folded]
+        symbols = customs.locale.currency_symbols.items()
+        written = [code for code, sign in symbols if code in _codes() and sign.casefold().strip() == folded]
         if len(written) == 1:
             return written[0], None
     if not signs:
@@ -156,8 +164,9 @@ def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None
 
 @cache
 def _codes() -> frozenset[str]:
-    """Return the ISO codes of all currencies that CLDR knows."""
-    return frozenset(get_global("all_currencies"))
+    """Return the ISO codes of all currencies that a country uses today."""
+    used = get_global("territory_currencies").values()
+    return frozenset(code for country in used for code, _, end, tender in country if end is None and tender)
 
 
 @cache

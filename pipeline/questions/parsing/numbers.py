@@ -26,16 +26,22 @@ _CONVENTIONS = ((",", "."), (".", ","), (" ", ","), (" ", "."), ("'", "."), ("'"
 
 
 def plain(text: str) -> str:
-    """Return a text with ASCII digits and minus signs, one kind of apostrophe, and single blanks."""
-    text = unicodedata.normalize("NFKC", _ORDINALS.sub("", text))
-    text = "".join(_digit(char) for char in text)
+    """Return a text with ASCII digits and minus signs, one kind of apostrophe, and single blanks.
+
+    Raised and circled figures stay what they are: as marks of footnotes they are no digits of a number.
+    """
+    text = "".join(_digit(char) for char in _ORDINALS.sub("", text))
     return _SPACES.sub(" ", _APOSTROPHES.sub("'", _MINUS.sub("-", text))).strip()
 
 
 def _digit(char: str) -> str:
     """Return the ASCII digit that a decimal digit of any script stands for, and other characters as they are."""
     value = unicodedata.decimal(char, None)
-    return _SEPARATORS.get(char, char) if value is None else str(value)
+    if value is not None:
+        return str(value)
+    return _SEPARATORS.get(char) or (
+        char if unicodedata.category(char) == "No" else unicodedata.normalize("NFKC", char)
+    )
 
 
 def read_number(text: str, customs: Customs | None, decimals: int | None = None) -> Decimal:
@@ -55,7 +61,8 @@ def read_number(text: str, customs: Customs | None, decimals: int | None = None)
     negative = "-" in (found["sign"], found["after"]) or found["open"] is not None
     if sum((found["sign"] is not None, found["after"] is not None, found["open"] is not None)) > 1:
         raise NoValue(f"expected a number, found {text!r} with several signs")
-    number = _unsigned(found["digits"].strip(), customs, decimals)
+    digits = found["digits"].strip()
+    number = _unsigned(f"0{digits}" if digits[0] in ".," else digits, customs, decimals)
     return -number if negative else number
 
 

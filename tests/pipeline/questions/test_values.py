@@ -126,6 +126,8 @@ def euros(amount: str, currency: str = '"EUR"') -> str:
         ("18 May 2024 and 3 June 2024", "date", '["2024-05-18", "2024-06-03"]', None),
         ("- EUR 5.00\n- EUR 7.50", "money", f"[{euros('5.00')}, {euros('7.50')}]", None),
         ("12, 15 and 18", "integer", "[12, 15, 18]", None),
+        ("-5, -6", "number", "[-5, -6]", None),
+        ("-5.00", "money", f"[{euros('-5.00', 'null')}]", None),
         ("12, apples", "integer", None, "expected a number, found 'apples'"),
         ("$5; 6", "money", f"[{euros('5', 'null')}, {euros('6', 'null')}]", "several currencies"),
     ],
