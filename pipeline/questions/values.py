@@ -114,9 +114,15 @@ def parse_value(
 
 
 def stripped(answer: str) -> str:
-    """Return an answer without the blanks, the quotation marks and the full stop around it."""
-    text = " ".join(answer.split()).strip(_QUOTES + " ")
-    return text[:-1].rstrip(_QUOTES + " ") if re.search(r"[^.\s]\.$", text) and not _ends_short(text) else text
+    """Return an answer without the blanks, the pair of quotation marks and the full stop around it."""
+    text = _unquoted(" ".join(answer.split()))
+    return _unquoted(text[:-1].rstrip()) if re.search(r"[^.\s]\.$", text) and not _ends_short(text) else text
+
+
+def _unquoted(text: str) -> str:
+    while len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        text = text[1:-1].strip()
+    return text
 
 
 def _ends_short(text: str) -> bool:

@@ -147,6 +147,9 @@ def test_lists(answer: str, items: str, value: str | None, error: str | None) ->
         ("99 kr.", "99 kr."),
         ("U.S.A.", "U.S.A."),
         ("Yes.", "Yes"),
+        ('"Yes".', "Yes"),
+        ('6"', '6"'),
+        ("'tHof", "'tHof"),
         ("12.–", "12.–"),
     ],
 )  # fmt: skip
