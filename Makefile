@@ -36,4 +36,4 @@ bench-peers: setup
 	$(BIN)/python benchmarks/peers/compare.py --out bench-peers $(PEERS)
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-openvino bench-peers demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .venv-openvino bench-peers demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

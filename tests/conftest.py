@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # For this process and all that tests start, read when torch is imported. The models are so small that a second thread
 # gains little, and loses much where another process takes its core: each operation then waits for that thread's turn.
@@ -13,6 +14,8 @@ os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
 
+settings.register_profile("same every time", derandomize=True, deadline=None)
+settings.load_profile("same every time")
 ROOT = Path(__file__).parent.parent
 # Render children and Ray's workers import toys and stand-ins from here.
 os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)

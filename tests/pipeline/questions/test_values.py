@@ -55,7 +55,7 @@ def test_the_table_of_twelve_locales_is_read_right() -> None:
     assert len(wrong) <= 0.01 * len(table), wrong
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_locale, AMOUNTS)
 def test_an_amount_that_its_locale_writes_is_read_back(name: str, amount: Decimal) -> None:
     customs = customs_of(name)
@@ -66,7 +66,7 @@ def test_an_amount_that_its_locale_writes_is_read_back(name: str, amount: Decima
     assert (value.number, value.currency) == (amount, customs.currency), written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_locale, AMOUNTS, st.sampled_from(["EUR", "USD", "GBP", "CHF", "JPY", "SEK", "PLN", "BRL", "INR"]))
 def test_an_amount_with_a_code_is_read_back(name: str, amount: Decimal, currency: str) -> None:
     number = format_decimal(amount, locale=customs_of(name).locale)
@@ -76,7 +76,7 @@ def test_an_amount_with_a_code_is_read_back(name: str, amount: Decimal, currency
         assert (value.number, value.currency) == (amount, currency), written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_locale, st.decimals(min_value=-(10**12), max_value=10**12, places=3))
 def test_a_number_that_its_locale_writes_is_read_back(name: str, number: Decimal) -> None:
     written = format_decimal(number, locale=customs_of(name).locale, decimal_quantization=False)
@@ -85,7 +85,7 @@ def test_a_number_that_its_locale_writes_is_read_back(name: str, number: Decimal
     assert value.number == number, written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_locale, DATES, st.sampled_from(["short", "medium", "long", "full"]))
 def test_a_date_that_its_locale_writes_is_read_back(name: str, day: datetime.date, form: Any) -> None:
     written = format_date(day, form, locale=customs_of(name).locale)
@@ -95,7 +95,7 @@ def test_a_date_that_its_locale_writes_is_read_back(name: str, day: datetime.dat
     assert parsed.error is not None or (parsed.value is not None and parsed.value.date == day), written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"]))
 def test_day_and_month_are_never_silently_swapped(day: datetime.date, form: str) -> None:
     parsed = parse_value(day.strftime(form), "date")
@@ -105,7 +105,7 @@ def test_day_and_month_are_never_silently_swapped(day: datetime.date, form: str)
         assert parsed.value.date == day
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=40), st.sampled_from(KINDS), st.sampled_from([None, *LOCALES]))
 def test_any_text_has_a_value_or_a_reason(text: str, kind: str, locale: str | None) -> None:
     parsed = parse_value(text, kind, locale, items="money")
