@@ -77,6 +77,15 @@ def gather_choice(given: Any) -> Any:
     return {**{name: value for name, value in given.items() if name not in mine}, "choice": mine}
 
 
+def device_of(choice: ModelChoice) -> str:
+    """Return the device of a model on this machine, where ``auto`` stands for a GPU if there is one."""
+    if choice.device != "auto":
+        return choice.device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def check_attention(choice: ModelChoice, device: str) -> None:
     """Refuse an attention implementation that cannot run, before a model is loaded.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs.model_choice import ModelChoice, Seed, check_attention, gather_choice
+from jobs.model_choice import ModelChoice, Seed, check_attention, device_of, gather_choice
 from jobs.progress import Progress
 from jobs.run.prepare import answer_settings
 from pipeline.errors import UsageError
@@ -79,10 +79,10 @@ def evaluate(settings: EvalSettings) -> list[Score]:
     fixed = answer_settings(choice, settings.seed)
     if "glimpse" in settings.compare and fixed.rule is None:
         raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
-    check_attention(choice, _device(choice))
+    check_attention(choice, device_of(choice))
     pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
     check_target(settings.out)
-    dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, _device(choice)) else choice.dtype
+    dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
     page_answerer = PageAnswerer.load(
         choice.model, fixed.glimpse, choice.device, dtype, choice.attn, settings.seed, choice.revision
     )
@@ -97,11 +97,3 @@ def evaluate(settings: EvalSettings) -> list[Score]:
             progress.add()
     write_rows(rows, settings.out)
     return scores(rows)
-
-
-def _device(choice: ModelChoice) -> str:
-    if choice.device != "auto":
-        return choice.device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.model_choice import ModelChoice, check_attention
+from jobs.model_choice import ModelChoice, check_attention, device_of
 from jobs.progress import counted
 from jobs.run.prepare import answer_settings
 from pipeline.records import AnswerSettings, Ask, Image
@@ -48,7 +48,7 @@ def tune(choice: ModelChoice, show: Callable[[str], Any]) -> Path:
         write_tuning,
     )
 
-    device = choice.device if choice.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(choice)
     check_attention(choice, device)
     settings = answer_settings(choice, 0)
     stored = measured_dtype() if leaves_dtype_open(choice.dtype, device) else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.questions.choices import find_choice
@@ -25,7 +26,7 @@ _YES = frozenset(
 _NO = frozenset(
     "no n false non nein nee nej nei nie não nao ne nem hayır ei нет 否 いいえ 아니요 ✗ ✘ ☐ unchecked".split()
 )
-_WHOLE = re.compile(r"\s*%\s*$")
+_PERCENT = re.compile(r"\s*%\s*$")
 _BULLET = re.compile(r"^\s*(?:[-*–—•]\s+)+")
 _QUOTES = "\"'“”„‟‘’«»‹›`"
 _BETWEEN = re.compile(r"\s*(?:\n|;|•|·(?=\s)|,\s|\s+(?:and|und|et|y|e|og|och|en)\s+)\s*")
@@ -147,17 +148,10 @@ def _text(text: str, customs: Customs | None) -> Parsed:
     return Parsed(Value(_dumps(text), text=text))
 
 
-def _number(text: str, customs: Customs | None) -> Parsed:
+def _number(text: str, customs: Customs | None, decimals: int | None = None) -> Parsed:
     from pipeline.questions.parsing.numbers import read_number
 
-    number = read_number(_WHOLE.sub("", text), customs)
-    return Parsed(Value(_decimal(number), number=number))
-
-
-def _integer(text: str, customs: Customs | None) -> Parsed:
-    from pipeline.questions.parsing.numbers import read_number
-
-    number = read_number(_WHOLE.sub("", text), customs, decimals=0)
+    number = read_number(_PERCENT.sub("", text), customs, decimals)
     return Parsed(Value(_decimal(number), number=number))
 
 
@@ -216,7 +210,7 @@ def _dumps(value: Any) -> str:
 
 _READERS: Mapping[str, Callable[[str, Customs | None], Parsed]] = {
     "text": _text,
-    "integer": _integer,
+    "integer": partial(_number, decimals=0),
     "number": _number,
     "money": _money,
     "date": _date,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cache
 
 from dateparser.date import DateDataParser
 
@@ -29,7 +30,7 @@ _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, 
 _YEARS = range(1800, 2200)
 # Languages of dates without a declared locale; not Polish and Czech, whose months have the names of other months
 # in neighbouring languages.
-_LANGUAGES = "en de fr es it pt nl sv da nb fi hu ro tr ru ja zh".split()
+_LANGUAGES = tuple("en de fr es it pt nl sv da nb fi hu ro tr ru ja zh".split())
 _SETTINGS = {"STRICT_PARSING": True, "PARSERS": ["absolute-time"], "RETURN_AS_TIMEZONE_AWARE": False}
 
 
@@ -105,18 +106,23 @@ def _named(cleaned: str, customs: Customs | None, text: str) -> date:
     if ranges or (len(runs[0][0]) > 2 and re.search(r"[^\W\d]", cleaned[: runs[0].start()])):
         raise NoValue(f"expected a date with one day, a month and a year, found {text!r}")
     for languages in _languages(customs):
-        parsed = DateDataParser(languages=languages, settings=_SETTINGS).get_date_data(cleaned)
+        parsed = _parser(languages).get_date_data(cleaned)
         if parsed.date_obj is not None and parsed.period == "day" and re.search(r"[^\W\d]{2}", cleaned):
             found: date = parsed.date_obj.date()
             return found
     raise NoValue(f"expected a date with day, month and year, found {text!r}")
 
 
-def _languages(customs: Customs | None) -> Iterator[list[str]]:
+@cache
+def _parser(languages: tuple[str, ...]) -> DateDataParser:
+    return DateDataParser(languages=list(languages), settings=_SETTINGS)
+
+
+def _languages(customs: Customs | None) -> Iterator[tuple[str, ...]]:
     """Languages to try: the declared one and English, or else the common ones."""
     if customs is None:
         yield _LANGUAGES
         return
-    yield [customs.language]
+    yield (customs.language,)
     if customs.language != "en":
-        yield ["en"]
+        yield ("en",)
