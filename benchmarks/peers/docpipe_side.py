@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from glimpseprune.cost.rates import measure_rates
 from glimpseprune.rule import KeepRule
 from pipeline.answering.checkpoints import addon_rule, resolve_addon
 from pipeline.answering.look_ahead import look_ahead
+from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.tuning import measured_dtype
 from pipeline.records import Ask
@@ -35,30 +37,45 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     work = turns.read_work(args.folder)
     start = time.perf_counter()
-    addon = None if args.prune == "off" else work["glimpse"]
     dtype = measured_dtype().dtype if args.dtype == "auto" else args.dtype
-    answerer = PageAnswerer.load(work["model"], addon, "cpu", dtype, "auto", 0)
-    packed = answerer.model.pack()
-    lanes = answerer.divide(args.threads, max(page["visual_tokens"] for page in work["pages"]))
+    answerer, packed = load(work, args.prune, dtype, args.threads)
     answerer.drop_blank = args.drop_blank
-    if args.prune == "auto":
-        torch.set_num_threads(args.threads // lanes)
-        answerer.rates = measure_rates(answerer.model)
     loaded = time.perf_counter() - start
+    ask = rounds(answerer, work, args.folder, args.prune)
+    ask(-1)
+    ready = {"load_s": loaded, "dtype": dtype, "packed": packed, "lanes": answerer.lanes}
+    turns.serve(pipe, ready, lambda number: [answer.text for answer in ask(number)])
+
+
+def load(work: dict[str, Any], prune: str, dtype: str, threads: int) -> tuple[PageAnswerer, bool]:
+    """Load the model and set it up as a run does; also tells whether its weights are packed."""
+    torch.set_num_threads(threads)
+    answerer = PageAnswerer.load(work["model"], None if prune == "off" else work["glimpse"], "cpu", dtype, "auto", 0)
+    packed = answerer.model.pack()
+    lanes = answerer.divide(threads, max(page["visual_tokens"] for page in work["pages"]))
+    if prune == "auto":
+        torch.set_num_threads(threads // lanes)
+        answerer.rates = measure_rates(answerer.model)
+    return answerer, packed
+
+
+def rounds(
+    answerer: PageAnswerer, work: dict[str, Any], folder: Path, prune: str
+) -> Callable[[int], list[ModelAnswer]]:
+    """Return a function that has docpipe answer the whole work; the number of the round makes no difference."""
     rule: KeepRule | None = None
-    if addon is not None:
-        rule = addon_rule(resolve_addon(addon)) if work["keep"] is None else KeepRule(0.0, work["keep"])
-    images = [np.load(args.folder / page["pixels"]) for page in work["pages"]]
-    limit, automatic = work["max_new_tokens"], args.prune == "auto"
+    if prune != "off":
+        rule = addon_rule(resolve_addon(work["glimpse"])) if work["keep"] is None else KeepRule(0.0, work["keep"])
+    images = [np.load(folder / page["pixels"]) for page in work["pages"]]
+    limit, automatic = work["max_new_tokens"], prune == "auto"
     asked = [
         [Ask(str(i), text, "text", limit, rule, automatic) for i, text in enumerate(page["texts"])]
         for page in work["pages"]
     ]
 
-    def one_round(number: int) -> list[Any]:
+    def one_round(number: int) -> list[ModelAnswer]:
         pages = look_ahead(range(len(images)), lambda i: answerer.prepare(images[i], asked[i]))
         found = dict(answerer.answer_pages((i, page.result) for i, page in enumerate(pages)))
         answers = []
@@ -66,11 +83,10 @@ def main() -> None:
             page = found[i]
             if isinstance(page, Exception):
                 raise page
-            answers += [answer.text for answer in page]
+            answers += page
         return answers
 
-    one_round(-1)
-    turns.serve(pipe, {"load_s": loaded, "dtype": dtype, "packed": packed, "lanes": lanes}, one_round)
+    return one_round
 
 
 if __name__ == "__main__":
