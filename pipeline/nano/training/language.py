@@ -217,7 +217,7 @@ def _masks(number: Tensor, page: int, hidden: Tensor | None, dtype: torch.dtype)
 def _looks_at(scores: Tensor, cell: Tensor) -> Tensor:
     """Cross-entropy of attention ``[B, T, page + T]`` toward cells ``[B, T]``; the first key is the image's start."""
     target = torch.where(cell >= 0, cell + 1, cell)
-    return F.cross_entropy(scores.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE)
+    return _mean_entropy(scores, target)
 
 
 def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,4 +230,11 @@ def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor,
 
 
 def _entropy(x: Tensor, head: nn.Linear, target: Tensor) -> Tensor:
-    return F.cross_entropy(linear(x, head).float().flatten(0, 1), target.flatten(), ignore_index=IGNORE)
+    return _mean_entropy(linear(x, head), target)
+
+
+def _mean_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy over what is to be learnt; zero where nothing is, as on pages without fields."""
+    flat = target.flatten()
+    total = F.cross_entropy(logits.float().flatten(0, -2), flat, ignore_index=IGNORE, reduction="sum")
+    return total / (flat != IGNORE).sum().clamp(min=1)

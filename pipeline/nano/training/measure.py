@@ -7,14 +7,16 @@ greedy decoding would write.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from glimpseprune.training.trainer import load_checkpoint
-from pipeline.nano.training import vocabulary
-from pipeline.nano.training.pages import Asking, page_batch
+from pipeline.nano.training import recipe, vocabulary
+from pipeline.nano.training.pages import Asking, PageBatch, page_batch
+from pipeline.nano.training.real_questions import real_page_batch
 from pipeline.nano.training.real_text import HELD_OUT_FOLDERS, real_batch
 from pipeline.nano.training.recipe import TEXT_HEIGHT, TEXT_WIDTH
 from pipeline.nano.training.task import NanoTask
@@ -30,11 +32,25 @@ _N_A = vocabulary.answer_ids("n/a")
 def measure(task: NanoTask, family: Family, seed: int, pages: int, paper: bool) -> dict[str, float]:
     """Shares of answers right (printed values, and n/a), of answer characters right, and of page characters read."""
     family = replace(family, size_pt=_SIZE_PT, two_columns=0.7)
+    return _measured(task, pages, lambda number: page_batch(seed + number, _BATCH, family, _ASKING, paper))
+
+
+def measure_lines(task: NanoTask, seed: int, pages: int, paper: bool) -> dict[str, float]:
+    """The same for questions about the lines of real pages that training never sees."""
+    size = recipe.LINE_HEIGHT, recipe.LINE_WIDTH
+    return _measured(
+        task,
+        pages,
+        lambda number: real_page_batch(seed + number, _BATCH, *size, _ASKING, paper, HELD_OUT_FOLDERS),
+    )
+
+
+def _measured(task: NanoTask, pages: int, draw: Callable[[int], PageBatch]) -> dict[str, float]:
     found: list[bool] = []
     absent: list[bool] = []
     figures: list[tuple[float, float, float]] = []
     for number in range(-(-pages // _BATCH)):
-        batch = page_batch(seed + number, _BATCH, family, _ASKING, paper)
+        batch = draw(number)
         with torch.no_grad():
             _, told = task.page_loss(batch, 0)
         for page, question in told["counted"].nonzero().tolist():
@@ -74,9 +90,12 @@ def main() -> None:
     task = NanoTask(0, torch.device("cpu"))
     print(f"step {load_checkpoint(arguments.checkpoint, task)}")  # noqa: T201
     print(f"real text read {measure_real_text(task, arguments.seed, arguments.pages):.3f}", flush=True)  # noqa: T201
-    for name, family in FAMILIES.items():
+    for name in ("lines", *FAMILIES):
         for paper in (True, False):
-            figures = measure(task, family, arguments.seed, arguments.pages, paper)
+            if name == "lines":
+                figures = measure_lines(task, arguments.seed, arguments.pages, paper)
+            else:
+                figures = measure(task, FAMILIES[name], arguments.seed, arguments.pages, paper)
             told = " ".join(f"{key} {value:.3f}" for key, value in figures.items())
             print(f"{name:8} {'whole' if paper else 'no paper':8} {told}", flush=True)  # noqa: T201
 

@@ -69,13 +69,33 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """One question: its tokens, the field's key, the answer, and whether the page has it."""
 
     question: list[int]
     key: str
     answer: str
     present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A page and what is asked of it.
+
+    Attributes:
+        grey: pixels ``[height, width]`` uint8.
+        table: characters ``[characters, 5]``: class, x and y of the middle in pixels, field (the place of its key, for
+            labels plus the number of keys, else -1), and the place in its value or label.
+        keys: keys of the fields.
+        asked: the questions.
+        is_form: whether the page itself shows what is a field; if not, nothing is to be learnt of that.
+    """
+
+    grey: npt.NDArray[np.uint8]
+    table: npt.NDArray[np.float32]
+    keys: list[str]
+    asked: list[Asked]
+    is_form: bool = True
 
 
 def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: bool = True) -> PageBatch:
@@ -101,23 +121,39 @@ def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: boo
 def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, paper: bool) -> PageBatch:
     """Draw pages of one size and ask about each; see :func:`page_batch`."""
     height, width = (int(side * PIXELS_PER_POINT) for side in (samples[0].height_pt, samples[0].width_pt))
-    rows, columns, count = height // CELL, width // CELL, len(samples)
-    arrays = {name: np.full((count, asking.tokens), _EMPTY.get(name, IGNORE), np.int64) for name in _QUESTION_ARRAYS}
-    arrays["tags"] = np.zeros((count, rows * columns), np.int64)
+    sheets = []
+    for sample in samples:
+        table, keys = _characters(sample)
+        sheets.append(Sheet(draw_grey(sample, height, width), table, keys, choose(rng, sample, asking)))
+    return stack(sheets, asking.tokens, paper)
+
+
+def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
+    """Make a batch of pages of one size.
+
+    Args:
+        sheets: the pages with their questions.
+        tokens: room for the questions of a page.
+        paper: false leaves blank paper out, as ``--drop-blank`` does.
+    """
+    height, width = sheets[0].grey.shape
+    rows, columns, count = height // CELL, width // CELL, len(sheets)
+    arrays = {name: np.full((count, tokens), _EMPTY.get(name, IGNORE), np.int64) for name in _QUESTION_ARRAYS}
+    arrays["tags"] = np.full((count, rows * columns), IGNORE, np.int64)
     arrays["offsets"] = np.full((count, rows * columns), IGNORE, np.int64)
     arrays["starts"] = np.full((count, rows * columns), IGNORE, np.int64)
-    pixels, patches, cells, masks = [], [], [], []
-    for b, sample in enumerate(samples):
-        grey = draw_grey(sample, height, width)
-        mask = np.ones(rows * columns, bool) if paper else visible_cells(grey[..., None], CELL)
-        table, keys = _characters(sample)
+    patches, cells, masks = [], [], []
+    for b, sheet in enumerate(sheets):
+        mask = np.ones(rows * columns, bool) if paper else visible_cells(sheet.grey[..., None], CELL)
+        table, keys = sheet.table, sheet.keys
         targets = character_targets(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], height, width)
         field, place = table[:, 3].astype(np.int64), table[:, 4].astype(np.int64)
-        _tag(field, place, targets, keys, {name: arrays[name][b] for name in ("tags", "offsets", "starts")})
+        if sheet.is_form:
+            arrays["tags"][b] = 0
+            _tag(field, place, targets, keys, {name: arrays[name][b] for name in ("tags", "offsets", "starts")})
         row = {name: arrays[name][b] for name in _QUESTION_ARRAYS}
         among = np.where(mask, np.cumsum(mask) - 1, IGNORE)  # a cell's place among the visible ones
-        _write_all(row, _choose(rng, sample, asking), field, place, targets, keys, among)
-        pixels.append(grey)
+        _write_all(row, sheet.asked, field, place, targets, keys, among)
         patches.append(targets.patch)
         cells.append(targets.cell)
         masks.append(mask)
@@ -131,7 +167,8 @@ def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, pape
         cell = visible.of_windowed(cell, IGNORE)
         for name in ("tags", "offsets", "starts"):
             tensors[name] = torch.where(visible.present, visible.of_cells(tensors[name]), IGNORE)
-    return PageBatch(torch.from_numpy(np.stack(pixels)), patch, cell, Questions(**tensors), visible)
+    pixels = torch.from_numpy(np.stack([sheet.grey for sheet in sheets]))
+    return PageBatch(pixels, patch, cell, Questions(**tensors), visible)
 
 
 def draw_grey(sample: Sample, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -145,11 +182,7 @@ def draw_grey(sample: Sample, height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def _characters(sample: Sample) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """A row for each character, and the keys of the page's fields.
-
-    The columns are class, x and y in pixels, field (the place of its key, for labels plus the number of keys, else
-    -1), and the place in its run.
-    """
+    """The characters and the keys of the page's fields, as in :class:`Sheet`."""
     keys = [field.key for field in sample.fields]
     rows = []
     for run in sample.runs:
@@ -178,7 +211,7 @@ def _tag(field: Ints, place: Ints, targets: CharacterTargets, keys: list[str], o
         array[targets.unsure.ravel()] = IGNORE
 
 
-def _choose(rng: random.Random, sample: Sample, asking: Asking) -> list[_Asked]:
+def choose(rng: random.Random, sample: Sample, asking: Asking) -> list[Asked]:
     """Questions about some fields of the page and some absent ones, in any order, as many as there is room for."""
     fields = list(sample.fields)
     rng.shuffle(fields)
@@ -195,13 +228,13 @@ def _choose(rng: random.Random, sample: Sample, asking: Asking) -> list[_Asked]:
         ids = vocabulary.question_ids(phrase(rng, names), rng.random() < asking.spelled)
         left -= len(ids) + 2 + len(vocabulary.answer_ids(answer))
         if left >= 0:
-            chosen.append(_Asked(ids, key, answer, there))
+            chosen.append(Asked(ids, key, answer, there))
     return chosen
 
 
 def _write_all(
     row: dict[str, Ints],
-    chosen: Sequence[_Asked],
+    chosen: Sequence[Asked],
     field: Ints,
     place: Ints,
     targets: CharacterTargets,

@@ -52,7 +52,7 @@ class Phase:
     Attributes:
         steps: how many.
         sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
-            text, ``real`` for crops of real pages.
+            text, ``real`` for crops of real pages, ``lines`` for questions about their lines.
         rate: by which the learning rates are multiplied.
     """
 
@@ -67,8 +67,8 @@ PHASES = (
     Phase(1450, {"text": 0.22, "real": 0.13, "small": 0.65}),
     # The tower limits everything else, and crops teach it three times as many characters a second as pages do.
     Phase(2400, {"text": 0.6, "real": 0.4}, rate=1.5),
-    Phase(650, {"text": 0.2, "real": 0.1, "small": 0.7}),
-    Phase(6000, {"text": 0.18, "real": 0.12, **_ANSWERS}),
+    Phase(650, {"text": 0.2, "real": 0.1, "small": 0.6, "lines": 0.1}),
+    Phase(6000, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}),
 )
 DECAY = 3000  # the rates fall to zero over the last steps
 WARM_UP = 60
@@ -76,5 +76,7 @@ WARM_UP = 60
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
 MAX_GRAD_NORM = 5.0
 TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 8, 224, 448
+LINE_CROPS, LINE_HEIGHT, LINE_WIDTH = 4, 336, 896
+LINE_ASKING = Asking(most=8, absent=1, tokens=288)
 MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
 WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}

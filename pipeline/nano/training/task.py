@@ -14,6 +14,7 @@ from pipeline.nano.training import recipe
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
 from pipeline.nano.training.muon import fast_dtype, make_optimizers
 from pipeline.nano.training.pages import PageBatch, page_batch
+from pipeline.nano.training.real_questions import real_page_batch
 from pipeline.nano.training.real_text import real_batch
 from pipeline.nano.training.recipe import SOURCES, WEIGHTS, Phase
 from pipeline.nano.training.shape import CELL, make_model
@@ -65,14 +66,24 @@ class NanoTask:
             batch = draw(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
             loss, right = self.text_loss(batch)
             return loss, {f"{name}_read": float(right)}
+        if name == "lines":
+            return self._lines_loss(rng)
         source = SOURCES[name]
         opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
         family = replace(source.family, opening=recipe.OPENINGS[opened]())
         paper = rng.random() < recipe.PAPER
         batch_seed = rng.getrandbits(48)
-        shift = rng.randint(0, recipe.MAX_SHIFT) if rng.random() < 0.5 else 0
-        loss, figures = self.page_loss(page_batch(batch_seed, source.pages, family, source.asking, paper), shift)
+        pages = page_batch(batch_seed, source.pages, family, source.asking, paper)
+        loss, figures = self.page_loss(pages, _shift(rng))
         return loss, {key: float(value) for key, value in figures.items() if value.ndim == 0}
+
+    def _lines_loss(self, rng: random.Random) -> tuple[Tensor, Figures]:
+        """Loss and figures of questions about the lines of real pages."""
+        paper = rng.random() < recipe.PAPER
+        size = recipe.LINE_CROPS, recipe.LINE_HEIGHT, recipe.LINE_WIDTH
+        pages = real_page_batch(rng.getrandbits(48), *size, recipe.LINE_ASKING, paper)
+        loss, figures = self.page_loss(pages, _shift(rng))
+        return loss, {f"lines_{key}": float(figures[key]) for key in ("answer", "exact", "tokens", "pointed")}
 
     def _phase(self, step: int) -> Phase:
         for phase in self.phases:
@@ -129,3 +140,8 @@ class NanoTask:
             "counted": said.counted,
         }
         return loss, figures
+
+
+def _shift(rng: random.Random) -> int:
+    """Rows or columns by which questions are moved, half of the time."""
+    return rng.randint(0, recipe.MAX_SHIFT) if rng.random() < 0.5 else 0
