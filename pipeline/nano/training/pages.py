@@ -20,6 +20,7 @@ from pipeline.nano.training.targets import CLASS_OF, IGNORE, CharacterTargets, c
 from pipeline.nano.training.text_pages import PIXELS_PER_POINT
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
 from pipeline.nano.training.visible import Visible, make_visible
+from pipeline.nano.training.wear import wear
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.samples import Family, Sample, make_sample
 from pipeline.samples.drawing import draw_sample
@@ -98,7 +99,9 @@ class Sheet:
     is_form: bool = True
 
 
-def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: bool = True) -> PageBatch:
+def page_batch(
+    seed: int, count: int, family: Family, asking: Asking, paper: bool = True, worn: bool = False
+) -> PageBatch:
     """Draw ``count`` pages of the family's one size and ask about each; same seed, same batch.
 
     Args:
@@ -107,6 +110,7 @@ def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: boo
         family: has a ``size_pt`` whose sides in pixels are multiples of the attention window.
         asking: what is asked.
         paper: false leaves blank paper out, as ``--drop-blank`` does.
+        worn: whether the pages look scanned.
 
     Raises:
         ValueError: the family has no ``size_pt``.
@@ -115,16 +119,19 @@ def page_batch(seed: int, count: int, family: Family, asking: Asking, paper: boo
         raise ValueError("a batch needs pages of one size; give the family a size_pt")
     rng = random.Random(seed)
     samples = [make_sample(rng.getrandbits(48), family) for _ in range(count)]
-    return batch_of(rng, samples, asking, paper)
+    return batch_of(rng, samples, asking, paper, worn)
 
 
-def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, paper: bool) -> PageBatch:
+def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, paper: bool, worn: bool) -> PageBatch:
     """Draw pages of one size and ask about each; see :func:`page_batch`."""
     height, width = (int(side * PIXELS_PER_POINT) for side in (samples[0].height_pt, samples[0].width_pt))
     sheets = []
     for sample in samples:
         table, keys = _characters(sample)
-        sheets.append(Sheet(draw_grey(sample, height, width), table, keys, choose(rng, sample, asking)))
+        grey = draw_grey(sample, height, width)
+        if worn:
+            grey, table[:, 1], table[:, 2] = wear(rng, grey, table[:, 1], table[:, 2])
+        sheets.append(Sheet(grey, table, keys, choose(rng, sample, asking)))
     return stack(sheets, asking.tokens, paper)
 
 

@@ -54,11 +54,13 @@ class Phase:
         sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
             text, ``real`` for crops of real pages, ``lines`` for questions about their lines.
         rate: by which the learning rates are multiplied.
+        worn: share of the batches of drawn pages that look scanned.
     """
 
     steps: int
     sources: dict[str, float] = field(default_factory=dict)
     rate: float = 1.0
+    worn: float = 0.0
 
 
 _ANSWERS = {"small": 0.2, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.1}
@@ -68,7 +70,8 @@ PHASES = (
     # The tower limits everything else, and crops teach it three times as many characters a second as pages do.
     Phase(2400, {"text": 0.6, "real": 0.4}, rate=1.5),
     Phase(650, {"text": 0.2, "real": 0.1, "small": 0.6, "lines": 0.1}),
-    Phase(6000, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}),
+    Phase(4500, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}),
+    Phase(1500, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}, worn=0.3),
 )
 DECAY = 3000  # the rates fall to zero over the last steps
 WARM_UP = 60

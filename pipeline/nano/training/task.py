@@ -59,7 +59,8 @@ class NanoTask:
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
         """Loss and figures of a step's batch."""
         rng = random.Random(f"{self.seed} {step} {part}")
-        sources = self._phase(step).sources
+        phase = self._phase(step)
+        sources = phase.sources
         name = rng.choices(list(sources), list(sources.values()))[0]
         if name in ("text", "real"):
             draw = text_batch if name == "text" else real_batch
@@ -72,9 +73,9 @@ class NanoTask:
         opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
         family = replace(source.family, opening=recipe.OPENINGS[opened]())
         paper = rng.random() < recipe.PAPER
-        batch_seed = rng.getrandbits(48)
-        pages = page_batch(batch_seed, source.pages, family, source.asking, paper)
-        loss, figures = self.page_loss(pages, _shift(rng))
+        batch_seed, shift = rng.getrandbits(48), _shift(rng)
+        worn = rng.random() < phase.worn
+        loss, figures = self.page_loss(page_batch(batch_seed, source.pages, family, source.asking, paper, worn), shift)
         return loss, {key: float(value) for key, value in figures.items() if value.ndim == 0}
 
     def _lines_loss(self, rng: random.Random) -> tuple[Tensor, Figures]:
