@@ -122,7 +122,7 @@ def run(
     rows: list[Measured] = []
     flops, full = [], []
     for number, examples in enumerate(by_page(load_examples(test_set))):
-        page = images.of(examples[0])
+        page = images.rendered(examples[0])
         rows += measure_page(measured, page, examples, ("glimpse",), RULE, number)
         if number < 5:
             flops.append(prefill_flops(measured, page, examples[0].question, RULE))
@@ -171,7 +171,7 @@ def fit(
 def unpruned(page_answerer: PageAnswerer, images: PageImages, test_set: Path) -> dict[str, Any]:
     rows: list[Measured] = []
     for examples in by_page(load_examples(test_set)):
-        rows += measure_page(page_answerer, images.of(examples[0]), examples, ("off",), None, 0)
+        rows += measure_page(page_answerer, images.rendered(examples[0]), examples, ("off",), None, 0)
     score = scores(rows)[0]
     return {"variant": "unpruned", "K": None, "exact": score.exact, "anls": score.anls, "retention": 1.0,
             "boxes_covered": 1.0, "prefill_flops": 1.0}  # fmt: skip

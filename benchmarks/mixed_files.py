@@ -106,7 +106,7 @@ def compare(whole: Path, resumed: Path) -> list[str]:
     differing += [
         key
         for key in first.keys() & second.keys()
-        if abs((first[key]["confidence"] or 0.0) - (second[key]["confidence"] or 0.0)) > _SAME_CONFIDENCE
+        if abs((first[key]["confidence_raw"] or 0.0) - (second[key]["confidence_raw"] or 0.0)) > _SAME_CONFIDENCE
     ]
     return [f"resumed differs: {key}" for key in sorted(differing, key=repr)]
 

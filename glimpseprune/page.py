@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import PrefillCache
+from glimpseprune.decode.constraint import BeginConstraint
+from glimpseprune.decode.continuations import continuation_logprobs
 from glimpseprune.decode.greedy import Greedy
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.decode.prefilled import Prefilled
@@ -110,7 +112,12 @@ class EncodedPage:
 
     @torch.inference_mode()
     def prefill(
-        self, questions: Sequence[Tensor], rules: Sequence[Keep], limits: Sequence[int]
+        self,
+        questions: Sequence[Tensor],
+        rules: Sequence[Keep],
+        limits: Sequence[int],
+        constraints: Sequence[BeginConstraint | None] | None = None,
+        continuations: Sequence[Sequence[Tensor]] | None = None,
     ) -> tuple[list[Prefilled], list[PruneStats]]:
         """Prefill questions, for decode in a :class:`~glimpseprune.DecodePool`; this is the first half of :meth:`ask`.
 
@@ -118,6 +125,10 @@ class EncodedPage:
             questions: token ids ``[T_q]`` of each prompt after the prefix, at least one.
             rules: rule, mask or ``None`` for each question.
             limits: largest number of new tokens of each question.
+            constraints: function that makes the limits of each answer's tokens, or ``None``, for each question; they
+                hold for answers that come out decoded, and the pool has to be given them for the others.
+            continuations: token ids ``[T_c]``, without an end, of answers to each question whose log-probabilities are
+                computed too.
 
         Returns:
             Sequences that are ready for decode, and the figures of each.
@@ -136,16 +147,28 @@ class EncodedPage:
         if self.visible is not None:
             prompts = [drop_from_prompt(prompt, self.visible) for prompt in prompts]
             rules = [rule_for_visible(rule, self.visible) for rule in rules]
+        limited = constraints or [None] * len(prompts)
+        scored = {i: answers for i, answers in enumerate(continuations or ()) if answers}
         pruned = [(i, rule) for i, rule in enumerate(rules) if rule is not None]
         whole = [i for i, rule in enumerate(rules) if rule is None]
         found = dict(self._pruned([(i, prompts[i], rule) for i, rule in pruned]))
-        found |= self._unpruned([(i, prompts[i], limits[i]) for i in whole])
+        # Those that are answered together keep no cache behind which continuations could be scored.
+        found |= {i: prefill_alone(self.model, prompts[i], self.images, None) for i in whole if i in scored}
+        found |= self._unpruned([(i, prompts[i], limits[i], limited[i]) for i in whole if i not in scored])
         sequences = [found[i][0] for i in range(len(prompts))]
         stats = [found[i][1] for i in range(len(prompts))]
+        for i, answers in scored.items():
+            sequence, ends = sequences[i], self.model.eos_token_ids
+            sequence.continuations = continuation_logprobs(self.model.backbone, sequence, answers, ends)
         if not self._asked:
             stats[0].vision_ms = self.vision_ms
             self._asked = True
         return (sequences, stats) if self.visible is None else over_all_tokens(sequences, stats, self.visible)
+
+    def unpruned(self) -> EncodedPage:
+        """Return the page for questions without a rule, without what only pruning needs."""
+        images = [replace(image, features=()) for image in self.images]
+        return replace(self, model=replace(self.model, method=None), images=images, shared=None)
 
     def prompt_ids(self, question: Tensor) -> Tensor:
         """Join the prefix and a question to the token ids ``[P + T_q]`` of the whole prompt."""
@@ -176,20 +199,23 @@ class EncodedPage:
         found[asked[0][0]][1].prefix_ms = prefix_ms
         return found
 
-    def _unpruned(self, asked: Sequence[tuple[int, Prompt, int]]) -> dict[int, tuple[Prefilled, PruneStats]]:
+    def _unpruned(
+        self, asked: Sequence[tuple[int, Prompt, int, BeginConstraint | None]]
+    ) -> dict[int, tuple[Prefilled, PruneStats]]:
         """Prefill questions without a rule; several are answered together behind one prefix."""
         model = self.model
         if len(asked) < 2 or not self.images or not model.backbone.supports_attention_bias:
-            return {i: prefill_alone(model, prompt, self.images, None) for i, prompt, _ in asked}
-        prompts, limits = [prompt for _, prompt, _ in asked], [limit for _, _, limit in asked]
+            return {i: prefill_alone(model, prompt, self.images, None) for i, prompt, _, _ in asked}
+        prompts, limits = [prompt for _, prompt, _, _ in asked], [limit for _, _, limit, _ in asked]
+        constraints = [constraint for *_, constraint in asked]
         greedy = Greedy(model.eos_token_ids, model.repetition_penalty)
         decoded, logits, token_bytes, (prefix_ms, questions_ms) = answer_together(
-            model.backbone, self.prefix, self.images, prompts, limits, greedy
+            model.backbone, self.prefix, self.images, prompts, limits, constraints, greedy
         )
         visual = sum(slots.numel() for slots in self.prefix.image_slots)
         keep = torch.ones(visual, dtype=torch.bool, device=model.backbone.device)
         found = {}
-        for (i, prompt, _), answer, row in zip(asked, decoded, logits, strict=True):
+        for (i, prompt, *_), answer, row in zip(asked, decoded, logits, strict=True):
             sequence = Prefilled(PrefillCache(), row, next_position(prompt), None, keep, decoded=answer)
             found[i] = sequence, measured(prompt, sequence, token_bytes, questions_ms / len(asked))
         found[asked[0][0]][1].prefix_ms = prefix_ms

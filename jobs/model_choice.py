@@ -32,6 +32,7 @@ class ModelChoice(BaseModel):
         threshold: value of ``sigmoid(score)`` above which tokens are kept; ``None`` takes the add-on's own.
         max_ratio: largest share of an image's tokens to keep, in 0..1.
         min_tokens: smallest number of an image's tokens to keep.
+        fallback: ``dense`` asks some questions again without pruning, ``off`` none.
         drop_blank: whether blank paper is hidden from the model.
         dpi: resolution of the pages, in dots per inch; ``None`` takes the default of the model.
         max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
@@ -49,6 +50,7 @@ class ModelChoice(BaseModel):
     threshold: float | None = Field(default=None, ge=0, lt=1)
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)
+    fallback: Literal["dense", "off"] = "off"
     drop_blank: bool = False
     dpi: int | None = Field(default=None, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
 from pipeline.pages.limits import DOCUMENT_SECONDS
+from pipeline.questions.file import QuestionSet, load_questions
 from pipeline.questions.question import LocaleName
 
 Settings = TypeVar("Settings")
@@ -20,13 +21,14 @@ Settings = TypeVar("Settings")
 class RunSettings(BaseModel):
     """All settings of ``docpipe run``; field names are the flags with underscores.
 
-    The flags of the model may be given flat; ``choice`` holds them.
+    The flags of the model may be given flat; ``choice`` holds them. ``schema`` is a name that pydantic has taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     input: tuple[str, ...] = Field(min_length=1)
-    questions: str
+    questions: str | None = None
+    schema_: str | None = Field(default=None, alias="schema", validate_default=True)
     output: str
     choice: ModelChoice = ModelChoice()
     engine: Literal["auto", "ray", "local"] = "auto"
@@ -41,11 +43,23 @@ class RunSettings(BaseModel):
     document_seconds: float = Field(default=DOCUMENT_SECONDS, gt=0, allow_inf_nan=False)
     password_file: str | None = None
     locale: LocaleName | None = None
+    calibration: str | None = None
+    review_below: float | None = Field(default=None, ge=0, le=1)
     seed: Seed = 0
     quiet: bool = False
     verbose: bool = False
 
     gather = model_validator(mode="before")(gather_choice)
+
+    @field_validator("schema_")
+    @classmethod
+    def _one_says_what_is_asked(cls, schema: str | None, info: ValidationInfo) -> str | None:
+        questions = info.data.get("questions")
+        if questions is None and schema is None:
+            raise ValueError("--questions is required, or --schema in its place")
+        if questions is not None and schema is not None:
+            raise ValueError("--questions and --schema both say what is asked; give one of them")
+        return schema
 
     @model_validator(mode="after")
     def _engine_can_do_it(self) -> RunSettings:
@@ -59,10 +73,21 @@ class RunSettings(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_given(self) -> RunSettings:
-        for flag, names in (("input", self.input), ("questions", (self.questions,)), ("output", (self.output,))):
+        given = {
+            "input": self.input,
+            "questions": (self.questions,),
+            "schema": (self.schema_,),
+            "output": (self.output,),
+        }
+        for flag, names in given.items():
             if "" in names:
                 raise ValueError(f"--{flag} is empty, as a variable of the shell may be; name a path or URI")
         return self
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """Return the flag that says what is asked, and its value."""
+        return ("--questions", self.questions) if self.questions is not None else ("--schema", str(self.schema_))
 
     def flat(self) -> dict[str, Any]:
         """Return all settings under the names of their flags."""
@@ -93,6 +118,23 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
         return RunSettings.model_validate(merged)
     except ValidationError as error:
         raise UsageError("; ".join(problem(e) for e in error.errors())) from error
+
+
+def load_asked(questions: str | None, schema: str | None) -> QuestionSet:
+    """Read the questions of a questions file or of a schema, of which one is given.
+
+    Args:
+        questions: path or URI of a questions file.
+        schema: path or URI of a JSON Schema, or a pydantic model as ``module:Model``.
+
+    Raises:
+        QuestionsError: the file or the schema is invalid.
+    """
+    if questions is not None:
+        return load_questions(questions)
+    from pipeline.questions.schema import load_schema  # which takes a while
+
+    return load_schema(str(schema))
 
 
 def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:

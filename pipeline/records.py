@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,15 @@ from glimpseprune.rule import KeepRule
 from pipeline.errors import Stage
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
-Reason = Literal["empty", "cut_off", "floor", "page", "value"]
+Reason = Literal["empty", "cut_off", "floor", "page", "value", "confidence"]
 """Why an answer needs review: it is empty or was cut off, too few visual tokens passed the threshold, the picture of
-the page is doubtful, or it stands for no value of its question's type."""
+the page is doubtful, it stands for no value of its question's type, or its confidence is too low."""
+FallbackReason = Literal["question", "floor", "confidence"]
+"""Why a question was asked again without pruning: it counts, lists or compares, too few visual tokens passed the
+threshold, or its answer was not confident."""
 Renderer = Literal["mupdf", "pdfium", "pillow"]
+EvidenceSource = Literal["text", "attention"]
+"""Whether evidence was found among the words of the text layer, or by the visual tokens that were kept."""
 STATUSES: tuple[Status, ...] = ("answered", "not_answerable", "skipped", "failed", "needs_review")
 
 
@@ -79,7 +85,7 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
-    see blank paper.
+    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``).
     """
 
     model: str
@@ -94,6 +100,7 @@ class AnswerSettings:
     prune_auto: bool = False
     drop_blank: bool = False
     revision: str | None = None  # of a model on the hub
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,9 @@ class Ask:
     """One question as the model gets it, with all defaults applied.
 
     With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule. An answer
-    has to be one of ``choices``, if there are any.
+    has to be one of ``choices``, if there are any. ``items`` is the type of the entries of a ``list``. With
+    ``constrain``, the model can only say what the type allows. With ``choice_probabilities``, the answer comes with the
+    probability of each choice.
     """
 
     question_id: str
@@ -111,6 +120,9 @@ class Ask:
     rule: KeepRule | None
     prune_auto: bool = False
     choices: tuple[str, ...] = ()
+    items: str | None = None
+    constrain: bool = True
+    choice_probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +165,24 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a page's text layer, in the order of the file.
+
+    Attributes:
+        text: lines with a line feed between them, and words of a line with a blank; no word holds either.
+        corners: ``x0, y0, x1, y1`` of each word in turn, in PDF points from the top left of the page as displayed.
+    """
+
+    text: str
+    corners: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any] | None) -> Words | None:
+        """Read back what :func:`dataclasses.asdict` and JSON made of words, or of none."""
+        return None if raw is None else cls(raw["text"], tuple(raw["corners"]))
+
+
+@dataclass(frozen=True, slots=True)
 class PageImage:
     """A page at the size the model takes; ``data`` is RGB, raw uint8 ``[height, width, 3]`` or PNG.
 
@@ -162,6 +192,7 @@ class PageImage:
         is_repaired: whether the document was damaged.
         is_doubtful: whether a part of the page may be missing, or its letters wrong.
         blank: whether the page is of one colour all over.
+        words: its text layer; ``None`` without one that can be read.
     """
 
     document_id: str
@@ -180,6 +211,7 @@ class PageImage:
     is_repaired: bool = False
     is_doubtful: bool = False
     blank: bool = False
+    words: Words | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +235,21 @@ class RenderedBundle:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A box in PDF points, origin at the top left, and the best importance logit inside it."""
+    """A box in PDF points, origin at the top left, and the best importance logit inside it, where there are any."""
 
     x0: float
     y0: float
     x1: float
     y1: float
-    score: float
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceProbability:
+    """The probability that the model answers with a choice as it is written, and with nothing else."""
+
+    choice: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +263,19 @@ class PageAnswer:
     status: Status
     answer: str | None = None
     review_reasons: tuple[Reason, ...] = ()
-    confidence: float | None = None
+    confidence_raw: float | None = None
+    logprob_mean: float | None = None
+    logprob_min: float | None = None
+    logprob_first: float | None = None
+    margin_min: float | None = None
+    glimpse_mass: float | None = None
+    glimpse_spread: float | None = None
+    choice_probabilities: tuple[ChoiceProbability, ...] | None = None
     finish_reason: str | None = None  # "stop" | "length" | "blank", where the page is blank
     evidence: tuple[Evidence, ...] | None = None
+    evidence_source: EvidenceSource | None = None
+    evidence_text: str | None = None
+    on_page: bool | None = None
     visual_tokens: int | None = None
     kept_tokens: int | None = None
     retention: float | None = None
@@ -239,6 +289,8 @@ class PageAnswer:
     decode_ms: float | None = None
     new_tokens: int | None = None
     pruning: Literal["glimpse", "unpruned"] | None = None
+    fallback: FallbackReason | None = None
+    pruned_answer: str | None = None  # before the fallback
     expected_tflops_glimpse: float | None = None
     expected_tflops_unpruned: float | None = None
     failure: Failure | None = None

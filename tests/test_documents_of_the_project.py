@@ -17,6 +17,8 @@ import glimpseprune as gp
 from jobs import exit_codes
 from jobs.cli.main import app
 from pipeline.output import schema
+from pipeline.output.export.columns import sheet_columns
+from pipeline.output.export.registry import formats
 from pipeline.questions.file import Defaults, parse_questions
 from pipeline.questions.question import Question
 from pipeline.records import STATUSES
@@ -83,7 +85,7 @@ def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (yaml,) = blocks(README, "yaml")
     (tmp_path / "q.yaml").write_text(yaml, encoding="utf-8")
     here = [words for words in commands(README, "docpipe") if not ELSEWHERE.search(" ".join(words))]
-    assert [words[0] for words in here] == ["samples", "run", "questions", "doctor"]
+    assert [words[0] for words in here] == ["samples", "run", "report", "questions", "doctor"]
     for words in here:
         engine = ["--engine", "local"] if words[0] == "run" else []  # one small page is not worth starting Ray
         result = CliRunner().invoke(app, [*words, *engine])
@@ -143,10 +145,22 @@ def test_questions_page_names_every_field() -> None:
 @pytest.mark.parametrize(
     ("table", "columns"),
     [("answers/", schema.ANSWERS), ("pages/", schema.PAGES), ("documents/", schema.DOCUMENTS)]
-    + [("failures/", schema.FAILURES)],
+    + [("failures/", schema.FAILURES), ("reviews/", schema.REVIEWS)],
 )
 def test_output_page_names_every_column(table: str, columns: Any) -> None:
     assert sorted(first_cells(OUTPUT, table)) == sorted(columns.names)
+
+
+def test_exports_page_names_every_format_and_column() -> None:
+    named = first_cells(ROOT / "docs/exports.md", "Formats")
+    columns = [column.name for column in sheet_columns("documents")]
+    of_text = ["evidence_text", "on_page"]  # which have values where pages have a text layer
+    assert sorted(named[1 : 1 + len(formats())]) == formats()
+    assert [name for name in named if name in columns or name in of_text] == [
+        *columns[: columns.index("confidence") + 1],
+        *of_text,
+        *columns[columns.index("box") :],
+    ]
 
 
 def test_output_page_names_every_status_exit_code_and_schema_version() -> None:

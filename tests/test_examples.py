@@ -16,6 +16,7 @@ from pipeline.output.store import OutputStore
 from pipeline.questions.file import load_questions
 from pipeline.records import Failure
 from tests.support.bundles import result_of, units_and_bundles
+from tests.support.calibrations import believing
 from tests.support.published import READINGS, everything
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,7 +39,7 @@ def answers(tmp_path: Path) -> Path:
     last = {(d.document_id, 3): Failure("render", "RenderTimeout", "too slow") for d in bundles[0].documents[:1]}
     for bundle in bundles:
         store.commit(result_of(bundle, last))
-    publish(store, READINGS, everything(store))
+    publish(store, READINGS, everything(store), believing())
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from glimpseprune.decode.constraint import TokenConstraint, allowed_tokens
 from glimpseprune.errors import GlimpseError
 
 
@@ -18,11 +19,14 @@ class Decoded:
     Attributes:
         tokens: new tokens in order.
         logprobs: log-probability of each token.
+        margins: log-probability of each token less that of the likeliest other one; negative where the repetition
+            penalty decided.
         decode_ms: share of the wall time of decoding, in milliseconds.
     """
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    margins: list[float] = field(default_factory=list)
     decode_ms: float = 0.0
 
 
@@ -34,12 +38,14 @@ class Row:
         prompt: token ids ``[T]`` of the unpruned prompt, for the repetition penalty.
         limit: largest number of new tokens.
         next_position: rotary position of the first new token.
+        constraint: limits of its tokens; ``None`` for none.
         result: new tokens so far.
     """
 
     prompt: Tensor
     limit: int
     next_position: int
+    constraint: TokenConstraint | None = None
     result: Decoded = field(default_factory=Decoded)
 
     @property
@@ -79,26 +85,58 @@ class Greedy:
         return marks
 
     def choose(self, logits: Tensor, rows: Sequence[Row], seen: Tensor | None) -> None:
-        """Append the next token to each sequence. The host waits for the device once.
+        """Append the next token to each sequence. The host waits for the device once, or twice for a constraint.
+
+        A log-probability is the model's own, whatever a constraint leaves of the other tokens.
 
         Args:
             logits: logits ``[B, vocab]``.
             rows: the B sequences.
             seen: marks of their tokens, as of :meth:`seen`, bool ``[B, vocab]``; those of the new tokens are added.
+
+        Raises:
+            GlimpseError: a constraint refuses every token.
         """
-        tokens = self._scores(logits, seen).argmax(dim=-1, keepdim=True)
-        logprobs = logits.log_softmax(dim=-1).gather(1, tokens)
+        tokens = self._best(self._scores(logits, seen), rows)
+        every = logits.log_softmax(dim=-1)
+        logprobs = every.gather(1, tokens)
+        # Not the two largest of topk, which sorts, and chooses another token than argmax where two are equal.
+        others = every.scatter_(1, tokens, float("-inf")).amax(dim=-1, keepdim=True)
         if seen is not None:
             seen.scatter_(1, tokens, True)
-        # In double precision, which holds both exactly.
-        chosen = torch.cat([tokens, logprobs.double()], dim=1).tolist()
-        for row, (token, logprob) in zip(rows, chosen, strict=True):
+        # In double precision, which holds all of them exactly.
+        chosen = torch.cat([tokens, torch.cat([logprobs, others], dim=1).double()], dim=1).tolist()
+        for row, (token, logprob, other) in zip(rows, chosen, strict=True):
             row.result.tokens.append(int(token))
             row.result.logprobs.append(logprob)
+            row.result.margins.append(logprob - other)
 
     def over(self, row: Row) -> bool:
         """Tell whether a sequence has ended."""
         return row.result.tokens[-1] in self.eos_token_ids or len(row.result.tokens) >= row.limit
+
+    def _best(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """Return the best token of each sequence that its constraint allows, ``[B, 1]``.
+
+        The best token of all is nearly always allowed, so masks are made only for the sequences of which it is not.
+        """
+        tokens = scores.argmax(dim=-1, keepdim=True)
+        limited = [(place, row.constraint) for place, row in enumerate(rows) if row.constraint is not None]
+        if not limited:
+            return tokens
+        best = tokens[:, 0].tolist()
+        refused = [(place, constraint) for place, constraint in limited if not constraint.take(best[place])]
+        if refused:
+            places = torch.tensor([place for place, _ in refused], device=scores.device)
+            allowed = allowed_tokens([constraint for _, constraint in refused], scores)
+            better = scores[places].masked_fill_(~allowed, float("-inf")).argmax(dim=-1, keepdim=True)
+            tokens[places] = better
+            for (_, constraint), token in zip(refused, better[:, 0].tolist(), strict=True):
+                if not constraint.take(token):
+                    raise GlimpseError(
+                        f"expected token {token} to be allowed, as its mask says; correct the constraint"
+                    )
+        return tokens
 
     def _scores(self, logits: Tensor, seen: Tensor | None) -> Tensor:
         if seen is None:

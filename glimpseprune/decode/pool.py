@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import PoolCache, PrefillCache
+from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, run_layers
@@ -63,7 +64,14 @@ class DecodePool:
         return len(self._waiting)
 
     @torch.inference_mode()
-    def add(self, key: Hashable, sequence: Prefilled, prompt: Tensor, max_new_tokens: int) -> None:
+    def add(
+        self,
+        key: Hashable,
+        sequence: Prefilled,
+        prompt: Tensor,
+        max_new_tokens: int,
+        constraint: BeginConstraint | None = None,
+    ) -> None:
         """Add a sequence, and choose its first token from the logits of its prefill. Without room it waits.
 
         Args:
@@ -71,6 +79,7 @@ class DecodePool:
             sequence: result of prefill; the pool takes over its cache.
             prompt: unpruned token ids ``[T]``.
             max_new_tokens: largest number of new tokens, at least 1.
+            constraint: function that makes the limits of its tokens; ``None`` for none.
 
         Raises:
             torch.OutOfMemoryError: the sequence does not fit, although the device holds no other.
@@ -79,7 +88,7 @@ class DecodePool:
             self.done[key] = sequence.decoded
             return
         start = now_ms(self.backbone.device)
-        row = Row(prompt, max_new_tokens, sequence.next_position)
+        row = Row(prompt, max_new_tokens, sequence.next_position, constraint and constraint())
         logits = sequence.logits[None]
         self.greedy.choose(logits, [row], self.greedy.seen([row], logits.shape[1]))
         row.result.decode_ms = now_ms(self.backbone.device) - start

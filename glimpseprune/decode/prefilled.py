@@ -23,6 +23,7 @@ class Prefilled:
         floor_hit: true if the rule's floor decided in some image.
         cap_hit: true if the rule's cap decided in some image.
         decoded: finished answer, if it was decoded together with others of its page; the cache is empty then.
+        continuations: log-probability of each continuation that was asked for, ``[C]``; ``None`` for none.
     """
 
     cache: PrefillCache
@@ -33,3 +34,4 @@ class Prefilled:
     floor_hit: bool = False
     cap_hit: bool = False
     decoded: Decoded | None = None
+    continuations: Tensor | None = None

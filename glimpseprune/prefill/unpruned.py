@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import joined
+from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
 from glimpseprune.prefill.alone import next_position
@@ -67,6 +68,7 @@ def answer_together(
     images: Sequence[EncodedImage],
     prompts: Sequence[Prompt],
     limits: Sequence[int],
+    constraints: Sequence[BeginConstraint | None],
     greedy: Greedy,
 ) -> tuple[list[Decoded], Tensor, int, tuple[float, float]]:
     """Answer the questions of a page with every visual token, with the same tokens as each prompt alone.
@@ -77,6 +79,7 @@ def answer_together(
         images: images of the page after the vision tower.
         prompts: prompts that begin with the prefix and go on beyond it.
         limits: largest number of new tokens of each prompt.
+        constraints: function that makes the limits of each answer's tokens; ``None`` for none.
         greedy: greedy search that chooses the tokens.
 
     Returns:
@@ -102,7 +105,10 @@ def answer_together(
     first_logits = logits = backbone.logits(hidden[0, ends])
     asked = now_ms(backbone.device)
 
-    rows = [Row(p.input_ids, limit, next_position(p)) for p, limit in zip(prompts, limits, strict=True)]
+    rows = [
+        Row(prompt.input_ids, limit, next_position(prompt), begin and begin())
+        for prompt, limit, begin in zip(prompts, limits, constraints, strict=True)
+    ]
     active = list(range(len(rows)))
     seen = greedy.seen(rows, logits.shape[1])
     began = asked

@@ -1,4 +1,4 @@
-"""Defines ``docpipe eval``, which turns options into settings for one function."""
+"""Defines ``docpipe eval`` and ``docpipe calibrate``, which turn options into settings for one function each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import typer
 from jobs.cli.options import (
     DATA,
     Attn,
+    Calibration,
     Data,
     Device,
     Dpi,
     DropBlank,
     Dtype,
+    Fallback,
     Glimpse,
     Images,
     MaxRatio,
@@ -40,6 +42,8 @@ def eval_command(
     model: Model = None,
     glimpse: Glimpse = None,
     revision: Revision = None,
+    calibration: Calibration = None,
+    fallback: Fallback = None,
     drop_blank: DropBlank = None,
     threshold: Threshold = None,
     max_ratio: MaxRatio = None,
@@ -51,13 +55,56 @@ def eval_command(
     dtype: Dtype = None,
     attn: Attn = None,
     seed: Annotated[int, option(MEASURING, "Seed of the random masks.")] = 0,
-    quiet: Annotated[bool, option(MEASURING, "Print the table only.", "--quiet", default="off")] = False,
+    by_question: Annotated[
+        bool, option(MEASURING, "Print the figures of each question too.", "--by-question", default="off")
+    ] = False,
+    quiet: Annotated[bool, option(MEASURING, "Print the tables only.", "--quiet", default="off")] = False,
 ) -> None:
     """Measure a model on questions with known answers: unpruned, pruned, and pruned at random to the same size."""
-    given = {name: value for name, value in locals().items() if name != "compare"}
+    given = {name: value for name, value in locals().items() if name not in ("compare", "by_question")}
     with as_exit_code():
         from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes
         from jobs.settings import validated
-        from pipeline.evaluation.score_table import table
+        from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
+        from pipeline.evaluation.score_table import scores, table
 
-        typer.echo(table(evaluate(validated(EvalSettings, {**given, "compare": parse_modes(compare)}))))
+        rows = evaluate(validated(EvalSettings, {**given, "compare": parse_modes(compare)}))
+        typer.echo(f"{table(scores(rows))}\n\n{confidence_table(confidence_scores(rows))}")
+        if by_question:
+            typer.echo(f"\n{question_table(rows)}")
+
+
+def calibrate_command(
+    data: Annotated[
+        list[str],
+        option(DATA, "As in eval: labelled pages; may be given several times.", "--data", default=False),
+    ],
+    out: Annotated[
+        Path | None, option(DATA, "JSON file to write.", default="calibration.json beside the add-on or model")
+    ] = None,
+    images: Images = None,
+    model: Model = None,
+    glimpse: Glimpse = None,
+    revision: Revision = None,
+    drop_blank: DropBlank = None,
+    threshold: Threshold = None,
+    max_ratio: MaxRatio = None,
+    min_tokens: MinTokens = None,
+    dpi: Dpi = None,
+    max_visual_tokens: MaxVisualTokens = None,
+    pages: Annotated[int | None, option(DATA, "Ask only about this many pages of each.", default="all")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = None,
+    quiet: Annotated[bool, option(MEASURING, "Print errors only.", "--quiet", default="off")] = False,
+) -> None:
+    """Learn from labelled pages how often a model's answers are right, so that its confidence means what it says."""
+    given = dict(locals())
+    with as_exit_code():
+        from jobs.commands.calibrate import CalibrateSettings, calibrate
+        from jobs.settings import validated
+
+        settings = validated(CalibrateSettings, given)
+        written = calibrate(settings, (lambda _: None) if settings.quiet else typer.echo)
+        if not settings.quiet:
+            typer.echo(f"calibration in {written}")

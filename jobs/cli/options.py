@@ -39,6 +39,12 @@ Input = Annotated[
     option(REQUIRED, "Folder, glob, file or URI; may be given several times.", "--input", "-i", default=False),
 ]
 Questions = Annotated[str | None, option(REQUIRED, "YAML file with the questions.", "--questions", "-q", default=False)]
+Schema = Annotated[
+    str | None,
+    option(
+        REQUIRED, "JSON Schema, or pydantic model as module:Model, in place of --questions.", "--schema", default=False
+    ),
+]
 OutputFolder = Annotated[
     str | None, option(REQUIRED, "Folder or URI, outside of the input.", "--output", "-o", default=False)
 ]
@@ -62,6 +68,9 @@ Attn = Annotated[str | None, option(MODEL, "auto, sdpa or flash_attention_2.", d
 Prune = Annotated[
     str | None, option(PRUNING, "glimpse, auto (where it is cheaper) or off.", default="glimpse with an add-on")
 ]
+Fallback = Annotated[
+    str | None, option(PRUNING, "dense asks doubtful or page-wide questions again, unpruned.", default="off")
+]
 DropBlank = Annotated[bool | None, option(PRUNING, "Hide blank paper from the model.", "--drop-blank", default="off")]
 Threshold = Annotated[
     float | None, option(PRUNING, "Keep tokens with a higher sigmoid(score).", default="add-on's own")
@@ -76,8 +85,13 @@ MinTokens = Annotated[
 Dpi = Annotated[int | None, option(PAGES, "Dots per inch of the pages.", default="200, or 144 for nano")]
 MaxVisualTokens = Annotated[int | None, option(PAGES, "Most visual tokens per page.", default="the model's limit")]
 
+Out = Annotated[str, typer.Argument(help="Output folder of a run, path or URI.", show_default=False)]
 Data = Annotated[
     str, option(DATA, "Folder made by `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.", default=False)
+]
+Calibration = Annotated[
+    str | None,
+    option(MODEL, "File of `docpipe calibrate`.", default="the one beside the add-on or model"),
 ]
 Images = Annotated[
     str | None, option(DATA, "Folder of the images named in a .json or .jsonl file.", default="the file's folder")

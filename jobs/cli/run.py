@@ -11,11 +11,13 @@ from jobs.cli.options import (
     PAGES,
     RUN,
     Attn,
+    Calibration,
     Config,
     Device,
     Dpi,
     DropBlank,
     Dtype,
+    Fallback,
     Glimpse,
     Input,
     Limit,
@@ -28,6 +30,7 @@ from jobs.cli.options import (
     Prune,
     Questions,
     Revision,
+    Schema,
     Threshold,
     option,
 )
@@ -68,16 +71,22 @@ Locale = Annotated[
         default="not declared",
     ),
 ]
+ReviewBelow = Annotated[
+    float | None,
+    option(RUN, "Have answers of a lower confidence (0 to 1) reviewed.", default="no confidence is too low"),
+]
 
 
 def run(
     input: Input = None,
     questions: Questions = None,
+    schema: Schema = None,
     output: OutputFolder = None,
     model: Model = None,
     glimpse: Glimpse = None,
     revision: Revision = None,
     prune: Prune = None,
+    fallback: Fallback = None,
     drop_blank: DropBlank = None,
     threshold: Threshold = None,
     max_ratio: MaxRatio = None,
@@ -96,6 +105,8 @@ def run(
     document_seconds: DocumentSeconds = None,
     password_file: PasswordFile = None,
     locale: Locale = None,
+    calibration: Calibration = None,
+    review_below: ReviewBelow = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
@@ -107,11 +118,10 @@ def run(
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code():
-        from jobs.settings import load_settings
-        from pipeline.questions.file import load_questions
+        from jobs.settings import load_asked, load_settings
 
         settings = load_settings(config, flags)
-        asked = load_questions(settings.questions)
+        asked = load_asked(settings.questions, settings.schema_)
         if settings.address is not None:
             raise typer.Exit(submit_and_follow(settings, asked, settings.address))
         from jobs.run.job import run_job
@@ -126,11 +136,13 @@ def run(
 def plan(
     input: Input = None,
     questions: Questions = None,
+    schema: Schema = None,
     output: OutputFolder = None,
     model: Model = None,
     glimpse: Glimpse = None,
     revision: Revision = None,
     prune: Prune = None,
+    fallback: Fallback = None,
     drop_blank: DropBlank = None,
     threshold: Threshold = None,
     max_ratio: MaxRatio = None,
@@ -148,8 +160,7 @@ def plan(
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code():
         from jobs.commands.forecast import forecast
-        from jobs.settings import load_settings
-        from pipeline.questions.file import load_questions
+        from jobs.settings import load_asked, load_settings
 
         settings = load_settings(config, flags)
-        typer.echo(forecast(settings, load_questions(settings.questions)))
+        typer.echo(forecast(settings, load_asked(settings.questions, settings.schema_)))

@@ -32,14 +32,25 @@ questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=Tru
 
 
 @questions_app.command("check", epilog=example("questions check q.yaml"))
-def questions_check(file: Annotated[str, typer.Argument(help="YAML file.")]) -> None:
-    """Check a questions file."""
+def questions_check(
+    file: Annotated[str | None, typer.Argument(help="YAML file.", show_default=False)] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", help="JSON Schema, or pydantic model as module:Model.", show_default="no schema"),
+    ] = None,
+) -> None:
+    """Check a questions file, or show the questions that a schema makes."""
     with as_exit_code():
         from jobs.progress import counted
-        from pipeline.questions.file import load_questions
+        from jobs.settings import load_asked
+        from pipeline.file_names import printable
 
-        found = load_questions(file)
-        typer.echo(f"{file}: {counted(len(found.questions), 'question')}: {', '.join(q.id for q in found.questions)}")
+        if (file is None) == (schema is None):
+            raise UsageError("expected a questions file or --schema, one of them")
+        found = load_asked(file, schema).questions
+        typer.echo(f"{file or schema}: {counted(len(found), 'question')}: {', '.join(q.id for q in found)}")
+        for question in found if schema is not None else ():
+            typer.echo(f"  {question.id} ({question.type}): {printable(question.text)}")
 
 
 def doctor(

@@ -185,12 +185,18 @@ def _travelling(run: RunSettings) -> RunSettings:
     paths = {
         "input": run.input,
         "output": (run.output,),
+        "calibration": () if run.calibration is None else (run.calibration,),
         "model": (choice.model,) if _is_folder(choice.model) else (),
         "glimpse": (choice.glimpse,) if choice.glimpse is not None and _is_folder(choice.glimpse) else (),
     }
     changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
     # These need not exist there, but recorded commands name them.
-    changed |= {"questions": _absolute(run.questions)}
+    if run.questions is not None:
+        changed["questions"] = _absolute(run.questions)
+    if run.schema_ is not None:
+        from pipeline.questions.schema_source import is_model
+
+        changed["schema_"] = run.schema_ if is_model(run.schema_) else _absolute(run.schema_)
     changed |= {"password_file": None if run.password_file is None else _absolute(run.password_file)}
     named: dict[str, str] = {}
     for flag, given in paths.items():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jobs.commands.view import Viewed, write_report
 from jobs.model_choice import ModelChoice
 from jobs.run.job import run_job
 from jobs.run.prepare import answer_settings
@@ -22,7 +23,7 @@ _KEYS = ("total", "date", "customer", "invoice_no", "city")  # only some fields,
 
 
 def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Callable[[str], Any]) -> int:
-    """Draw documents into ``out``, answer the questions about them and show the tables.
+    """Draw documents into ``out``, answer the questions about them, show the tables, and write the report.
 
     Args:
         out: folder for ``pdfs/``, ``questions.yaml``, ``truth.jsonl`` and ``answers/``.
@@ -54,6 +55,8 @@ def show_demo(out: Path, choice: ModelChoice, documents: int, seed: int, say: Ca
     say(f"\n{right} of {len(answers)} answers are right")
     if any(row["retention"] is not None and row["retention"] < 1 for row in answers):
         _picture(out, settings, answers[0], say)
+    for line in write_report(Viewed(settings.output, quiet=True), to=None):
+        say(line)
     return int(report["exit_code"])
 
 
@@ -65,7 +68,7 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     from pipeline.datasets.page_images import PageImages
     from pipeline.pages.renderer import RenderChild
 
-    questions = load_questions(run.questions).questions
+    questions = load_questions(str(out / "questions.yaml")).questions
     question = next(q for q in questions if q.id == row["question_id"])
     choice, fixed = run.choice, answer_settings(run.choice, run.seed)
     page_answerer = PageAnswerer.load(

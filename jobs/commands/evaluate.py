@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.model_choice import ModelChoice, Seed, check_attention, device_of, gather_choice
 from jobs.progress import Progress
+from jobs.run.calibrations import find_calibration
 from jobs.run.prepare import answer_settings
 from pipeline.errors import UsageError
 from pipeline.evaluation.modes import MODES, Mode
+from pipeline.records import AnswerSettings
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.score_table import Score
+    from pipeline.datasets.example import Example
+    from pipeline.evaluation.evaluate import Measured
 
 
 class EvalSettings(BaseModel):
@@ -28,6 +33,7 @@ class EvalSettings(BaseModel):
     out: Path
     compare: tuple[Mode, ...] = MODES
     choice: ModelChoice = ModelChoice()
+    calibration: str | None = None
     pages: int | None = Field(default=None, ge=1)
     seed: Seed = 0
     quiet: bool = False
@@ -53,7 +59,7 @@ def parse_modes(text: str) -> tuple[Mode, ...]:
     return tuple(mode for mode in MODES if mode in named)
 
 
-def evaluate(settings: EvalSettings) -> list[Score]:
+def evaluate(settings: EvalSettings) -> list[Measured]:
     """Measure a model on a data set, and write one row per answer to ``settings.out``.
 
     Args:
@@ -64,36 +70,83 @@ def evaluate(settings: EvalSettings) -> list[Score]:
         OutputError: the file cannot be written.
         ModelError: the model cannot be loaded.
     """
-    from pipeline.answering.page_answerer import PageAnswerer
-    from pipeline.answering.tuning import leaves_dtype_open, measured_dtype
-    from pipeline.datasets.example import by_page
     from pipeline.datasets.load import load_examples
-    from pipeline.datasets.page_images import PageImages
-    from pipeline.evaluation.evaluate import Measured, measure_page
-    from pipeline.evaluation.score_table import check_target, scores, write_rows
-    from pipeline.pages.renderer import RenderChild
+    from pipeline.evaluation.evaluate import with_confidence
+    from pipeline.evaluation.score_table import check_target, write_rows
 
     choice = settings.choice
     if "glimpse" not in settings.compare:
+        if choice.fallback != "off":
+            raise UsageError(f"--fallback {choice.fallback} has no effect without pruning; compare glimpse too")
         choice = choice.model_copy(update={"prune": "off"})
     fixed = answer_settings(choice, settings.seed)
-    if "glimpse" in settings.compare and fixed.rule is None:
-        raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
-    check_attention(choice, device_of(choice))
-    pages = list(islice(by_page(load_examples(settings.data, settings.images)), settings.pages))
+    found = find_calibration(choice, settings.calibration, fixed)
+    if not settings.quiet:
+        sys.stderr.writelines(f"warning: {note}\n" for note in found.notes)
+    examples = load_examples(settings.data, settings.images)
     check_target(settings.out)
-    dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
-    page_answerer = PageAnswerer.load(
-        choice.model, fixed.glimpse, choice.device, dtype, choice.attn, settings.seed, choice.revision
-    )
-    page_answerer.model.pack()
-    page_answerer.drop_blank = fixed.drop_blank
-    rows: list[Measured] = []
-    with RenderChild() as child, Progress(len(pages), "page", settings.quiet) as progress:
-        images = PageImages(child, fixed.dpi, fixed.budget)
-        for number, examples in enumerate(pages):
-            page, seed = images.of(examples[0]), settings.seed + number
-            rows += measure_page(page_answerer, page, examples, settings.compare, fixed.rule, seed)
-            progress.add()
+    answerer = LoadedAnswerer(choice, fixed, settings.compare, settings.quiet)
+    rows = answerer.measure(examples, settings.pages)
+    if found.calibration is not None:
+        rows = with_confidence(rows, found.calibration)
     write_rows(rows, settings.out)
-    return scores(rows)
+    return rows
+
+
+class LoadedAnswerer:
+    """Measures a model in some modes, on one data set after the other.
+
+    Args:
+        choice: model and how it runs.
+        fixed: settings of the answers, made of it.
+        modes: modes in the order of measuring.
+        quiet: whether no progress is shown.
+
+    Attributes:
+        dtype: type that the model computes in.
+
+    Raises:
+        UsageError: a mode needs an add-on, and there is none; or the device is not there.
+        ModelError: the model cannot be loaded.
+    """
+
+    def __init__(self, choice: ModelChoice, fixed: AnswerSettings, modes: Sequence[Mode], quiet: bool) -> None:
+        from pipeline.answering.page_answerer import PageAnswerer
+        from pipeline.answering.tuning import leaves_dtype_open, measured_dtype
+
+        if "glimpse" in modes and fixed.rule is None:
+            raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
+        check_attention(choice, device_of(choice))
+        dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
+        self._page_answerer = PageAnswerer.load(
+            choice.model, fixed.glimpse, choice.device, dtype, choice.attn, fixed.seed, choice.revision
+        )
+        self._page_answerer.model.pack()
+        self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback
+        self.dtype = str(self._page_answerer.model.backbone.dtype).removeprefix("torch.")
+        self._fixed, self._modes, self._quiet = fixed, modes, quiet
+
+    def measure(self, examples: Sequence[Example], most_pages: int | None = None) -> list[Measured]:
+        """Answer examples in every mode.
+
+        Args:
+            examples: labelled questions.
+            most_pages: number of pages to stop after; ``None`` for all.
+
+        Raises:
+            UsageError: a page cannot be rendered.
+        """
+        from pipeline.datasets.example import by_page
+        from pipeline.datasets.page_images import PageImages
+        from pipeline.evaluation.evaluate import measure_page
+        from pipeline.pages.renderer import RenderChild
+
+        fixed, pages = self._fixed, list(islice(by_page(examples), most_pages))
+        rows: list[Measured] = []
+        with RenderChild() as child, Progress(len(pages), "page", self._quiet) as progress:
+            images = PageImages(child, fixed.dpi, fixed.budget)
+            for number, mine in enumerate(pages):
+                page, seed = images.rendered(mine[0]), fixed.seed + number
+                rows += measure_page(self._page_answerer, page, mine, self._modes, fixed.rule, seed)
+                progress.add()
+        return rows

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.interrupts import interruptible
 from jobs.model_choice import check_attention
 from jobs.progress import Progress
+from jobs.run.calibrations import FoundCalibration, check_review, find_calibration
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
@@ -22,6 +23,7 @@ from jobs.run.start import import_libraries, leave_out_pandas
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on
 from pipeline.errors import EngineError, ModelError, OutputError
+from pipeline.output.asked import Asked, write_asked
 from pipeline.output.attempts import Markers
 from pipeline.output.current import Plan
 from pipeline.output.failed import read_failed
@@ -76,8 +78,12 @@ def run_job(
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
-        _warn(run, work)
-        job = _Job(run, work, store, lock, load)
+        found = find_calibration(run.choice, run.calibration, work.settings)
+        asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
+        check_review(found, run.choice, list(asked.readings.values()))
+        _warn(run, work, found)
+        published = partial(publish, store, asked.readings, calibration=found.calibration)
+        job = _Job(run, work, store, lock, load, asked, published)
         job.work_through(address)
         lock.check()
         job.publish()
@@ -88,17 +94,18 @@ def run_job(
             run, work, store.run_id, statuses, totals, failed, outcome, started, time.monotonic() - clock
         )
         report["tuning"] = store.settled("tuning")
+        report["calibration"] = found.report()
         store.write_run(report)
     if outcome.error is not None:
         raise outcome.error
     return report
 
 
-def _warn(run: RunSettings, work: Work) -> None:
-    """Say on standard error, before anything is answered, which questions match nothing and what the model reads."""
+def _warn(run: RunSettings, work: Work, found: FoundCalibration) -> None:
+    """Say on standard error, before anything is answered, what is odd about questions, calibration and model."""
     if run.quiet:
         return
-    for reason in work.unmatched.values():
+    for reason in (*work.unmatched.values(), *found.notes):
         sys.stderr.write(f"warning: {reason}\n")
     note = note_on(run.choice.model)
     if note is not None:
@@ -123,12 +130,16 @@ class _Job:
         store: OutputStore,
         lock: OutputLock,
         load: Callable[[ActorConfig], BundleAnswerer],
+        asked: Asked,
+        publish: Callable[[Plan], None],
     ) -> None:
         self.run = run
         self.work = work
         self.store = store
         self.lock = lock
         self.load = load
+        self._asked = asked
+        self._publish = publish
         self.outcome = Outcome()
         self._published = 0
 
@@ -161,8 +172,8 @@ class _Job:
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""
-        readings = {question.id: question.reading(self.run.locale) for question in self.work.questions.questions}
-        publish(self.store, readings, self.plan)
+        write_asked(self.store.folder, self._asked)
+        self._publish(self.plan)
         self._published = self.outcome.bundles
 
     def _passes(self, engine: Engine, pending: list[Unit]) -> None:

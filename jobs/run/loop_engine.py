@@ -17,8 +17,9 @@ from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.errors import EngineError
+from pipeline.pages.bundle_pages import render_bundle
 from pipeline.pages.limits import RenderLimits
-from pipeline.pages.renderer import RenderChild, render_bundle
+from pipeline.pages.renderer import RenderChild
 from pipeline.records import Bundle, Receipt
 
 if TYPE_CHECKING:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pipeline.errors import PageError
-from pipeline.file_names import readable
 from pipeline.pages.passwords import Passwords
+from pipeline.pages.portfolio import members_of
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Document, PageCount
 
@@ -33,21 +31,11 @@ def embedded_documents(
     with RenderChild(passwords=passwords) as child:
         for document in refused:
             try:
-                inside = child.embedded_pdfs(document)
+                found += members_of(document, child)
             except PageError:
                 continue  # it fails as a whole, for a reason that its row gives
-            found += [_member(document, number, name) for number, name in inside]
     return found
 
 
 def _is_unsupported(count: PageCount) -> bool:
     return count.failure is not None and count.failure.error_type == "UnsupportedDocument"
-
-
-def _member(portfolio: Document, number: int, name: str) -> Document:
-    """Make the document of a file inside a portfolio, below the portfolio's own path."""
-    members = (*portfolio.members, number)
-    digest = hashlib.sha256(f"{portfolio.document_id}\0{number}".encode()).hexdigest()[:16]
-    return replace(
-        portfolio, document_id=digest, path=f"{portfolio.path}/{readable(name).lstrip('/')}", members=members
-    )

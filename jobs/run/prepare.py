@@ -40,7 +40,18 @@ from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
 from pipeline.units import make_units
 
 _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
-_QUESTION_FIELDS = ("text", "type", "choices", "prompt", "pages", "max_new_tokens", "keep")
+_QUESTION_FIELDS = (
+    "text",
+    "type",
+    "items",
+    "constrain",
+    "choices",
+    "choice_probabilities",
+    "prompt",
+    "pages",
+    "max_new_tokens",
+    "keep",
+)
 """Fields of a question that its answers can depend on."""
 
 
@@ -152,6 +163,8 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         UsageError: a name cannot be resolved, or flags contradict each other.
         ModelError: the model's family is not supported, or the add-on does not fit the model.
     """
+    if choice.fallback != "off" and choice.prune == "off":
+        raise UsageError(f"--fallback {choice.fallback} has no effect without pruning; leave out one of the two")
     model = resolve_model(choice.model, choice.revision)
     name = choice.glimpse or default_addon(choice.model)
     if choice.prune in ("glimpse", "auto") and name is None:
@@ -162,6 +175,8 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     if addon is not None:
         check_fit(model, addon)
         rule = KeepRule(**{**asdict(addon_rule(addon)), **given})
+    elif choice.fallback != "off":
+        raise UsageError(f"--fallback {choice.fallback} needs an add-on, as pruning does; name one with --glimpse")
     elif given:
         flag = _flag(next(iter(given)))
         raise UsageError(f"{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
@@ -178,6 +193,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         seed=seed,
         prune_auto=choice.prune == "auto",
         drop_blank=choice.drop_blank,
+        fallback=choice.fallback == "dense",
     )
 
 
@@ -194,6 +210,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         frozen |= {_flag(name) if name in _RULE_FLAGS else f"{name} of the add-on": rule[name] for name in rule}
     return {
         **frozen,
+        "--fallback": "dense" if settings.fallback else "off",
         "--drop-blank": settings.drop_blank,
         "--dpi": settings.dpi,
         "--max-visual-tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
@@ -205,9 +222,10 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
 
 def _frozen_question(question: Question, rule: KeepRule | None) -> dict[str, object]:
     pages = question.page_ranges.parts  # they decide the units
+    unlimited = question.model_copy(update={"constrain": False})  # other limits ask again, and are no reason to refuse
     fields = question.model_dump(mode="json", include=set(_QUESTION_FIELDS))
     return {
-        "identity": f"{question.identity(rule)} on {pages}",
+        "identity": f"{unlimited.identity(rule)} on {pages}",
         "fields": {name: fields[name] for name in _QUESTION_FIELDS},
     }
 
@@ -228,9 +246,10 @@ def reproduce_command(run: RunSettings, questions: QuestionSet) -> str:
     """
     named = {flag: getattr(run.choice, flag) for flag in ("model", "glimpse")}
     whole = {flag: readable(_absolute(name)) for flag, name in named.items() if name not in (None, NANO)}
+    flag, name = run.asked
     words = [
-        "--questions",
-        local_uri(_absolute(without_password(run.questions))),
+        flag,
+        local_uri(_absolute(without_password(name))),
         *run.choice.model_copy(update=whole).flags(),
     ]
     if run.password_file:

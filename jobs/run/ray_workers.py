@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from jobs.run.start import collector_paused
 from pipeline.errors import OutputError
 from pipeline.families.registry import register_family, registered_families
+from pipeline.pages.bundle_pages import render_bundle
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
-from pipeline.pages.renderer import RenderChild, render_bundle
-from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
+from pipeline.pages.renderer import RenderChild
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle, Words
 from pipeline.units import bundle_from_json, bundle_to_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
 
 EXIT_DEVICE = 87
-_META = [field.name for field in fields(PageImage) if field.name != "data"]
+_META = [field.name for field in fields(PageImage) if field.name not in ("data", "words")]
 _child: RenderChild | None = None
 
 
@@ -77,6 +78,7 @@ def to_table(rendered: RenderedBundle) -> pa.Table:
 
     meta = {
         "images": [{name: getattr(image, name) for name in _META} for image in rendered.images],
+        "words": [None if image.words is None else asdict(image.words) for image in rendered.images],
         "failures": [asdict(failure) for failure in rendered.failures],
         "sha256": rendered.sha256,
     }
@@ -93,9 +95,12 @@ def from_table(table: pa.Table) -> RenderedBundle:
     """Read back the result of :func:`to_table`."""
     meta: dict[str, Any] = json.loads(table["meta"][0].as_py())
     pixels = table["pixels"][0].values
+    words = [Words.from_json(raw) for raw in meta["words"]]
     return RenderedBundle(
         bundle=bundle_from_json(table["bundle"][0].as_py()),
-        images=tuple(PageImage(**image, data=pixels[i].as_py()) for i, image in enumerate(meta["images"])),
+        images=tuple(
+            PageImage(**image, data=pixels[i].as_py(), words=words[i]) for i, image in enumerate(meta["images"])
+        ),
         failures=tuple(PageFailure(**{**f, "failure": Failure(**f["failure"])}) for f in meta["failures"]),
         sha256=meta["sha256"],
     )
@@ -161,7 +166,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
     lanes = page_answerer.divide(config.threads, largest, tuned.lane_threads)
-    page_answerer.drop_blank = settings.drop_blank
+    page_answerer.drop_blank, page_answerer.fallback = settings.drop_blank, settings.fallback
     if settings.prune_auto:
         torch.set_num_threads(config.threads // lanes)  # as many as a lane has
         page_answerer.rates = settle_rates(store, page_answerer.model, tuned)

@@ -151,7 +151,12 @@ def _named(run: RunSettings) -> dict[str, Any]:
     def shown(name: str) -> str:
         return readable(without_password(name))
 
-    return {"input": list(map(shown, run.input)), "questions": shown(run.questions), "output": shown(run.output)}
+    flag, asked = run.asked
+    return {
+        "input": list(map(shown, run.input)),
+        flag.removeprefix("--"): shown(asked),
+        "output": shown(run.output),
+    }
 
 
 def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float | None, actors: int) -> float | None:
@@ -257,6 +262,11 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{totals['retention']:.1%} of the visual tokens kept; KV cache "
             f"{totals['kv_bytes_full'] / 1e6:.1f} MB without pruning, {totals['kv_bytes_kept'] / 1e6:.1f} MB with"
+        )
+    if totals["asked_again"]:
+        yield (
+            f"{counted(totals['asked_again'], 'question')} asked again without pruning, of which "
+            f"{totals['changed_again']} came out otherwise"
         )
     if now["pages_per_s"] is not None:
         yield f"{counted(now['pages'], 'page')} in this run, {now['pages_per_s']:.2f} pages/s"

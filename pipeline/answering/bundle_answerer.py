@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import resource
 import statistics
 import time
@@ -12,16 +11,17 @@ from contextlib import closing
 from functools import partial
 
 from pipeline.answering.commits import Commits
-from pipeline.answering.evidence import evidence_boxes
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import ModelAnswer, PreparedPage
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
 from pipeline.answering.verdict import judge
 from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import decode_image
+from pipeline.questions.no_answer import says_no_answer
 from pipeline.records import (
     Ask,
     Bundle,
@@ -181,7 +181,8 @@ def _rows(
         return list(_failed(bundle, image.document_id, image.page, failure)), _report(image)
     units = _units_by_question(bundle, image.document_id, image.page)
     asks = bundle.asks_of(image.document_id, image.page)
-    rows = [_row(image, units[ask.question_id], ask, answer) for ask, answer in zip(asks, found, strict=True)]
+    places = PageEvidence(image)
+    rows = [_row(image, units[ask.question_id], ask, answer, places) for ask, answer in zip(asks, found, strict=True)]
     return rows, _measured(_report(image), found)
 
 
@@ -204,14 +205,12 @@ def _blank(bundle: Bundle, image: PageImage) -> Iterator[PageAnswer]:
         )
 
 
-def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAnswer:
+def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer, places: PageEvidence) -> PageAnswer:
     stats, pruning = answer.stats, answer.pruning
-    verdict, evidence = judge(ask, answer, image.is_doubtful), None
-    said = answer.text and verdict.status != "not_answerable"  # what says nothing comes from nowhere on the page
-    if said and answer.keep is not None and answer.scores is not None:
-        least = -math.inf if ask.rule is None else ask.rule.threshold_logit
-        size = image.width_pt, image.height_pt
-        evidence = evidence_boxes(answer.keep, answer.scores, *answer.grid, *size, least=least)
+    verdict = judge(ask, answer, image.is_doubtful)
+    # What says nothing comes from nowhere on the page.
+    said = answer.text and not says_no_answer(answer.text, ask.choices)
+    evidence = places.of(ask, answer) if said else AnswerEvidence()
     return PageAnswer(
         document_id=image.document_id,
         page=image.page,
@@ -220,9 +219,13 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         status=verdict.status,
         answer=answer.text,
         review_reasons=verdict.reasons,
-        confidence=answer.confidence,
+        **dataclasses.asdict(answer.signals),
+        choice_probabilities=answer.choice_probabilities,
         finish_reason=answer.finish_reason,
-        evidence=evidence,
+        evidence=evidence.boxes,
+        evidence_source=evidence.source,
+        evidence_text=evidence.text,
+        on_page=evidence.on_page,
         visual_tokens=stats.visual_tokens,
         kept_tokens=stats.kept_tokens,
         retention=stats.retention,
@@ -236,6 +239,8 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer) -> PageAns
         decode_ms=stats.decode_ms,
         new_tokens=answer.new_tokens,
         pruning=None if pruning is None else pruning.choice,
+        fallback=answer.fallback,
+        pruned_answer=answer.pruned_text,
         expected_tflops_glimpse=None if pruning is None else pruning.tflops_glimpse,
         expected_tflops_unpruned=None if pruning is None else pruning.tflops_unpruned,
     )

@@ -10,6 +10,7 @@ from glimpseprune.errors import AddonError
 from glimpseprune.methods.glimpse.addon_config import BaseShape
 from glimpseprune.methods.glimpse.addon_file import read_addon_config
 from glimpseprune.rule import KeepRule
+from pipeline.confidence.calibration import CALIBRATION_FILE
 from pipeline.errors import ModelError, UsageError
 
 NANO = "nano"
@@ -113,7 +114,7 @@ def fingerprint(folder: Path) -> str:
     if folder.parent.name == "snapshots":
         return folder.name
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and _counts(p.name)):
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -124,6 +125,11 @@ def fingerprint(folder: Path) -> str:
                 file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:16]
+
+
+def _counts(name: str) -> bool:
+    """Tell whether answers depend on a file; a calibration only says how often they are right."""
+    return not name.startswith(".") and name != CALIBRATION_FILE
 
 
 def _embedded(part: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 
@@ -13,8 +12,11 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.cost.prune_or_not import PruningChoice
+from glimpseprune.decode.constraint import BeginConstraint
+from pipeline.answering.choice_scores import choice_probabilities
+from pipeline.confidence.signals import Signals, signals_of
 from pipeline.families.base import ModelInput, PreparedImage
-from pipeline.records import Ask
+from pipeline.records import Ask, ChoiceProbability, FallbackReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,30 @@ class ModelAnswer:
     Attributes:
         text: the answer without special tokens.
         finish_reason: ``stop`` at the end of sequence, ``length`` at the limit of new tokens.
-        confidence: geometric mean of the probabilities of the generated tokens, in 0..1.
+        signals: how sure the model was, by its tokens and the glimpse.
         new_tokens: tokens generated, the end of sequence included.
         stats: measurements of prefill, pruning and decoding.
         keep: kept visual tokens, bool ``[N]`` in raster order; ``None`` where nothing was pruned.
         scores: importance logits, float32 ``[N]``; ``None`` where nothing was pruned.
         grid: rows and columns of visual tokens, N = rows * columns.
         pruning: choice whether to prune on this page, with its expected cost; ``None`` where the question leaves none.
+        choice_probabilities: probability of each choice, and of ``n/a``; ``None`` if not asked for.
+        fallback: reason why the question was asked again without pruning; ``None`` where it was not.
+        pruned_text: the answer with pruning, where it was asked again.
     """
 
     text: str
     finish_reason: str
-    confidence: float
+    signals: Signals
     new_tokens: int
     stats: gp.PruneStats
     keep: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
     grid: tuple[int, int]
     pruning: PruningChoice | None = None
+    choice_probabilities: tuple[ChoiceProbability, ...] | None = None
+    fallback: FallbackReason | None = None
+    pruned_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +78,10 @@ class OpenPage:
         prompts: token ids ``[T]`` of each question.
         sequences: prefilled state of each question.
         stats: measurements of each question; the decoding time is added at the end.
+        constraints: function that makes the limits of each answer, ``None`` for none.
         grid: rows and columns of visual tokens.
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
+        read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
     """
 
@@ -79,14 +89,17 @@ class OpenPage:
     prompts: list[Tensor]
     sequences: list[gp.Prefilled]
     stats: list[gp.PruneStats]
+    constraints: list[BeginConstraint | None]
     grid: tuple[int, int]
     pruning: PruningChoice | None
+    read: gp.EncodedPage | None
     began_at_s: float
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Add every question to the pool."""
         for i, (ask, prompt, sequence) in enumerate(zip(self.asks, self.prompts, self.sequences, strict=True)):
-            pool.add((key, i), sequence, prompt.to(sequence.logits.device), ask.max_new_tokens)
+            prompt = prompt.to(sequence.logits.device)
+            pool.add((key, i), sequence, prompt, ask.max_new_tokens, self.constraints[i])
 
     def complete(self, pool: gp.DecodePool, key: Hashable) -> bool:
         """Tell whether the pool has all answers."""
@@ -103,15 +116,19 @@ class OpenPage:
     ) -> ModelAnswer:
         sequence, stats = self.sequences[i], self.stats[i]
         stats.decode_ms = decoded.decode_ms
-        scored = sequence.scores is not None
+        scores = None if sequence.scores is None else sequence.scores.cpu().numpy()
+        keep = None if scores is None else sequence.keep.cpu().numpy()
         return ModelAnswer(
             text=processor.text(torch.tensor(decoded.tokens)),
             finish_reason="stop" if decoded.tokens[-1] in eos_token_ids else "length",
-            confidence=math.exp(sum(decoded.logprobs) / len(decoded.logprobs)),
+            signals=signals_of(decoded.logprobs, decoded.margins, keep, scores),
             new_tokens=len(decoded.tokens),
             stats=stats,
-            keep=sequence.keep.cpu().numpy() if scored else None,
-            scores=None if sequence.scores is None else sequence.scores.cpu().numpy(),
+            keep=keep,
+            scores=scores,
             grid=self.grid,
             pruning=self.pruning if self.asks[i].prune_auto else None,
+            choice_probabilities=None
+            if sequence.continuations is None
+            else choice_probabilities(self.asks[i], processor, eos_token_ids, sequence.continuations),
         )

@@ -27,8 +27,10 @@ from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.answering.devices import check_device
+from pipeline.answering.fallback import AskedAgain, asked_again
 from pipeline.answering.lanes import in_lanes
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
+from pipeline.answering.prefilling import Prefiller
 from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.errors import ModelError, PageError
 from pipeline.families.base import ModelInput
@@ -54,10 +56,11 @@ class PageAnswerer:
         processor: processor of the same checkpoint.
 
     Attributes:
+        fallback: whether questions that need the whole page, and doubtful answers, are asked again without pruning.
         drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
         lanes: number of threads that answer pages side by side.
         rates: what operations take, by which ``--prune auto`` chooses.
-        memory: tells whether the caches of unfinished answers leave room to begin another page.
+        prefiller: brings pages and questions up to the first token of each answer.
         model_ms: wall time the model has run so far, in vision tower, prefill and decoding; preparing pages does not
             count.
     """
@@ -65,14 +68,20 @@ class PageAnswerer:
     def __init__(self, model: gp.GlimpseModel, processor: ModelInput) -> None:
         self.model = model
         self.processor = processor
+        self.fallback = False
         self.drop_blank = False
         self.rates = EQUAL
-        self.memory = CacheMemory(model.backbone.device, sum(weight.nbytes for weight in model.base.parameters()))
         self.model_ms = 0.0
-        self._without_method = replace(model, method=None)  # computes nothing for it
+        weights_bytes = sum(weight.nbytes for weight in model.base.parameters())
+        self.prefiller = Prefiller(model, processor, CacheMemory(model.backbone.device, weights_bytes))
         self.lanes = 1
         self._lane_threads = 0
         self._clock = threading.Lock()
+
+    @property
+    def memory(self) -> CacheMemory:
+        """What tells whether the caches of unfinished answers leave room to begin another page."""
+        return self.prefiller.memory
 
     def divide(self, threads: int, largest_page: int, lane_threads: int | None = None) -> int:
         """Answer pages in several lanes from now on, if a CPU has threads and memory for them.
@@ -163,8 +172,14 @@ class PageAnswerer:
         opened = self._open(self.prepare(page, asks), keep, pool)
         with self._timed():
             opened.enter(pool, 0)
-            pool.run()
-        return opened.answers(pool, 0, self.processor, self.model.eos_token_ids)
+        waiting, asked = {0: opened}, dict[int, AskedAgain]()
+        while True:
+            with self._timed():
+                pool.run()
+            for _, answers in self._done(waiting, asked, pool):
+                if isinstance(answers, PageError):
+                    raise answers
+                return answers
 
     def answer_pages(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
@@ -187,6 +202,7 @@ class PageAnswerer:
     ) -> Generator[tuple[Key, list[ModelAnswer] | PageError]]:
         pool = self._pool()
         waiting: dict[Key, OpenPage] = {}
+        asked: dict[Key, AskedAgain] = {}
         for key, prepared in pages:
             try:
                 opened = self._open(prepared(), None, pool)
@@ -198,16 +214,45 @@ class PageAnswerer:
                 opened.enter(pool, key)
                 while len(pool) and (pool.waiting or self.memory.full(pool.nbytes) or _too_old(waiting, pool)):
                     pool.step()
-            yield from self._done(waiting, pool)
+            yield from self._done(waiting, asked, pool)
         while waiting:
             with self._timed():
                 pool.step()
-            yield from self._done(waiting, pool)
+            yield from self._done(waiting, asked, pool)
 
-    def _done(self, waiting: dict[Key, OpenPage], pool: gp.DecodePool) -> Iterator[tuple[Key, list[ModelAnswer]]]:
-        """Take out the pages whose questions are all answered."""
+    def _done(
+        self, waiting: dict[Key, OpenPage], asked: dict[Key, AskedAgain], pool: gp.DecodePool
+    ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
+        """Take out the pages whose questions are all answered; those with questions to ask again stay for that."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
-            yield key, waiting.pop(key).answers(pool, key, self.processor, self.model.eos_token_ids)
+            opened = waiting.pop(key)
+            answers = opened.answers(pool, key, self.processor, self.model.eos_token_ids)
+            if key in asked:
+                yield key, asked.pop(key).merged(answers)
+                continue
+            again = None if opened.read is None else asked_again(opened.asks, answers)
+            if again is None:
+                yield key, answers
+                continue
+            try:
+                with self._timed():
+                    waiting[key] = self._ask_again(opened, list(again.reasons), pool)
+                    waiting[key].enter(pool, key)
+                asked[key] = again
+            except PageError as error:
+                yield key, error
+
+    def _ask_again(self, opened: OpenPage, places: Sequence[int], pool: gp.DecodePool) -> OpenPage:
+        """Prefill some questions of a page without pruning, behind the vision tower's result."""
+        asks, prompts = tuple(opened.asks[i] for i in places), [opened.prompts[i] for i in places]
+        read = opened.read
+        if read is None:
+            raise ValueError("expected a page that is kept for a second question, found none; open it with a fallback")
+        sequences, stats, _ = self.prefiller.prefill(asks, prompts, [None] * len(places), lambda: read, pool)
+        constraints = [opened.constraints[i] for i in places]
+        return replace(
+            opened, asks=asks, prompts=prompts, sequences=sequences, stats=stats, constraints=constraints, read=None
+        )
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -232,14 +277,18 @@ class PageAnswerer:
     def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
-        limits = [ask.max_new_tokens for ask in asks]
         began_at_s = time.monotonic()
         pruning = self._choose_pruning(page) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         with self._timed():
-            sequences, stats = self._prefill(prompts, rules, limits, page, pool)
-        return OpenPage(asks, prompts, sequences, stats, self.processor.token_grid(page.image), pruning, began_at_s)
+            sequences, stats, read = self.prefiller.prefill(
+                asks, prompts, rules, partial(self.prefiller.read, page, rules), pool
+            )
+        constraints = [self.prefiller.constraints.of(ask) for ask in asks]
+        grid = self.processor.token_grid(page.image)
+        later = read.unpruned() if self.fallback and keep is None else None
+        return OpenPage(asks, prompts, sequences, stats, constraints, grid, pruning, later, began_at_s)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -256,42 +305,6 @@ class PageAnswerer:
             return prompt
         first = int((prompt == self.processor.image_token_id).nonzero()[0])
         return torch.cat([prompt[:first], prompt[first + int((~page.visible).sum()) :]])
-
-    def _prefill(
-        self, prompts: list[Tensor], rules: list[Keep], limits: list[int], page: PreparedPage, pool: gp.DecodePool
-    ) -> tuple[list[gp.Prefilled], list[gp.PruneStats]]:
-        """Prefill all questions of a page at once.
-
-        When memory runs out, the questions in the pool are answered first. If that is not enough, this page's questions
-        are prefilled in halves, one after the other.
-        """
-        try:
-            with self.memory.prefill():
-                pixels = self.processor.patches(page.image, self.model.backbone.device)
-                grid = page.image.grid
-                end = int((prompts[0] == self.processor.image_token_id).nonzero()[-1]) + 1
-                model = self._without_method if all(rule is None for rule in rules) else self.model
-                read = gp.encode_page(model, prompts[0][:end], pixels, grid, page.visible)
-                return read.prefill([prompt[end:] for prompt in prompts], rules, limits)
-        except torch.OutOfMemoryError as error:
-            if len(prompts) == 1 and not len(pool):
-                rows, columns = self.processor.token_grid(page.image)
-                raise PageError(
-                    "infer",
-                    "OutOfMemory",
-                    f"one question on {rows * columns} visual tokens does not fit into the device's memory; "
-                    "lower --dpi or --max-visual-tokens",
-                ) from error
-        # Outside the handler: inside it, the traceback keeps the tensors of the failed call alive.
-        alone = not len(pool)
-        pool.run()
-        torch.cuda.empty_cache()
-        if not alone:
-            return self._prefill(prompts, rules, limits, page, pool)
-        half = len(prompts) // 2
-        first = self._prefill(prompts[:half], rules[:half], limits[:half], page, pool)
-        second = self._prefill(prompts[half:], rules[half:], limits[half:], page, pool)
-        return first[0] + second[0], first[1] + second[1]
 
 
 def _too_old(waiting: Mapping[Key, OpenPage], pool: gp.DecodePool) -> bool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.answering.open_page import ModelAnswer
-from pipeline.questions.choices import find_choice
+from pipeline.questions.no_answer import says_no_answer
 from pipeline.records import Ask, Reason, Status
-
-_NO_ANSWER = "n/a"  # what the default prompts ask for; no question may list it as a choice
-_NOT_ANSWERABLE = frozenset({_NO_ANSWER, "na", "not answerable", "unanswerable", "not available"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,7 @@ def judge(ask: Ask, answer: ModelAnswer, is_doubtful: bool = False) -> Verdict:
         answer: answer of the model.
         is_doubtful: whether a part of the page may be missing, or its letters wrong.
     """
-    said = answer.text.lower().strip().rstrip(".")
-    if said == _NO_ANSWER or (said in _NOT_ANSWERABLE and find_choice(answer.text, ask.choices) is None):
+    if says_no_answer(answer.text, ask.choices):
         return Verdict("needs_review", ("page",)) if is_doubtful else Verdict("not_answerable")
     found: dict[Reason, bool] = {
         "empty": not answer.text,

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.questions.values import AnswerType
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -37,6 +39,7 @@ class Example:
         answers: all answers that count as right, at least one.
         regions: places where the answer is printed; empty if they are unknown or the page does not hold the answer.
         answerable: whether the page holds the answer.
+        type: what the answer stands for.
     """
 
     document: Path
@@ -46,6 +49,7 @@ class Example:
     answers: tuple[str, ...]
     regions: tuple[Region, ...]
     answerable: bool = True
+    type: AnswerType = "text"
 
 
 def by_page(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.datasets.example import Example, Region
 from pipeline.errors import UsageError
+from pipeline.questions.values import AnswerType
 from pipeline.samples.questions import ABSENT
 
 _Row = TypeVar("_Row")
@@ -29,6 +30,7 @@ class _SampleQuestion(_Lenient):
     text: str
     answer: str
     box: dict[str, float] | None
+    type: AnswerType = "text"
 
 
 class _SampleRow(_Lenient):
@@ -103,6 +105,7 @@ def _samples(folder: Path) -> Iterator[Example]:
                 answers=(question.answer,),
                 regions=() if region is None else (region,),
                 answerable=question.answer != ABSENT,
+                type=question.type,
             )
 
 

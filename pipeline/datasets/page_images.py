@@ -8,7 +8,7 @@ from pipeline.datasets.example import Example
 from pipeline.errors import UsageError
 from pipeline.file_names import local_uri
 from pipeline.pages.renderer import RenderChild, decode_image
-from pipeline.records import Document, Image, PageFailure, PixelBudget
+from pipeline.records import Document, Image, PageFailure, PageImage, PixelBudget
 
 
 class PageImages:
@@ -32,11 +32,22 @@ class PageImages:
         Raises:
             UsageError: the page cannot be rendered.
         """
+        return decode_image(self.rendered(example))
+
+    def rendered(self, example: Example) -> PageImage:
+        """Render an example's page, with all that is known of it.
+
+        Args:
+            example: example whose page is wanted.
+
+        Raises:
+            UsageError: the page cannot be rendered.
+        """
         rendered = next(iter(self.child.render(_document(example.document), [example.page], self.dpi, self.budget)))
         if isinstance(rendered, PageFailure):
             failure = rendered.failure
             raise UsageError(f"{example.document}, page {example.page}: {failure.error_type}: {failure.error_message}")
-        return decode_image(rendered)
+        return rendered
 
 
 def _document(path: Path) -> Document:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from glimpseprune.rule import KeepRule
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
+from pipeline.confidence.calibration import Calibration
+from pipeline.confidence.features import FEATURE_COLUMNS, features, sureness_of_others
 from pipeline.datasets.example import Example, coverage
-from pipeline.evaluation.metrics import anls, exact_match
+from pipeline.evaluation.metrics import anls, exact_match, value_equal
 from pipeline.evaluation.modes import Mode
+from pipeline.evaluation.pointing import overlap, points_at
+from pipeline.output.schema import ANSWERS
+from pipeline.pages.renderer import decode_image
+from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.question import DEFAULT_PROMPT
-from pipeline.records import Ask, Image
+from pipeline.questions.values import AnswerType, Reading
+from pipeline.records import Ask, Evidence, PageImage
 
 _MAX_NEW_TOKENS = 32
 
@@ -29,41 +38,77 @@ class Measured:
         page: page number, from 1.
         question_id: name of the question in the data set.
         question: text of the question.
+        type: what the answer stands for.
         answerable: whether the page holds the answer.
         gold: all right answers.
         mode: way in which the page was pruned.
         answer: answer of the model.
         exact: whether the answer is a right one, character for character.
+        value_equal: whether the answer stands for the same as a right one, under the type of the question.
         anls: ANLS of the answer, in 0..1.
-        confidence: confidence of the answer, in 0..1.
+        value_error: why the answer stands for no value of that type; ``None`` if it does.
+        confidence: calibrated confidence of the answer, in 0..1; ``None`` without a calibration.
+        confidence_raw: geometric mean of the token probabilities, in 0..1.
+        logprob_mean: mean log-probability of the tokens.
+        logprob_min: log-probability of the least likely token.
+        logprob_first: log-probability of the first token.
+        margin_min: smallest difference between the log-probabilities of a token and of the likeliest other one.
+        glimpse_mass: share of all importance that lies on kept tokens, in 0..1; ``None`` where nothing was scored.
+        glimpse_spread: spread of the importance, in 0..1; ``None`` where nothing was scored.
+        new_tokens: number of generated tokens.
+        on_page: whether the answer stands in the text layer of the page; ``None`` where that cannot be told.
+        floor_hit: whether the keep rule's floor decided.
         visual_tokens: visual tokens of the page.
         kept_tokens: visual tokens that were kept.
         retention: share of visual tokens that were kept, in 0..1.
         box_coverage: smallest share of an answer box under kept tokens, in 0..1; ``None`` without boxes.
+        pointed: whether the evidence points at an answer box; ``None`` without boxes or evidence.
+        iou: intersection over union of evidence and answer box, in 0..1; ``None`` without boxes or evidence.
         prefill_ms: time of this question's prefill in milliseconds, language model only; ``None`` if not measured.
+        fallback: why the question was asked again without pruning; ``None`` where it was not.
+        pruned_answer: the answer with pruning, where it was asked again.
+        pruned_exact: whether that was a right one, character for character.
     """
 
     document: str
     page: int
     question_id: str
     question: str
+    type: AnswerType
     answerable: bool
     gold: tuple[str, ...]
     mode: Mode
     answer: str
     exact: bool
+    value_equal: bool
     anls: float
-    confidence: float
+    value_error: str | None
+    confidence: float | None
+    confidence_raw: float
+    logprob_mean: float
+    logprob_min: float
+    logprob_first: float
+    margin_min: float
+    glimpse_mass: float | None
+    glimpse_spread: float | None
+    new_tokens: int
+    on_page: bool | None
+    floor_hit: bool
     visual_tokens: int
     kept_tokens: int
     retention: float
     box_coverage: float | None
+    pointed: bool | None
+    iou: float | None
     prefill_ms: float | None
+    fallback: str | None = None
+    pruned_answer: str | None = None
+    pruned_exact: bool | None = None
 
 
 def measure_page(
     page_answerer: PageAnswerer,
-    page: Image,
+    page: PageImage,
     examples: Sequence[Example],
     modes: Sequence[Mode],
     rule: KeepRule | None,
@@ -73,25 +118,53 @@ def measure_page(
 
     Args:
         page_answerer: page answerer to measure.
-        page: image of the page, ``[height, width, 3]``.
+        page: rendered page.
         examples: examples on this page.
         modes: modes to measure; ``random`` must follow ``glimpse``, as it keeps the same number of tokens.
         rule: keep rule of the mode ``glimpse``.
         seed: seed of the random masks.
     """
     counts: list[int] = []
+    pixels, places = decode_image(page), PageEvidence(page)
     for mode in modes:
         asks = [_ask(example, rule if mode == "glimpse" else None) for example in examples]
         keep = None
         if mode == "random":
-            grid = page_answerer.visual_grid(page)
+            grid = page_answerer.visual_grid(pixels)
             rng = np.random.default_rng([seed, len(examples), *counts])
             keep = [_random_mask(rng, count, grid[0] * grid[1]) for count in counts]
-        answers = page_answerer.answer_page(page, asks, keep)
+        answers = page_answerer.answer_page(pixels, asks, keep)
         if mode == "glimpse":
             counts = [answer.stats.kept_tokens for answer in answers]
-        for example, answer in zip(examples, answers, strict=True):
-            yield _measured(example, answer, mode)
+        for example, ask, answer in zip(examples, asks, answers, strict=True):
+            says = answer.text and not says_no_answer(answer.text)
+            found = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
+            boxes = None if found.boxes is None else [_share(box, page) for box in found.boxes]
+            yield _measured(example, answer, mode, found.on_page, boxes)
+
+
+def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[Measured]:
+    """Give the answers to a data set their confidence; those of a mode that was not fitted on get none."""
+    confidence = calibration.confidence(features_of(rows, [Reading(row.type) for row in rows]))
+    modes = calibration.fitted_on.modes
+    return [
+        replace(row, confidence=float(one) if row.mode in modes else None)
+        for row, one in zip(rows, confidence, strict=True)
+    ]
+
+
+def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: bool = False) -> npt.NDArray[np.float64]:
+    """Compute the features of a calibration, ``[rows, features]``.
+
+    Args:
+        rows: answers to one data set.
+        read_as: how each is read.
+        alone: whether each counts as the only answer on its page.
+    """
+    schema = pa.schema([ANSWERS.field(name) for name in FEATURE_COLUMNS])
+    table = pa.Table.from_pylist([{name: getattr(row, name) for name in FEATURE_COLUMNS} for row in rows], schema)
+    others = sureness_of_others(table, [(row.document, row.page, row.mode) for row in rows])
+    return features(table, read_as, np.full(len(rows), np.nan) if alone else others)
 
 
 def _ask(example: Example, rule: KeepRule | None) -> Ask:
@@ -105,25 +178,47 @@ def _random_mask(rng: np.random.Generator, count: int, total: int) -> npt.NDArra
     return mask
 
 
-def _measured(example: Example, answer: ModelAnswer, mode: Mode) -> Measured:
+def _share(box: Evidence, page: PageImage) -> Evidence:
+    """Give a box in shares of the page."""
+    across, down = page.width_pt, page.height_pt
+    return replace(box, x0=box.x0 / across, y0=box.y0 / down, x1=box.x1 / across, y1=box.y1 / down)
+
+
+def _measured(
+    example: Example, answer: ModelAnswer, mode: Mode, on_page: bool | None, boxes: Sequence[Evidence] | None
+) -> Measured:
     stats = answer.stats
     keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
     covered = [coverage(region, keep, *answer.grid) for region in example.regions]
+    reading = Reading(example.type)
+    none = says_no_answer(answer.text)
     return Measured(
         document=example.document.name,
         page=example.page,
         question_id=example.question_id,
         question=example.question,
+        type=example.type,
         answerable=example.answerable,
         gold=example.answers,
         mode=mode,
         answer=answer.text,
         exact=exact_match(answer.text, example.answers),
+        value_equal=value_equal(answer.text, example.answers, reading),
         anls=anls(answer.text, example.answers),
-        confidence=answer.confidence,
+        value_error=None if none or not answer.text else reading.value_of(answer.text).error,
+        confidence=None,
+        **asdict(answer.signals),
+        new_tokens=answer.new_tokens,
+        on_page=on_page,
+        floor_hit=stats.floor_hit,
         visual_tokens=stats.visual_tokens,
         kept_tokens=stats.kept_tokens,
         retention=stats.kept_tokens / stats.visual_tokens,
         box_coverage=min(covered) if covered else None,
+        pointed=None if boxes is None or not example.regions else points_at(boxes, example.regions),
+        iou=None if boxes is None or not example.regions else overlap(boxes, example.regions),
         prefill_ms=stats.prefill_ms,
+        fallback=answer.fallback,
+        pruned_answer=answer.pruned_text,
+        pruned_exact=None if answer.pruned_text is None else exact_match(answer.pruned_text, example.answers),
     )

@@ -21,18 +21,36 @@ SCHEMA = pa.schema(
         ("page", pa.int32()),
         ("question_id", pa.string()),
         ("question", pa.string()),
+        ("type", pa.string()),
         ("answerable", pa.bool_()),
         ("gold", pa.list_(pa.string())),
         ("mode", pa.string()),
         ("answer", pa.string()),
         ("exact", pa.bool_()),
+        ("value_equal", pa.bool_()),
         ("anls", pa.float64()),
+        ("value_error", pa.string()),
         ("confidence", pa.float64()),
+        ("confidence_raw", pa.float64()),
+        ("logprob_mean", pa.float64()),
+        ("logprob_min", pa.float64()),
+        ("logprob_first", pa.float64()),
+        ("margin_min", pa.float64()),
+        ("glimpse_mass", pa.float64()),
+        ("glimpse_spread", pa.float64()),
+        ("new_tokens", pa.int32()),
+        ("on_page", pa.bool_()),
+        ("floor_hit", pa.bool_()),
         ("visual_tokens", pa.int32()),
         ("kept_tokens", pa.int32()),
         ("retention", pa.float64()),
         ("box_coverage", pa.float64()),
+        ("pointed", pa.bool_()),
+        ("iou", pa.float64()),
         ("prefill_ms", pa.float64()),
+        ("fallback", pa.string()),
+        ("pruned_answer", pa.string()),
+        ("pruned_exact", pa.bool_()),
     ]
 )
 COVERED = 0.9  # a box counts as covered from this share of its area
@@ -46,23 +64,35 @@ class Score:
         mode: way in which the pages were pruned.
         questions: number of questions answered.
         exact: share of right answers, character for character, in 0..1.
+        value_equal: share of answers that stand for the same as a right one, in 0..1.
         anls: mean ANLS, in 0..1.
         absent_exact: share of right answers where the page does not hold the answer, in 0..1.
         retention_mean: mean retention over the questions, in 0..1.
         retention_p50: median retention, in 0..1.
         retention_p95: 95th percentile of retention, in 0..1.
         boxes_covered: share of the questions with boxes whose boxes are all at least 90 % under kept tokens, in 0..1.
+        pointed: share of the evidence that points at an answer box, in 0..1.
+        iou: mean intersection over union of evidence and answer box, in 0..1.
+        asked_again: number of questions that were asked again without pruning.
+        rescued: number of those whose answer became right.
+        harmed: number of those whose answer was right before.
     """
 
     mode: Mode
     questions: int
     exact: float | None
+    value_equal: float | None
     anls: float | None
     absent_exact: float | None
     retention_mean: float | None
     retention_p50: float | None
     retention_p95: float | None
     boxes_covered: float | None
+    pointed: float | None
+    iou: float | None
+    asked_again: int = 0
+    rescued: int = 0
+    harmed: int = 0
 
 
 def scores(rows: Sequence[Measured]) -> list[Score]:
@@ -76,12 +106,18 @@ def _score(mode: Mode, rows: Sequence[Measured]) -> Score:
         mode=mode,
         questions=len(rows),
         exact=_mean([row.exact for row in rows]),
+        value_equal=_mean([row.value_equal for row in rows]),
         anls=_mean([row.anls for row in rows]),
         absent_exact=_mean([row.exact for row in rows if not row.answerable]),
         retention_mean=_mean(retention),
         retention_p50=float(np.percentile(retention, 50)),
         retention_p95=float(np.percentile(retention, 95)),
         boxes_covered=_mean([row.box_coverage >= COVERED for row in rows if row.box_coverage is not None]),
+        pointed=_mean([row.pointed for row in rows if row.pointed is not None]),
+        iou=_mean([row.iou for row in rows if row.iou is not None]),
+        asked_again=sum(row.fallback is not None for row in rows),
+        rescued=sum(row.pruned_exact is False and row.exact for row in rows),
+        harmed=sum(row.pruned_exact is True and not row.exact for row in rows),
     )
 
 
@@ -122,20 +158,34 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
 
 
 def table(found: Sequence[Score]) -> str:
-    """Format the figures as text, one line per mode."""
-    head = ("mode", "questions", "exact", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95", "boxes covered")
-    lines: list[tuple[str, ...]] = [head]
+    """Format the figures as text, one line per mode, and one for what was asked again."""
+    head = ("mode", "questions", "exact", "value", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95")
+    lines: list[tuple[str, ...]] = [(*head, "boxes covered", "points at box", "IoU")]
     for score in found:
-        shares = (score.exact, score.anls, score.absent_exact)
+        shares = (score.exact, score.value_equal, score.anls, score.absent_exact)
         kept = (score.retention_mean, score.retention_p50, score.retention_p95, score.boxes_covered)
-        lines.append((score.mode, str(score.questions), *map(_decimal, shares), *map(_percent, kept)))
-    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(head))]
+        evidence = (score.pointed, score.iou)
+        lines.append(
+            (score.mode, str(score.questions), *map(decimal, shares), *map(_percent, kept), *map(decimal, evidence))
+        )
+    again = [
+        f"{score.mode}: {score.asked_again} asked again without pruning, {score.rescued} rescued, {score.harmed} harmed"
+        for score in found
+        if score.asked_again
+    ]
+    return "\n".join([in_columns(lines), *again])
+
+
+def in_columns(lines: Sequence[Sequence[str]]) -> str:
+    """Format rows of cells, of which the first is the head, as text."""
+    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(lines[0]))]
     return "\n".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
-def _decimal(share: float | None) -> str:
+def decimal(share: float | None) -> str:
+    """Format a share; one of nothing is a dash."""
     return "-" if share is None else f"{share:.3f}"
 
 

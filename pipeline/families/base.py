@@ -20,6 +20,7 @@ from pipeline.records import Image, PixelBudget
 
 if TYPE_CHECKING:
     import torch
+    from llguidance import LLTokenizer
     from torch import Tensor
 
 MAX_PAGE_PIXELS = 256_000_000
@@ -101,6 +102,17 @@ class ModelInput(Protocol):
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``.
 
         Names of special tokens in ``text`` are plain text.
+        """
+
+    def vocabulary(self, size: int, ends: Collection[int]) -> LLTokenizer:
+        """Return the bytes of every token, as the limits of typed answers need them.
+
+        Args:
+            size: number of tokens that the model has logits for.
+            ends: tokens that end an answer.
+
+        Raises:
+            ModelError: the tokenizer of the checkpoint does not tell.
         """
 
     def text(self, tokens: Tensor) -> str:

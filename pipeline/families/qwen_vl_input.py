@@ -10,8 +10,10 @@ from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import llguidance.hf
 import numpy as np
 import torch
+from llguidance import LLTokenizer
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
@@ -145,6 +147,24 @@ class Processor(ModelInput):
         ids = self._ids(text, split_special_tokens=True)
         end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
         return torch.tensor([*ids, end])
+
+    def vocabulary(self, size: int, ends: Collection[int]) -> LLTokenizer:
+        """Return the bytes of every token, as the limits of typed answers need them.
+
+        Args:
+            size: number of tokens that the model has logits for.
+            ends: tokens that end an answer.
+
+        Raises:
+            ModelError: the checkpoint has no fast tokenizer.
+        """
+        try:
+            return llguidance.hf.from_tokenizer(self.tokenizer, n_vocab=size, eos_token=sorted(ends))
+        except ValueError as error:
+            raise ModelError(
+                f"the tokens of the checkpoint cannot be listed, which the limits of typed answers need: {error}; "
+                "convert its tokenizer to a fast one (tokenizer.json), or ask with constrain: false"
+            ) from error
 
     def text(self, tokens: Tensor) -> str:
         """Return the text of generated tokens, without special tokens and outer white space."""

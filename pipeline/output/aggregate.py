@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.output.schema import VALUE_COLUMNS
+from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
 _CHOSEN = ("status", "answer", "confidence", "page", *VALUE_COLUMNS)
@@ -20,24 +22,27 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer),
             ``list`` (every different value), ``vote`` (most frequent, the more confident on a tie), ``sum``, ``min`` or
             ``max`` (of the values, in one currency).
-        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``page`` and the columns of the value.
+        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``confidence_raw``, ``page`` and the columns
+            of the value.
 
     Returns:
         ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
-        answer on any page, the status is ``not_answerable`` if at least one page was read, else that of the first row.
+        answer on any page, the status is ``needs_review`` if one page has to be looked at for it, ``not_answerable`` if
+        at least one was read, else that of the first row.
     """
-    found = sorted((row for row in rows if row["status"] in _FOUND), key=lambda row: row["page"])
+    found = sorted((row for row in rows if row["status"] in _FOUND and not _is_none(row)), key=lambda row: row["page"])
     common = {"pages_asked": len(rows)}
     if not found:
-        read = any(row["status"] == "not_answerable" for row in rows)
-        status = "not_answerable" if read else rows[0]["status"]
+        known = ("needs_review", "not_answerable")
+        status = next((one for one in known if any(row["status"] == one for row in rows)), rows[0]["status"])
         return {**common, **dict.fromkeys(_CHOSEN), "status": status, "chosen_by": f"{rule}: no answer on any page"}
     # An answer that needs review ranks below every answer that does not.
-    best = max(found, key=lambda row: (row["status"] == "answered", row["confidence"] or 0.0, -row["page"]))
+    sure = _sureness(found)
+    best = max(found, key=lambda row: (row["status"] == "answered", sure(row), -row["page"]))
     if rule == "first":
         return {**common, **_chosen(found[0]), "chosen_by": f"first of {len(found)} answers"}
     if rule == "vote":
-        return {**common, **_vote(found)}
+        return {**common, **_vote(found, sure)}
     if rule in ("all", "list"):
         return {**common, **_all(rule, found, best)}
     if rule in ("sum", "min", "max"):
@@ -45,27 +50,41 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**common, **_chosen(best), "chosen_by": f"most confident of {len(found)} answers"}
 
 
+def _is_none(row: Mapping[str, Any]) -> bool:
+    """Tell whether an answer that needs review says that the page does not tell; such an answer has no value."""
+    return row["value"] is None and says_no_answer(row["answer"] or "")
+
+
+def _sureness(rows: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], float]:
+    """Return what ranks the answers: their confidence, or, unless all have one, what the model says of itself."""
+    name = "confidence_raw" if any(row["confidence"] is None for row in rows) else "confidence"
+    return lambda row: row[name] or 0.0
+
+
 def _chosen(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _CHOSEN}
 
 
-def _without_value(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_chosen(row), **dict.fromkeys(("answer", "page", *VALUE_COLUMNS))}
+def _of_all(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+    """Begin a row that is made of all answers: it is right if each of them is, as if one said nothing of another."""
+    shares = [row["confidence"] for row in found]
+    confidence = None if None in shares else math.prod(shares)
+    return {**_chosen(best), **dict.fromkeys(("answer", "page", *VALUE_COLUMNS)), "confidence": confidence}
 
 
-def _vote(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _vote(found: Sequence[Mapping[str, Any]], sure: Callable[[Mapping[str, Any]], float]) -> dict[str, Any]:
     def key(row: Mapping[str, Any]) -> str:
         return str(row["value"] if row["value"] is not None else row["answer"].strip().casefold())
 
     votes = Counter(key(row) for row in found)
-    winner = max(found, key=lambda row: (votes[key(row)], row["confidence"] or 0.0, -row["page"]))
+    winner = max(found, key=lambda row: (votes[key(row)], sure(row), -row["page"]))
     return {**_chosen(winner), "chosen_by": f"{votes[key(winner)]} of {len(found)} votes"}
 
 
 def _all(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
     """List the different answers, or the different values; without a value on some page the list needs review."""
     answers = json.dumps(list(dict.fromkeys(row["answer"] for row in found)), ensure_ascii=False)
-    merged = {**_without_value(best), "answer": answers}
+    merged = {**_of_all(found, best), "answer": answers}
     if rule == "all":
         return {**merged, "chosen_by": f"all {len(json.loads(answers))} different answers"}
     values = list(dict.fromkeys(row["value"] for row in found if row["value"] is not None))
@@ -79,7 +98,7 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
     """Add the values up exactly, or take the least or the largest; it needs review unless every page was read."""
     column = "value_number" if all(row["value_date"] is None for row in found) else "value_date"
     values = [row[column] for row in found if row[column] is not None]
-    review = {**_without_value(best), "status": "needs_review"}
+    review = {**_of_all(found, best), "status": "needs_review"}
     if len(values) != len(found):
         lacking = len(found) - len(values)
         return {**review, "chosen_by": f"{rule}: {lacking} of {len(found)} answers have no {_NOUNS[column]}"}
@@ -90,7 +109,7 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
     if rule == "sum":
         total = sum(values)
         (currency,) = currencies
-        done = {**_without_value(best), **_total(total, currency, is_money=found[0]["value"].startswith("{"))}
+        done = {**_of_all(found, best), **_total(total, currency, is_money=found[0]["value"].startswith("{"))}
     else:
         pick = min if rule == "min" else max
         done = _chosen(next(row for row in found if row[column] == pick(values)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _QUESTION = "question "
+_LIMITS = ("type", "items", "constrain")  # fields that may change at any time
 _EXCERPT = 100  # characters of a text, for a message that fits on a screen
 
 
@@ -59,7 +60,7 @@ def _flag(flag: str, old: Any, new: Any) -> str | None:
 def _fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for name, value in new.items():
         # A type counts only where it brings another prompt.
-        if old[name] != value and (name != "type" or old["prompt"] != new["prompt"]):
+        if old[name] != value and (name not in _LIMITS or old["prompt"] != new["prompt"]):
             before, after = _excerpts(_quoted(old[name]), _quoted(value))
             yield f"{name} was {before}, is {after}"
 

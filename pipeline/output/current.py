@@ -1,4 +1,4 @@
-"""Brings published rows up to date: which are of the plan of the last run, under which input, and how they are read."""
+"""Brings published rows up to date: by the plan of the last run, its inputs, readings and calibration."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.confidence.calibration import Calibration
+from pipeline.output.confident import footer_after, published_again, published_otherwise
 from pipeline.output.folder import Folder
 from pipeline.output.schema import TABLES
 from pipeline.output.tables import read_footer, read_table, write_table
-from pipeline.output.typed import READINGS, read_otherwise, signatures_after, with_values_again
 from pipeline.questions.values import Reading
 from pipeline.records import Document, Unit
 
@@ -70,9 +71,13 @@ class Plan:
 
 
 def update_rows(
-    folder: Folder, groups: Mapping[str, Sequence[str]], plan: Plan, readings: Mapping[str, Reading]
+    folder: Folder,
+    groups: Mapping[str, Sequence[str]],
+    plan: Plan,
+    readings: Mapping[str, Reading],
+    calibration: Calibration | None,
 ) -> None:
-    """Rewrite the published files whose rows the plan changes, or whose answers are read otherwise, each in one step.
+    """Rewrite the published files whose rows the plan, other readings or another calibration change, each in one step.
 
     Only a few columns of the other files are read. A reader finds every row once at any time, as it was or as it is.
 
@@ -81,6 +86,7 @@ def update_rows(
         groups: parts of each published group, by the name of its file in ``answers``.
         plan: plan of the run.
         readings: how answers are read, by question id.
+        calibration: calibration of the model; ``None`` without one.
 
     Raises:
         UsageError: a file is damaged.
@@ -90,14 +96,15 @@ def update_rows(
         for table in ("failures", "answers"):
             file = name.replace("answers/", f"{table}/", 1)
             footer = read_footer(folder, file, PARTS) if table == "answers" else {}
-            changed = read_otherwise(footer, readings) if footer else []
+            changed = published_otherwise(footer, readings, calibration) if footer else []
             marks = read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])
             if changed or plan.changes(marks):
                 rows = read_table(folder, file, [name for name in TABLES[table].names if name != "is_current"])
                 metadata = {PARTS: json.dumps(parts)}
                 if footer:
-                    rows = with_values_again(rows, changed, readings)
-                    metadata[READINGS] = signatures_after(footer, changed, readings)
+                    if changed:
+                        rows = published_again(rows, footer, readings, calibration)
+                    metadata |= footer_after(footer, changed, readings, calibration)
                 write_table(folder, file, plan.marked(rows, table), **metadata)
 
 
@@ -115,3 +122,23 @@ def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
     """
     rows = read_table(folder, name, [*columns, "is_current"])
     return rows.filter(rows["is_current"]).select(columns)
+
+
+def document_prefixes(folder: Folder, names: Sequence[str], rows_at_a_time: int) -> list[str]:
+    """Divide the documents of current answers by the beginnings of their ids, so that few rows are read at a time.
+
+    Args:
+        folder: the output folder.
+        names: names of the published files of ``answers``.
+        rows_at_a_time: number of current answers that one beginning may have, on average.
+
+    Raises:
+        UsageError: a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    ids = [read_current(folder, name, ["document_id"])["document_id"] for name in names]
+    chars = 0
+    while sum(map(len, ids)) > rows_at_a_time * 16**chars:  # a document id is a hash in hexadecimal digits
+        chars += 1
+    starts = (pc.unique(pc.utf8_slice_codeunits(column, 0, chars)).to_pylist() for column in ids)
+    return sorted({prefix for prefixes in starts for prefix in prefixes})

@@ -5,8 +5,8 @@ The file in ``answers/`` is written last and makes the group count, so that a cr
 partner, which the next call replaces. ``pages/`` and ``documents/`` are one file each, replaced in one step.
 
 A published file is replaced only where the plan makes a row current, or no longer current, or finds its document under
-another ``--input``, or where a question has got another type. This comes before new rows, so that an answer is never
-current beside the one that takes its place.
+another ``--input``, or where a question has got another type or the model another calibration. This comes before new
+rows, so that an answer is never current beside the one that takes its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.output.current import PARTS, Plan, read_current, update_rows
+from pipeline.confidence.calibration import Calibration
+from pipeline.output.confident import as_published, footer_of
+from pipeline.output.current import PARTS, Plan, document_prefixes, read_current, update_rows
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.parts import read_rows
@@ -26,7 +28,6 @@ from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
 from pipeline.output.tables import has_our_name, read_footer, read_footers, read_table, read_tables, write_table
-from pipeline.output.typed import READINGS, signatures, with_values
 from pipeline.questions.values import Reading
 
 PARTS_PER_FILE = 256
@@ -49,7 +50,9 @@ def check_tables(folder: Folder) -> None:
     read_footers(folder, [*names, *(name for name in folder.names("pages", ".parquet") if name == PAGES_FILE)], PARTS)
 
 
-def publish(store: OutputStore, readings: Mapping[str, Reading], plan: Plan) -> None:
+def publish(
+    store: OutputStore, readings: Mapping[str, Reading], plan: Plan, calibration: Calibration | None = None
+) -> None:
     """Bring all tables up to what the parts hold; published answers are not read from parts again.
 
     It may be called repeatedly, also while workers commit. If a worker outlived its run, two parts can hold the same
@@ -60,6 +63,7 @@ def publish(store: OutputStore, readings: Mapping[str, Reading], plan: Plan) -> 
         readings: how the answers to each question are read and aggregated, by its id; those to questions that are not
             listed are text, of which the best is taken.
         plan: plan of the run; its rows are current, and all others stay but are not.
+        calibration: calibration of the model; ``None`` leaves the confidence null.
 
     Raises:
         UsageError: a file in the folder is damaged.
@@ -67,14 +71,14 @@ def publish(store: OutputStore, readings: Mapping[str, Reading], plan: Plan) -> 
     """
     folder, parts = store.folder, store.parts()
     groups = _sound_groups(folder, parts)
-    update_rows(folder, groups, plan, readings)
+    update_rows(folder, groups, plan, readings, calibration)
     published = {part for group in groups.values() for part in group}
     pending = sorted(parts.keys() - published)
     repeated = _repeated(pending, parts, published)
     # Even a run without rows gets tables that can be opened.
     starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
     for start in starts:
-        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan, readings)
+        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan, readings, calibration)
     _publish_pages(folder, parts, plan)
     _publish_documents(folder, readings)
 
@@ -124,7 +128,12 @@ def _without(rows: pa.Table, repeated: Held) -> pa.Table:
 
 
 def _publish_group(
-    folder: Folder, parts: Sequence[str], repeated: Mapping[str, Held], plan: Plan, readings: Mapping[str, Reading]
+    folder: Folder,
+    parts: Sequence[str],
+    repeated: Mapping[str, Held],
+    plan: Plan,
+    readings: Mapping[str, Reading],
+    calibration: Calibration | None,
 ) -> None:
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     for table in ("failures", "answers"):
@@ -134,7 +143,8 @@ def _publish_group(
         whole = pa.concat_tables([COMMITTED[table].empty_table(), *rows]).sort_by(order)
         metadata = {PARTS: json.dumps(parts)}
         if table == "answers":
-            whole, metadata[READINGS] = with_values(whole, readings), signatures(whole, readings)
+            whole = as_published(whole, readings, calibration)
+            metadata |= footer_of(whole, readings, calibration)
         write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), **metadata)
 
 
@@ -157,13 +167,8 @@ def _publish_pages(folder: Folder, parts: Mapping[str, Held], plan: Plan) -> Non
 def _publish_documents(folder: Folder, readings: Mapping[str, Reading]) -> None:
     """Aggregate the current answers, few enough rows at a time that memory does not grow with the documents."""
     names = folder.names("answers", ".parquet")
-    ids = [read_current(folder, name, ["document_id"])["document_id"] for name in names]
-    chars = 0
-    while sum(map(len, ids)) > ROWS_AT_A_TIME * 16**chars:  # a document id is a hash in hexadecimal digits
-        chars += 1
-    prefixes = {prefix for column in ids for prefix in pc.unique(pc.utf8_slice_codeunits(column, 0, chars)).to_pylist()}
     tables = [DOCUMENTS.empty_table()]
-    for prefix in sorted(prefixes):
+    for prefix in document_prefixes(folder, names, ROWS_AT_A_TIME):
         read = (read_current(folder, name, DOCUMENT_COLUMNS) for name in names)
         answers = [table.filter(pc.starts_with(table["document_id"], prefix)) for table in read]
         tables.append(document_table(answers, readings))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
+_CHOICES = pa.list_(pa.struct([("choice", pa.string()), ("probability", pa.float64())]))
 
 _VALUE = [
     pa.field("value", pa.string()),
@@ -38,8 +39,19 @@ ANSWERS = pa.schema(
         *_VALUE,
         pa.field("value_error", pa.string()),
         pa.field("confidence", pa.float64()),
+        pa.field("confidence_raw", pa.float64()),
+        pa.field("logprob_mean", pa.float64()),
+        pa.field("logprob_min", pa.float64()),
+        pa.field("logprob_first", pa.float64()),
+        pa.field("margin_min", pa.float64()),
+        pa.field("glimpse_mass", pa.float64()),
+        pa.field("glimpse_spread", pa.float64()),
+        pa.field("choice_probabilities", _CHOICES),
         pa.field("finish_reason", pa.string()),
         pa.field("evidence", _EVIDENCE),
+        pa.field("evidence_source", pa.string()),
+        pa.field("evidence_text", pa.string()),
+        pa.field("on_page", pa.bool_()),
         pa.field("visual_tokens", pa.int32()),
         pa.field("kept_tokens", pa.int32()),
         pa.field("retention", pa.float64()),
@@ -53,6 +65,8 @@ ANSWERS = pa.schema(
         pa.field("decode_ms", pa.float64()),
         pa.field("new_tokens", pa.int32()),
         pa.field("pruning", pa.string()),
+        pa.field("fallback", pa.string()),
+        pa.field("pruned_answer", pa.string()),
         pa.field("expected_tflops_glimpse", pa.float64()),
         pa.field("expected_tflops_unpruned", pa.float64()),
     ]
@@ -130,15 +144,31 @@ DOCUMENTS = pa.schema(
     ]
 )
 
+REVIEWS = pa.schema(
+    [
+        pa.field("unit_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("page", pa.int32(), nullable=False),
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("reviewed_answer", pa.string(), nullable=False),
+        pa.field("comment", pa.string()),
+        pa.field("reviewer", pa.string(), nullable=False),
+        pa.field("reviewed_at", pa.timestamp("us", "UTC"), nullable=False),
+    ]
+)
+"""The corrections that people made, as they wrote them."""
+
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
 """The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 
-_PUBLISHED = {"is_current", *VALUE_COLUMNS, "value_error"}
+_PUBLISHED = {"is_current", *VALUE_COLUMNS, "value_error", "confidence"}
 COMMITTED = {
     name: pa.schema([field for field in schema if field.name not in _PUBLISHED]) for name, schema in TABLES.items()
 }
-"""The columns that a part holds of each table. What is current depends on the plan of the last run, and what an answer
-is worth on the present type of its question."""
+"""The columns that a part holds of each table. What is current depends on the plan of the last run, what an answer
+is worth on the present type of its question, and its confidence on the present calibration."""
 
 PART = pa.schema(
     [pa.field(name, pa.list_(pa.struct(list(schema))), nullable=False) for name, schema in COMMITTED.items()]

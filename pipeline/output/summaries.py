@@ -15,7 +15,7 @@ from pipeline.questions.values import Reading
 PAGE_COLUMNS = ("document_id", "page", "retention", "is_current")
 DOCUMENT_COLUMNS = (
     *("document_id", "source", "document", "question_id", "run_id", "answered_at"),
-    *("page", "status", "answer", "confidence"),
+    *("page", "status", "answer", "confidence", "confidence_raw"),
     *VALUE_COLUMNS,
 )
 _PAGE_KEY = ["document_id", "page"]

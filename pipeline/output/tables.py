@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -80,6 +80,27 @@ def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
     try:
         with folder.open(name) as file:
             return pq.ParquetFile(file).read(columns=list(columns)).replace_schema_metadata(None)
+    except pa.ArrowInvalid as error:
+        raise _damaged(folder, name, str(error)) from error
+
+
+def read_batches(folder: Folder, name: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Read some columns of a file, a few rows at a time.
+
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        columns: names of the columns that are read.
+        rows: most rows at a time.
+
+    Raises:
+        UsageError: the file is damaged.
+        EngineError: the file cannot be read.
+    """
+    try:
+        with folder.open(name) as file:
+            for batch in pq.ParquetFile(file).iter_batches(rows, columns=list(columns)):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
     except pa.ArrowInvalid as error:
         raise _damaged(folder, name, str(error)) from error
 

@@ -25,6 +25,8 @@ class Totals:
         kv_bytes_full: size of the KV caches without pruning, in bytes.
         kv_bytes_kept: size of the KV caches with pruning, in bytes.
         new_tokens: number of generated tokens.
+        asked_again: number of answers that were asked for again without pruning.
+        changed_again: number of those that came out otherwise than with pruning.
     """
 
     visual_tokens: int | None
@@ -33,6 +35,8 @@ class Totals:
     kv_bytes_full: int | None
     kv_bytes_kept: int | None
     new_tokens: int | None
+    asked_again: int = 0
+    changed_again: int = 0
 
 
 def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
@@ -49,8 +53,9 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
     wanted = pa.array(list(unit_ids), pa.string())
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)
     shares, measured = 0.0, 0
+    again, changed = 0, 0
     for name in folder.names("answers", ".parquet"):  # one at a time, as all of them need not fit into memory
-        rows = read_table(folder, name, ["unit_id", "retention", *_SUMS])
+        rows = read_table(folder, name, ["unit_id", "retention", "answer", "fallback", "pruned_answer", *_SUMS])
         rows = rows.filter(pc.is_in(rows["unit_id"], wanted))
         for column in _SUMS:
             part = pc.sum(rows[column]).as_py()
@@ -58,4 +63,7 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
                 sums[column] = part + (sums[column] or 0)
         measured += pc.count(rows["retention"]).as_py()
         shares += pc.sum(rows["retention"]).as_py() or 0.0
-    return Totals(**sums, retention=shares / measured if measured else None)
+        again += pc.count(rows["fallback"]).as_py()
+        changed += pc.sum(pc.not_equal(rows["answer"], rows["pruned_answer"])).as_py() or 0
+    retention = shares / measured if measured else None
+    return Totals(**sums, retention=retention, asked_again=again, changed_again=changed)

@@ -7,14 +7,14 @@ again but the values.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.output.schema import ANSWERS, VALUE_COLUMNS
+from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.values import Parsed, Reading, Value
 
 READINGS = "readings"
@@ -22,11 +22,14 @@ READINGS = "readings"
 _SCALE = Decimal(1).scaleb(-ANSWERS.field("value_number").type.scale)
 _WHOLE_DIGITS = ANSWERS.field("value_number").type.precision - ANSWERS.field("value_number").type.scale
 _READ = ("answered", "needs_review")
+_ADDED = ("value", "confidence")  # reasons for review that parts do not have
 _FALLBACK = Reading()
 
 
 def with_values(rows: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
     """Add the columns of the values, and let answers without a value need review.
+
+    A review for its confidence, which an earlier publication asked for, is taken back.
 
     Args:
         rows: answers, with the columns that a part holds; more are replaced.
@@ -36,18 +39,20 @@ def with_values(rows: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in ("status", "review_reasons", "value_error", *VALUE_COLUMNS)}
     asked = (rows[name].to_pylist() for name in ("question_id", "answer", "status", "review_reasons"))
     for question, answer, status, reasons in zip(*asked, strict=True):
-        parsed = Parsed(None)
-        if answer and status in _READ:
+        parsed, reading = Parsed(None), readings.get(question, _FALLBACK)
+        is_none = status == "needs_review" and answer is not None and says_no_answer(answer, reading.choices)
+        if answer and status in _READ and not is_none:
             key = (question, answer)
             if key not in known:
-                known[key] = readings.get(question, _FALLBACK).value_of(answer)
+                known[key] = reading.value_of(answer)
             parsed = known[key]
-        others = [reason for reason in reasons or () if reason != "value"]
+        others = [reason for reason in reasons or () if reason not in _ADDED]
         mine = [*others, "value"] if parsed.error is not None else others
         columns["review_reasons"].append(mine)
-        columns["status"].append(("needs_review" if mine else "answered") if status in _READ else status)
+        usable = "not_answerable" if is_none else "answered"
+        columns["status"].append(("needs_review" if mine else usable) if status in _READ else status)
         columns["value_error"].append(parsed.error)
-        for name, value in _columns_of(parsed.value).items():
+        for name, value in value_columns(parsed.value).items():
             columns[name].append(value)
     for name, values in columns.items():
         array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
@@ -72,29 +77,8 @@ def read_otherwise(footer: Mapping[str, str], readings: Mapping[str, Reading]) -
     return [name for name in then if name in readings and readings[name].signature != then[name]]
 
 
-def signatures_after(footer: Mapping[str, str], changed: Sequence[str], readings: Mapping[str, Reading]) -> str:
-    """Say in JSON how the answers of a file are read once those to some questions are read again."""
-    return json.dumps({**json.loads(footer[READINGS]), **{name: readings[name].signature for name in changed}})
-
-
-def with_values_again(rows: pa.Table, changed: Sequence[str], readings: Mapping[str, Reading]) -> pa.Table:
-    """Read the answers to some questions again; the other rows, and the order of all, stay.
-
-    Args:
-        rows: published answers.
-        changed: ids of the questions.
-        readings: how to read the answers.
-    """
-    if not changed:
-        return rows
-    place = pa.array(range(len(rows)), pa.int64())
-    placed = rows.append_column("place", place)
-    mine = pc.is_in(placed["question_id"], value_set=pa.array(changed, pa.string()))
-    again = with_values(placed.filter(mine), readings).cast(placed.schema)
-    return pa.concat_tables([placed.filter(pc.invert(mine)), again]).sort_by("place").drop_columns("place")
-
-
-def _columns_of(value: Value | None) -> dict[str, Any]:
+def value_columns(value: Value | None) -> dict[str, Any]:
+    """Spread a value over ``VALUE_COLUMNS``; without one, all are ``None``."""
     if value is None:
         return dict.fromkeys(VALUE_COLUMNS)
     number = None if value.number is None else _fitted(value.number)

@@ -40,7 +40,7 @@ class _Place:
         return not self.pattern
 
 
-def check_apart(inputs: Sequence[str], output: str) -> None:
+def check_apart(inputs: Sequence[str], output: str, flag: str = "--output") -> None:
     """Refuse an output folder that is an input or inside one, and an input in a folder that a run writes.
 
     Links, ``..`` and the different ways to write the same address make no difference.
@@ -48,6 +48,7 @@ def check_apart(inputs: Sequence[str], output: str) -> None:
     Args:
         inputs: folders, globs, files or URIs.
         output: path or URI of the output folder.
+        flag: option that names it, for messages.
 
     Raises:
         UsageError: output and input overlap.
@@ -62,13 +63,13 @@ def check_apart(inputs: Sequence[str], output: str) -> None:
         if here.holds(there):
             how = "is" if here.path == there.path else "is inside"
             raise UsageError(
-                f"--output {output} {how} --input {given}, so a run would look for documents in its own output; "
+                f"{flag} {output} {how} --input {given}, so a run would look for documents in its own output; "
                 "choose a folder outside of the input"
             )
         for name in _WRITTEN:
             if _Place(there.fs, there.path / name).holds(here):
                 raise UsageError(
-                    f"--input {given} is in {output}/{name}, where this run would write; choose another --output"
+                    f"--input {given} is in {output}/{name}, where this run would write; choose another {flag}"
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.records import Image, Renderer
+from pipeline.records import Image, Renderer, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,14 @@ class Drawing:
         renderer: library that drew it.
         warnings: complaints of the libraries about the page, in order.
         is_doubtful: whether a part of the page may be missing, or its letters wrong.
+        words: text layer of the page; ``None`` without one that can be read.
     """
 
     image: Image
     renderer: Renderer
     warnings: tuple[str, ...] = ()
     is_doubtful: bool = False
+    words: Words | None = None
 
 
 class OpenFile(Protocol):

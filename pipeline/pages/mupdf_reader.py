@@ -13,8 +13,11 @@ from pipeline.errors import PageError, Stage
 from pipeline.pages.damaged_pictures import DamagedPictures
 from pipeline.pages.drawing import Drawing
 from pipeline.pages.left_out import LeftOut
+from pipeline.pages.lost_content import letters_guessed
 from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
 from pipeline.pages.pdf_source import PdfSource
+from pipeline.pages.text_layer import read_words
+from pipeline.records import Image, Words
 
 _HIDDEN_TEXT = 3  # text rendering mode of the words that lie invisibly behind a scan
 _ALIKE = 40.0  # of 255; colours that differ by less cannot be told apart, or were converted differently
@@ -72,7 +75,8 @@ class MupdfReader:
         warnings = list(dict.fromkeys(self._said.pop(index, []) + found + complaints()))
         self._complained = self._complained or bool(warnings)
         # Padding always copies, which is needed because the memory is freed with the pixmap.
-        return Drawing(np.pad(image, missing, mode="edge"), "mupdf", tuple(warnings))
+        picture = np.pad(image, missing, mode="edge")
+        return Drawing(picture, "mupdf", tuple(warnings), words=_words(page, picture, warnings))
 
     def leaves_ink(self, index: int, paper: Sequence[int]) -> bool:
         """Tell whether the content of a page draws text or lines that should be seen on paper of the given colour.
@@ -124,6 +128,16 @@ def failure(stage: Stage, error_type: str, error: Exception, said: list[str] | N
     if "alloc" in reason:  # MuPDF has no error class for this: "malloc (... bytes) failed", "std::bad_alloc"
         return PageError(stage, "RenderOutOfMemory", f"it takes more memory than a renderer may have: {reason}")
     return PageError(stage, error_type, f"MuPDF cannot read it: {reason}")
+
+
+def _words(page: pymupdf.Page, picture: Image, warnings: Sequence[str]) -> Words | None:
+    """Read the text layer of a page; ``None`` where MuPDF cannot, or has to guess the letters."""
+    if letters_guessed(warnings):
+        return None
+    try:
+        return read_words(page, picture)
+    except MUPDF_FAILURES:
+        return None
 
 
 def _has_letters(trace: dict[str, Any]) -> bool:

@@ -1,10 +1,11 @@
-"""Answers the requests to the render child: open, hash, measure or render."""
+"""Answers the requests to the render child: open, hash, measure, render or annotate."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image as PilImage
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.families.base import PagePixels
 from pipeline.families.registry import family_at
+from pipeline.pages.annotating import annotate
 from pipeline.pages.drawing import OpenFile
+from pipeline.pages.for_people import fit_for_people
 from pipeline.pages.image_file import ImageFile
 from pipeline.pages.image_kinds import image_kind
 from pipeline.pages.lost_content import is_uniform
@@ -60,13 +63,16 @@ class PageServer:
             return {"sha256": _sha256(request)}, b""
         if request["do"] == "embedded":
             return {"embedded": embedded_in(_source(request), request["passwords"])}, b""
+        if request["do"] == "annotate":
+            annotate(_source(request), request["passwords"], request["marks"], request["target"])
+            return {}, b""
         if request["do"] == "open":
             self._file = None
             self._file = _open(request)
             return {"pages": self._file.pages}, b""
         if self._file is None:
             raise ValueError("no file is open; send an open request first")
-        budget = PixelBudget(*request["budget"])
+        budget = None if request["budget"] is None else PixelBudget(*request["budget"])
         if request["do"] == "measure":
             tokens = [_visual_tokens(self._file, index, request["dpi"], budget) for index in request["indexes"]]
             return {"visual_tokens": tokens}, b""
@@ -104,16 +110,18 @@ def _sha256(request: dict[str, Any]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> tuple[float, float, PagePixels]:
+def _fit(file: OpenFile, index: int, dpi: int, budget: PixelBudget | None) -> tuple[float, float, PagePixels]:
     if not 0 <= index < file.pages:
         raise PageError("render", "NoSuchPage", f"page {index + 1} was asked for, the document has {file.pages}")
     width_pt, height_pt, used = file.size(index, dpi)
     if not (width_pt > 0 and height_pt > 0):
         raise PageError("render", "CorruptPage", f"expected a page with a size, found {width_pt:g} by {height_pt:g} pt")
+    if budget is None:
+        return width_pt, height_pt, fit_for_people(width_pt, height_pt, used)
     return width_pt, height_pt, family_at(budget.family).fit_page(width_pt, height_pt, used, budget)
 
 
-def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> int | None:
+def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget | None) -> int | None:
     """Return the visual tokens of a page, ``None`` for one that cannot be rendered."""
     try:
         return _fit(file, index, dpi, budget)[2].visual_tokens
@@ -121,7 +129,7 @@ def _visual_tokens(file: OpenFile, index: int, dpi: int, budget: PixelBudget) ->
         return None
 
 
-def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer:
+def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget | None) -> Answer:
     started = time.perf_counter()
     width_pt, height_pt, size = _fit(file, index, dpi, budget)
     drawing = file.draw(index, size.width_px, size.height_px)
@@ -139,6 +147,7 @@ def _render(file: OpenFile, index: int, dpi: int, budget: PixelBudget) -> Answer
         "is_repaired": file.is_repaired,
         "is_doubtful": drawing.is_doubtful,
         "blank": is_uniform(drawing.image),
+        "words": None if drawing.words is None else asdict(drawing.words),
         "render_ms": (time.perf_counter() - started) * 1e3,
     }
     return header, data

@@ -24,16 +24,14 @@ from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
 from pipeline.records import (
-    AnswerSettings,
-    Bundle,
     Document,
     Failure,
     Image,
     PageFailure,
     PageImage,
     PixelBudget,
-    RenderedBundle,
     Renderer,
+    Words,
 )
 
 _MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
@@ -154,8 +152,23 @@ class RenderChild:
             found.extend(header["visual_tokens"])
         return tuple(found)
 
+    def annotate(self, document: Document, marks: Path, target: Path) -> None:
+        """Write a copy of a PDF with highlights and notes; the document itself is only read.
+
+        Args:
+            document: a PDF.
+            marks: JSON file with a list of marks, see :class:`pipeline.pages.marks.Mark`.
+            target: file to write, whose name is UTF-8.
+
+        Raises:
+            PageError: the document is no PDF, cannot be opened, or cannot be written to.
+            EngineError: the child cannot be started.
+        """
+        request = {**self._request("annotate", document), "marks": str(marks), "target": str(target)}
+        self._ask(request, self.limits.open_seconds, "open")
+
     def render(
-        self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget
+        self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget | None
     ) -> Iterator[PageImage | PageFailure]:
         """Render pages in the given order; a page that cannot be rendered fails alone.
 
@@ -165,7 +178,7 @@ class RenderChild:
             document: document to render.
             pages: page numbers, counted from 1.
             dpi: resolution in dots per inch.
-            budget: page sizes that the model takes.
+            budget: page sizes that the model takes; ``None`` for a picture that people look at, and no model.
 
         Raises:
             EngineError: the child cannot be started.
@@ -215,7 +228,10 @@ class RenderChild:
         self._opened(document, renderer)
         header, data = self._ask({"do": "render", "index": page - 1, **target}, self.limits.page_seconds, "render")
         said = "\n".join(filter(None, (warning, header.pop("warnings"))))
-        return PageImage(document_id=document.document_id, page=page, data=data, warnings=said or None, **header)
+        words = Words.from_json(header.pop("words"))
+        return PageImage(
+            document_id=document.document_id, page=page, data=data, warnings=said or None, words=words, **header
+        )
 
     def _opened(self, document: Document, renderer: Renderer) -> int:
         """Have the child open a document, and return its number of pages."""
@@ -296,39 +312,8 @@ class RenderChild:
         self._copy = None
 
 
-def _target(dpi: int, budget: PixelBudget) -> dict[str, Any]:
-    return {"dpi": dpi, "budget": astuple(budget)}
-
-
-def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
-    """Render every page a bundle needs, and hash the documents it opens.
-
-    Args:
-        bundle: bundle to render.
-        child: render child that does it.
-        settings: settings of the run, of which resolution and page sizes are used.
-
-    Raises:
-        EngineError: the child cannot be started.
-        ModelError: the model family cannot be imported in the child.
-    """
-    images: list[PageImage] = []
-    failures: list[PageFailure] = []
-    sha256: dict[str, str] = {}
-    for document in bundle.documents:
-        pages = bundle.pages_of(document.document_id)
-        if not pages:
-            continue
-        for rendered in child.render(document, pages, settings.dpi, settings.budget):
-            if isinstance(rendered, PageImage):
-                images.append(rendered)
-            else:
-                failures.append(rendered)
-        try:
-            sha256[document.document_id] = child.sha256(document)
-        except PageError:
-            continue  # the pages of a document that vanished have already failed
-    return RenderedBundle(bundle, tuple(images), tuple(failures), sha256)
+def _target(dpi: int, budget: PixelBudget | None) -> dict[str, Any]:
+    return {"dpi": dpi, "budget": None if budget is None else astuple(budget)}
 
 
 def decode_image(image: PageImage) -> Image:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.addresses import open_address
-from pipeline.errors import QuestionsError, UsageError
+from pipeline.errors import QuestionsError
 from pipeline.questions.question import (
     Aggregate,
     Globs,
@@ -18,14 +17,16 @@ from pipeline.questions.question import (
     Pages,
     Prompt,
     Question,
+    Share,
     Strict,
     Whole,
     as_number,
 )
-from pipeline.questions.yaml_text import MOST_BYTES, YamlText, decode, joined, read_yaml
+from pipeline.questions.text_file import read_text
+from pipeline.questions.yaml_text import YamlText, joined, read_yaml
 from pipeline.questions.yaml_tree import QUOTES
 
-__all__ = ["Aggregate", "Question", "QuestionSet", "load_questions", "parse_questions"]
+__all__ = ["Aggregate", "Place", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
 _COMMA = "text with a comma in it needs quotes between { and }"
 _EXPECTED = {
@@ -34,6 +35,7 @@ _EXPECTED = {
 }
 _HINTS = {
     "string_type": "; put it in quotes",
+    "bool_type": "; write true or false, without quotes",
     "int_type": "; write a whole number such as 16, without quotes",
     "float_type": "; write a number such as 0.5, without quotes",
 }
@@ -49,6 +51,7 @@ class Defaults(Strict):
     max_new_tokens: Whole | None = Field(default=None, ge=1, le=4096)
     prompt: Prompt | None = None
     keep: Keep | None = None
+    review_below: Share | None = None
 
 
 def _as_version(value: object) -> object:
@@ -69,13 +72,36 @@ class _File(Strict):
     questions: Annotated[tuple[Question, ...], AfterValidator(_not_empty)]
 
 
+class Place(BaseModel):
+    """The place in a record that a question fills.
+
+    Attributes:
+        path: names of the objects around the property, and its own.
+        kind: type that the property has in JSON, such as ``number``.
+        items: of an ``array``, the type of its entries.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: tuple[str, ...]
+    kind: str
+    items: str | None = None
+
+
 class QuestionSet(BaseModel):
-    """All questions of a run, in the order of the file."""
+    """All questions of a run, in the order of the file.
+
+    Attributes:
+        version: version of the format.
+        questions: the questions.
+        places: where the values of a record stand, by question id; empty where no schema says so.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1]
     questions: tuple[Question, ...]
+    places: Mapping[str, Place] = {}
 
 
 def load_questions(uri: str) -> QuestionSet:
@@ -87,15 +113,7 @@ def load_questions(uri: str) -> QuestionSet:
     Raises:
         QuestionsError: the file cannot be read or is invalid.
     """
-    try:
-        fs, path = open_address(uri)
-        with fs.open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except (UsageError, OSError, ValueError, ImportError) as error:
-        raise QuestionsError(f"{uri}: cannot be read: {error}; name a YAML file with questions") from error
-    if len(data) > MOST_BYTES:
-        raise QuestionsError(f"{uri}: is larger than {MOST_BYTES // 10**6} MB, so it is no questions file; split it")
-    return parse_questions(decode(data, uri), uri)
+    return parse_questions(read_text(uri, "a YAML file with questions"), uri)
 
 
 def parse_questions(text: str, source: str) -> QuestionSet:
@@ -119,7 +137,7 @@ def parse_questions(text: str, source: str) -> QuestionSet:
         # A wrong default fails again in each question that takes it; it is reported once.
         defaults = {e["loc"][1] for e in errors if e["loc"][0] == "defaults" and len(e["loc"]) > 1}
         told = [e for e in errors if e["loc"][0] != "questions" or not defaults.intersection(e["loc"][2:3])]
-        raise QuestionsError(joined(content.problem(e["loc"], _reason(e)) for e in told)) from error
+        raise QuestionsError(joined(content.problem(e["loc"], reason_of(e)) for e in told)) from error
     ids = [question.id for question in file.questions]
     if len(set(ids)) < len(ids):
         raise QuestionsError(joined(_used_again(content, ids)))
@@ -135,7 +153,7 @@ def _used_again(content: YamlText, ids: Sequence[str]) -> Iterator[str]:
 
 
 def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    """Merge defaults into each question, ``keep`` field by field, and turn lists into tuples."""
+    """Merge defaults into each question, ``keep`` field by field."""
     defaults, questions = raw.get("defaults"), raw.get("questions")
     if not isinstance(questions, list):
         return raw
@@ -146,13 +164,16 @@ def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
             question = {**known, **question}
             if isinstance(known.get("keep"), Mapping) and isinstance(question["keep"], Mapping):
                 question["keep"] = {**known["keep"], **question["keep"]}
-            if isinstance(question.get("choices"), list):
-                question["choices"] = tuple(question["choices"])
         merged.append(question)
     return {**raw, "questions": tuple(merged)}
 
 
-def _reason(error: Any) -> str:
+def reason_of(error: Any) -> str:
+    """Say in a user's words what is wrong with a field.
+
+    Args:
+        error: entry of ``ValidationError.errors()``.
+    """
     kind, found = error["type"], error["input"]
     if kind == "extra_forbidden":
         return "unknown key" + (f"; {_COMMA}" if found is None else "")

@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from glimpseprune.rule import KeepRule
 from pipeline.globs import compile_glob, may_match_below
 from pipeline.questions.choices import same_but_for_case
+from pipeline.questions.grammar.answers import constraint_of
+from pipeline.questions.no_answer import NO_ANSWER
 from pipeline.questions.page_ranges import PageRanges
 from pipeline.questions.values import AnswerType, ItemType, Reading
 from pipeline.questions.yaml_tree import Plain
@@ -22,7 +24,6 @@ from pipeline.records import Ask
 
 Aggregate = Literal["best", "first", "all", "vote", "sum", "min", "max", "list"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
-_NO_ANSWER = "n/a"
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
@@ -39,6 +40,11 @@ def as_number(value: object) -> object:
     if _WHOLE.fullmatch(value):
         return int(value)
     return float(value) if _DECIMAL.fullmatch(value) else value
+
+
+def _as_switch(value: object) -> object:
+    """Turn ``true`` and ``false`` without quotes into what they say."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, Plain) else value
 
 
 def _valid_text(text: str) -> str:
@@ -90,6 +96,11 @@ def _valid_globs(value: object) -> str | tuple[str, ...]:
     return patterns if isinstance(value, list | tuple) else patterns[0]
 
 
+def _as_tuple(value: object) -> object:
+    """Take a list where a tuple is kept; JSON and YAML have lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     for choice in choices:
@@ -99,15 +110,18 @@ def _told_apart(choices: tuple[str, ...]) -> tuple[str, ...]:
         seen[form] = choice
     if len(seen) < 2 or "" in seen:
         raise ValueError("expected at least two choices, none of them empty")
-    if any(form.rstrip(".") == _NO_ANSWER for form in seen):
-        raise ValueError(f"{_NO_ANSWER} always means that the page does not say; leave it out of the choices")
+    if any(form.rstrip(".") == NO_ANSWER for form in seen):
+        raise ValueError(f"{NO_ANSWER} always means that the page does not say; leave it out of the choices")
     return choices
 
 
 Pages = Annotated[str, BeforeValidator(_joined_pages), AfterValidator(_valid_pages)]
 Whole = Annotated[int, BeforeValidator(as_number)]
 Decimal = Annotated[float, BeforeValidator(as_number)]
+Share = Annotated[float, BeforeValidator(as_number), Field(ge=0, le=1)]
+Switch = Annotated[bool, BeforeValidator(_as_switch)]
 Prompt = Annotated[str, AfterValidator(_valid_prompt)]
+Choices = Annotated[tuple[str, ...], AfterValidator(_told_apart)]
 LocaleName = Annotated[str, AfterValidator(_valid_locale)]
 Globs = Annotated[str | tuple[str, ...], BeforeValidator(_valid_globs)]
 
@@ -132,8 +146,10 @@ class Question(Strict):
     id: str = Field(pattern=r"^[a-z0-9_]+$")
     text: Annotated[str, AfterValidator(_valid_text)]
     type: AnswerType = "text"
-    choices: Annotated[tuple[str, ...], AfterValidator(_told_apart)] | None = None
+    choices: Annotated[Choices | None, BeforeValidator(_as_tuple)] = None
     items: ItemType | None = None
+    constrain: Switch = True
+    choice_probabilities: Switch = False
     locale: LocaleName | None = None
     pages: Pages = "all"
     documents: Globs | None = None
@@ -141,6 +157,7 @@ class Question(Strict):
     max_new_tokens: Whole = Field(default=64, ge=1, le=4096)
     prompt: Prompt = DEFAULT_PROMPT
     keep: Keep | None = None
+    review_below: Share | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +171,8 @@ class Question(Strict):
     def _consistent(self) -> Question:
         if (self.type == "choice") != (self.choices is not None):
             raise ValueError("choices and type: choice belong together")
+        if self.choice_probabilities and self.type != "choice":
+            raise ValueError(f"choice_probabilities needs type choice, found {self.type}")
         if (self.items is not None) != (self.type == "list"):
             raise ValueError("items and type: list belong together; items names the type of each entry")
         needed = _NEEDS.get(self.aggregate)
@@ -189,24 +208,37 @@ class Question(Strict):
         if default_rule is not None and self.keep is not None:
             rule = dataclasses.replace(default_rule, **self.keep.model_dump(exclude_none=True))
         auto = prune_auto and rule is not None
-        return Ask(self.id, self._whole_prompt(), self.type, self.max_new_tokens, rule, auto, self.choices or ())
+        return Ask(
+            self.id,
+            self._whole_prompt(),
+            self.type,
+            self.max_new_tokens,
+            rule,
+            auto,
+            self.choices or (),
+            self.items,
+            self.constrain,
+            self.choice_probabilities,
+        )
 
     def _whole_prompt(self) -> str:
         return self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
 
-    def reading(self, locale: str | None = None) -> Reading:
+    def reading(self, locale: str | None = None, review_below: float | None = None) -> Reading:
         """Tell how the answers are read; it may change at any time, since they are kept as they came.
 
         Args:
             locale: locale of the run, where the question declares none.
+            review_below: confidence below which answers need review, where the question says nothing.
         """
-        return Reading(self.type, self.locale or locale, self.items, self.choices or (), self.aggregate)
+        below = review_below if self.review_below is None else self.review_below
+        return Reading(self.type, self.locale or locale, self.items, self.choices or (), self.aggregate, below)
 
     def identity(self, default_rule: KeepRule | None) -> str:
         """Return canonical JSON of all that an answer depends on, without the pages.
 
-        The type counts only through the prompt. Choices count also where a prompt does not name them, because an answer
-        is judged by them.
+        The type counts through the prompt and the limits that it sets to an answer, which are those of several types.
+        Choices count also where a prompt does not name them, because an answer is judged by them.
 
         Args:
             default_rule: rule of the run; ``None`` if nothing is pruned.
@@ -218,6 +250,8 @@ class Question(Strict):
             "id": self.id,
             "prompt": ask.prompt,
             "choices": choices,
+            "constraint": constraint_of(self.type, self.items) if self.constrain else None,
+            "choice_probabilities": self.choice_probabilities,
             "max_new_tokens": ask.max_new_tokens,
             "rule": rule,
         }

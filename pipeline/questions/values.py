@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 ItemType = Literal["text", "integer", "number", "money", "date", "boolean", "iban", "vat", "email", "phone"]
 AnswerType = Literal[ItemType, "choice", "list"]
 
-_YES = frozenset(
+YES = frozenset(
     "yes y true si sì sí oui ja jo da tak sim ano igen evet kyllä joo да 是 はい 예 네 ✓ ✔ ☑ checked".split()
 )
-_NO = frozenset(
+NO = frozenset(
     "no n false non nein nee nej nei nie não nao ne nem hayır ei нет 否 いいえ 아니요 ✗ ✘ ☐ unchecked".split()
 )
 _PERCENT = re.compile(r"\s*%\s*$")
@@ -64,6 +64,7 @@ class Reading:
         items: type of the entries of a ``list``.
         choices: choices of a ``choice``.
         aggregate: how the answers on a document's pages become one.
+        review_below: confidence below which an answer needs review, in 0..1; ``None`` for none.
     """
 
     kind: AnswerType = "text"
@@ -71,11 +72,18 @@ class Reading:
     items: ItemType | None = None
     choices: tuple[str, ...] = ()
     aggregate: str = "best"
+    review_below: float | None = None
 
     @property
     def signature(self) -> str:
-        """Tell by equality whether the same answers have the same values."""
-        return _dumps([self.kind, self.locale, self.items, sorted(self.choices)])
+        """Tell by equality whether the same answers have the same values and need review alike."""
+        return _dumps([self.kind, self.locale, self.items, sorted(self.choices), self.review_below])
+
+    @classmethod
+    def of_signature(cls, signature: str) -> Reading:
+        """Make a reading that gives the same values."""
+        kind, locale, items, choices, review_below = json.loads(signature)
+        return cls(kind, locale, items, tuple(choices), review_below=review_below)
 
     def value_of(self, answer: str) -> Parsed:
         """Find the value of an answer."""
@@ -175,9 +183,9 @@ def _date(text: str, customs: Customs | None) -> Parsed:
 
 def _boolean(text: str, customs: Customs | None) -> Parsed:
     word = text.casefold()
-    if word not in _YES | _NO:
+    if word not in YES | NO:
         raise NoValue(f"expected yes or no, found {text!r}")
-    return Parsed(Value(_dumps(word in _YES), boolean=word in _YES))
+    return Parsed(Value(_dumps(word in YES), boolean=word in YES))
 
 
 def _code(name: str) -> Callable[[str, Customs | None], Parsed]:
@@ -190,8 +198,18 @@ def _code(name: str) -> Callable[[str, Customs | None], Parsed]:
     return read
 
 
+def list_items(answer: str) -> list[str]:
+    """Divide an answer into the items of the list that it is, without their bullets."""
+    return [item for item in (stripped(_BULLET.sub("", part)) for part in _BETWEEN.split(answer.strip())) if item]
+
+
+def says_yes_or_no(answer: str) -> bool:
+    """Tell whether an answer is only a yes or a no, in one of many languages."""
+    return stripped(answer).casefold() in YES | NO
+
+
 def _list(answer: str, items: str, customs: Customs | None) -> Parsed:
-    parts = [part for part in (stripped(_BULLET.sub("", part)) for part in _BETWEEN.split(answer.strip())) if part]
+    parts = list_items(answer)
     if not parts:
         raise NoValue("expected a list, found nothing")
     parsed = [_READERS[items](part, customs) for part in parts]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from pipeline.samples.document import FieldTruth, Sample
 from pipeline.samples.fields import FIELD_OF_KEY, FIELDS
+from pipeline.samples.open_values import KIND_OF_FIELD
 from pipeline.samples.opened import OPEN, overlap
 from pipeline.samples.text import Box
 
 ABSENT = "n/a"
 _TABLE_HEADS = frozenset({"item", "qty"})  # a table prints these names too: asking for an absent one would be unfair
+_TYPES = {"date": "date", "money": "money"}  # of kinds of values; all other answers are text
 _FORMS = ("What is the {}?", "What is the {}?", "What is the {}", "The {}?", "{}?", "{}")
 
 
@@ -24,6 +26,11 @@ class QuestionTruth:
     key: str
     answer: str
     box: Box | None
+
+    @property
+    def type(self) -> str:
+        """The type of the answer, as a questions file names it."""
+        return _TYPES.get(KIND_OF_FIELD.get(self.key, ""), "text")
 
 
 def phrase(rng: random.Random, names: Sequence[str]) -> str:

@@ -95,7 +95,7 @@ def _truth_row(name: str, sample: Sample) -> dict[str, object]:
         "has_table": sample.has_table,
         "answers": answers,
         "questions": [
-            {"key": q.key, "text": q.text, "answer": q.answer, "box": None if q.box is None else asdict(q.box)}
+            {"key": q.key, "text": q.text, "type": q.type, "answer": q.answer, "box": q.box and asdict(q.box)}
             for q in ask(sample, sample.seed, _ABSENT_QUESTIONS)
         ],
     }

@@ -90,6 +90,8 @@ def test_where_the_module_of_the_family_lies_does_not_change_the_unit() -> None:
         "text: B",
         "prompt: 'Q: {text}'",
         "type: choice, choices: [x, y]",
+        "type: money",
+        "type: list, items: integer",
         "max_new_tokens: 9",
         "keep: {min_tokens: 3}",
         "pages: '1-2'",
@@ -104,13 +106,26 @@ def test_every_part_of_a_question_that_an_answer_depends_on_changes_the_unit(ext
     "extra",
     [
         'aggregate: vote, documents: "docs/*"',
-        "type: money",
+        "type: iban",
+        "type: list, items: text",
+        "type: money, constrain: false",
+        "locale: de_DE",
         "keep: {max_ratio: 0.3}",  # as the rule of the run
         r'prompt: "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."',  # the default
     ],
 )
 def test_point_16_what_no_answer_depends_on_does_not_change_the_unit(extra: str) -> None:
     assert _ids(f"version: 1\nquestions:\n  - {{id: a, text: A, {extra}}}\n") == _ids()
+
+
+def test_a_type_with_the_limits_of_another_is_the_same_unit() -> None:
+    head = "version: 1\nquestions:\n  - {id: a, text: A, "
+    limited = [_ids(f"{head}{extra}}}\n") for extra in ("type: integer", "type: number", "type: list, items: number")]
+    assert len({ids[0] for ids in limited}) == 3
+    free = [_ids(f"{head}{extra}}}\n") for extra in ("type: phone", "type: integer, constrain: false")]
+    assert free == [_ids()] * 2
+    choice = f"{head}prompt: '{{text}}', type: choice, choices: [x, y]"
+    assert _ids(f"{choice}}}\n") != _ids(f"{choice}, choice_probabilities: true}}\n")
 
 
 def test_point_16_an_override_counts_for_nothing_where_nothing_is_pruned() -> None:
@@ -129,7 +144,7 @@ def test_point_16_the_order_of_questions_and_of_unnamed_choices_does_not_change_
 
 def test_ids_are_the_same_on_every_machine() -> None:
     # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
-    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["b6cd74251ead17aaadad09b5"]
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["0d11fc7f403d0b35d0601276"]
 
 
 def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:
@@ -204,7 +219,7 @@ def test_what_is_left_of_a_unit_comes_in_the_bundle_of_the_unit() -> None:
 def test_a_new_question_is_asked_alone() -> None:
     old, _ = units_and_bundles([3, 3])
     more = questions(
-        'version: 1\nquestions:\n  - {id: total, text: "What is the total?", type: money}\n  - {id: new, text: N}\n'
+        'version: 1\nquestions:\n  - {id: total, text: "What is the total?", type: iban}\n  - {id: new, text: N}\n'
     )
     _, bundles = units_and_bundles([3, 3], more, {u.unit_id for u in old})
     assert [[u.question_id for u in b.units] for b in bundles] == [["new", "new"]]

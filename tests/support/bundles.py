@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 from glimpseprune.rule import KeepRule
@@ -104,7 +105,11 @@ def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer
         status=status,
         answer=f"{unit.question_id} on page {page}",
         review_reasons=("floor",) if status == "needs_review" else (),
-        confidence=1 / (1 + page),
+        confidence_raw=1 / (1 + page),
+        logprob_mean=-math.log(1 + page),
+        logprob_min=-math.log(1 + page),
+        logprob_first=-math.log(1 + page),
+        margin_min=1.0,
         finish_reason="stop",
         evidence=(Evidence(0.0, 1.5, 20.25, 30.0, 2.5),) if page % 2 else (),
         visual_tokens=1836,

@@ -23,7 +23,7 @@ from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
 from pipeline.records import Ask, Image
-from tests.support.helpers import one_by_one
+from tests.support.helpers import SIGNALS, one_by_one
 
 WHITE, RED, GREEN = (255, 255, 255), (255, 0, 0), (0, 255, 0)
 
@@ -67,7 +67,9 @@ class ColourReader:
             raise ZeroDivisionError("a bug")
         time.sleep(self.seconds)
         stats = PruneStats(16, 8, False, False, 40, 30, 4000, 3000)
-        return [ModelAnswer(f"{ask.question_id} {colour}", "stop", 0.5, 3, stats, None, None, (4, 4)) for ask in asks]
+        return [
+            ModelAnswer(f"{ask.question_id} {colour}", "stop", SIGNALS, 3, stats, None, None, (4, 4)) for ask in asks
+        ]
 
 
 def load_colours(config: ActorConfig) -> BundleAnswerer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
 from pipeline.answering.open_page import ModelAnswer
+from pipeline.confidence.signals import signals_of
 from pipeline.errors import PageError
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import (
@@ -21,6 +23,7 @@ from pipeline.records import (
     PixelBudget,
 )
 
+SIGNALS = signals_of([math.log(0.5)] * 4, [1.0] * 4)
 SETTINGS = AnswerSettings(
     model="m",
     model_fingerprint="1234",
@@ -81,7 +84,9 @@ class FakePageAnswerer:
         keep[: total // 10] = True
         stats = PruneStats(total, int(keep.sum()), False, False, total + 9, 50, 1000, 50, 1.5, 2.5, 3.5)
         return [
-            ModelAnswer(f"{page.mean():.2f} {ask.prompt}", "stop", 0.5, 4, stats, keep, keep.astype(np.float32), grid)
+            ModelAnswer(
+                f"{page.mean():.2f} {ask.prompt}", "stop", SIGNALS, 4, stats, keep, keep.astype(np.float32), grid
+            )
             for ask in asks
         ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.pages.renderer import RenderChild, render_bundle
+from pipeline.pages.bundle_pages import render_bundle
+from pipeline.pages.renderer import RenderChild
 from pipeline.records import AnswerSettings, Bundle, Receipt
 
 

@@ -72,6 +72,7 @@ def max_visual_tokens(budget: PixelBudget) -> int:
 def load_input(folder: Path) -> ModelInput:
     """The input; torch is imported here, not in the render child."""
     import torch
+    from llguidance import LLTokenizer, TokenizerWrapper
 
     class ToyInput(ModelInput):
         image_token_id = IMAGE
@@ -98,12 +99,31 @@ def load_input(folder: Path) -> ModelInput:
         def answer(self, text: str, ends: Collection[int]) -> torch.Tensor:
             return torch.tensor([*_ids(text), END if END in ends else min(ends)])
 
+        def vocabulary(self, size: int, ends: Collection[int]) -> LLTokenizer:
+            return LLTokenizer(TokenizerWrapper(ToyTokenizer(size, ends)))
+
         def text(self, tokens: torch.Tensor) -> str:
             first = ANSWER + 1
             known = (ids for ids in tokens.tolist() if first <= ids < first + len(ALPHABET))
             return "".join(ALPHABET[ids - first] for ids in known).strip()
 
     return ToyInput()
+
+
+class ToyTokenizer:
+    """What llguidance asks of a tokenizer that is none of Hugging Face's."""
+
+    bos_token_id = None
+
+    def __init__(self, size: int, ends: Collection[int]) -> None:
+        self.eos_token_id = min(ends)
+        self.special_token_ids = [*range(ANSWER + 1), *range(ANSWER + 1 + len(ALPHABET), size)]
+        self.tokens = [b"<%d>" % number for number in range(size)]
+        for number, character in enumerate(ALPHABET, ANSWER + 1):
+            self.tokens[number] = character.encode()
+
+    def __call__(self, text: str) -> list[int]:
+        return _ids(text)
 
 
 def _ids(text: str) -> list[int]:

@@ -22,7 +22,7 @@ _PARTS = re.compile(
     r"(?P<before>[^0-9]*?)(?P<number>[-+(]?\s*[.,]?[0-9](?:[0-9.,' ]*[0-9])?\s*[-)]?)(?P<behind>[^0-9]*)"
 )
 # CLDR's narrow symbols, which Babel does not pass on, and signs that countries print. Each stands for these currencies.
-_SIGNS = {
+SIGNS = {
     "$": ("USD", "CAD", "AUD", "NZD", "MXN", "SGD", "HKD", "ARS", "CLP", "COP", "TWD", "BBD", "JMD", "UYU", "DOP"),
     "£": ("GBP", "EGP", "LBP", "SYP", "GIP", "FKP", "SHP", "SSP"),
     "¥": ("JPY", "CNY"),
@@ -77,7 +77,7 @@ _SIGNS = {
     "лв.": ("BGN",),
     "rmb": ("CNY",),
 }
-_SMALL_CODES = frozenset("eur usd gbp chf jpy sek nok dkk pln czk cad aud".split())  # others are words too
+SMALL_CODES = frozenset("eur usd gbp chf jpy sek nok dkk pln czk cad aud".split())  # others are words too
 _NO_CENTS = (",-", ".-", "/-")
 _LARGEST_DECIMALS = 2  # of an amount whose currency is not known
 
@@ -141,20 +141,20 @@ def _ending(behind: str) -> tuple[str, str]:
 
 def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None, str | None]:
     """Find the currency that a word or sign stands for, or the sign itself where several currencies share it."""
-    if word in _codes() or word.casefold() in _SMALL_CODES:
+    if word in codes() or word.casefold() in SMALL_CODES:
         return word.upper(), None
     folded = word.casefold().strip()
     names = _names(None if customs is None else str(customs.locale))
     if folded in names:
         return names[folded], None
-    signs = _SIGNS.get(folded) or _SIGNS.get(folded.rstrip(".")) or ()
+    signs = SIGNS.get(folded) or SIGNS.get(folded.rstrip(".")) or ()
     if len(signs) == 1:
         return signs[0], None
     if customs is not None:
         if customs.currency in signs:
             return customs.currency, None
         symbols = customs.locale.currency_symbols.items()
-        written = [code for code, sign in symbols if code in _codes() and sign.casefold().strip() == folded]
+        written = [code for code, sign in symbols if code in codes() and sign.casefold().strip() == folded]
         if len(written) == 1:
             return written[0], None
     if not signs:
@@ -163,7 +163,18 @@ def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None
 
 
 @cache
-def _codes() -> frozenset[str]:
+def currencies_of(word: str) -> frozenset[str]:
+    """Return the codes of all currencies that a word or sign may stand for, in any country that writes English."""
+    if word in codes() or word.casefold() in SMALL_CODES:
+        return frozenset({word.upper()})
+    folded = word.casefold().strip()
+    named = _names(None).get(folded)
+    signs = SIGNS.get(folded) or SIGNS.get(folded.rstrip(".")) or ()
+    return frozenset(signs if named is None else (named,))
+
+
+@cache
+def codes() -> frozenset[str]:
     """Return the ISO codes of all currencies that a country uses today."""
     used = get_global("territory_currencies").values()
     return frozenset(code for country in used for code, _, end, tender in country if end is None and tender)

@@ -23,12 +23,24 @@ def test_the_tokens_are_those_of_transformers(penalty: float) -> None:
         want = [int(stock(ids[None], one[None].clone()).argmax()) for ids, one in zip(history, logits, strict=True)]
         greedy.choose(logits, rows, seen)
         assert [row.result.tokens[-1] for row in rows] == want
-        logprobs = logits.log_softmax(dim=-1)[torch.arange(3), torch.tensor(want)]
-        assert [row.result.logprobs[-1] for row in rows] == logprobs.tolist()
+        every = logits.log_softmax(dim=-1)
+        assert [row.result.logprobs[-1] for row in rows] == every[torch.arange(3), torch.tensor(want)].tolist()
+        others = [
+            max(p for i, p in enumerate(row) if i != token) for row, token in zip(every.tolist(), want, strict=True)
+        ]
+        margins = [row.result.logprobs[-1] - other for row, other in zip(rows, others, strict=True)]
+        assert [row.result.margins[-1] for row in rows] == margins
+        assert penalty != 1.0 or min(margins) > 0
     if seen is not None:
         again = greedy.seen(rows, 12)
         assert again is not None
         assert torch.equal(seen, again)
+
+
+def test_of_two_equal_tokens_the_first_is_chosen_as_argmax_does_and_the_margin_is_none() -> None:
+    row = Row(torch.tensor([1]), 4, 1)
+    Greedy(frozenset(), 1.0).choose(torch.tensor([[0.0, 3.0, 3.0, 1.0]]), [row], None)
+    assert (row.result.tokens, row.result.margins) == ([1], [0.0])
 
 
 def test_a_penalty_that_is_not_positive_is_refused() -> None:

@@ -65,6 +65,7 @@ def test_any_order_and_any_arrival(model: gp.GlimpseModel, alone: list[Decoded],
     for number, expected in enumerate(alone):
         assert pool.done[number].tokens == expected.tokens
         assert pool.done[number].logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+        assert pool.done[number].margins == pytest.approx(expected.margins, abs=1e-4)
 
 
 def test_out_of_memory_halves_the_pool_and_goes_on(

@@ -13,7 +13,7 @@ import torch
 import glimpseprune as gp
 from glimpseprune.decode.greedy import Greedy
 from glimpseprune.families.base import Prompt
-from glimpseprune.prefill.alone import Prefilled, prefill_pruned
+from glimpseprune.prefill.alone import Prefilled, prefill_full, prefill_pruned
 from glimpseprune.prefill.shared import prefill_questions, read_prefix, shared_prefix
 from glimpseprune.prefill.unpruned import answer_together
 from tests.support.batches import item
@@ -99,6 +99,11 @@ def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
         alone = gp.generate(model, inputs, rule=None, max_new_tokens=limit)
         assert answer.tokens == alone.sequences[0].tolist()
         assert answer.logprobs == pytest.approx(alone.logprobs[0].tolist(), abs=1e-4)
+        pool = gp.DecodePool(model.backbone, model.eos_token_ids, penalty)
+        pool.add(0, prefill_full(model.backbone, prompt, images), prompt.input_ids, limit)
+        with torch.inference_mode():
+            pool.run()
+        assert answer.margins == pytest.approx(pool.done[0].margins, abs=1e-4)
         torch.testing.assert_close(row, alone.first_logits[0], rtol=1e-4, atol=1e-4)
         assert token_bytes * ids.numel() == alone.stats[0].kv_bytes_full
 

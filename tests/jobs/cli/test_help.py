@@ -82,5 +82,5 @@ def test_numbers_in_the_help_are_those_of_the_settings() -> None:
 def test_run_marks_what_it_cannot_do_without() -> None:
     shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).output
     panel = shown.split(REQUIRED)[1].split("╰")[0]
-    assert set(re.findall(r"--[a-z-]+", panel)) == {"--input", "--questions", "--output"}
+    assert set(re.findall(r"--[a-z-]+", panel)) == {"--input", "--questions", "--schema", "--output"}
     assert click.unstyle(CliRunner().invoke(app, ["samples", "--help"]).output).count("[required]") == 1

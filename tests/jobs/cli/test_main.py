@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -36,6 +37,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "glimpse": (["--glimpse", "g"], "g"),
     "revision": (["--revision", "v1.0"], "v1.0"),
     "prune": (["--prune", "auto"], "auto"),
+    "fallback": (["--fallback", "dense"], "dense"),
     "drop_blank": (["--drop-blank"], True),
     "threshold": (["--threshold", "0.3"], 0.3),
     "max_ratio": (["--max-ratio", "0.2"], 0.2),
@@ -60,6 +62,8 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "document_seconds": (["--document-seconds", "120"], 120.0),
     "password_file": (["--password-file", "p.yaml"], "p.yaml"),
     "locale": (["--locale", "de_CH"], "de_CH"),
+    "calibration": (["--calibration", "c.json"], "c.json"),
+    "review_below": (["--review-below", "0.9"], 0.9),
 }
 
 
@@ -91,7 +95,7 @@ EMPTY_REPORT: dict[str, Any] = {
     "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review"), 0),
     "model_note": None,
     "this_run": {"pages_per_s": None, "pages": 0, "bundles": 0},
-    "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None},
+    "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None, "asked_again": 0, "changed_again": 0},
     "documents": 0,
     "pages": 0,
     "interrupted": False,
@@ -115,7 +119,31 @@ def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str)
 
 
 def test_there_is_no_flag_without_a_test() -> None:
-    assert set(FLAGS) == (set(RunSettings.model_fields) | set(ModelChoice.model_fields)) - {"choice"}
+    fields = {field.alias or name for name, field in RunSettings.model_fields.items()}
+    assert set(FLAGS) | {"schema"} == (fields | set(ModelChoice.model_fields)) - {"choice"}
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_schema_takes_the_place_of_questions(
+    monkeypatch: pytest.MonkeyPatch, settings_of: Any, tmp_path: Path, command: str
+) -> None:
+    seen: list[tuple[RunSettings, QuestionSet]] = []
+    monkeypatch.setattr("jobs.run.job.run_job", lambda *given: seen.append(given) or {**EMPTY_REPORT, "exit_code": 0})
+    monkeypatch.setattr("jobs.commands.forecast.forecast", lambda *given: seen.append(given) or "")
+    schema = {"type": "object", "properties": {"Total": {"type": "number"}}}
+    (tmp_path / "s.json").write_text(json.dumps(schema))
+    outcome = CLI.invoke(app, [command, "--input", "in", "--schema", "s.json", "--output", "out"])
+    assert outcome.exit_code == 0, outcome.output
+    ((settings, asked),) = seen
+    assert (settings.flat()["schema"], settings.flat()["questions"]) == ("s.json", None)
+    assert [(q.id, q.type) for q in asked.questions] == [("total", "number")]
+    assert settings.asked == ("--schema", "s.json")
+    assert f"--schema {tmp_path}/s.json" in reproduce_command(settings, asked)
+    (tmp_path / "run.toml").write_text('schema = "s.json"')
+    outcome = CLI.invoke(app, [command, "--input", "in", "--output", "out", "--config", "run.toml"])
+    assert (outcome.exit_code, seen[-1][0]) == (0, settings)
+    travelled = RunSettings.model_validate(json.loads(json.dumps(settings.model_dump(mode="json"))))
+    assert travelled == settings
 
 
 def test_defaults() -> None:
@@ -145,6 +173,9 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("dpi = [", NEEDED, "--config"),
         ("dpi = 1", NEEDED, "--dpi: "),
         ("", NEEDED[2:], "--input is required"),
+        ("", [*NEEDED[:2], *NEEDED[4:]], "--questions is required, or --schema in its place"),
+        ("", [*NEEDED, "--schema", "s.json"], "--questions and --schema both say what is asked; give one of them"),
+        ("", [*NEEDED[:2], *NEEDED[4:], "--schema", ""], "--schema is empty"),
         ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
         ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
@@ -215,6 +246,20 @@ def test_questions_check(tmp_path: Path) -> None:
     assert "q.yaml:2: questions.0.text: is required" in outcome.output
 
 
+def test_questions_check_shows_what_a_schema_asks(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"issued": {"type": "string", "format": "date"}}}
+    (tmp_path / "s.json").write_text(json.dumps(schema))
+    outcome = CLI.invoke(app, ["questions", "check", "--schema", str(tmp_path / "s.json")])
+    assert outcome.exit_code == 0
+    assert outcome.output == f"{tmp_path}/s.json: 1 question: issued\n  issued (date): What is the issued?\n"
+    for words in ([], ["q.yaml", "--schema", "s.json"]):
+        outcome = CLI.invoke(app, ["questions", "check", *words])
+        assert (outcome.exit_code, outcome.output) == (
+            2,
+            "docpipe: expected a questions file or --schema, one of them\n",
+        )
+
+
 def make(base: Path, **flags: Any) -> RunSettings:
     return RunSettings(input=("in",), questions="q", output="o", model=str(base), **flags)
 
@@ -236,6 +281,17 @@ def test_which_rule_a_run_uses(tiny_base: Path, tiny_addon: Path) -> None:
             choose(make(tiny_base, prune=prune))
     with pytest.raises(UsageError, match="--max-ratio has no effect"):
         choose(make(tiny_base, max_ratio=0.1))
+
+
+def test_a_fallback_needs_pruning(tiny_base: Path, tiny_addon: Path) -> None:
+    addon = str(tiny_addon)
+    found = choose(make(tiny_base, glimpse=addon, fallback="dense"))
+    assert found.fallback
+    assert found != choose(make(tiny_base, glimpse=addon))
+    with pytest.raises(UsageError, match="--fallback dense has no effect without pruning"):
+        choose(make(tiny_base, glimpse=addon, fallback="dense", prune="off"))
+    with pytest.raises(UsageError, match="--fallback dense needs an add-on"):
+        choose(make(tiny_base, fallback="dense"))
 
 
 def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, tiny_addon: Path) -> None:

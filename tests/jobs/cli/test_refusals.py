@@ -176,7 +176,7 @@ def test_point_19_an_input_that_cannot_be_read(refused: Any, command: str, reaso
         ("status", "missing argument 'job' (try 'docpipe status --help')"),
         ("run --dpi", "option '--dpi' requires an argument"),
         ("run --quiet=3", "option '--quiet' does not take a value"),
-        ("run", "--input is required; --questions is required; --output is required"),
+        ("run", "--input is required; --questions is required, or --schema in its place; --output is required"),
         ("eval --dpi 5 --threshold 2 --data s --out e.parquet", None),
         ("run extra", "got unexpected extra argument(s) (extra) (try 'docpipe run --help')"),
         (

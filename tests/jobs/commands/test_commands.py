@@ -178,7 +178,13 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
         "pages": 5,
         "model_note": None,
         "this_run": {"bundles": 2, "pages": 4, "pages_per_s": 2.0},
-        "totals": {"retention": 0.0731, "kv_bytes_full": 5_000_000, "kv_bytes_kept": 400_000},
+        "totals": {
+            "retention": 0.0731,
+            "kv_bytes_full": 5_000_000,
+            "kv_bytes_kept": 400_000,
+            "asked_again": 1,
+            "changed_again": 0,
+        },
         "interrupted": True,
         "settings": {"output": "out/", "verbose": False},
         "ignored": {},
@@ -198,6 +204,7 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
     assert closing_lines(told).splitlines() == [
         first,
         "7.3% of the visual tokens kept; KV cache 5.0 MB without pruning, 0.4 MB with",
+        "1 question asked again without pruning, of which 0 came out otherwise",
         "4 pages in this run, 2.00 pages/s",
         *where,
     ]

@@ -170,15 +170,23 @@ def test_point_15_two_inputs_in_turn_with_files_of_the_same_name_size_and_time(i
 
 def test_point_16_what_no_answer_depends_on_is_not_refused_and_not_computed_again(inputs: Path, run: Any) -> None:
     run(asked(A, B), "one")
-    other = (
-        "{id: a, text: 'A?', type: money, aggregate: sum, pages: ' all', keep: {min_tokens: 9}}"  # nothing is pruned
-    )
+    # Nothing is pruned, so what the question keeps does not matter.
+    other = "{id: a, text: 'A?', type: money, constrain: false, aggregate: sum, pages: ' all', keep: {min_tokens: 9}}"
     report = run(asked(B, other), "one")
     assert (report["exit_code"], report["this_run"]["rows"]) == (0, 0)
     assert rows(inputs, current=False) == []
     assert {row["chosen_by"] for row in rows(inputs, "documents") if row["question_id"] == "a"} == {
         "sum: 2 of 2 answers have no number"
     }
+
+
+def test_a_type_with_other_limits_is_asked_again_and_not_refused(inputs: Path, run: Any) -> None:
+    run(asked(A, B), "one")
+    before = [row for row in rows(inputs) if row["question_id"] == "a"]
+    report = run(asked(B, "{id: a, text: 'A?', type: money}"), "one")
+    assert (report["exit_code"], report["this_run"]["rows"]) == (0, len(before))
+    assert {row["question_id"] for row in rows(inputs, current=False)} == {"a"}
+    assert run(asked(B, "{id: a, text: 'A?', type: money, locale: de_DE}"), "one")["this_run"]["rows"] == 0
 
 
 @pytest.mark.parametrize(

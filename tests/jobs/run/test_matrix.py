@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from jobs.run.ray_engine import RayEngine
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.confidence.signals import Signals
 from pipeline.families import registry as page_families
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -174,7 +175,8 @@ def test_both_engines_give_the_same_rows_with_every_method(
 
 def check_rows(local: list[dict[str, Any]], ray: list[dict[str, Any]], family: str, method: str) -> None:
     for ours, theirs in zip(local, ray, strict=True):
-        assert ours.pop("confidence") == pytest.approx(theirs.pop("confidence"), abs=1e-4)
+        for name in (field.name for field in fields(Signals)):
+            assert ours.pop(name) == pytest.approx(theirs.pop(name), abs=1e-4)
         ours_boxes, theirs_boxes = ours.pop("evidence"), theirs.pop("evidence")
         assert (ours_boxes is None) == (theirs_boxes is None) == (method == "none")
         assert ours == theirs

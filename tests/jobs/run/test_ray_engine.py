@@ -21,8 +21,9 @@ from pipeline.families.registry import find_family
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
+from pipeline.pages.bundle_pages import render_bundle
 from pipeline.pages.documents import list_documents
-from pipeline.pages.renderer import RenderChild, render_bundle
+from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import parse_questions
 from pipeline.questions.values import Reading
 from pipeline.records import AnswerSettings, Bundle, Failure, PageCount, PixelBudget, Receipt, Unit

@@ -20,7 +20,7 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
-from pipeline.records import Bundle, Failure, PageCount, Receipt
+from pipeline.records import Bundle, ChoiceProbability, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
 from tests.support.loop import run_loop
@@ -120,6 +120,28 @@ def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> No
         ("not_answerable", "n/a", None, None),
         ("answered", " US  dollar", '"US Dollar"', None),
     ]
+
+
+class Surer(FakePageAnswerer):
+    """Gives every answer what a fallback and choices bring."""
+
+    def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
+        chances = (ChoiceProbability("EUR", 0.75), ChoiceProbability("n/a", 0.125))
+        more = {"choice_probabilities": chances, "fallback": "confidence", "pruned_text": "before"}
+        return [dataclasses.replace(made, **more) for made in super()._answer_page(page, asks)]
+
+
+def test_probabilities_of_choices_and_a_fallback_reach_the_tables(bundle: Bundle, tmp_path: Path) -> None:
+    _, rows, _ = run(bundle, Surer(), tmp_path / "out")
+    answered = [row for row in rows if row["answer"] is not None]
+    assert answered
+    for row in rows:
+        if row["answer"] is None:
+            assert (row["choice_probabilities"], row["fallback"], row["pruned_answer"]) == (None, None, None)
+            continue
+        chances = [{"choice": "EUR", "probability": 0.75}, {"choice": "n/a", "probability": 0.125}]
+        assert row["choice_probabilities"] == chances
+        assert (row["fallback"], row["pruned_answer"]) == ("confidence", "before")
 
 
 def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:

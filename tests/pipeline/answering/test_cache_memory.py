@@ -22,6 +22,7 @@ from glimpseprune.rule import KeepRule
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.prefilling import Prefiller
 from pipeline.errors import PageError
 from pipeline.records import Ask
 
@@ -105,13 +106,13 @@ def test_on_the_cpu_each_process_has_its_part_of_half() -> None:
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sequences in the pool whenever a page's prefill begins."""
     held: list[int] = []
-    original = PageAnswerer._prefill
+    original = Prefiller.prefill
 
-    def counted(self: PageAnswerer, *args: Any) -> Any:
+    def counted(self: Prefiller, *args: Any) -> Any:
         held.append(len(args[-1]))
         return original(self, *args)
 
-    monkeypatch.setattr(PageAnswerer, "_prefill", counted)
+    monkeypatch.setattr(Prefiller, "prefill", counted)
     return held
 
 
@@ -152,7 +153,7 @@ def test_a_device_that_fills_up(
 
     monkeypatch.setattr(PageAnswerer, "_pool", noted)
     held = count_opened(monkeypatch)
-    page_answerer.memory = CacheMemory(CUDA, 300, lambda: 1000 - 100 * len(pools[-1]))
+    page_answerer.prefiller.memory = CacheMemory(CUDA, 300, lambda: 1000 - 100 * len(pools[-1]))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 400)

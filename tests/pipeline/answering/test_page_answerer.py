@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,13 @@ def test_questions_about_a_page_equal_single_calls(page_answerer: PageAnswerer) 
         assert answer.finish_reason == (
             "stop" if int(out.sequences[0][-1]) in page_answerer.model.eos_token_ids else "length"
         )
-        assert answer.confidence == pytest.approx(math.exp(out.logprobs[0].mean()), abs=1e-6)
+        logprobs = out.logprobs[0]
+        assert answer.signals.confidence_raw == pytest.approx(math.exp(logprobs.mean()), abs=1e-6)
+        assert answer.signals.logprob_min == pytest.approx(float(logprobs.min()), abs=1e-5)
+        assert answer.signals.logprob_first == pytest.approx(float(logprobs[0]), abs=1e-5)
+        first = out.first_logits[0].log_softmax(dim=-1).topk(2).values
+        assert 0 <= answer.signals.margin_min <= float(first[0] - first[1]) + 1e-5
+        assert (answer.signals.glimpse_mass is None) == (answer.signals.glimpse_spread is None) == (ask.rule is None)
         assert answer.grid == (11, 8)
         assert answer.stats.kept_tokens == out.stats[0].kept_tokens
         assert (answer.keep is None) == (ask.rule is None)
@@ -133,7 +140,8 @@ def test_pages_together_are_pages_alone(page_answerer: PageAnswerer, room: int, 
             assert (ours.keep is None) == (theirs.keep is None)
             if ours.keep is not None:
                 assert np.array_equal(ours.keep, theirs.keep)
-            assert ours.confidence == pytest.approx(theirs.confidence, rel=1e-4)
+            for one, other in zip(asdict(ours.signals).values(), asdict(theirs.signals).values(), strict=True):
+                assert one == (None if other is None else pytest.approx(other, rel=1e-4, abs=1e-4))
 
 
 def test_lanes_are_no_more_than_memory_allows(page_answerer: PageAnswerer) -> None:

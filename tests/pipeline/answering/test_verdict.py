@@ -9,11 +9,12 @@ from glimpseprune.stats import PruneStats
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.verdict import Verdict, judge
 from pipeline.records import Ask
+from tests.support.helpers import SIGNALS
 
 
 def answer(text: str = "x", **changes: Any) -> ModelAnswer:
     stats = PruneStats(10, 5, changes.pop("floor_hit", False), False, 20, 15, 200, 150)
-    made = ModelAnswer(text, "stop", 0.9, 3, stats, None, None, (2, 5))
+    made = ModelAnswer(text, "stop", SIGNALS, 3, stats, None, None, (2, 5))
     return dataclasses.replace(made, **changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from pipeline.datasets.example import Region, by_page, coverage, covered_cells
 from pipeline.datasets.load import load_examples
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Measured
-from pipeline.evaluation.metrics import anls, exact_match
+from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
+from pipeline.evaluation.metrics import anls, exact_match, value_equal
 from pipeline.evaluation.score_table import scores, table, write_rows
+from pipeline.questions.values import Reading
 from pipeline.samples import Family
 from pipeline.samples.write import write_samples
+from tests.support.measured import measured
 
 
 class TestMetrics:
@@ -39,6 +43,30 @@ class TestMetrics:
     def test_exact_match_is_exact(self) -> None:
         assert exact_match("EUR 5.00 ", ["5.00", "EUR 5.00"])
         assert not exact_match("eur 5.00", ["EUR 5.00"])
+
+    @pytest.mark.parametrize(
+        ("answer", "gold", "reading", "equal"),
+        [
+            ("EUR 1,250.00", "€ 1250.00", Reading("money"), True),
+            ("EUR 1,250.00", "USD 1,250.00", Reading("money"), False),
+            ("EUR 1,250.00", "€ 1250.00", Reading(), False),
+            ("2024-05-18", "18 May 2024", Reading("date"), True),
+            ("03/04/2024", "03/04/2024", Reading("date"), True),
+            ("03/04/2024", "04/03/2024", Reading("date"), False),
+            ("03/04/2024", "2024-04-03", Reading("date"), False),  # it may mean another day
+            ("03/04/2024", "2024-04-03", Reading("date", "en_GB"), True),
+            ("'Lisbon'.", "Lisbon", Reading(), True),
+            ("lisbon", "Lisbon", Reading(), False),
+            ("N/A.", "n/a", Reading("date"), True),
+            ("n/a", "2024-05-18", Reading("date"), False),
+            ("2024-05-18", "n/a", Reading("date"), False),
+            ("not a date", "neither", Reading("date"), False),
+        ],
+    )
+    def test_values_are_equal_under_the_type_of_the_question(
+        self, answer: str, gold: str, reading: Reading, equal: bool
+    ) -> None:
+        assert value_equal(answer, ["something else", gold], reading) == equal
 
 
 class TestRegions:
@@ -76,8 +104,10 @@ class TestLoading:
         for field in made[0].fields:
             example = next(e for e in first if e.question_id == field.key)
             assert example.answers == (field.value,)
+            assert example.type == {"date": "date", "total": "money", "tax": "money"}.get(field.key, example.type)
             assert example.regions[0].x0 == pytest.approx(field.value_box.x0 / made[0].width_pt)
         assert all(e.answers == ("n/a",) and not e.regions for e in first if not e.answerable)
+        assert {example.type for example in examples} == {"text", "date", "money"}
 
     def test_visual_cot(self, tmp_path: Path) -> None:
         (tmp_path / "cot" / "gqa").mkdir(parents=True)
@@ -118,23 +148,17 @@ class TestLoading:
 
 
 def _row(mode: str, exact: bool, kept: int, covered: float | None, answerable: bool = True) -> Measured:
-    return Measured(
-        document="a.pdf",
-        page=1,
-        question_id="q",
-        question="Q?",
-        answerable=answerable,
-        gold=("x",),
-        mode=mode,  # type: ignore[arg-type]
-        answer="x",
+    return measured(
+        mode=mode,
         exact=exact,
+        value_equal=exact,
         anls=float(exact),
-        confidence=0.5,
-        visual_tokens=100,
+        answerable=answerable,
         kept_tokens=kept,
         retention=kept / 100,
         box_coverage=covered,
-        prefill_ms=None,
+        pointed=None if covered is None else covered > 0.5,
+        iou=covered,
     )
 
 
@@ -153,8 +177,44 @@ def test_scores_of_each_mode(tmp_path: Path) -> None:
     assert glimpse.boxes_covered == 0.5
     write_rows(rows, tmp_path / "new" / "eval.parquet")
     assert pq.read_table(tmp_path / "new" / "eval.parquet").column("mode").to_pylist() == ["off"] + ["glimpse"] * 3
-    shares = ["1.000", "1.000", "-", "100.0%", "100.0%", "100.0%", "100.0%"]
+    shares = ["1.000", "1.000", "1.000", "-", "100.0%", "100.0%", "100.0%", "100.0%", "1.000", "1.000"]
     assert table(scores(rows)).splitlines()[1].split() == ["off", "1", *shares]
+    assert (glimpse.pointed, glimpse.iou) == (0.5, pytest.approx((0.95 + 0.5) / 2))
+
+
+def test_the_confidence_of_each_mode_is_told_or_what_the_model_says() -> None:
+    raw = [measured(confidence_raw=0.9), measured(confidence_raw=0.2, value_equal=False)]
+    sure = [measured(mode="glimpse", confidence=0.9), measured(mode="glimpse", confidence=0.8, value_equal=False)]
+    off, glimpse = confidence_scores([*raw, *sure])
+    assert (off.ranked_by, off.auroc, off.coverage, off.calibration_error) == ("confidence_raw", 1.0, (0.5, 0.5), None)
+    assert (glimpse.ranked_by, glimpse.answers, glimpse.calibration_error) == ("confidence", 2, pytest.approx(0.45))
+    lines = confidence_table([off, glimpse]).splitlines()
+    assert lines[0].endswith("coverage at 1% error  coverage at 5% error  ECE")
+    assert lines[1].split() == ["off", "confidence_raw", "1.000", "0.250", "0.500", "0.500", "-"]
+
+
+def test_each_question_has_its_figures() -> None:
+    rows = [measured(question_id="a", confidence=0.5), measured(question_id="b", exact=False, pointed=True, iou=0.5)]
+    assert [line.split() for line in question_table(rows).splitlines()[1:]] == [
+        ["a", "off", "1", "1.000", "1.000", "0.500", "-", "-"],
+        ["b", "off", "1", "0.000", "1.000", "-", "1.000", "0.500"],
+    ]
+
+
+def test_what_is_asked_again_is_counted_where_the_answer_became_right_or_wrong(tmp_path: Path) -> None:
+    again = [
+        dataclasses.replace(_row("glimpse", exact, 10, None), fallback="floor", pruned_answer="y", pruned_exact=before)
+        for before, exact in ((False, True), (False, False), (True, False), (True, True), (False, True))
+    ]
+    rows = [*again, _row("glimpse", True, 10, None), _row("off", True, 100, None)]
+    off, glimpse = scores(rows)
+    assert (off.asked_again, off.rescued, off.harmed) == (0, 0, 0)
+    assert (glimpse.asked_again, glimpse.rescued, glimpse.harmed) == (5, 2, 1)
+    last = "glimpse: 5 asked again without pruning, 2 rescued, 1 harmed"
+    assert table(scores(rows)).splitlines()[-1] == last
+    assert len(table([off]).splitlines()) == 2
+    write_rows(rows, tmp_path / "eval.parquet")
+    assert pq.read_table(tmp_path / "eval.parquet").column("pruned_answer").to_pylist() == ["y"] * 5 + [None] * 2
 
 
 def test_random_needs_glimpse() -> None:

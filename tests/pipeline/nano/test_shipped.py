@@ -11,7 +11,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 import glimpseprune as gp
 from jobs.commands.evaluate import EvalSettings, evaluate
 from pipeline.answering.checkpoints import resolve_addon, resolve_model
-from pipeline.evaluation.score_table import Score
+from pipeline.evaluation.score_table import Score, scores
 from pipeline.samples.write import pick_seeds, write_samples
 
 PAGES = 10
@@ -23,7 +23,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Score]:
     folder = tmp_path_factory.mktemp("held-out")
     write_samples(folder, pick_seeds(20261121, PAGES))
     settings = EvalSettings(data=str(folder), out=folder / "eval.parquet", quiet=True, device="cpu")
-    return {score.mode: score for score in evaluate(settings)}
+    return {score.mode: score for score in scores(evaluate(settings))}
 
 
 def test_unpruned(found: dict[str, Score]) -> None:

@@ -31,7 +31,7 @@ def row(
         value = json.dumps(day.isoformat())
     made = dict.fromkeys(VALUE_COLUMNS) | {"value": value, "value_currency": currency, "value_date": day}
     made["value_number"] = None if number is None else Decimal(number).quantize(Decimal("1.0000000000"))
-    return {"page": page, "status": status, "answer": answer, "confidence": confidence, **made}
+    return {"page": page, "status": status, "answer": answer, "confidence": confidence, "confidence_raw": 0.5, **made}
 
 
 ROWS = [
@@ -42,6 +42,7 @@ ROWS = [
     row(5, "10", 0.6, "10"),
     row(6, status="failed"),
 ]
+ALL = pytest.approx(0.5 * 0.9 * 0.99 * 0.6)  # that each of them is right
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ ROWS = [
     [
         ("best", ("answered", "eleven", "11", 0.9, 3, "most confident of 4 answers")),
         ("first", ("answered", "ten", "10", 0.5, 1, "first of 4 answers")),
-        ("all", ("answered", '["ten", "eleven", "huge", "10"]', None, 0.9, None, "all 4 different answers")),
+        ("all", ("answered", '["ten", "eleven", "huge", "10"]', None, ALL, None, "all 4 different answers")),
         (
             "list",
-            ("needs_review", '["ten", "eleven", "huge", "10"]', "[10, 11, 1000]", 0.9, None, "all 3 different values"),
+            ("needs_review", '["ten", "eleven", "huge", "10"]', "[10, 11, 1000]", ALL, None, "all 3 different values"),
         ),
         ("vote", ("answered", "10", "10", 0.6, 5, "2 of 4 votes")),
-        ("sum", ("needs_review", "1031", "1031", 0.9, None, "sum of 4 answers, 1 pages failed")),
+        ("sum", ("needs_review", "1031", "1031", ALL, None, "sum of 4 answers, 1 pages failed")),
         ("min", ("needs_review", "ten", "10", 0.5, 1, "min of 4 answers, 1 pages failed")),
         ("max", ("needs_review", "huge", "1000", 0.99, 4, "max of 4 answers, 1 pages failed")),
     ],
@@ -78,6 +79,29 @@ def test_without_any_answer_the_status_says_why(rule: str, statuses: list[str], 
     assert chosen["status"] == expected
     assert [chosen[name] for name in ("answer", "value", "confidence", "page")] == [None] * 4
     assert chosen["chosen_by"] == f"{rule}: no answer on any page"
+
+
+def test_without_a_calibration_answers_are_ranked_by_what_the_model_says_and_have_no_confidence() -> None:
+    rows = [row(1, "a", None), row(2, "b", None) | {"confidence_raw": 0.9}, row(3, "a", 0.99)]
+    best = aggregate("best", rows)
+    assert (best["answer"], best["confidence"]) == ("b", None)
+    assert aggregate("vote", rows)["page"] == 1
+    assert aggregate("all", rows)["confidence"] is None
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_doubtful_no_is_no_answer_and_counts_only_where_there_is_none(rule: str) -> None:
+    doubtful = row(1, "n/a", 0.3, status="needs_review")
+    chosen = aggregate(rule, [doubtful, row(2, "n/a", 0.9, status="not_answerable"), row(3, status="failed")])
+    assert (chosen["status"], chosen["answer"], chosen["confidence"]) == ("needs_review", None, None)
+    chosen = aggregate(rule, [doubtful, row(2, "5", 0.9, "5", currency="EUR")])
+    assert chosen["status"] == "answered"
+    assert chosen["page"] == (None if rule in ("all", "list", "sum") else 2)
+
+
+def test_a_choice_that_looks_like_no_answer_is_one() -> None:
+    chosen = aggregate("best", [row(1, "NA", 0.3, status="needs_review") | {"value": '"NA"'}])
+    assert (chosen["answer"], chosen["value"]) == ("NA", '"NA"')
 
 
 def test_a_document_that_cannot_be_opened_has_failed() -> None:

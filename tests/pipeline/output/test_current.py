@@ -20,7 +20,7 @@ from pipeline.records import Bundle, BundleResult, Document, Unit
 from tests.support.bundles import documents_with, questions, result_of, units_and_bundles
 from tests.support.published import broken_page, published, store_at, tables
 
-ONE_QUESTION = questions("version: 1\nquestions:\n  - {id: total, text: 'What is the total?', type: money}\n")
+ONE_QUESTION = questions("version: 1\nquestions:\n  - {id: total, text: 'What is the total?'}\n")
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:
         rows_of(results), key=lambda row: [str(v).zfill(40) for v in row[:3]]
     )
     one = next(r for r in found["answers"] if r["page"] == 1 and r["question_id"] == "date")
-    assert {key: one[key] for key in ("answer", "confidence", "evidence", "kept_tokens", "kv_bytes_full")} == {
+    assert {key: one[key] for key in ("answer", "confidence_raw", "evidence", "kept_tokens", "kv_bytes_full")} == {
         "answer": "date on page 1",
-        "confidence": 0.5,
+        "confidence_raw": 0.5,
         "evidence": [{"x0": 0.0, "y0": 1.5, "x1": 20.25, "y1": 30.0, "score": 2.5}],
         "kept_tokens": 105,
         "kv_bytes_full": 3_000_000_000,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_totals_are_of_the_units_asked_for_and_take_one_file_at_a_time(
         assert found.retention == pytest.approx(sum(shares) / len(shares))
         for name in ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens"):
             assert getattr(found, name) == sum(getattr(answer, name) or 0 for answer in answers), name
+        assert (found.asked_again, found.changed_again) == (0, 0)
     assert read_totals(store.folder, ()) == Totals(None, None, None, None, None, None)
     assert most == [1]
 
@@ -54,3 +56,15 @@ def test_a_damaged_file_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"no table")
     with pytest.raises(UsageError, match=f"{name} is not a file of this version of docpipe"):
         read_totals(store.folder, ())
+
+
+def test_answers_that_were_asked_again_are_counted(tmp_path: Path) -> None:
+    store = store_at(str(tmp_path))
+    (result,) = results_for([3])
+    again = [dataclasses.replace(one, fallback="floor", pruned_answer=one.answer) for one in result.answers]
+    again[1] = dataclasses.replace(again[1], pruned_answer="another")
+    again[2] = result.answers[2]
+    store.commit(dataclasses.replace(result, answers=tuple(again)))
+    published(store)
+    found = read_totals(store.folder, {answer.unit_id for answer in again})
+    assert (found.asked_again, found.changed_again) == (len(again) - 1, 1)

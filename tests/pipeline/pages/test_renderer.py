@@ -12,8 +12,9 @@ import pytest
 
 from glimpseprune.rule import KeepRule
 from pipeline.errors import PageError
+from pipeline.pages.bundle_pages import render_bundle
 from pipeline.pages.limits import RenderLimits
-from pipeline.pages.renderer import RenderChild, decode_image, render_bundle
+from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import (
     AnswerSettings,
     Bundle,

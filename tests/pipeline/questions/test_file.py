@@ -53,6 +53,8 @@ def test_every_field_arrives_and_defaults_fill_the_rest() -> None:
         "type": "money",
         "choices": None,
         "items": None,
+        "constrain": True,
+        "choice_probabilities": False,
         "locale": None,
         "pages": "1-3,-1",
         "documents": "invoices/*.pdf",
@@ -60,6 +62,7 @@ def test_every_field_arrives_and_defaults_fill_the_rest() -> None:
         "max_new_tokens": 32,
         "prompt": "{text}\nAnswer with a single word or phrase.",
         "keep": {"threshold": 0.25, "max_ratio": 0.2, "min_tokens": 2},
+        "review_below": None,
     }
     assert (kind.choices, kind.pages, kind.max_new_tokens, kind.aggregate) == (("invoice", "no"), "1-2", 48, "best")
     assert plain.page_ranges.resolve(5) == (3,)
@@ -132,7 +135,7 @@ def test_documents_is_a_glob_on_the_path_below_the_input(pattern: str, path: str
 
 def test_identity_is_what_an_answer_depends_on() -> None:
     base = one("").identity(KeepRule())
-    for same in ("pages: '1'", "documents: 'x*'", "aggregate: first", "type: date", "keep: {min_tokens: 1}"):
+    for same in ("pages: '1'", "documents: 'x*'", "aggregate: first", "type: phone", "keep: {min_tokens: 1}"):
         assert one(same).identity(KeepRule()) == base
     others = [
         "prompt: '{text}!'",
@@ -140,9 +143,16 @@ def test_identity_is_what_an_answer_depends_on() -> None:
         "keep: {min_tokens: 2}",
         "type: choice, choices: [a, b]",
         "type: choice, choices: [b, a]",
+        "type: choice, choices: [a, b], constrain: false",
+        "type: choice, choices: [a, b], choice_probabilities: true",
+        "type: date",
+        "type: integer",
+        "type: list, items: integer",
     ]
     identities = [base, *(one(other).identity(KeepRule()) for other in others)]
     assert len(set(identities)) == len(identities)
+    assert one("type: date, constrain: false").identity(KeepRule()) == base
+    assert one("type: integer, locale: de_DE").identity(KeepRule()) == identities[-2]
     assert json.loads(base)["prompt"].startswith("Which")
     assert base == json.dumps(json.loads(base), sort_keys=True, separators=(",", ":"))
 
@@ -222,6 +232,16 @@ def test_a_refusal_names_file_line_and_field(text: str, lines: list[str]) -> Non
         ("type: list", "items and type: list belong together; items names the type of each entry"),
         ("items: date", "items and type: list belong together; items names the type of each entry"),
         ("type: list, items: choice", "questions.0.items: Input should be 'text', 'integer'"),
+        (
+            "constrain: no",
+            "questions.0.constrain: Input should be a valid boolean; write true or false, without quotes",
+        ),
+        ("constrain: 'true'", "questions.0.constrain: Input should be a valid boolean; write true or false"),
+        ("choice_probabilities: true", "choice_probabilities needs type choice, found text"),
+        (
+            "type: choice, choices: [a, b], choice_probabilities: 1",
+            "choice_probabilities: Input should be a valid boolean",
+        ),
         ("locale: xx_YY", "questions.0.locale: expected a locale such as en_US or de_CH, found 'xx_YY'"),
         ("locale: ''", "questions.0.locale: expected a locale such as en_US or de_CH, found ''"),
         ("pages: 0", "questions.0.pages: '0' is not a page range"),

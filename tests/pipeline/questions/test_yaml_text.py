@@ -170,5 +170,7 @@ def test_point_18_files_that_are_no_text(tmp_path: Path, content: bytes, line: i
 
 
 def test_point_18_huge_files_are_not_read() -> None:
-    with pytest.raises(QuestionsError, match="/dev/zero: is larger than 1 MB, so it is no questions file; split it"):
+    with pytest.raises(
+        QuestionsError, match="/dev/zero: is larger than 1 MB, so it is not a YAML file with questions; split it"
+    ):
         load_questions("/dev/zero")

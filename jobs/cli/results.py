@@ -1,0 +1,67 @@
+"""Defines the commands that work on the output folder of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import Out, option
+from jobs.exit_codes import as_exit_code
+
+FILE, ROWS = "File", "Rows"
+
+
+def export(
+    out: Out,
+    to: Annotated[Path, option(FILE, "File to write.", default=False)],
+    format_: Annotated[
+        str | None,
+        option(FILE, "csv, xlsx, jsonl, records or docvqa.", "--format", default="by the ending of --to"),
+    ] = None,
+    level: Annotated[
+        str | None,
+        option(ROWS, "documents (one answer per question) or pages (one per page and question).", default="documents"),
+    ] = None,
+    review: Annotated[
+        bool, option(ROWS, "Only what a person has to look at, with columns to fill in.", "--review", default="off")
+    ] = False,
+) -> None:
+    """Write the current answers to one file, with what was corrected by docpipe review."""
+    with as_exit_code():
+        from pipeline.errors import UsageError
+        from pipeline.output.export.write import write_export, write_review_sheet
+        from pipeline.output.folder import Folder
+
+        if review and level is not None:
+            raise UsageError("--review writes answers of pages; leave --level out")
+        folder = Folder(out)
+        told = write_review_sheet(folder, to, format_) if review else write_export(folder, to, format_, level)
+        typer.echo("\n".join(told))
+
+
+def review(
+    out: Out,
+    sheet: Annotated[
+        Path, option(FILE, "Sheet that docpipe export --review wrote, filled in.", "--import", default=False)
+    ],
+) -> None:
+    """Take back a review sheet: its corrections go before the answers of the model from now on."""
+    with as_exit_code():
+        import getpass
+        import os
+
+        from jobs.progress import counted
+        from pipeline.output.corrections import take_corrections
+        from pipeline.output.folder import Folder
+
+        try:
+            reviewer = getpass.getuser()
+        except (KeyError, OSError):  # a container may have no name for its user
+            reviewer = f"user {os.getuid()}"
+        taken = take_corrections(Folder(out), sheet, reviewer)
+        added, empty = counted(taken.added, "correction"), counted(taken.empty, "row")
+        typer.echo(f"{added} added, {taken.known} known already, {empty} not filled in")
+        if taken.commented:
+            typer.echo(f"{counted(taken.commented, 'comment')} without a reviewed_answer not kept", err=True)

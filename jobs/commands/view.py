@@ -1,0 +1,169 @@
+"""Does the work of ``docpipe show``, ``annotate`` and ``report``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.progress import Progress, counted
+from pipeline.errors import UsageError
+from pipeline.output.faults import writing
+from pipeline.output.folder import Folder
+from pipeline.pages.passwords import read_passwords
+
+if TYPE_CHECKING:
+    from pipeline.viewing.published import Published
+
+_MOST_CROPS = 200
+_REPORT = "report.html"
+_MOST_NAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """The run that is looked at, and where its documents are.
+
+    Attributes:
+        out: output folder of the run.
+        moved_to: where the documents are now; empty for where the run found them.
+        password_file: file that says where passwords lie.
+        quiet: whether to show no progress.
+    """
+
+    out: str
+    moved_to: Sequence[str] = ()
+    password_file: str | None = None
+    quiet: bool = False
+
+
+def show_answer(viewed: Viewed, document: str, question: str, page: int | None, to: Path | None) -> list[str]:
+    """Write the picture of one answer.
+
+    Args:
+        viewed: the run.
+        document: path below the input, name, or ``document_id``.
+        question: id of the question.
+        page: page number, counted from 1; ``None`` for the one with the best answer.
+        to: PNG file to write; ``None`` names it after document, question and page.
+
+    Returns:
+        The answer, and where the picture is.
+
+    Raises:
+        UsageError: nothing fits, the document is not there any more, or the file cannot be written.
+        EngineError: the renderer cannot be started.
+    """
+    from pipeline.file_names import local_path, printable
+    from pipeline.pages.renderer import RenderChild
+    from pipeline.viewing.originals import Originals
+    from pipeline.viewing.picked import pick_row
+    from pipeline.viewing.published import read_published
+    from pipeline.viewing.show import draw_row
+    from pipeline.viewing.texts import about, shown
+
+    run = read_published(Folder(viewed.out))
+    row = pick_row(run, document, question, page)
+    target = to or Path(_file_name(row["document"], question, row["page"]))
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--to {target}: expected a name that ends in .png")
+    with RenderChild(passwords=read_passwords(viewed.password_file)) as child:
+        originals = Originals(child, viewed.moved_to)
+        picture = draw_row(row, run.questions.get(question, question), originals, child)
+        original = local_path(originals.find(row).uri)
+    if original is not None and target.exists() and target.samefile(original):
+        raise UsageError(f"--to {target} is the document itself; choose another name")
+    with writing(target):
+        picture.save(target, "PNG")
+    answer = shown(row["answer"] or "no answer", 500)
+    return [f"{printable(answer)} ({', '.join(about(row)[1:])})", f"written to {target}"]
+
+
+def _file_name(document: str, question: str, page: int | None) -> str:
+    stem = Path(document).name.rpartition(".")[0] or document
+    words = (re.sub(r"[^\w.-]+", "_", word)[:_MOST_NAME].lstrip(".-") for word in (stem, question))
+    return "-".join([*filter(None, words), f"p{page}"]) + ".png"
+
+
+def annotate_run(viewed: Viewed, to: Path) -> list[str]:
+    """Write annotated copies of the documents of a run.
+
+    Args:
+        viewed: the run.
+        to: new or empty folder for the copies.
+
+    Returns:
+        Lines that say what was written.
+
+    Raises:
+        UsageError: the folder holds something, or cannot be written.
+        EngineError: the renderer cannot be started.
+    """
+    from pipeline.pages.renderer import RenderChild
+    from pipeline.viewing.annotate import annotate_documents, check_folder, closing_words, documents_to_annotate
+    from pipeline.viewing.originals import Originals
+    from pipeline.viewing.published import read_published
+
+    run = read_published(Folder(viewed.out))
+    check_folder(run, to)
+    documents = documents_to_annotate(run)
+    with (
+        RenderChild(passwords=read_passwords(viewed.password_file)) as child,
+        Progress(len(documents), "document", viewed.quiet) as progress,
+    ):
+        originals = Originals(child, viewed.moved_to)
+        result = annotate_documents(documents.values(), run.questions, to, originals, child, progress.add)
+    return closing_words(result, to)
+
+
+def write_report(
+    viewed: Viewed,
+    to: Path | None,
+    compare: str | None = None,
+    price_per_hour: float | None = None,
+    crops: int | None = None,
+) -> list[str]:
+    """Write the report of a run.
+
+    Args:
+        viewed: the run.
+        to: HTML file to write; ``None`` for one in the output folder.
+        compare: an older output folder; ``None`` for none.
+        price_per_hour: price of the machines; ``None`` if it is not known.
+        crops: largest number of pictures; ``None`` for the usual one.
+
+    Returns:
+        Lines that say what was written.
+
+    Raises:
+        UsageError: a folder is not one of docpipe, or the file cannot be written.
+        EngineError: the renderer cannot be started.
+    """
+    from pipeline.pages.renderer import RenderChild
+    from pipeline.viewing.originals import Originals
+    from pipeline.viewing.published import read_published
+    from pipeline.viewing.report.page import make_report
+
+    folder = Folder(viewed.out)
+    run = read_published(folder)
+    most = _MOST_CROPS if crops is None else crops
+    older: Published | None = None if compare is None else read_published(Folder(compare))
+    with (
+        RenderChild(passwords=read_passwords(viewed.password_file)) as child,
+        Progress(min(most, len(run.answers)), "picture", viewed.quiet) as progress,
+    ):
+        made = make_report(run, older, Originals(child, viewed.moved_to), child, most, price_per_hour, progress.add)
+    data = made.html.encode()
+    if to is None:
+        folder.write(_REPORT, data)
+        where = f"{folder.uri.rstrip('/')}/{_REPORT}"
+    else:
+        with writing(to):
+            to.write_bytes(data)
+        where = str(to)
+    lines = [f"report: {where} ({counted(len(run.answers), 'answer')}, {len(made.crops.pictures)} with their place)"]
+    missing = list(made.crops.missing.values())
+    lines += [f"no picture of {counted(len(missing), 'document')}: {missing[0]}"] if missing else []
+    return lines

@@ -1,0 +1,82 @@
+"""Finds the places of a page at which a number, an amount or a date stands, by its value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import date
+from itertools import islice
+
+from pipeline.answering.figures import Figure, dates_of, figure_of
+from pipeline.answering.folded_text import SHORT
+from pipeline.answering.page_text import NumberAt, PageText, digits_key
+from pipeline.questions.parsing.money import currencies_of
+
+_MOST_DATE_WORDS = 4
+_MOST_DATES = 40  # places of a page that are read as dates
+
+
+def places_of_figure(page: PageText, figure: Figure, per_cent: bool) -> Iterator[tuple[int, ...]]:
+    """Yield the words of each number on a page that has the same value.
+
+    Args:
+        page: words of the page.
+        figure: number or amount that is sought.
+        per_cent: whether it has a per cent sign, which then belongs to what is found.
+    """
+    for number in page.numbers.get(digits_key(figure.digits), ()):
+        if not number.alone and len(figure.digits) < SHORT:
+            continue
+        if any(figure_of(text) is not None for text in number.inside):
+            continue
+        other = figure_of(number.text)
+        if other is not None and figure.equals(other):
+            words = _with_unit(page, number, figure, per_cent)
+            if words is not None:
+                yield words
+
+
+def _with_unit(page: PageText, number: NumberAt, figure: Figure, per_cent: bool) -> tuple[int, ...] | None:
+    """Add the words with the currency or per cent sign; ``None`` where only other currencies stand there."""
+    before, behind = number.words[0] - 1, number.words[-1] + 1
+    beside = [
+        word
+        for word, near in ((before, number.words[0]), (behind, number.words[-1]))
+        if 0 <= word < len(page.words) and page.lines[word] == page.lines[near]
+    ]
+    units = {word: currencies_of(page.words[word].strip("():")) for word in beside}
+    named = {word: codes for word, codes in units.items() if codes}
+    mine = {word for word, codes in named.items() if codes & figure.currencies}
+    if figure.currencies and named and not mine and not _names_currency(number):
+        return None
+    if per_cent:
+        mine |= {word for word in beside if page.words[word] == "%"}
+    return tuple(sorted({*number.words, *mine}))
+
+
+def _names_currency(number: NumberAt) -> bool:
+    figure = figure_of(number.text)
+    return figure is not None and bool(figure.currencies)
+
+
+def places_of_date(page: PageText, answer: str) -> list[tuple[int, ...]]:
+    """Find the words of each date on a page that may be the same as an answer."""
+    sought = dates_of(answer)
+    found: list[tuple[int, ...]] = []
+    for words in islice(dict.fromkeys(_may_be_dates(page, sought)), _MOST_DATES):
+        if any(set(one) <= set(words) for one in found):
+            continue
+        if not sought.isdisjoint(dates_of(" ".join(page.words[number] for number in words))):
+            found.append(words)
+    return found
+
+
+def _may_be_dates(page: PageText, sought: Collection[date]) -> Iterator[tuple[int, ...]]:
+    """Yield words in a row that hold day and year of a date; those with all digits of the year first."""
+    days = {str(one.day) for one in sought}
+    for years in ({str(one.year) for one in sought}, {f"{one.year % 100:02d}" for one in sought}):
+        for middle in (number for number, word in enumerate(page.words) if any(year in word for year in years)):
+            for count in range(1, _MOST_DATE_WORDS + 1):
+                for first in range(max(0, middle - count + 1), min(middle, len(page.words) - count) + 1):
+                    words = tuple(range(first, first + count))
+                    if any(day in page.words[number] for number in words for day in days):
+                        yield words

@@ -1,0 +1,109 @@
+"""Adds the confidence to published answers, by the present calibration, and lets doubtful ones need review.
+
+A part keeps the signals that the model gave. So a calibration, or the confidence below which answers need review, may
+change at any time, and nothing is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.confidence.calibration import Calibration
+from pipeline.confidence.features import features, sureness_of_others
+from pipeline.output.schema import ANSWERS
+from pipeline.output.typed import READINGS, read_otherwise, signatures, with_values
+from pipeline.questions.values import Reading
+
+_CALIBRATION = "calibration"  # footer entry of a file of answers: fingerprint of the calibration, empty without one
+_FALLBACK = Reading()
+
+
+def as_published(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
+    """Add all columns that are made at publication: the values and the confidence.
+
+    Args:
+        rows: answers, with the columns that a part holds; more are replaced.
+        readings: how to read the answers, by question id; those of other questions are text.
+        calibration: calibration of the model; ``None`` leaves the confidence null.
+    """
+    return _with_confidence(with_values(rows, readings), readings, calibration)
+
+
+def footer_of(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> dict[str, str]:
+    """Say how the answers of some rows are published, for the footer of their file."""
+    return {READINGS: signatures(rows, readings), _CALIBRATION: _fingerprint(calibration)}
+
+
+def published_otherwise(
+    footer: Mapping[str, str], readings: Mapping[str, Reading], calibration: Calibration | None
+) -> list[str]:
+    """List the questions of a file of ``answers`` whose rows have to be made again.
+
+    Args:
+        footer: footer of the file.
+        readings: how answers are read now; a question that is not asked any more is read as before.
+        calibration: present calibration; where it is another one, all questions are listed.
+    """
+    if footer[_CALIBRATION] != _fingerprint(calibration):
+        return list(json.loads(footer[READINGS]))
+    return read_otherwise(footer, readings)
+
+
+def footer_after(
+    footer: Mapping[str, str],
+    changed: Sequence[str],
+    readings: Mapping[str, Reading],
+    calibration: Calibration | None,
+) -> dict[str, str]:
+    """Say how the answers of a file are published once those to some questions are made again."""
+    then: dict[str, str] = json.loads(footer[READINGS])
+    now = {name: readings[name].signature for name in changed if name in readings}
+    return {READINGS: json.dumps({**then, **now}), _CALIBRATION: _fingerprint(calibration)}
+
+
+def published_again(
+    rows: pa.Table,
+    footer: Mapping[str, str],
+    readings: Mapping[str, Reading],
+    calibration: Calibration | None,
+) -> pa.Table:
+    """Make the columns of a file again; answers to questions that are not asked any more are read as before.
+
+    Args:
+        rows: all rows of the file, since the answers on a page say something of each other.
+        footer: footer of the file.
+        readings: how to read the answers.
+        calibration: present calibration.
+    """
+    then: dict[str, str] = json.loads(footer[READINGS])
+    before = {name: Reading.of_signature(signature) for name, signature in then.items()}
+    return as_published(rows, {**before, **readings}, calibration)
+
+
+def _with_confidence(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
+    read_as = [readings.get(name, _FALLBACK) for name in rows["question_id"].to_pylist()]
+    found: list[float | None] = [None] * len(rows)
+    if calibration is not None and len(rows):
+        pages = list(zip(rows["document_id"].to_pylist(), rows["page"].to_pylist(), strict=True))
+        confidence = calibration.confidence(features(rows, read_as, sureness_of_others(rows, pages)))
+        found = [None if np.isnan(one) else float(one) for one in confidence]
+    columns: dict[str, list[Any]] = {"confidence": found, "status": [], "review_reasons": []}
+    given = (rows[name].to_pylist() for name in ("status", "review_reasons"))
+    for reading, confidence_of, status, reasons in zip(read_as, found, *given, strict=True):
+        below = reading.review_below
+        is_doubtful = confidence_of is not None and below is not None and confidence_of < below
+        columns["status"].append("needs_review" if is_doubtful else status)
+        columns["review_reasons"].append([*reasons, "confidence"] if is_doubtful else reasons)
+    for name, values in columns.items():
+        array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
+        rows = rows.append_column(name, array) if place < 0 else rows.set_column(place, name, array)
+    return rows
+
+
+def _fingerprint(calibration: Calibration | None) -> str:
+    return "" if calibration is None else calibration.fingerprint

@@ -1,0 +1,141 @@
+"""Reads the current answers for an export, with what people corrected; memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import UsageError
+from pipeline.output.asked import Asked
+from pipeline.output.current import document_prefixes, read_current
+from pipeline.output.export.base import Level, Row
+from pipeline.output.folder import Folder
+from pipeline.output.publish import DOCUMENTS_FILE, PAGES_FILE, check_tables
+from pipeline.output.reviews import read_reviews, with_reviews
+from pipeline.output.summaries import DOCUMENT_COLUMNS, document_table
+from pipeline.output.tables import read_batches, read_table
+
+ROWS_AT_A_TIME = 200_000  # of answers in memory
+_BATCH = 5_000
+_OF_ANSWERS = ("unit_id", "review_reasons", "value_error", "confidence_raw", "evidence", "evidence_text", "on_page")
+_COLUMNS = tuple(dict.fromkeys((*DOCUMENT_COLUMNS, *_OF_ANSWERS)))
+_CONFIDENCES = ("confidence", "confidence_raw")
+_SIZES = ("width_pt", "height_pt")
+
+
+def count_rows(folder: Folder, level: Level) -> int:
+    """Count the rows that :func:`read_rows` will give.
+
+    Args:
+        folder: the output folder.
+        level: ``documents`` or ``pages``.
+
+    Raises:
+        UsageError: the folder holds no answers, or a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    names = answer_files(folder)
+    if level == "documents":
+        return len(read_table(folder, DOCUMENTS_FILE, ["document_id"]))
+    return sum(len(read_current(folder, name, ["document_id"])) for name in names)
+
+
+def read_rows(folder: Folder, asked: Asked, level: Level) -> Iterator[Row]:
+    """Read the current answers, in the order of documents, pages and questions, as far as memory allows.
+
+    Above ``ROWS_AT_A_TIME``, the documents come in groups that are each in order. All rows of a document are together.
+
+    Args:
+        folder: the output folder.
+        asked: the questions of the last run.
+        level: ``documents`` for one row per document and question, ``pages`` for one per page and question.
+
+    Raises:
+        UsageError: the folder holds no answers, or a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    names = answer_files(folder)
+    reviews = read_reviews(folder)
+    order = pa.array(list(asked.readings), pa.string())
+    for prefix in document_prefixes(folder, names, ROWS_AT_A_TIME):
+        read = [_of_prefix(read_current(folder, name, _COLUMNS), prefix) for name in names]
+        rows = with_reviews(pa.concat_tables(read), reviews)
+        if level == "documents":
+            rows = _of_documents(folder, prefix, rows, asked)
+        rows = _with_sizes(folder, prefix, rows)
+        rows = rows.append_column("place_in_file", pc.index_in(rows["question_id"], value_set=order))
+        keys = ("document", "document_id", "page", "place_in_file")
+        if level == "documents":
+            keys = ("document", "document_id", "place_in_file", "page")
+        rows = rows.sort_by([(key, "ascending") for key in keys])
+        for batch in rows.to_batches(max_chunksize=_BATCH):
+            for row in batch.to_pylist():
+                yield {**row, "place": asked.asked.places.get(row["question_id"])}
+
+
+def answer_files(folder: Folder) -> list[str]:
+    """List the published files of ``answers``, and check that all tables can be read.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        UsageError: the folder holds no answers, or a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    names = folder.names("answers", ".parquet")
+    if not names:
+        raise UsageError(f"{folder.uri}: expected the --output of a run, found no answers/*.parquet in it")
+    check_tables(folder)
+    return names
+
+
+def _of_prefix(rows: pa.Table, prefix: str) -> pa.Table:
+    return rows.filter(pc.starts_with(rows["document_id"], prefix))
+
+
+def _read_prefix(folder: Folder, name: str, columns: Sequence[str], prefix: str) -> pa.Table:
+    """Read the rows of a table in one file that may be much larger than what is wanted of it."""
+    batches = [_of_prefix(batch, prefix) for batch in read_batches(folder, name, columns, ROWS_AT_A_TIME)]
+    return pa.concat_tables(batches) if batches else read_table(folder, name, columns)
+
+
+def _of_documents(folder: Folder, prefix: str, answers: pa.Table, asked: Asked) -> pa.Table:
+    """Take the rows of ``documents``; where a page was reviewed, what its answers come to now."""
+    published = (*(name for name in DOCUMENT_COLUMNS if name not in _OF_ANSWERS), "chosen_by")
+    documents = _read_prefix(folder, DOCUMENTS_FILE, published, prefix)
+    group, groups = _key(answers, "document_id", "question_id"), _key(documents, "document_id", "question_id")
+    corrected = pc.unique(group.filter(answers["reviewed"].combine_chunks()))
+    stale = pc.is_in(groups, value_set=corrected)
+    again = answers.filter(pc.is_in(group, value_set=corrected))
+    # What a person said is certain, so it wins over what the model said of other pages.
+    for name in _CONFIDENCES:
+        certain = pc.if_else(again["reviewed"], 1.0, again[name])
+        again = again.set_column(again.column_names.index(name), name, certain)
+    made = document_table([again.select(DOCUMENT_COLUMNS)], asked.readings).select(published)
+    documents = pa.concat_tables([documents.filter(pc.invert(stale)), made])
+    keys = ("document_id", "question_id", "page")
+    chosen = pc.index_in(_key(documents, *keys), value_set=_key(answers, *keys))
+    for name in (*_OF_ANSWERS, "reviewed"):
+        documents = documents.append_column(name, answers[name].take(chosen))
+    touched = pc.is_in(_key(documents, "document_id", "question_id"), value_set=corrected)
+    reviewed = pc.coalesce(documents["reviewed"], touched)  # without a page, the row is made of several
+    documents = documents.set_column(documents.column_names.index("reviewed"), "reviewed", reviewed)
+    unsure = pc.if_else(reviewed, pa.scalar(None, pa.float64()), documents["confidence"])
+    return documents.set_column(documents.column_names.index("confidence"), "confidence", unsure)
+
+
+def _with_sizes(folder: Folder, prefix: str, rows: pa.Table) -> pa.Table:
+    pages = _read_prefix(folder, PAGES_FILE, ("document_id", "page", *_SIZES), prefix)
+    found = pc.index_in(_key(rows, "document_id", "page"), value_set=_key(pages, "document_id", "page"))
+    for name in _SIZES:
+        rows = rows.append_column(name, pages[name].take(found))
+    return rows
+
+
+def _key(rows: pa.Table, *names: str) -> pa.Array:
+    """Join columns into one; the key of a row without a page is null, and is found nowhere."""
+    parts: Sequence[pa.ChunkedArray] = [pc.cast(rows[name], pa.string()) for name in names]
+    return pc.binary_join_element_wise(*parts, "/").combine_chunks()

@@ -1,0 +1,148 @@
+"""Exports an output folder to a file: its answers, or the sheet of those that a person has to look at."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from pipeline.errors import UsageError
+from pipeline.file_names import printable
+from pipeline.output.asked import read_asked
+from pipeline.output.export.base import Exporter, Level, Row
+from pipeline.output.export.columns import review_columns, sheet_columns
+from pipeline.output.export.registry import find_exporter, formats
+from pipeline.output.export.rows import answer_files, count_rows, read_rows
+from pipeline.output.faults import writing
+from pipeline.output.folder import Folder
+
+
+def write_export(folder: Folder, to: Path, form: str | None = None, level: str | None = None) -> list[str]:
+    """Write the current answers to a file, in the place of what it held.
+
+    Args:
+        folder: the output folder of a run.
+        to: file to write.
+        form: format; ``None`` takes the ending of the file.
+        level: ``documents`` or ``pages``; ``None`` for the default of the format.
+
+    Returns:
+        What a user has to be told, in lines.
+
+    Raises:
+        UsageError: there is no such format or level, the folder holds no answers, or the file cannot hold them.
+        OutputError, EngineError: a file cannot be read or written.
+    """
+    name = form or _ending(to)
+    exporter = find_exporter(name)
+    wanted = cast(Level, level or exporter.levels[0])
+    if wanted not in exporter.levels:
+        raise UsageError(f"--level {wanted}: {name} takes {' or '.join(exporter.levels)}")
+    rows = count_rows(folder, wanted)
+    asked = read_asked(folder)
+    _check_size(exporter, rows, name)
+    _check_apart(folder, to)
+    with _whole_file(to) as file:
+        notes = exporter.write(file, read_rows(folder, asked, wanted), sheet_columns(wanted))
+    return [
+        f"{_counted(rows, 'row')} of current answers in {_shown(to)}, one per {wanted.removesuffix('s')} and question",
+        *notes,
+    ]
+
+
+def write_review_sheet(folder: Folder, to: Path, form: str | None = None) -> list[str]:
+    """Write the answers that need review to a new file, the least confident first, with columns to fill in.
+
+    Args:
+        folder: the output folder of a run.
+        to: file to write, which must not exist: it may hold what somebody filled in.
+        form: format of a sheet; ``None`` takes the ending of the file.
+
+    Returns:
+        What a user has to be told, in lines.
+
+    Raises:
+        UsageError: the format is none of a sheet, the folder holds no answers, or the file exists.
+        OutputError, EngineError: a file cannot be read or written.
+    """
+    name = form or _ending(to)
+    exporter = find_exporter(name)
+    if not exporter.is_sheet:
+        sheets = [name for name in formats() if find_exporter(name).is_sheet]
+        raise UsageError(f"--format {name}: a sheet to fill in has to be one of {', '.join(sheets)}")
+    if os.path.lexists(to):
+        raise UsageError(
+            f"{_shown(to)} exists, and may hold corrections; take them back with docpipe review, or name a new file"
+        )
+    answer_files(folder)
+    asked = read_asked(folder)
+    doubtful = [row for row in read_rows(folder, asked, "pages") if row["status"] == "needs_review"]
+    doubtful.sort(key=lambda row: (_certainty(row) is not None, _certainty(row) or 0.0))
+    _check_size(exporter, len(doubtful), name)
+    _check_apart(folder, to)
+    with _whole_file(to) as file:
+        notes = exporter.write(file, doubtful, review_columns(asked.texts))
+    if not doubtful:
+        return [f"nothing to review; {_shown(to)} has no rows"]
+    command = shlex.join(["docpipe", "review", folder.uri, "--import", str(to)])
+    return [
+        f"{_counted(len(doubtful), 'answer')} to review in {_shown(to)}",
+        printable(f"fill in reviewed_answer, then: {command}"),
+        *notes,
+    ]
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+def _certainty(row: Row) -> float | None:
+    certainty: float | None = row["confidence"]
+    return row["confidence_raw"] if certainty is None else certainty
+
+
+def _ending(to: Path) -> str:
+    ending = to.suffix.lower().removeprefix(".")
+    if ending not in formats():
+        raise UsageError(
+            f"--to {_shown(to)}: the format does not follow from its ending; add --format {'|'.join(formats())}"
+        )
+    return ending
+
+
+def _check_size(exporter: Exporter, rows: int, name: str) -> None:
+    if exporter.most_rows is not None and rows > exporter.most_rows:
+        raise UsageError(f"{name} holds {exporter.most_rows:,} rows below its head, found {rows:,}; take csv or jsonl")
+
+
+def _check_apart(folder: Folder, to: Path) -> None:
+    """Refuse a file among the tables, which others read as whole folders."""
+    root, parents = os.path.realpath(folder.root), [str(parent) for parent in Path(os.path.realpath(to)).parents]
+    if folder.local and root in parents[1:]:
+        raise UsageError(
+            f"--to {_shown(to)} is inside a folder of {folder.uri} that holds tables only; name a place outside"
+        )
+
+
+@contextmanager
+def _whole_file(to: Path) -> Iterator[Path]:
+    """Give a file to write in, which takes the name that is wanted once it is whole."""
+    target = Path(os.path.realpath(to))
+    if to.exists() and not to.is_file():
+        raise UsageError(f"--to {_shown(to)}: expected a file or a new name, found a folder, device or pipe")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    with writing(to):
+        temporary.touch()
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)

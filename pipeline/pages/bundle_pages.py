@@ -1,0 +1,38 @@
+"""Renders the pages that a bundle needs."""
+
+from __future__ import annotations
+
+from pipeline.errors import PageError
+from pipeline.pages.renderer import RenderChild
+from pipeline.records import AnswerSettings, Bundle, PageFailure, PageImage, RenderedBundle
+
+
+def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) -> RenderedBundle:
+    """Render every page a bundle needs, and hash the documents it opens.
+
+    Args:
+        bundle: bundle to render.
+        child: render child that does it.
+        settings: settings of the run, of which resolution and page sizes are used.
+
+    Raises:
+        EngineError: the child cannot be started.
+        ModelError: the model family cannot be imported in the child.
+    """
+    images: list[PageImage] = []
+    failures: list[PageFailure] = []
+    sha256: dict[str, str] = {}
+    for document in bundle.documents:
+        pages = bundle.pages_of(document.document_id)
+        if not pages:
+            continue
+        for rendered in child.render(document, pages, settings.dpi, settings.budget):
+            if isinstance(rendered, PageImage):
+                images.append(rendered)
+            else:
+                failures.append(rendered)
+        try:
+            sha256[document.document_id] = child.sha256(document)
+        except PageError:
+            continue  # the pages of a document that vanished have already failed
+    return RenderedBundle(bundle, tuple(images), tuple(failures), sha256)

@@ -1,0 +1,181 @@
+"""Reads a JSON Schema from a file or from a pydantic model, and follows its references."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+from jsonschema.validators import validator_for
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUserError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012, specification_with
+from yaml.reader import Reader
+
+from pipeline.errors import QuestionsError
+from pipeline.questions.text_file import read_text
+
+_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_EXAMPLE = "name a JSON Schema such as invoice.json, or a pydantic model as module:Model"
+
+
+def is_model(name: str) -> bool:
+    """Tell whether a name means a model in a Python module, as in ``shop.invoices:Invoice``; a file goes first.
+
+    Args:
+        name: name as a user gives it.
+    """
+    return _MODEL.fullmatch(name) is not None and not os.path.lexists(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A part of a schema, with what is needed to follow its references.
+
+    Attributes:
+        content: keywords of the part.
+        resolver: finds what a reference in it stands for.
+        refs: references that led here, by which circles are found.
+    """
+
+    content: Mapping[str, Any]
+    resolver: Any
+    refs: frozenset[str] = frozenset()
+
+    def below(self, content: object) -> Node:
+        """Return a part inside this one.
+
+        Args:
+            content: its keywords.
+
+        Raises:
+            ValueError: it is no object.
+        """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"expected an object with type, title or description, found {json.dumps(content)}")
+        return Node(content, self.resolver, self.refs)
+
+    def followed(self) -> Node:
+        """Return the part with what its ``$ref`` stands for in its place; keywords beside the reference go first.
+
+        Raises:
+            ValueError: the reference leads nowhere, out of the file, or in a circle.
+        """
+        node = self
+        while "$ref" in node.content:
+            ref = node.content["$ref"]
+            if ref in node.refs:
+                raise ValueError(f"{ref} refers to itself, so its questions have no end")
+            try:
+                found = node.resolver.lookup(ref)
+            except Unresolvable as error:
+                raise ValueError(
+                    f"$ref: {ref} is not in the schema; only references inside of it are followed"
+                ) from error
+            beside = {key: value for key, value in node.content.items() if key != "$ref"}
+            target = node.below(found.contents)
+            node = Node({**target.content, **beside}, found.resolver, node.refs | {ref})
+        return node
+
+
+def read_schema(name: str) -> Node:
+    """Read a schema and check it against the rules of JSON Schema.
+
+    Args:
+        name: path or URI of a JSON file, or a model as ``module:Model``.
+
+    Raises:
+        QuestionsError: it cannot be read, or is no schema of an object.
+    """
+    schema = _of_model(name) if is_model(name) else _of_file(name)
+    odd = next((text for text in _texts(schema) if Reader.NON_PRINTABLE.search(text)), None)
+    if odd is not None:
+        raise QuestionsError(
+            f"{name}: there is a character in {ascii(odd):.60} that may not stand in a text; take it out"
+        )
+    if not isinstance(schema, dict):
+        raise QuestionsError(f"{name}: expected a JSON Schema, which is an object, found {type(schema).__name__}")
+    try:
+        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise QuestionsError(f"{name}: {error.json_path}: is no JSON Schema: {error.message}") from error
+    dialect = schema.get("$schema")
+    known = specification_with(dialect, default=DRAFT202012) if isinstance(dialect, str) else DRAFT202012
+    resource = known.create_resource(schema)
+    base = resource.id() or ""
+    return Node(schema, Registry().with_resource(base, resource).resolver(base))
+
+
+def _of_file(name: str) -> object:
+    text = read_text(name, "a JSON Schema")
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        reason = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        raise QuestionsError(f"{name}:{error.lineno}: {reason}; {_EXAMPLE}") from error
+    except RecursionError as error:
+        raise QuestionsError(f"{name}: is nested deeper than a schema can be") from error
+    except _Twice as error:
+        raise QuestionsError(f"{name}: {error} is given twice in one object; take one out") from error
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+class _Twice(Exception):
+    """A key that an object has twice, of which JSON would silently drop the first."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(repr(key))
+        found[key] = value
+    return found
+
+
+def _of_model(name: str) -> object:
+    module, _, path = name.partition(":")
+    try:
+        with _importing_from_here():
+            found: Any = importlib.import_module(module)
+            for part in path.split("."):
+                found = getattr(found, part)
+    except (ImportError, SyntaxError, AttributeError) as error:
+        raise QuestionsError(f"{name}: cannot be imported: {error}; {_EXAMPLE}") from error
+    if not (isinstance(found, type) and (issubclass(found, BaseModel) or hasattr(found, "__annotations__"))):
+        raise QuestionsError(f"{name}: expected a pydantic model or a dataclass, found {found!r:.100}")
+    try:
+        return TypeAdapter(found).json_schema()
+    except PydanticUserError as error:
+        raise QuestionsError(f"{name}: has no JSON Schema: {error}") from error
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """Let modules of the working directory be imported, which a console script alone does not."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

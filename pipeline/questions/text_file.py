@@ -1,0 +1,28 @@
+"""Reads the text of a file that says what is asked."""
+
+from __future__ import annotations
+
+from pipeline.addresses import open_address
+from pipeline.errors import QuestionsError, UsageError
+from pipeline.questions.yaml_text import MOST_BYTES, decode
+
+
+def read_text(uri: str, what: str) -> str:
+    """Read a file from a path or an fsspec URI.
+
+    Args:
+        uri: path or URI.
+        what: what the file should be, such as ``a YAML file with questions``.
+
+    Raises:
+        QuestionsError: the file cannot be read, is too large or holds no text.
+    """
+    try:
+        fs, path = open_address(uri)
+        with fs.open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (UsageError, OSError, ValueError, ImportError) as error:
+        raise QuestionsError(f"{uri}: cannot be read: {error}; name {what}") from error
+    if len(data) > MOST_BYTES:
+        raise QuestionsError(f"{uri}: is larger than {MOST_BYTES // 10**6} MB, so it is not {what}; split it")
+    return decode(data, uri)

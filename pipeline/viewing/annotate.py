@@ -1,0 +1,208 @@
+"""Writes copies of a run's documents with the evidence highlighted, and answers as notes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pymupdf
+
+from pipeline.errors import PageError, UsageError
+from pipeline.file_names import printable
+from pipeline.output.faults import make_folder, writing
+from pipeline.pages.apart import check_apart
+from pipeline.pages.marks import Mark, put_marks
+from pipeline.pages.renderer import RenderChild, decode_image
+from pipeline.records import Document, PageImage
+from pipeline.viewing.crops import boxes_of
+from pipeline.viewing.originals import OriginalMissing, Originals
+from pipeline.viewing.published import Published, rows_of
+from pipeline.viewing.texts import about, reason_words, shown
+
+_COLUMNS = (
+    *("document_id", "source", "document", "document_sha256", "page", "question_id", "status", "answer"),
+    *("review_reasons", "value_error", "confidence", "evidence"),
+)
+_COLOURS = {"answered": (0.72, 0.9, 0.45), "needs_review": (1.0, 0.8, 0.25)}
+_MOST_CHARACTERS = 2000
+_MOST_NAME_BYTES = 200
+_PICTURE_DPI = 150
+_ANYWHERE = 1e6  # points; the boxes are cut to the page where it is open
+
+
+@dataclass(slots=True)
+class Annotated:
+    """What became of the documents of a run.
+
+    Attributes:
+        documents: number of copies that were written.
+        pictures: those that hold pictures of the pages: images, and PDFs that nothing can be added to.
+        missing: reason by document, for those without a copy.
+    """
+
+    documents: int = 0
+    pictures: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def check_folder(run: Published, to: Path) -> None:
+    """Make sure that a folder for copies is new or empty, and outside of the input.
+
+    Args:
+        run: what the run published.
+        to: the folder.
+
+    Raises:
+        UsageError: it is a file, holds something, is inside of the input, or cannot be written.
+    """
+    check_apart(run.answers["source"].unique().to_pylist(), str(to), "--to")
+    if to.is_dir() and any(to.iterdir()):
+        raise UsageError(f"--to {to}: expected a new or an empty folder, so that nothing in it is replaced")
+    make_folder(to)
+
+
+def documents_to_annotate(run: Published) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows that become notes, by ``document_id``.
+
+    Args:
+        run: what the run published.
+    """
+    wanted = run.answers.filter(pc.is_in(run.answers["status"], value_set=pa.array(list(_COLOURS))))
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows_of(wanted, _COLUMNS):
+        if row["page"] is not None:
+            found[row["document_id"]].append(row)
+    return dict(found)
+
+
+def annotate_documents(
+    documents: Iterable[Sequence[dict[str, Any]]],
+    questions: dict[str, str],
+    to: Path,
+    originals: Originals,
+    child: RenderChild,
+    done: Callable[[], None],
+) -> Annotated:
+    """Write an annotated copy of each document; the documents themselves are only read.
+
+    Args:
+        documents: rows of each document, at least one.
+        questions: text of each question, by id.
+        to: folder for the copies, which are named as below the input; what is no PDF gets ``.pdf`` behind its name.
+        originals: finder of the documents.
+        child: render child that opens them.
+        done: function called after each document.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        EngineError: the child cannot be started.
+    """
+    result = Annotated()
+    for rows in documents:
+        path = rows[0]["document"]
+        marks = [_mark(row, questions.get(row["question_id"], row["question_id"])) for row in rows]
+        try:
+            with tempfile.TemporaryDirectory(prefix="docpipe-") as desk:
+                copy = Path(desk) / "copy.pdf"
+                if not _copy(originals.find(rows[0]), marks, copy, child):
+                    result.pictures.append(path)
+                _move(copy, to, rows[0])
+            result.documents += 1
+        except (OriginalMissing, PageError) as error:
+            result.missing[path] = str(error)
+        done()
+    return result
+
+
+def _mark(row: dict[str, Any], question: str) -> Mark:
+    boxes = boxes_of(row["evidence"], _ANYWHERE, _ANYWHERE)
+    lines = [question, row["answer"] or "no answer", *about(row)[2:], *reason_words(row["review_reasons"])]
+    if row["value_error"]:
+        lines.append(row["value_error"])
+    return {
+        "page": row["page"],
+        "boxes": [(box.x0, box.y0, box.x1, box.y1) for box in boxes],
+        "colour": _COLOURS[row["status"]],
+        "subject": shown(row["question_id"], _MOST_CHARACTERS),
+        "text": "\n".join(shown(line, _MOST_CHARACTERS) for line in lines),
+    }
+
+
+def _copy(document: Document, marks: list[Mark], target: Path, child: RenderChild) -> bool:
+    """Write a copy with marks, of the document or else of pictures of its pages; tell whether of the document."""
+    notes = target.with_name("marks.json")
+    notes.write_text(json.dumps(marks), encoding="utf-8")
+    try:
+        child.annotate(document, notes, target)
+        return True
+    except PageError:
+        _of_pictures(document, marks, target, child)
+        return False
+
+
+def _of_pictures(document: Document, marks: list[Mark], target: Path, child: RenderChild) -> None:
+    pages = range(1, child.count_pages(document) + 1)
+    with pymupdf.open() as copy:
+        for page in child.render(document, pages, _PICTURE_DPI, None):
+            if not isinstance(page, PageImage):
+                copy.new_page()  # so that later pages keep their numbers
+                continue
+            sheet = copy.new_page(width=page.width_pt, height=page.height_pt)
+            pixels = decode_image(page)
+            pixmap = pymupdf.Pixmap(pymupdf.csRGB, page.width_px, page.height_px, pixels.tobytes(), False)
+            sheet.insert_image(sheet.rect, pixmap=pixmap)
+        put_marks(copy, marks)
+        copy.save(str(target), deflate=True)
+
+
+def _move(copy: Path, to: Path, row: dict[str, Any]) -> None:
+    target = to / _name(row["document"])
+    blocked = [parent for parent in target.parents if parent.is_relative_to(to) and parent.is_file()]
+    if target.exists() or blocked:  # a document of the same path, below another input
+        target = to / _name(f"{row['document_id']}-{row['document'].rpartition('/')[2]}")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(copy, target)
+
+
+def _name(path: str) -> Path:
+    """Return the path of a copy, which never leads out of its folder."""
+    parts = [_short(part) for part in path.split("/") if part not in ("", ".", "..")]
+    name = Path(*parts) if parts else Path("document")
+    return name if name.suffix.lower() == ".pdf" else name.with_name(f"{name.name}.pdf")
+
+
+def _short(part: str) -> str:
+    """Cut a name to what a file system takes, and leave its suffix."""
+    if len(part.encode()) <= _MOST_NAME_BYTES:
+        return part
+    stem, dot, suffix = part.rpartition(".")
+    suffix = f"{dot}{suffix}" if stem and len(suffix) < 10 else ""
+    return part.encode()[: _MOST_NAME_BYTES - len(suffix.encode())].decode(errors="ignore") + suffix
+
+
+def closing_words(result: Annotated, to: Path) -> list[str]:
+    """Say what was written, and what was not.
+
+    Args:
+        result: what became of the documents.
+        to: folder of the copies.
+    """
+    count = result.documents
+    lines = [f"{count} annotated {'copy' if count == 1 else 'copies'} in {to}"]
+    if result.pictures:
+        lines.append(
+            f"{len(result.pictures)} of them hold pictures of the pages, as nothing can be added to the original"
+        )
+    lines += [f"no copy: {reason}" for reason in list(result.missing.values())[:10]]
+    if len(result.missing) > 10:
+        lines.append(f"no copy of {len(result.missing) - 10} more")
+    return [printable(line) for line in lines]

@@ -1,0 +1,150 @@
+"""Reads what a run published, for people to look at; tables of other versions of docpipe too, as far as they go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.output.folder import Folder
+from pipeline.output.schema import ANSWERS, TABLES
+
+_NEEDED = {
+    "answers": ("document_id", "source", "document", "page", "question_id", "unit_id", "status", "answer"),
+    "pages": ("document_id", "document", "page"),
+    "failures": ("unit_id", "document_id", "document", "page", "question_id", "error_type", "error_message", "command"),
+}
+_REVIEWS = ("unit_id", "page", "reviewed_answer")
+_QUESTION = "question "
+_MADE_AGAIN = "delete it, and the next run makes its content again"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The current rows of an output folder.
+
+    Attributes:
+        uri: address of the folder.
+        answers: current rows of ``answers``, with the columns of the present schema; one that the folder does not have
+            is null. A row that a person has reviewed does not need a review any more.
+        pages: current rows of ``pages``.
+        failures: current rows of ``failures``.
+        run: content of ``run.json``; empty if there is none yet.
+        questions: text of each question, by id.
+        reviews: answer that a person gave, by ``unit_id`` and page.
+    """
+
+    uri: str
+    answers: pa.Table
+    pages: pa.Table
+    failures: pa.Table
+    run: dict[str, Any]
+    questions: dict[str, str]
+    reviews: dict[tuple[str, int | None], str]
+
+
+def read_published(folder: Folder) -> Published:
+    """Read the current rows of an output folder.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        UsageError: the folder is not one of docpipe, or a file in it is damaged.
+        EngineError: a file cannot be read.
+    """
+    if not folder.names("answers", ".parquet"):
+        raise UsageError(
+            f"{folder.uri}: expected the output folder of `docpipe run`, found no answers in it; name what --output of "
+            "that run names"
+        )
+    tables = {name: _current(folder, name) for name in TABLES}
+    reviews = _reviews(folder)
+    tables["answers"] = _settled(tables["answers"], reviews)
+    run = _json(folder, "run.json")
+    return Published(folder.uri, **tables, run=run, questions=_questions(folder), reviews=reviews)
+
+
+def _current(folder: Folder, table: str) -> pa.Table:
+    whole = [_rows(folder, name, table) for name in folder.names(table, ".parquet")]
+    return pa.concat_tables([TABLES[table].empty_table(), *whole])
+
+
+def _rows(folder: Folder, name: str, table: str) -> pa.Table:
+    schema = TABLES[table]
+    rows = _read(folder, name, (*_NEEDED[table], "is_current"), schema.names, _MADE_AGAIN)
+    rows = rows.filter(rows["is_current"])
+    columns = [_column(rows, field) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
+def _read(folder: Folder, name: str, needed: Sequence[str], wanted: Sequence[str], remedy: str) -> pa.Table:
+    try:
+        with folder.open(name) as file:
+            parquet = pq.ParquetFile(file)
+            there = set(parquet.schema_arrow.names)
+            missing = [column for column in needed if column not in there]
+            if missing:
+                raise UsageError(
+                    f"{folder.uri}/{name} has no column {missing[0]}; it was made by another program or by an old "
+                    "version of docpipe: run that one again into another folder"
+                )
+            return parquet.read(columns=[column for column in wanted if column in there])
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{folder.uri}/{name} is damaged: {error}; {remedy}") from error
+
+
+def _reviews(folder: Folder) -> dict[tuple[str, int | None], str]:
+    found: dict[tuple[str, int | None], str] = {}
+    for name in folder.names("reviews", ".parquet"):  # sorted by time; of several reviews of a row the latest counts
+        rows = _read(folder, name, _REVIEWS, _REVIEWS, "put back the file as it was written").to_pylist()
+        found.update({(row["unit_id"], row["page"]): row["reviewed_answer"] for row in rows})
+    return found
+
+
+def _settled(answers: pa.Table, reviews: dict[tuple[str, int | None], str]) -> pa.Table:
+    if not reviews:
+        return answers
+    keys = zip(answers["unit_id"].to_pylist(), answers["page"].to_pylist(), strict=True)
+    done = pa.array([key in reviews for key in keys], pa.bool_())
+    settled = pc.and_(done, pc.equal(answers["status"], "needs_review"))
+    column = pc.if_else(settled, "answered", answers["status"])
+    return answers.set_column(answers.column_names.index("status"), ANSWERS.field("status"), column)
+
+
+def _column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    if field.name not in rows.column_names:
+        return pa.nulls(len(rows), field.type)
+    column = rows[field.name]
+    return column if column.type == field.type else column.cast(field.type)
+
+
+def _questions(folder: Folder) -> dict[str, str]:
+    settings = _json(folder, "settings.json")
+    asked = {key.removeprefix(_QUESTION): kept for key, kept in settings.items() if key.startswith(_QUESTION)}
+    return {name: str(kept["fields"]["text"]) for name, kept in asked.items()}
+
+
+def _json(folder: Folder, name: str) -> dict[str, Any]:
+    raw = folder.read(name)
+    try:
+        found = {} if raw is None else json.loads(raw)
+    except ValueError as error:
+        raise UsageError(f"{folder.uri}/{name} is not valid JSON: {error}; the next run writes it again") from error
+    return dict(found)
+
+
+def rows_of(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return some columns of a table as one dictionary per row.
+
+    Args:
+        table: any table.
+        columns: names of the columns.
+    """
+    return table.select(list(columns)).to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,64 @@
+"""Writes answers, names and numbers the way people read them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pipeline.file_names import printable
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+
+STATUS_WORDS = {
+    "answered": "answered",
+    "not_answerable": "not answerable",
+    "needs_review": "to review",
+    "failed": "failed",
+    "skipped": "not done yet",
+}
+"""Statuses in the words of the summary that ends a run."""
+
+REASON_WORDS = {
+    "empty": "the answer is empty",
+    "cut_off": "the answer was cut off at max_new_tokens",
+    "floor": "hardly any visual token passed the threshold",
+    "page": "the picture of the page is doubtful",
+    "value": "the answer stands for no value of the question's type, or for several",
+    "confidence": "the confidence is too low",
+}
+"""Why an answer needs review, by the words of ``review_reasons``."""
+
+
+def shown(text: str, most: int) -> str:
+    """Return a text without control characters, and cut short if it is long; the end then says how long it is.
+
+    Args:
+        text: any text.
+        most: largest number of characters to keep.
+    """
+    kept = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text[:most])
+    return kept if len(text) <= most else f"{kept}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters in all)"
+
+
+def reason_words(reasons: list[str] | None) -> list[str]:
+    """Say in words why an answer needs review; a reason of another version of docpipe stays as it is.
+
+    Args:
+        reasons: column ``review_reasons`` of a row.
+    """
+    return [REASON_WORDS.get(reason, reason) for reason in reasons or ()]
+
+
+def about(row: dict[str, Any]) -> list[str]:
+    """Say where an answer stands and how sure it is, in a few short phrases.
+
+    Args:
+        row: row of ``answers``.
+    """
+    phrases = [printable(row["document"])]
+    if row["page"] is not None:
+        phrases.append(f"page {row['page']}")
+    phrases.append(STATUS_WORDS.get(row["status"], row["status"]))
+    if row["confidence"] is not None:
+        phrases.append(f"confidence {row['confidence']:.3f}")
+    return phrases

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pymupdf
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from jobs.cli.main import app
+from tests.support.viewed import TOTAL_BOX, answer, of_document, write_output, write_pdf
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    write_pdf(tmp_path / "in/my a.pdf")
+    write_output(tmp_path / "out", [answer(**of_document(tmp_path / "in", "my a.pdf"), evidence=[TOTAL_BOX])])
+    monkeypatch.chdir(tmp_path)
+    return "out"
+
+
+def docpipe(*words: str, code: int = 0) -> str:
+    outcome = CliRunner().invoke(app, list(words))
+    assert outcome.exit_code == code, outcome.output
+    return outcome.output
+
+
+def test_show_writes_a_picture(out: str) -> None:
+    said = docpipe("show", out, "my a.pdf", "total")
+    assert said.splitlines() == ["1903.88 (page 1, answered, confidence 0.900)", "written to my_a-total-p1.png"]
+    with Image.open("my_a-total-p1.png") as picture:
+        assert picture.format == "PNG"
+    docpipe("show", out, "my a.pdf", "total", "--page", "1", "--to", "b.PNG")
+    assert Path("b.PNG").is_file()
+
+
+def test_show_refuses_what_it_cannot_do_in_one_line(out: str, tmp_path: Path) -> None:
+    for words, message in (
+        (("other.pdf", "total"), "docpipe: no document other.pdf among the 1 of"),
+        (("my a.pdf", "total", "--to", "a.jpg"), "docpipe: --to a.jpg: expected a name that ends in .png"),
+        (("my a.pdf", "total", "--to", "no/a.png"), "docpipe: cannot write no/a.png"),
+    ):
+        said = docpipe("show", out, *words, code=2)
+        assert said.startswith(message)
+        assert len(said.splitlines()) == 1
+    Path("in").rename("moved")
+    assert "name its folder with --input" in docpipe("show", out, "my a.pdf", "total", code=2)
+    docpipe("show", out, "my a.pdf", "total", "--input", "moved")
+
+
+def test_show_never_writes_over_the_document(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "in/a.png")
+    write_output(tmp_path / "out", [answer(**of_document(tmp_path / "in", "a.png"))])
+    said = docpipe("show", str(tmp_path / "out"), "a.png", "total", "--to", str(tmp_path / "in/a.png"), code=2)
+    assert "is the document itself" in said
+
+
+def test_annotate_writes_copies(out: str) -> None:
+    assert docpipe("annotate", out, "--to", "copies", "--quiet") == ""
+    with pymupdf.open("copies/my a.pdf") as pdf:
+        assert len(list(pdf[0].annots())) == 1
+    assert "expected a new or an empty folder" in docpipe("annotate", out, "--to", "copies", code=2)
+
+
+def test_report_is_written_beside_the_answers_or_where_it_is_wanted(out: str, tmp_path: Path) -> None:
+    said = docpipe("report", out)
+    assert said.splitlines()[-1] == "report: out/report.html (1 answer, 1 with their place)"
+    assert Path("out/report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert docpipe("report", out, "--to", "r.html", "--compare", out, "--crops", "0", "--quiet") == ""
+    assert "Since out" in Path("r.html").read_text(encoding="utf-8")
+    assert docpipe("report", "in", code=2).startswith("docpipe: in: expected the output folder of `docpipe run`")
+    docpipe("report", out, "--price-per-hour", "-1", code=2)
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_its_report(tmp_path: Path) -> None:
+    *_, last = docpipe("demo", "--out", str(tmp_path / "demo"), "--documents", "1").splitlines()
+    path = tmp_path / "demo/answers/report.html"
+    assert last.startswith(f"report: {path} (5 answers, ")
+    assert "5 answers from 1 document" in path.read_text(encoding="utf-8")

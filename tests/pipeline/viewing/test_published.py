@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.output.folder import Folder
+from pipeline.output.schema import ANSWERS
+from pipeline.viewing.published import read_published
+from tests.support.viewed import QUESTIONS, answer, failure, page, write_output
+
+
+def test_current_rows_run_and_questions_are_read(tmp_path: Path) -> None:
+    old = answer(document="old.pdf", is_current=False)
+    folder = write_output(tmp_path / "out", [answer(), old], [page()], [failure(document="locked.pdf")])
+    run = read_published(folder)
+    assert run.answers["document"].to_pylist() == ["a.pdf"]
+    assert run.answers.schema == ANSWERS
+    assert (len(run.pages), run.failures["document"].to_pylist()) == (1, ["locked.pdf"])
+    assert run.questions == QUESTIONS
+    assert run.run["run_id"] == "run-1"
+
+
+def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match="expected the output folder of `docpipe run`, found no answers"):
+        read_published(Folder(str(tmp_path / "other")))
+    with pytest.raises(UsageError, match="found no answers"):
+        read_published(Folder(str(tmp_path / "none")))
+
+
+def test_columns_that_another_version_lacks_are_null(tmp_path: Path) -> None:
+    folder = write_output(tmp_path, [answer()])
+    (file,) = (tmp_path / "answers").iterdir()
+    pq.write_table(pq.read_table(file).drop_columns(["value", "confidence", "evidence"]), file)
+    (row,) = read_published(folder).answers.to_pylist()
+    assert (row["answer"], row["confidence"], row["evidence"]) == ("1903.88", None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("no table", "is damaged"), ("other table", "has no column document_id; it was made by another program")],
+)
+def test_files_of_somebody_else_are_named(tmp_path: Path, content: str, message: str) -> None:
+    folder = write_output(tmp_path, [answer()])
+    (file,) = (tmp_path / "answers").iterdir()
+    if content == "no table":
+        file.write_bytes(b"text")
+    else:
+        pq.write_table(pa.table({"a": [1]}), file)
+    with pytest.raises(UsageError, match=f"{file.name} {message}"):
+        read_published(folder)

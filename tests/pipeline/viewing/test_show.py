@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import UsageError
+from pipeline.pages.renderer import RenderChild
+from pipeline.viewing.originals import Originals
+from pipeline.viewing.show import caption, draw_row, under
+from tests.support.viewed import TOTAL_BOX, answer, of_document, write_pdf
+
+NO_ERROR = {"value_error": None}
+
+
+def test_the_picture_holds_the_crop_and_the_words(tmp_path: Path, child: RenderChild) -> None:
+    write_pdf(tmp_path / "in/a.pdf")
+    row = answer(**of_document(tmp_path / "in", "a.pdf"), **NO_ERROR, evidence=[TOTAL_BOX])
+    picture = np.asarray(draw_row(row, "What is the total?", Originals(child), child)).astype(int)
+    yellow = (picture[..., 0] > 240) & (picture[..., 2] < 120)
+    assert yellow.any()
+    below = picture[yellow.nonzero()[0].max() + 60 :]
+    assert (below.max(-1) < 80).sum() > 300  # letters of the answer
+
+
+def test_a_row_that_failed_has_nothing_to_show(child: RenderChild) -> None:
+    row = answer(status="failed", answer=None, page=None, **NO_ERROR)
+    with pytest.raises(UsageError, match=r"a\.pdf: total failed, so there is nothing to show"):
+        draw_row(row, "What?", Originals(child), child)
+    with pytest.raises(UsageError, match="name its folder with --input"):
+        draw_row(answer(document_sha256="0" * 64, **NO_ERROR), "What?", Originals(child), child)
+
+
+def test_answers_are_text_under_the_picture() -> None:
+    row = answer(
+        answer="<script>&amp;</p>\x00\nsecond", status="needs_review", review_reasons=["cut_off", "later"], **NO_ERROR
+    )
+    said = caption(row, "<b>What?</b>")
+    assert "&lt;script&gt;&amp;amp;&lt;/p&gt;\N{REPLACEMENT CHARACTER}<br>second" in said
+    assert "&lt;b&gt;What?&lt;/b&gt;" in said
+    assert "the answer was cut off at max_new_tokens" in said
+    assert '<p class="reason">later</p>' in said
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "\u202e\u05e9\u05dc\u05d5\u05dd 1,234", "\u8a71\n" * 5000, "\t \n"])
+def test_long_and_foreign_answers_fit(text: str) -> None:
+    crop = Image.new("RGB", (40, 30), "white")
+    picture = under(crop, caption(answer(answer=text, value_error="no number"), "?"))
+    assert 720 <= picture.width <= 800
+    assert picture.height < 8100
+    assert np.asarray(picture).min() < 80

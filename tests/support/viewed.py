@@ -1,0 +1,129 @@
+"""Output folders with made-up rows, and the documents that they are about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pymupdf
+
+from pipeline.output.folder import Folder
+from pipeline.output.schema import ANSWERS, FAILURES, PAGES
+from pipeline.output.tables import write_table
+from pipeline.pages.documents import list_documents
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+QUESTIONS = {"total": "What is the total?", "date": "When was it written?"}
+TOTAL_BOX = {"x0": 200.0, "y0": 92.0, "x1": 290.0, "y1": 108.0, "score": 3.0}
+"""Where ``write_pdf`` writes the total, in points."""
+_SHARED = {
+    "document_id": "id-a",
+    "source": "/nowhere",
+    "document": "a.pdf",
+    "document_sha256": None,
+    "page": 1,
+    "bundle_id": "b",
+    "run_id": "run-1",
+    "answered_at": NOW,
+    "is_current": True,
+}
+_ANSWER = {
+    **_SHARED,
+    "question_id": "total",
+    "unit_id": "u",
+    "status": "answered",
+    "answer": "1903.88",
+    "review_reasons": [],
+    "confidence": 0.9,
+    "finish_reason": "stop",
+    "visual_tokens": 400,
+    "kept_tokens": 40,
+    "retention": 0.1,
+    "kv_bytes_full": 4_000_000,
+    "kv_bytes_kept": 400_000,
+    "prefill_ms": 20.0,
+    "decode_ms": 30.0,
+}
+_PAGE = {
+    **_SHARED,
+    "width_pt": 400.0,
+    "height_pt": 300.0,
+    "render_ms": 10.0,
+    "vision_ms": 20.0,
+    "prefix_ms": 30.0,
+    "peak_rss_bytes": 900_000_000,
+}
+_FAILURE = {
+    **_SHARED,
+    "question_id": "total",
+    "unit_id": "u",
+    "stage": "open",
+    "error_type": "EncryptedDocument",
+    "error_message": "it needs a password",
+    "attempts": 1,
+    "command": "docpipe run --input x",
+}
+
+
+def answer(**given: Any) -> dict[str, Any]:
+    """A row of ``answers``; what is not given is that of a usual one."""
+    return {**_ANSWER, **given}
+
+
+def page(**given: Any) -> dict[str, Any]:
+    return {**_PAGE, **given}
+
+
+def failure(**given: Any) -> dict[str, Any]:
+    return {**_FAILURE, **given}
+
+
+def write_output(
+    uri: Path | str,
+    answers: Sequence[dict[str, Any]],
+    pages: Sequence[dict[str, Any]] = (),
+    failures: Sequence[dict[str, Any]] = (),
+    run: dict[str, Any] | None = None,
+    questions: dict[str, str] = QUESTIONS,
+    reviews: Sequence[dict[str, Any]] = (),
+) -> Folder:
+    """Write tables as a run publishes them, with ``run.json`` and ``settings.json``."""
+    folder = Folder(str(uri))
+    for name, rows, schema in (
+        ("answers", answers, ANSWERS),
+        ("pages", pages, PAGES),
+        ("failures", failures, FAILURES),
+    ):
+        write_table(folder, f"{name}/{'0' * 16}.parquet", pa.Table.from_pylist(list(rows), schema=schema))
+    for number, one in enumerate(reviews):
+        write_table(folder, f"reviews/{number}.parquet", pa.Table.from_pylist([one]))
+    settings = {f"question {name}": {"identity": name, "fields": {"text": text}} for name, text in questions.items()}
+    folder.write("settings.json", json.dumps(settings).encode())
+    known = {"run_id": "run-1", "settings": {"model": "nano"}, "finished_at": NOW.isoformat(), "interrupted": False}
+    folder.write("run.json", json.dumps({**known, **(run or {})}).encode())
+    return folder
+
+
+def write_pdf(path: Path, total: str = "1903.88", pages: int = 1, rotate: int = 0) -> None:
+    """Write a PDF whose pages say a total at ``TOTAL_BOX``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pymupdf.open() as pdf:
+        for number in range(1, pages + 1):
+            sheet = pdf.new_page(width=400, height=300)
+            sheet.insert_text((40, 105), f"Total of page {number}", fontsize=12)
+            sheet.insert_text((205, 105), total, fontsize=12)
+            sheet.set_rotation(rotate)
+        pdf.save(str(path))
+
+
+def of_document(source: Path, name: str) -> dict[str, Any]:
+    """The columns of a row that name a document in a folder."""
+    (document,) = [document for document in list_documents([str(source)]) if document.path == name]
+    sha256 = hashlib.sha256((source / name).read_bytes()).hexdigest()
+    known = {"document_id": document.document_id, "source": document.source, "document": document.path}
+    return {**known, "document_sha256": sha256}
