@@ -91,7 +91,7 @@ def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
     limits = [9, 1, 6]
     with torch.inference_mode():
         decoded, logits, token_bytes, _ = answer_together(
-            model.backbone, prefix, images, prompts, limits, Greedy(model.eos_token_ids, penalty)
+            model.backbone, prefix, images, prompts, limits, [None] * 3, Greedy(model.eos_token_ids, penalty)
         )
     for prompt, limit, answer, row in zip(prompts, limits, decoded, logits, strict=True):
         ids = prompt.input_ids[None]
@@ -115,10 +115,9 @@ def test_without_pruning_a_step_reads_once_for_all_questions(base: Path, penalty
     images = [model.backbone.encode(prompts[0].pixels[0], prompts[0].grids[0], ())]
     prefix = shared_prefix(prompts)
     assert prefix is not None
+    greedy = Greedy(frozenset(), penalty)
     few, many = (
-        count(
-            partial(answer_together, model.backbone, prefix, images, prompts, [steps] * 4, Greedy(frozenset(), penalty))
-        )
+        count(partial(answer_together, model.backbone, prefix, images, prompts, [steps] * 4, [None] * 4, greedy))
         for steps in (4, 7)
     )
     assert many.reads.count("tolist") == 7
