@@ -20,6 +20,7 @@ from jobs.run.ray_engine import RayEngine
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.confidence.signals import Signals
 from pipeline.families import registry as page_families
 from pipeline.output.folder import Folder
@@ -78,8 +79,8 @@ def load(method: str, config: ActorConfig) -> BundleAnswerer:
     """Load a model of either family, and give it a method."""
     register_toy()
     answerer = load_answerer(config)
-    model = answerer.page_answerer.model
-    answerer.page_answerer.model = replace(model, method=make_method(method, model))
+    model, processor = answerer.page_answerer.model, answerer.page_answerer.processor
+    answerer.page_answerer = PageAnswerer(replace(model, method=make_method(method, model)), processor)
     return answerer
 
 
