@@ -21,7 +21,7 @@ Read = TypeVar("Read")
 # Locales that differ in the signs of numbers, and in the order of dates. Without one, only a sole meaning is read.
 _NUMBER_LOCALES = (None, "en_US", "de_DE")
 _DATE_LOCALES = (None, "en_US", "en_GB")
-_AROUND = re.compile(r"^[\s\"'*~<>=:;,]+|[\s\"'*:;,.!?%]+$")
+_AROUND = re.compile(r"^[\s\"'*~=:;,]+|[\s\"'*:;,.!?%]+$")
 _LONGEST = 60  # characters of a number or a date with what belongs to it
 _BRACKETS = re.compile(r"\((.*)\)")
 _FIGURES = re.compile(r"\d{1,4}\s?[-./]\s?\d{1,2}\s?[-./]\s?\d{1,4}")
