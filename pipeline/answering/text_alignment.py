@@ -53,7 +53,7 @@ def find_answer(page: PageText, answer: str) -> Found | None:
         return None
     figure = figure_of(answer)
     long_code = sum(map(is_digit, sought.letters)) >= _LONG_CODE
-    places = [] if figure is None else list(places_of_figure(page, figure, "%" in answer))
+    places = [] if figure is None else list(places_of_figure(page, figure))
     if not places and (figure is None or long_code):
         places = _literal(page, sought, answer, long_code)
     if not places and (figure is None or len(figure.digits) == _COMPACT_DATE) and any(map(is_digit, sought.letters)):

@@ -180,6 +180,21 @@ def test_a_sign_before_an_answer_is_no_part_of_it(line: str, answer: str) -> Non
     assert texts(PageText(words_of(line)), answer) != []
 
 
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("Discount 50 EUR", ["50 EUR", "50"], ["50%", "$50"]),
+        ("Rate 7.25%", ["7.25%", "7.25 %", "7.25"], ["$7.25", "7.25 EUR"]),
+        ("Rate (7.25%)", ["7.25%"], ["$7.25"]),
+        ("VAT 19 %, paid", ["19%", "19"], ["19 EUR"]),
+        ("Rent 40", ["40 EUR", "40%"], []),
+    ],
+)
+def test_per_cent_is_a_unit_as_a_currency_is(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
 def test_marks_alone_say_nothing(page: PageText) -> None:
     assert find_answer(page, "—") is None
     assert find_answer(page, "✓") is None
