@@ -230,6 +230,20 @@ def test_the_dash_of_a_range_is_no_sign(line: str, there: list[str], elsewhere: 
     assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
 
 
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("GBP 5.00 EUR 6.00", ["£5.00", "EUR 6.00"], ["EUR 5.00", "GBP 6.00"]),
+        ("7.00 EUR 8.00 USD 19 %", ["7 EUR", "8 USD", "19%"], ["USD 7.00", "EUR 8.00", "19 USD"]),
+        ("EUR 1 250.00 USD 66.20 GBP 7.00", ["EUR 1250", "USD 66.20"], ["USD 1250", "GBP 66.20"]),
+        ("EUR 5.00 USD", ["EUR 5.00", "USD 5.00"], []),
+    ],
+)
+def test_a_unit_belongs_to_the_number_on_its_side(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
 def test_marks_alone_say_nothing(page: PageText) -> None:
     assert find_answer(page, "—") is None
     assert find_answer(page, "✓") is None
