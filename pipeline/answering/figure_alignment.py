@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from datetime import date
@@ -11,6 +12,8 @@ from pipeline.answering.figures import Figure, dates_of, figure_of, units_of
 from pipeline.answering.folded_text import SHORT, is_digit, same_width
 from pipeline.answering.page_text import NumberAt, PageText, digits_key
 
+# What stands in the same word as a date: its label or a bracket, and the time of day behind it.
+_GLUED = re.compile(r"^(?:[^\W\d_]|-)*[:=(\[]+|T\d{1,2}:\d\d\S*$|[)\]]+$")
 _MOST_DATE_WORDS = 4
 _MOST_DATES = 40  # places of a page that are read as dates
 
@@ -81,7 +84,9 @@ def places_of_date(page: PageText, answer: str) -> list[tuple[int, ...]]:
     for words in islice(dict.fromkeys(_may_be_dates(page, sought)), _MOST_DATES):
         if any(set(one) <= set(words) for one in found):
             continue
-        if not sought.isdisjoint(dates_of(" ".join(page.words[number] for number in words))):
+        if not sought.isdisjoint(
+            dates_of(_GLUED.sub("", same_width(" ".join(page.words[number] for number in words))))
+        ):
             found.append(words)
     return found
 

@@ -244,6 +244,15 @@ def test_a_unit_belongs_to_the_number_on_its_side(line: str, there: list[str], e
     assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
 
 
+@pytest.mark.parametrize(
+    "line", ["Datum:05.03.2024", "Date:5 March 2024", "2024-03-05T10:20:30", "(2024-03-05)", "日期：2024年3月5日"]
+)
+def test_a_date_is_found_that_is_glued_to_its_label_or_time(line: str) -> None:
+    page = PageText(words_of(line))
+    assert texts(page, "2024-03-05") == [line]
+    assert texts(page, "2024-03-06") == []
+
+
 def test_marks_alone_say_nothing(page: PageText) -> None:
     assert find_answer(page, "—") is None
     assert find_answer(page, "✓") is None
