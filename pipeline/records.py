@@ -14,9 +14,10 @@ from glimpseprune.rule import KeepRule
 from pipeline.errors import Stage
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
-Reason = Literal["empty", "cut_off", "floor", "page", "value", "confidence"]
-"""Why an answer needs review: it is empty or was cut off, too few visual tokens passed the threshold, the picture of
-the page is doubtful, it stands for no value of its question's type, or its confidence is too low."""
+Reason = Literal["empty", "cut_off", "forced", "floor", "page", "value", "confidence"]
+"""Why an answer needs review: it is empty, was cut off, or was forced by the limits of its type, too few visual tokens
+passed the threshold, the picture of the page is doubtful, it stands for no value of its question's type, or its
+confidence is too low."""
 FallbackReason = Literal["question", "floor", "confidence"]
 """Why a question was asked again without pruning: it counts, lists or compares, too few visual tokens passed the
 threshold, or its answer was not confident."""
