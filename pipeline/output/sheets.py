@@ -7,7 +7,8 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,18 @@ from xml.etree.ElementTree import ParseError
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
 
-Entry = str | int | float | bool | date | None
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A formula of a workbook whose result was not saved with it."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Entry = str | int | float | bool | date | Formula | None
 """Content of a cell: text, or what a workbook holds as something else."""
 
 _SEPARATORS = (",", ";", "\t")
@@ -136,17 +148,29 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _workbook(path: Path, data: bytes) -> Iterator[tuple[int, Sequence[Entry]]]:
-    from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        book: Any = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # which some programs write wrongly
-        rows: Iterable[Sequence[Any]] = sheet.iter_rows(values_only=True)
-        for number, cells in enumerate(rows, start=1):
-            yield number, [cell.date() if isinstance(cell, datetime) else cell for cell in cells]
+        results, formulas = (_first_sheet(data, data_only=data_only) for data_only in (True, False))
+        for number, (found, written) in enumerate(zip(results, formulas, strict=True), start=1):
+            yield number, [_entry(result.value, cell) for result, cell in zip(found, written, strict=True)]
     except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, IndexError) as error:
         raise UsageError(
             f"{printable(str(path))}: is no xlsx workbook: {error}; save it as xlsx, or as CSV UTF-8"
         ) from error
+
+
+def _first_sheet(data: bytes, data_only: bool) -> Iterator[Sequence[Any]]:
+    """Read the cells of the first sheet, with the results of its formulas or with the formulas."""
+    from openpyxl import load_workbook
+
+    sheet: Any = load_workbook(io.BytesIO(data), read_only=True, data_only=data_only).worksheets[0]
+    sheet.reset_dimensions()  # which some programs write wrongly
+    rows: Iterator[Sequence[Any]] = sheet.iter_rows()
+    return rows
+
+
+def _entry(result: Any, cell: Any) -> Entry:
+    if result is None and cell.data_type == "f":
+        return Formula(str(getattr(cell.value, "text", cell.value)))  # one of several cells is an object
+    return result.date() if isinstance(result, datetime) else result  # type: ignore[no-any-return]
