@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
 from pipeline.output.asked import read_asked
-from pipeline.output.export.columns import COMMENT, REVIEWED, REVIEWER, ROW
+from pipeline.output.export.columns import COMMENT, REVIEWED, REVIEWER, ROW, on_one_line
 from pipeline.output.export.formulas import armed
 from pipeline.output.export.rows import answer_files
 from pipeline.output.folder import Folder
@@ -76,14 +76,16 @@ def take_corrections(folder: Folder, sheet: Path, reviewer: str) -> Taken:
             )
             raise UsageError(f"{lines}\nnothing was taken; correct these lines, or take them out")
         known = {(row["unit_id"], row["page"]): row for row in read_reviews(folder).to_pylist()}
-        new = [row for key, row in reading.rows.items() if not _same(row, known.get(key))]
+        new = [row for key, row in reading.rows.items() if not _same(row, known.get(key), key in reading.signed)]
         if new:
             add_reviews(folder, new)
     return Taken(len(new), len(reading.rows) - len(new), reading.empty, reading.commented)
 
 
-def _same(row: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
-    return known is not None and all(row[name] == known[name] for name in (REVIEWED, COMMENT))
+def _same(row: Mapping[str, Any], known: Mapping[str, Any] | None, is_signed: bool) -> bool:
+    """Tell whether a row is known; another person who signed it confirms it, another who takes it back does not."""
+    names = (REVIEWED, COMMENT, REVIEWER) if is_signed else (REVIEWED, COMMENT)
+    return known is not None and all(row[name] == known[name] for name in names)
 
 
 class _Sheet:
@@ -91,6 +93,7 @@ class _Sheet:
 
     def __init__(self, folder: Folder, sheet: Path, reviewer: str) -> None:
         self.rows: dict[_Key, dict[str, Any]] = {}
+        self.signed: set[_Key] = set()  # where the sheet itself says who it was
         self.problems: list[tuple[int, str]] = []
         self.empty = self.commented = 0
         self._lines: dict[_Key, int] = {}
@@ -102,6 +105,8 @@ class _Sheet:
                 self._remember(given, key, line, cells)
         answers = {(row["unit_id"], row["page"]): row for row in _answers(folder, {unit for unit, _ in given})}
         for key, (line, cells) in given.items():
+            if _text(cells.get(REVIEWER)):
+                self.signed.add(key)
             try:
                 self.rows[key] = self._correction(answers.get(key), cells, reviewer)
             except ValueError as error:
@@ -124,7 +129,8 @@ class _Sheet:
     ) -> None:
         if key in given and _text(given[key][1].get(REVIEWED)) != _text(cells.get(REVIEWED)):
             self.problems.append((line, f"the same row is on line {given[key][0]} with another answer"))
-        given.setdefault(key, (line, cells))
+            return
+        given[key] = (line, cells)
 
     def _correction(
         self, answer: Mapping[str, Any] | None, cells: Mapping[str, Entry], reviewer: str
@@ -135,7 +141,9 @@ class _Sheet:
             raise ValueError("row: is no longer current: document, question or pages have changed; export a new sheet")
         reading = self._readings.get(answer["question_id"], Reading())
         reviewed = _as_text(cells[REVIEWED], reading)
-        if _FAULT.fullmatch(reviewed):
+        if reviewed == _text(on_one_line(answer["answer"])):
+            reviewed = answer["answer"]  # confirmed as the sheet shows it, which is without its line ends
+        elif _FAULT.fullmatch(reviewed):
             error = f"expected an answer, found {reviewed}, by which a spreadsheet tells of an error"
             raise ValueError(f"{REVIEWED}: {error}")
         if not says_no_answer(reviewed, reading.choices):

@@ -114,9 +114,7 @@ def _decoded(path: Path, data: bytes) -> str:
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UsageError(
-            f"{printable(str(path))}: line {line} holds a NUL character; save it as CSV UTF-8, or as xlsx"
-        )
+        raise UsageError(f"{printable(str(path))}: line {line} holds a NUL character; save it as CSV UTF-8, or as xlsx")
     return text
 
 

@@ -280,6 +280,50 @@ def test_a_confirmed_answer_keeps_its_evidence(folder: Folder, tmp_path: Path) -
     assert row["evidence"][0]["x1"] == 20.25
 
 
+@pytest.mark.parametrize("name", ["sheet.csv", "sheet.xlsx"])
+def test_a_confirmed_answer_of_several_lines_keeps_its_lines_and_evidence(tmp_path: Path, name: str) -> None:
+    text = "version: 1\nquestions: [{id: a, text: A, type: list, items: text}]"
+    folder = output_folder(tmp_path / "out", {"a": [["red\nblue?"], ["green\ngold?"]]}, asked_of(text))
+    write_review_sheet(folder, tmp_path / name)
+    if name.endswith("xlsx"):
+        book = openpyxl.load_workbook(tmp_path / name)
+        for row in book.worksheets[0].iter_rows(min_row=2):
+            row[-4].value = "red blue" if row[4].value == "red blue" else "green"
+        book.save(tmp_path / name)
+    else:
+        (tmp_path / name).unlink()
+        rows = sheet_of(folder, tmp_path / name)
+        for one in rows:
+            one["reviewed_answer"] = "red blue" if one["answer"] == "red blue" else "green"
+        fill_in(tmp_path / name, rows)
+    assert take_corrections(folder, tmp_path / name, "ada").added == 2
+    found = {row["answer"]: row for row in exported(folder, tmp_path / "p.jsonl", "pages")}
+    assert found["red\nblue"]["value"] == ["red", "blue"]
+    assert found["red\nblue"]["evidence"] is not None
+    assert (found["green"]["value"], found["green"]["evidence"]) == (["green"], None)
+
+
+def test_a_row_that_is_there_twice_counts_as_its_later_line_says(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    (first, *_) = sheet_of(folder, path)
+    first |= {"reviewed_answer": "2024-05-20", "reviewer": "ada"}
+    later = first | {"reviewer": "bob", "comment": "seen"}
+    fill_in(path, [first, later])
+    assert take_corrections(folder, path, "eve") == Taken(added=1, known=0, empty=0, commented=0)
+    (row,) = read_reviews(folder).to_pylist()
+    assert (row["reviewer"], row["comment"]) == ("bob", "seen")
+
+
+def test_another_person_confirms_a_correction(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    (first, *_) = sheet_of(folder, path)
+    for reviewer, added in (("ada", 1), ("ada", 0), ("bob", 1), ("bob", 0), ("", 0)):
+        fill_in(path, [first | {"reviewed_answer": "2024-05-20", "reviewer": reviewer}])
+        assert take_corrections(folder, path, "eve").added == added
+    (row,) = read_reviews(folder).to_pylist()
+    assert row["reviewer"] == "bob"
+
+
 def test_sums_are_made_of_what_was_corrected(tmp_path: Path) -> None:
     text = "version: 1\nquestions: [{id: a, text: A, type: money, locale: en_US, aggregate: sum}]"
     folder = output_folder(tmp_path / "out", {"a": [["1 EUR", "much"]]}, asked_of(text))
