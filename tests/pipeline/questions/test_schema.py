@@ -172,6 +172,28 @@ def test_models_that_cannot_be_asked_for(models: Path, name: str, reason: str) -
     assert str(caught.value).startswith(f"{name}: ")
 
 
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("raise RuntimeError('no\\ndatabase')", "cannot be imported: RuntimeError: no database; name a JSON Schema"),
+        ("nothing", "cannot be imported: NameError: name 'nothing' is not defined; "),
+        ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3; "),
+        ("assert False", "cannot be imported: AssertionError: no message; "),
+        ("def f(:", "cannot be imported: invalid syntax"),
+        ("import sys; sys.path[:] = []; raise ValueError('x')", "cannot be imported: ValueError: x; "),
+    ],
+)
+def test_a_module_that_raises_while_it_is_imported(
+    models: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+) -> None:
+    (models / "boom_models.py").write_text(program)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(QuestionsError) as caught:
+        load_schema("boom_models:Model")
+    assert str(caught.value).startswith(f"boom_models:Model: {reason}")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_goes_before_a_model_of_the_same_name(models: Path) -> None:
     Path("shop_models:Invoice").write_text(json.dumps(properties(a={"type": "string"})))
     assert [q.id for q in load_schema("shop_models:Invoice").questions] == ["a"]
