@@ -62,7 +62,7 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
     from pipeline.viewing.picked import pick_row
     from pipeline.viewing.published import read_published
     from pipeline.viewing.show import draw_row
-    from pipeline.viewing.texts import about, shown
+    from pipeline.viewing.texts import about, model_said, shown
 
     run = read_published(Folder(viewed.out))
     row = pick_row(run, document, question, page)
@@ -78,7 +78,9 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
     with writing(target):
         picture.save(target, "PNG")
     answer = shown(row["answer"] or "no answer", 500)
-    return [f"{printable(answer)} ({', '.join(about(row)[1:])})", f"written to {target}"]
+    lines = [f"{printable(answer)} ({', '.join(about(row)[1:])})"]
+    lines += [printable(shown(model_said(row), 500))] if row["reviewed"] else []
+    return [*lines, f"written to {target}"]
 
 
 def _file_name(document: str, question: str, page: int | None) -> str:

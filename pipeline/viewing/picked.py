@@ -43,7 +43,8 @@ def pick_row(run: Published, document: str, question: str, page: int | None) -> 
 
 def _order(row: dict[str, Any]) -> tuple[int, float, int]:
     rank = _RANK.index(row["status"]) if row["status"] in _RANK else len(_RANK)
-    return rank, -(row["confidence"] or row["confidence_raw"] or 0.0), row["page"] or 0
+    sureness = 1.0 if row["reviewed"] else row["confidence"] or row["confidence_raw"] or 0.0
+    return rank, -sureness, row["page"] or 0
 
 
 def _document_id(run: Published, name: str) -> str:
