@@ -103,7 +103,7 @@ def test_documents_that_are_gone_cost_themselves_only(tmp_path: Path, child: Ren
     (tmp_path / "in/a.pdf").unlink()
     result = annotated(tmp_path, rows, child)
     assert (result.documents, list(result.missing)) == (1, ["a.pdf"])
-    assert "it is not there any more" in closing_words(result, tmp_path / "copies")[1]
+    assert "it was not found in" in closing_words(result, tmp_path / "copies")[1]
 
 
 def test_documents_of_one_path_below_two_inputs_do_not_replace_each_other(tmp_path: Path, child: RenderChild) -> None:

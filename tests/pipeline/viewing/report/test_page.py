@@ -127,7 +127,7 @@ def test_without_the_documents_there_are_no_pictures_and_it_says_so(make: Make, 
     made = make(rows)
     assert (made.crops.pictures, list(made.crops.missing)) == ({}, ["a.pdf"])
     assert "No picture of 1 document, whose originals are not as they were" in made.html
-    assert "it is not there any more" in Parsed(made.html).text
+    assert "it was not found in" in Parsed(made.html).text
 
 
 def test_costs_follow_from_the_price(make: Make) -> None:
