@@ -50,6 +50,10 @@ def _order(row: dict[str, Any]) -> tuple[int, float, int]:
 def _document_id(run: Published, name: str) -> str:
     table = run.answers.select(["document_id", "source", "document"]).group_by(["document_id", "source", "document"])
     known = table.aggregate([]).to_pylist()
+    if not known:
+        raise UsageError(
+            f"{run.uri} has no answers yet; give its `docpipe run` command once more, which goes on where it stopped"
+        )
     for fits in (_is_called, _ends_with):
         found = {row["document_id"]: row for row in known if fits(row, name)}
         if len(found) == 1:
