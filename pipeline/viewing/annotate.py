@@ -197,8 +197,15 @@ def closing_words(result: Annotated, to: Path) -> list[str]:
     Args:
         result: what became of the documents.
         to: folder of the copies.
+
+    Raises:
+        UsageError: there are documents, and no copy of any.
     """
     count = result.documents
+    if result.missing and not count:
+        first, *others = result.missing.values()
+        more = f" (and no copy of {len(others)} more)" if others else ""
+        raise UsageError(printable(f"no copy was written: {first}{more}"))
     lines = [f"{count} annotated {'copy' if count == 1 else 'copies'} in {to}"]
     if result.pictures:
         lines.append(
