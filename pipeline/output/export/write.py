@@ -17,7 +17,7 @@ from pipeline.output.export.base import Exporter, Level, Row
 from pipeline.output.export.columns import review_columns, sheet_columns
 from pipeline.output.export.registry import find_exporter, formats
 from pipeline.output.export.rows import answer_files, count_rows, read_rows
-from pipeline.output.faults import writing
+from pipeline.output.faults import check_new_file, explain
 from pipeline.output.folder import Folder
 
 
@@ -136,13 +136,15 @@ def _check_apart(folder: Folder, to: Path) -> None:
 def _whole_file(to: Path) -> Iterator[Path]:
     """Give a file to write in, which takes the name that is wanted once it is whole."""
     target = Path(os.path.realpath(to))
-    if to.exists() and not to.is_file():
-        raise UsageError(f"--to {_shown(to)}: expected a file or a new name, found a folder, device or pipe")
+    check_new_file(to)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    with writing(to):
+    try:
         temporary.touch()
         try:
             yield temporary
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        nameless = OSError(error.errno, error.strerror)  # the name in the error is one that nobody gave
+        raise explain(nameless, "write", str(to)) from error
