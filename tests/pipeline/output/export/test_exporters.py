@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import zipfile
@@ -269,7 +270,7 @@ def test_rows_come_in_groups_where_there_are_many(
     ("to", "reason"),
     [
         ("a.txt", "the format does not follow from its ending; add --format csv|docvqa|jsonl|records|xlsx"),
-        ("nowhere/a.csv", "cannot write .*nowhere/a.csv"),
+        ("nowhere/a.csv", "nowhere/a.csv: the folder .*/nowhere does not exist; make it first, or choose another"),
         ("/dev/full", "expected a file or a new name, found a folder, device or pipe"),
         ("sub.csv", "expected a file or a new name, found a folder, device or pipe"),
         ("out/answers/a.csv", "is inside a folder of .*/out that holds tables only"),
@@ -280,6 +281,18 @@ def test_places_that_cannot_be_written(folder: Folder, tmp_path: Path, to: str, 
     with pytest.raises(UsageError, match=reason):
         export(folder, tmp_path / to, "csv" if to == "/dev/full" else None)
     assert not list(tmp_path.glob("**/.*.tmp"))
+
+
+def test_a_failed_write_names_the_file_that_was_wanted(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: object, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(UsageError) as told:
+        export(folder, tmp_path / "a.csv")
+    assert f"cannot write {tmp_path}/a.csv: [Errno 13] Permission denied; " in str(told.value)
 
 
 def test_a_file_is_replaced_whole(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
