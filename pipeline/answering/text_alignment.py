@@ -135,7 +135,7 @@ def _same_joints(text: Folded, sought: Folded, start: int, long_code: bool) -> b
 
 
 def _by_spelling(page: PageText, answer: str, sought: Folded) -> tuple[float, tuple[tuple[int, ...], ...]]:
-    """Find the words that are spelled most like an answer, with the same digits and signs, and tell how much they are."""
+    """Find the words spelled most like an answer, with the same digits and signs, and tell how much they are."""
     fixed = _fixed(sought.letters)
     if not _FEWEST_LETTERS <= len(sought.letters) - len(fixed) <= _MOST_LETTERS:
         return 0.0, ()

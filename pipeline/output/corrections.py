@@ -142,7 +142,7 @@ class _Sheet:
         reading = self._readings.get(answer["question_id"], Reading())
         reviewed = _as_text(cells[REVIEWED], reading)
         if reviewed == _text(on_one_line(answer["answer"])):
-            reviewed = answer["answer"]  # confirmed as the sheet shows it, which is without its line ends
+            reviewed = str(answer["answer"])  # confirmed as the sheet shows it, which is without its line ends
         elif _FAULT.fullmatch(reviewed):
             error = f"expected an answer, found {reviewed}, by which a spreadsheet tells of an error"
             raise ValueError(f"{REVIEWED}: {error}")
