@@ -144,8 +144,8 @@ class _Sheet:
         if reviewed == _text(on_one_line(answer["answer"])):
             reviewed = answer["answer"]  # confirmed as the sheet shows it, which is without its line ends
         elif _FAULT.fullmatch(reviewed):
-            error = f"expected an answer, found {reviewed}, by which a spreadsheet tells of an error"
-            raise ValueError(f"{REVIEWED}: {error}")
+            told = f"found {reviewed}, by which a spreadsheet tells of an error"
+            raise ValueError(f"{REVIEWED}: expected an answer, {told}")
         if not says_no_answer(reviewed, reading.choices):
             error = reading.value_of(reviewed).error
             if error is not None:

@@ -171,4 +171,4 @@ def _first_sheet(data: bytes, data_only: bool) -> Iterator[Sequence[Any]]:
 def _entry(result: Any, cell: Any) -> Entry:
     if result is None and cell.data_type == "f":
         return Formula(str(getattr(cell.value, "text", cell.value)))  # one of several cells is an object
-    return result.date() if isinstance(result, datetime) else result  # type: ignore[no-any-return]
+    return result.date() if isinstance(result, datetime) else result
