@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
 from pipeline.output.schema import ANSWERS
 from pipeline.viewing.published import read_published
-from tests.support.viewed import QUESTIONS, answer, failure, page, write_output
+from tests.support.viewed import QUESTIONS, answer, failure, page, review, write_output
 
 
 def test_current_rows_run_and_questions_are_read(tmp_path: Path) -> None:
@@ -18,10 +18,34 @@ def test_current_rows_run_and_questions_are_read(tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", [answer(), old], [page()], [failure(document="locked.pdf")])
     run = read_published(folder)
     assert run.answers["document"].to_pylist() == ["a.pdf"]
-    assert run.answers.schema == ANSWERS
+    assert run.answers.schema.names == [*ANSWERS.names, "reviewed", "model_answer", "model_value", "model_confidence"]
     assert (len(run.pages), run.failures["document"].to_pylist()) == (1, ["locked.pdf"])
     assert run.questions == QUESTIONS
     assert run.run["run_id"] == "run-1"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "value"),
+    [("1,903.88", "answered", "1903.88"), ("N/A", "not_answerable", None), ("many", "needs_review", None)],
+)
+def test_what_a_person_said_stands_in_the_place_of_what_the_model_said(
+    tmp_path: Path, said: str, status: str, value: str | None
+) -> None:
+    rows = [
+        answer(unit_id="a", answer="7", value="7", status="needs_review", review_reasons=["value"]),
+        answer(unit_id="b", answer="n/a", status="not_answerable"),
+        answer(unit_id="c"),
+    ]
+    reviews = [review(said, unit_id=unit) for unit in "ab"]
+    first, second, third = read_published(
+        write_output(tmp_path, rows, reviews=reviews, types={"total": "number"})
+    ).answers.to_pylist()
+    for row, model in ((first, "7"), (second, "n/a")):
+        assert (row["answer"], row["status"], row["value"]) == (said, status, value)
+        assert (row["value_error"] is None) == (status != "needs_review")
+        assert (row["reviewed"], row["review_reasons"], row["confidence"]) == (True, None, None)
+        assert (row["model_answer"], row["model_confidence"]) == (model, 0.9)
+    assert (third["reviewed"], third["confidence"], third["model_answer"]) == (False, 0.9, None)
 
 
 def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:
