@@ -142,10 +142,10 @@ class _Sheet:
         reading = self._readings.get(answer["question_id"], Reading())
         reviewed = _as_text(cells[REVIEWED], reading)
         if reviewed == _text(on_one_line(answer["answer"])):
-            reviewed = str(answer["answer"])  # confirmed as the sheet shows it, which is without its line ends
+            reviewed = answer["answer"]  # confirmed as the sheet shows it, which is without its line ends
         elif _FAULT.fullmatch(reviewed):
-            fault = f"expected an answer, found {reviewed}, by which a spreadsheet tells of an error"
-            raise ValueError(f"{REVIEWED}: {fault}")
+            told = f"found {reviewed}, by which a spreadsheet tells of an error"
+            raise ValueError(f"{REVIEWED}: expected an answer, {told}")
         if not says_no_answer(reviewed, reading.choices):
             error = reading.value_of(reviewed).error
             if error is not None:
