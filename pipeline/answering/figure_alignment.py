@@ -6,23 +6,16 @@ from collections.abc import Collection, Iterator
 from datetime import date
 from itertools import islice
 
-from pipeline.answering.figures import Figure, dates_of, figure_of
+from pipeline.answering.figures import Figure, dates_of, figure_of, units_of
 from pipeline.answering.folded_text import SHORT
 from pipeline.answering.page_text import NumberAt, PageText, digits_key
-from pipeline.questions.parsing.money import currencies_of
 
 _MOST_DATE_WORDS = 4
 _MOST_DATES = 40  # places of a page that are read as dates
 
 
-def places_of_figure(page: PageText, figure: Figure, per_cent: bool) -> Iterator[tuple[int, ...]]:
-    """Yield the words of each number on a page that has the same value.
-
-    Args:
-        page: words of the page.
-        figure: number or amount that is sought.
-        per_cent: whether it has a per cent sign, which then belongs to what is found.
-    """
+def places_of_figure(page: PageText, figure: Figure) -> Iterator[tuple[int, ...]]:
+    """Yield the words of each number on a page that has the same value, with the unit that is sought."""
     for number in page.numbers.get(digits_key(figure.digits), ()):
         if not number.alone and len(figure.digits) < SHORT:
             continue
@@ -30,32 +23,33 @@ def places_of_figure(page: PageText, figure: Figure, per_cent: bool) -> Iterator
             continue
         other = figure_of(number.text)
         if other is not None and figure.equals(other):
-            words = _with_unit(page, number, figure, per_cent)
+            words = _with_unit(page, number, figure)
             if words is not None:
                 yield words
 
 
-def _with_unit(page: PageText, number: NumberAt, figure: Figure, per_cent: bool) -> tuple[int, ...] | None:
-    """Add the words with the currency or per cent sign; ``None`` where only other currencies stand there."""
+def _with_unit(page: PageText, number: NumberAt, figure: Figure) -> tuple[int, ...] | None:
+    """Add the word of the unit that is sought; ``None`` where only other units stand there."""
     before, behind = number.words[0] - 1, number.words[-1] + 1
-    beside = [
-        word
+    units = {
+        word: _unit_at(page, word)
         for word, near in ((before, number.words[0]), (behind, number.words[-1]))
         if 0 <= word < len(page.words) and page.lines[word] == page.lines[near]
-    ]
-    units = {word: currencies_of(page.words[word].strip("():")) for word in beside}
+    }
     named = {word: codes for word, codes in units.items() if codes}
-    mine = {word for word, codes in named.items() if codes & figure.currencies}
-    if figure.currencies and named and not mine and not _names_currency(number):
+    mine = {word for word, codes in named.items() if codes & figure.units}
+    if figure.units and named and not mine and not _names_unit(number):
         return None
-    if per_cent:
-        mine |= {word for word in beside if page.words[word] == "%"}
     return tuple(sorted({*number.words, *mine}))
 
 
-def _names_currency(number: NumberAt) -> bool:
+def _unit_at(page: PageText, word: int) -> frozenset[str]:
+    return units_of(page.words[word].strip("():,;."))
+
+
+def _names_unit(number: NumberAt) -> bool:
     figure = figure_of(number.text)
-    return figure is not None and bool(figure.currencies)
+    return figure is not None and bool(figure.units)
 
 
 def places_of_date(page: PageText, answer: str) -> list[tuple[int, ...]]:

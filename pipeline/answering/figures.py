@@ -21,7 +21,8 @@ Read = TypeVar("Read")
 # Locales that differ in the signs of numbers, and in the order of dates. Without one, only a sole meaning is read.
 _NUMBER_LOCALES = (None, "en_US", "de_DE")
 _DATE_LOCALES = (None, "en_US", "en_GB")
-_AROUND = re.compile(r"^[\s\"'*~<>=:;,]+|[\s\"'*:;,.!?%]+$")
+_AROUND = re.compile(r"^[\s\"'*~=:;,]+|[\s\"'*:;,.!?%]+$")
+_PER_CENT = "%"
 _LONGEST = 60  # characters of a number or a date with what belongs to it
 _BRACKETS = re.compile(r"\((.*)\)")
 _FIGURES = re.compile(r"\d{1,4}\s?[-./]\s?\d{1,2}\s?[-./]\s?\d{1,4}")
@@ -36,19 +37,19 @@ class Figure:
         values: its values by the conventions of several countries.
         digits: its digits.
         padded: whether it begins with a nought that is no whole part, as codes do.
-        currencies: codes of the currencies that it may be in; empty where it names none.
+        units: codes of the currencies that it may be in, or the per cent sign; empty where it names none.
     """
 
     values: frozenset[Decimal]
     digits: str
     padded: bool
-    currencies: frozenset[str] = frozenset()
+    units: frozenset[str] = frozenset()
 
     def equals(self, other: Figure) -> bool:
-        """Tell whether both may have the same value, and the same currency if both name one."""
+        """Tell whether both may have the same value, and the same unit if both name one."""
         if (self.padded or other.padded) and self.digits != other.digits:
             return False
-        apart = self.currencies and other.currencies and not self.currencies & other.currencies
+        apart = self.units and other.units and not self.units & other.units
         return not apart and not self.values.isdisjoint(other.values)
 
 
@@ -63,10 +64,15 @@ def figure_of(text: str) -> Figure | None:
     values = {value for form in {core, inside[1] if inside else core} for value in _values(form)}
     if not values:
         return None
-    currencies: frozenset[str] = frozenset()
+    units = units_of(_PER_CENT) if _PER_CENT in same_width(text) else frozenset[str]()
     for word in re.split(r"[\d\s.,'()+-]+", core):
-        currencies |= currencies_of(word)
-    return Figure(frozenset(values), digits, _PADDED.match(core) is not None, currencies)
+        units |= units_of(word)
+    return Figure(frozenset(values), digits, _PADDED.match(core) is not None, units)
+
+
+def units_of(word: str) -> frozenset[str]:
+    """Return the codes of the currencies that a word may stand for, or the per cent sign if it is that."""
+    return frozenset({_PER_CENT}) if same_width(word) == _PER_CENT else currencies_of(word)
 
 
 def _values(text: str) -> set[Decimal]:

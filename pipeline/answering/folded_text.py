@@ -1,4 +1,4 @@
-"""Folds texts into a form in which case, width, blanks and punctuation make no difference, but every figure does."""
+"""Folds texts into a form in which case, width, blanks and punctuation make no difference, but figures and signs do."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Joint = Literal["", ".", "/", " "]
 """How a character is joined to the one before: nothing, a mark of numbers, another mark, or a blank in between."""
 
 _DIGITS = frozenset("0123456789")
+_SIGNS = frozenset("+<>\u00b1\u2264\u2265")  # which make another grade or limit
 _NUMBER_MARKS = ".,'\u2019\u066b\u066c"
 _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d")
 # Scripts that put no blanks between words: Thai to Khmer, Chinese, Japanese and Korean.
@@ -26,7 +27,7 @@ class Folded:
     """A text without its blanks and punctuation.
 
     Attributes:
-        letters: letters and digits, and each minus sign before a number.
+        letters: letters and digits, and each sign of a number, a limit or a grade.
         joints: the joint of each of them, ``[N]``.
         words: number of the word that each of them belongs to, ``[N]``.
     """
@@ -57,7 +58,7 @@ def _fold_word(word: str) -> tuple[str, tuple[Joint, ...]]:
     joints: list[Joint] = []
     joint: Joint = " "
     for place, char in enumerate(text):
-        if not is_letter(char) and not (char == "-" and not letters and _before_number(text, place)):
+        if not is_letter(char) and not _is_sign_at(text, place, bool(letters)):
             if letters and joint != "/":
                 joint = "." if char in _NUMBER_MARKS else "/"
             continue
@@ -103,8 +104,22 @@ def is_digit(char: str) -> bool:
     return char in _DIGITS
 
 
+def is_sign(char: str) -> bool:
+    """Tell whether a folded character is a sign other than minus."""
+    return char in _SIGNS
+
+
+def _is_sign_at(text: str, place: int, behind_letters: bool) -> bool:
+    """Tell whether a character is a sign: before a number or alone in its word, and a plus behind letters too."""
+    if text[place] == "-":
+        return not behind_letters and _before_number(text, place)
+    if text[place] not in _SIGNS:
+        return False
+    return text == text[place] or _before_number(text, place) or (text[place] == "+" and behind_letters)
+
+
 def _before_number(text: str, place: int) -> bool:
-    """Tell whether a dash is a sign: a digit follows, with at most a currency sign in between."""
+    """Tell whether a digit follows a mark, with at most a currency sign in between."""
     behind = text[place + 1 :]
     if behind and unicodedata.category(behind[0]) == "Sc":
         behind = behind[1:]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.answering.folded_text import Folded, fold, same_width
-from pipeline.records import Words
+from pipeline.words import Words
 
 _CLUSTER = re.compile(r"\d(?:[\d.,']*\d)?")
 _NEAR = 0.7  # of the height of a line: widest blank between the groups of a number
@@ -167,7 +167,8 @@ def _numbers_in(text: str, word: int) -> Iterator[NumberAt]:
         others = before + behind
         alone = not any(map(str.isdigit, others)) and (not any(map(str.isalnum, before)) or _is_label(before))
         signed = "-" in (before[-1:], behind) and not any(map(str.isalnum, others))
-        yield NumberAt(f"-{cluster[0]}" if signed else cluster[0], (word,), alone, (text,))
+        unit = "%" if behind.startswith("%") else ""
+        yield NumberAt(f"{'-' if signed else ''}{cluster[0]}{unit}", (word,), alone, (text,))
         for run in re.findall(r"\d+", cluster[0]):
             yield NumberAt(run, (word,), False, (text, cluster[0]))
 

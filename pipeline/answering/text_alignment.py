@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from pipeline.answering.figure_alignment import places_of_date, places_of_figure
 from pipeline.answering.figures import figure_of
-from pipeline.answering.folded_text import SHORT, Folded, fold, is_digit, is_undivided
+from pipeline.answering.folded_text import SHORT, Folded, fold, is_digit, is_sign, is_undivided, same_width
 from pipeline.answering.page_text import PageText
 
 ALIKE = 0.95
@@ -53,7 +53,7 @@ def find_answer(page: PageText, answer: str) -> Found | None:
         return None
     figure = figure_of(answer)
     long_code = sum(map(is_digit, sought.letters)) >= _LONG_CODE
-    places = [] if figure is None else list(places_of_figure(page, figure, "%" in answer))
+    places = [] if figure is None else list(places_of_figure(page, figure))
     if not places and (figure is None or long_code):
         places = _literal(page, sought, answer, long_code)
     if not places and (figure is None or len(figure.digits) == _COMPACT_DATE) and any(map(is_digit, sought.letters)):
@@ -76,7 +76,8 @@ def _literal(page: PageText, sought: Folded, answer: str, long_code: bool) -> li
             if _is_whole(text, start, end) and _same_joints(text, sought, start, long_code):
                 places = range(text.words[start], text.words[end - 1] + 1)
                 words = tuple(order[place] for place in places)
-                if len(sought.letters) > 1 or _bare(page.words[words[0]]) == _bare(answer):
+                whole = len(sought.letters) > 1 or _bare(page.words[words[0]]) == _bare(answer)
+                if whole and _same_ending(page, words[-1], answer):
                     found.append(words)
             start = text.letters.find(sought.letters, start + 1)
         if found:
@@ -85,8 +86,17 @@ def _literal(page: PageText, sought: Folded, answer: str, long_code: bool) -> li
 
 
 def _bare(text: str) -> str:
-    """Return the letters and digits of a text, in the case that they have."""
-    return "".join(filter(str.isalnum, text))
+    """Return the letters, digits and signs of a text, in the case that they have."""
+    return "".join(char for char in same_width(text) if char.isalnum() or char in "+-#")
+
+
+def _same_ending(page: PageText, last: int, answer: str) -> bool:
+    """Tell whether a minus or sharp at the end of an answer, as of a grade, stands there too."""
+    ending = same_width(answer).rstrip("\"').,;:")[-1:]
+    if ending not in ("-", "#"):
+        return True
+    after = page.words[last + 1] if last + 1 < len(page.words) else ""
+    return ending in same_width(page.words[last])[-3:] or same_width(after) == ending
 
 
 def _is_whole(text: Folded, start: int, end: int) -> bool:
@@ -102,6 +112,8 @@ def _is_edge(text: Folded, place: int, short: bool) -> bool:
     joint, before, behind = text.joints[place], text.letters[place - 1], text.letters[place]
     if joint == " " or (is_undivided(before) and is_undivided(behind)):
         return True
+    if is_sign(before) and is_digit(behind):
+        return True
     inside_number = is_digit(behind) and (before == "-" or (is_digit(before) and joint == "."))
     return not short and not inside_number and (joint != "" or is_digit(before) != is_digit(behind))
 
@@ -112,7 +124,7 @@ def _same_joints(text: Folded, sought: Folded, start: int, long_code: bool) -> b
     for i in range(1, len(sought.letters)):
         here, there = sought.joints[i], text.joints[start + i]
         between_digits = is_digit(sought.letters[i - 1]) and is_digit(sought.letters[i])
-        if short and (here == "") != (there == ""):
+        if short and (here == "") != (there == "") and not is_sign(sought.letters[i - 1]):
             return False
         # A blank and a dash divide codes alike; a point or comma makes another number.
         if between_digits and here != there and "." in (here, there):
@@ -123,9 +135,9 @@ def _same_joints(text: Folded, sought: Folded, start: int, long_code: bool) -> b
 
 
 def _by_spelling(page: PageText, answer: str, sought: Folded) -> tuple[float, tuple[tuple[int, ...], ...]]:
-    """Find the words that are spelled most like an answer, with the same digits, and tell how much they are."""
-    digits = _digits(sought.letters)
-    if not _FEWEST_LETTERS <= len(sought.letters) - len(digits) <= _MOST_LETTERS:
+    """Find the words spelled most like an answer, with the same digits and signs, and tell how much they are."""
+    fixed = _fixed(sought.letters)
+    if not _FEWEST_LETTERS <= len(sought.letters) - len(fixed) <= _MOST_LETTERS:
         return 0.0, ()
     count = len(answer.split())
     best, places = _RELATED, list[tuple[int, ...]]()
@@ -136,7 +148,7 @@ def _by_spelling(page: PageText, answer: str, sought: Folded) -> tuple[float, tu
         )
         for text, score, first in near:
             words = tuple(range(first, first + size))
-            if _digits(text) != digits or not _words_alike(sought, page, words):
+            if _fixed(text) != fixed or not _words_alike(sought, page, words):
                 continue
             if score > best:
                 best, places = score, []
@@ -144,8 +156,9 @@ def _by_spelling(page: PageText, answer: str, sought: Folded) -> tuple[float, tu
     return (best, tuple(places)) if places else (0.0, ())
 
 
-def _digits(letters: str) -> str:
-    return "".join(filter(is_digit, letters))
+def _fixed(letters: str) -> str:
+    """Return the digits and signs, which are never guessed."""
+    return "".join(char for char in letters if is_digit(char) or is_sign(char))
 
 
 def _words_alike(sought: Folded, page: PageText, words: Sequence[int]) -> bool:

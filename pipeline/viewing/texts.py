@@ -21,6 +21,7 @@ STATUS_WORDS = {
 REASON_WORDS = {
     "empty": "the answer is empty",
     "cut_off": "the answer was cut off at max_new_tokens",
+    "forced": "the model would have said something else without the limits of the type",
     "floor": "hardly any visual token passed the threshold",
     "page": "the picture of the page is doubtful",
     "value": "the answer stands for no value of the question's type, or for several",

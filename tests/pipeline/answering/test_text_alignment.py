@@ -152,6 +152,49 @@ def test_digits_are_never_guessed_where_letters_are() -> None:
         assert found.places == ()
 
 
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("Grade B+", "B+", ["B-", "B", "B#"]),
+        ("Blood A-", "A-", ["A+", "A"]),
+        ("Result HIV-", "HIV-", ["HIV+"]),
+        ("Rh +", "Rh +", ["Rh -"]),
+        ("Language C++", "C++", ["C#", "C", "C+"]),
+        ("Temp +5", "+5", ["<5", "-5"]),
+        ("Level <10 mg", "< 10 mg", [">10 mg", "+10 mg"]),
+        ("Level <10", "<10", [">10", "-10"]),
+        ("Consolidated Harbor Holding Rh +", "Consolidatad Harbor Holding Rh +", ["Consolidated Harbor Holding Rh <"]),
+    ],
+)
+def test_signs_tell_grades_and_limits_apart(line: str, there: str, elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert texts(page, there) != []
+    assert [answer for answer in elsewhere if texts(page, answer)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [("+5 °C", "5 °C"), ("<Name>", "Name"), ("+Item", "Item"), ("Tel +49 30 90", "49 30 90"), ("<10", "10")],
+)
+def test_a_sign_before_an_answer_is_no_part_of_it(line: str, answer: str) -> None:
+    assert texts(PageText(words_of(line)), answer) != []
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("Discount 50 EUR", ["50 EUR", "50"], ["50%", "$50"]),
+        ("Rate 7.25%", ["7.25%", "7.25 %", "7.25"], ["$7.25", "7.25 EUR"]),
+        ("Rate (7.25%)", ["7.25%"], ["$7.25"]),
+        ("VAT 19 %, paid", ["19%", "19"], ["19 EUR"]),
+        ("Rent 40", ["40 EUR", "40%"], []),
+    ],
+)
+def test_per_cent_is_a_unit_as_a_currency_is(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
 def test_marks_alone_say_nothing(page: PageText) -> None:
     assert find_answer(page, "—") is None
     assert find_answer(page, "✓") is None
