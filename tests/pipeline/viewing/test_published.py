@@ -7,10 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.output.asked import read_asked
+from pipeline.output.export.rows import read_rows
 from pipeline.output.folder import Folder
+from pipeline.output.reviews import add_reviews
 from pipeline.output.schema import ANSWERS
-from pipeline.viewing.published import read_published
+from pipeline.viewing.published import read_published, rows_of
+from tests.support.exported import asked_of, output_folder
 from tests.support.viewed import QUESTIONS, answer, failure, page, review, write_output
+
+MONEY = "version: 1\nquestions: [{id: a, text: A, type: money, locale: en_US}]"
 
 
 def test_current_rows_run_and_questions_are_read(tmp_path: Path) -> None:
@@ -46,6 +52,18 @@ def test_what_a_person_said_stands_in_the_place_of_what_the_model_said(
         assert (row["reviewed"], row["review_reasons"], row["confidence"]) == (True, None, None)
         assert (row["model_answer"], row["model_confidence"]) == (model, 0.9)
     assert (third["reviewed"], third["confidence"], third["model_answer"]) == (False, 0.9, None)
+
+
+def test_exports_and_what_people_look_at_agree(tmp_path: Path) -> None:
+    folder = output_folder(tmp_path / "out", {"a": [["12?", "$ 7.50"], ["n/a", "99 USD"]]}, asked_of(MONEY))
+    columns = ("unit_id", "page", "document_id", "document", "question_id", "answer")
+    said = {"12": "n/a", "n/a": "5 USD", "99 USD": "much"}
+    before = rows_of(read_published(folder).answers, columns)
+    add_reviews(folder, [review(said[row["answer"]], **row) for row in before if row["answer"] in said])
+    seen = ("unit_id", "page", "status", "answer", "value", "value_error", "confidence", "review_reasons", "reviewed")
+    exported = [{name: row[name] for name in seen} for row in read_rows(folder, read_asked(folder), "pages")]
+    assert sorted(row["status"] for row in exported) == ["answered", "answered", "needs_review", "not_answerable"]
+    assert sorted(map(str, rows_of(read_published(folder).answers, seen))) == sorted(map(str, exported))
 
 
 def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:
