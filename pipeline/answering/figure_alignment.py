@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from datetime import date
 from itertools import islice
 
 from pipeline.answering.figures import Figure, dates_of, figure_of, units_of
-from pipeline.answering.folded_text import SHORT
+from pipeline.answering.folded_text import SHORT, is_digit, same_width
 from pipeline.answering.page_text import NumberAt, PageText, digits_key
 
 _MOST_DATE_WORDS = 4
@@ -37,10 +38,31 @@ def _with_unit(page: PageText, number: NumberAt, figure: Figure) -> tuple[int, .
         if 0 <= word < len(page.words) and page.lines[word] == page.lines[near]
     }
     named = {word: codes for word, codes in units.items() if codes}
+    if len(named) > 1:
+        side = _side_of_units(page, number)
+        named = {word: codes for word, codes in named.items() if side is None or word == (before, behind)[side]}
     mine = {word for word, codes in named.items() if codes & figure.units}
     if figure.units and named and not mine and not _names_unit(number):
         return None
     return tuple(sorted({*number.words, *mine}))
+
+
+def _side_of_units(page: PageText, number: NumberAt) -> int | None:
+    """Return 0 where the units of a line stand before its numbers, 1 for behind, ``None`` where it does not tell.
+
+    The numbers that have a unit on one side alone tell it.
+    """
+    line = page.lines[number.words[0]]
+    words = range(bisect_left(page.lines, line), bisect_right(page.lines, line))
+    figures = {word for word in words if any(map(is_digit, same_width(page.words[word])))}
+    sides = set()
+    for word in figures:
+        if any(near in figures and page.near(*sorted((word, near))) for near in (word - 1, word + 1)):
+            continue  # a group of a number, which has its unit elsewhere
+        here = [near in words and bool(_unit_at(page, near)) for near in (word - 1, word + 1)]
+        if sum(here) == 1:
+            sides.add(here.index(True))
+    return sides.pop() if len(sides) == 1 else None
 
 
 def _unit_at(page: PageText, word: int) -> frozenset[str]:

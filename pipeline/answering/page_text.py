@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.answering.folded_text import Folded, fold, same_width
+from pipeline.answering.folded_text import Folded, fold, is_digit, same_width
 from pipeline.words import Words
 
 _CLUSTER = re.compile(r"\d(?:[\d.,']*\d)?")
@@ -98,6 +98,16 @@ class PageText:
             self._windows[size] = ["".join(single[i : i + size]) for i in range(len(single) - size + 1)]
         return self._windows[size]
 
+    def near(self, one: int, other: int) -> bool:
+        """Tell whether one word follows another with no more than a narrow blank in between."""
+        return self._follows(one, other) and not self.apart(one, other)
+
+    def apart(self, one: int, other: int) -> bool:
+        """Tell whether one word follows another with a gap in between, as between columns."""
+        left, right = self.boxes[one], self.boxes[other]
+        height = min(left[3] - left[1], right[3] - right[1])
+        return self._follows(one, other) and bool(right[0] - left[2] > _NEAR * height)
+
     def _numbers(self) -> Iterator[NumberAt]:
         inside: set[int] = set()
         texts = [same_width(word) for word in self.words]
@@ -112,28 +122,27 @@ class PageText:
                     inside.update(words)
             if first in inside:
                 continue
-            before = texts[first - 1] if first and self._near(first - 1, first) else ""
-            if before == "-":
+            if self._is_minus(texts, first - 1):
                 yield NumberAt(f"-{text}", (first - 1, first), True)
             yield from _numbers_in(text, first)
+
+    def _is_minus(self, texts: Sequence[str], word: int) -> bool:
+        """Tell whether a word is the sign of the number behind it, and not the dash of a range."""
+        if word < 0 or texts[word] != "-" or not self.near(word, word + 1):
+            return False
+        return not (word and is_digit(texts[word - 1][-1:]) and self.near(word - 1, word))
 
     def _grouped(self, texts: Sequence[str], first: int) -> tuple[tuple[int, ...], bool] | None:
         """Join a number whose groups of three digits are words, and tell whether it can be nothing else."""
         if _FIRST_GROUP.fullmatch(texts[first]) is None:
             return None
         last, rest = first, None
-        while rest is None and last + 1 < len(texts) and last + 1 - first < _MOST_GROUPS and self._near(last, last + 1):
+        while rest is None and last + 1 < len(texts) and last + 1 - first < _MOST_GROUPS and self.near(last, last + 1):
             group = _NEXT_GROUP.fullmatch(texts[last + 1])
             if group is None:
                 break
             last, rest = last + 1, group["rest"]
         return (tuple(range(first, last + 1)), rest is not None or last - first > 1) if last > first else None
-
-    def _near(self, one: int, other: int) -> bool:
-        """Tell whether one word follows another with no more than a narrow blank in between."""
-        left, right = self.boxes[one], self.boxes[other]
-        height = min(left[3] - left[1], right[3] - right[1])
-        return self._follows(one, other) and bool(right[0] - left[2] <= _NEAR * height)
 
     def _follows(self, one: int, other: int) -> bool:
         """Tell whether one word is to the left of another in the same line of print."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
@@ -54,7 +55,8 @@ def find_answer(page: PageText, answer: str) -> Found | None:
     figure = figure_of(answer)
     long_code = sum(map(is_digit, sought.letters)) >= _LONG_CODE
     places = [] if figure is None else list(places_of_figure(page, figure))
-    if not places and (figure is None or long_code):
+    # A number with a point or comma is no code: its digits may be a part of a longer number.
+    if not places and (figure is None or (long_code and "." not in sought.joints)):
         places = _literal(page, sought, answer, long_code)
     if not places and (figure is None or len(figure.digits) == _COMPACT_DATE) and any(map(is_digit, sought.letters)):
         places = places_of_date(page, answer)
@@ -77,6 +79,8 @@ def _literal(page: PageText, sought: Folded, answer: str, long_code: bool) -> li
                 places = range(text.words[start], text.words[end - 1] + 1)
                 words = tuple(order[place] for place in places)
                 whole = len(sought.letters) > 1 or _bare(page.words[words[0]]) == _bare(answer)
+                if long_code and len(words) > 1:
+                    whole = whole and _is_one_code(page, words, len(answer.split()))
                 if whole and _same_ending(page, words[-1], answer):
                     found.append(words)
             start = text.letters.find(sought.letters, start + 1)
@@ -132,6 +136,28 @@ def _same_joints(text: Folded, sought: Folded, start: int, long_code: bool) -> b
         if between_digits and "" in (here, there) and here != there and not long_code:
             return False
     return True
+
+
+def _is_one_code(page: PageText, words: Sequence[int], parts: int) -> bool:
+    """Tell whether groups of digits belong together, as cells do not, and are all groups of their code."""
+    pairs = [(one, other) for one, other in pairwise(words) if _are_digits(page, one, other)]
+    if len(words) != parts and any(page.apart(one, other) for one, other in pairs):
+        return False
+    begins, ends = (words[0] - 1, *words[:2]), (*words[-2:], words[-1] + 1)
+    return not any(_are_groups(page, three) for three in (begins, ends))
+
+
+def _are_digits(page: PageText, one: int, other: int) -> bool:
+    """Tell whether a word ends and the next begins with a digit."""
+    return is_digit(same_width(page.words[one])[-1:]) and is_digit(same_width(page.words[other])[:1])
+
+
+def _are_groups(page: PageText, words: Sequence[int]) -> bool:
+    """Tell whether all words are digits alone, and near each other."""
+    if words[0] < 0 or words[-1] >= len(page.words):
+        return False
+    near = all(page.near(one, other) for one, other in pairwise(words))
+    return near and all(page.words[word].isdecimal() for word in words)
 
 
 def _by_spelling(page: PageText, answer: str, sought: Folded) -> tuple[float, tuple[tuple[int, ...], ...]]:

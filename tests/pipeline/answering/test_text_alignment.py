@@ -14,7 +14,7 @@ PAGE = """Invoice INV-12345 2013-05-01 Qty:7 v1.2.3
 Total: $1.903,88 paid 10-20
 Lief-
 erung 1 903,88  x
-5 March 2024 12kg €50.00 - 8.25
+5 March 2024 12kg €50.00 less - 8.25
 DE89 3704 0044 0532 0130 00
 Grade A a dog -5 °C Kim Longname
 Adams 19 % (42) 0042 75.00 EUR
@@ -191,6 +191,55 @@ def test_a_sign_before_an_answer_is_no_part_of_it(line: str, answer: str) -> Non
     ],
 )
 def test_per_cent_is_a_unit_as_a_currency_is(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("Total 12 345 678,90 EUR", ["12345678.90"], ["345 678,90", "345678.90", "345 678,90 EUR", "12 345 678"]),
+        ("Net 1 234 567,89", ["1 234 567,89"], ["234 567,89", "234567.89"]),
+        ("Card 4111 1111 1111 1234", ["4111111111111234", "4111 1111 1111 1234"], ["1111 1111 1234", "4111 1111 1111"]),
+        ("Phone 030 1234 5678", ["030 1234 5678", "03012345678"], []),
+        ("Order 20240815 12 pcs", ["Order 20240815", "20240815"], []),
+    ],
+)
+def test_a_part_of_a_longer_number_is_not_found(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
+def test_figures_of_two_cells_are_no_number() -> None:
+    page = PageText(words_of("Qty 12  3456.78\nOrder 2024  0815"))
+    assert [answer for answer in ("123456.78", "20240815", "12345678") if texts(page, answer)] == []
+    assert texts(page, "3456.78") == ["3456.78"]
+    assert texts(PageText(words_of("Order 2024 0815")), "20240815") == ["2024 0815"]
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("Age 30 - 40 years", ["30", "40", "30 - 40"], ["-40", "- 40"]),
+        ("2020 \u2013 2024", ["2024"], ["-2024"]),
+        ("Balance  - 17 12  - 19 12\n- 20", ["-17", "-19", "-20"], []),
+    ],
+)
+def test_the_dash_of_a_range_is_no_sign(line: str, there: list[str], elsewhere: list[str]) -> None:
+    page = PageText(words_of(line))
+    assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "elsewhere"),
+    [
+        ("GBP 5.00 EUR 6.00", ["£5.00", "EUR 6.00"], ["EUR 5.00", "GBP 6.00"]),
+        ("7.00 EUR 8.00 USD 19 %", ["7 EUR", "8 USD", "19%"], ["USD 7.00", "EUR 8.00", "19 USD"]),
+        ("EUR 1 250.00 USD 66.20 GBP 7.00", ["EUR 1250", "USD 66.20"], ["USD 1250", "GBP 66.20"]),
+        ("EUR 5.00 USD", ["EUR 5.00", "USD 5.00"], []),
+    ],
+)
+def test_a_unit_belongs_to_the_number_on_its_side(line: str, there: list[str], elsewhere: list[str]) -> None:
     page = PageText(words_of(line))
     assert [answer for answer in (*there, *elsewhere) if texts(page, answer)] == there
 
