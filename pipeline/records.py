@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from glimpseprune.rule import KeepRule
 from pipeline.errors import Stage
+from pipeline.words import Words
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
-Reason = Literal["empty", "cut_off", "floor", "page", "value", "confidence"]
-"""Why an answer needs review: it is empty or was cut off, too few visual tokens passed the threshold, the picture of
-the page is doubtful, it stands for no value of its question's type, or its confidence is too low."""
+Reason = Literal["empty", "cut_off", "forced", "floor", "page", "value", "confidence"]
+"""Why an answer needs review: it is empty, was cut off, or was forced by the limits of its type, too few visual tokens
+passed the threshold, the picture of the page is doubtful, it stands for no value of its question's type, or its
+confidence is too low."""
 FallbackReason = Literal["question", "floor", "confidence"]
 """Why a question was asked again without pruning: it counts, lists or compares, too few visual tokens passed the
 threshold, or its answer was not confident."""
@@ -162,24 +163,6 @@ class Bundle:
         """Return the questions asked on one page, in the order of the questions file."""
         wanted = {u.question_id for u in self.units if u.document_id == document_id and page in u.pages}
         return [ask for ask in self.asks if ask.question_id in wanted]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of a page's text layer, in the order of the file.
-
-    Attributes:
-        text: lines with a line feed between them, and words of a line with a blank; no word holds either.
-        corners: ``x0, y0, x1, y1`` of each word in turn, in PDF points from the top left of the page as displayed.
-    """
-
-    text: str
-    corners: tuple[float, ...]
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any] | None) -> Words | None:
-        """Read back what :func:`dataclasses.asdict` and JSON made of words, or of none."""
-        return None if raw is None else cls(raw["text"], tuple(raw["corners"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,14 @@ class Decoded:
         margins: log-probability of each token less that of the likeliest other one; negative where the repetition
             penalty decided.
         decode_ms: share of the wall time of decoding, in milliseconds.
+        replaced: number of tokens that a constraint put in the place of the best one.
     """
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
     decode_ms: float = 0.0
+    replaced: int = 0
 
 
 @dataclass(slots=True)
@@ -131,7 +133,8 @@ class Greedy:
             allowed = allowed_tokens([constraint for _, constraint in refused], scores)
             better = scores[places].masked_fill_(~allowed, float("-inf")).argmax(dim=-1, keepdim=True)
             tokens[places] = better
-            for (_, constraint), token in zip(refused, better[:, 0].tolist(), strict=True):
+            for (place, constraint), token in zip(refused, better[:, 0].tolist(), strict=True):
+                rows[place].result.replaced += 1
                 if not constraint.take(token):
                     raise GlimpseError(
                         f"expected token {token} to be allowed, as its mask says; correct the constraint"

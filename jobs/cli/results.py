@@ -31,7 +31,7 @@ def export(
     """Write the current answers to one file, with what was corrected by docpipe review."""
     with as_exit_code():
         from pipeline.errors import UsageError
-        from pipeline.output.export.write import write_export, write_review_sheet
+        from pipeline.output.export.write import lost_corrections, write_export, write_review_sheet
         from pipeline.output.folder import Folder
 
         if review and level is not None:
@@ -39,6 +39,8 @@ def export(
         folder = Folder(out)
         told = write_review_sheet(folder, to, format_) if review else write_export(folder, to, format_, level)
         typer.echo("\n".join(told))
+        if (lost := lost_corrections(folder)) is not None:
+            typer.echo(lost, err=True)
 
 
 def review(

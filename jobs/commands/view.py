@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobs.progress import Progress, counted
 from pipeline.errors import UsageError
-from pipeline.output.faults import writing
+from pipeline.output.faults import check_new_file, writing
 from pipeline.output.folder import Folder
 from pipeline.pages.passwords import read_passwords
 
@@ -62,13 +62,14 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
     from pipeline.viewing.picked import pick_row
     from pipeline.viewing.published import read_published
     from pipeline.viewing.show import draw_row
-    from pipeline.viewing.texts import about, shown
+    from pipeline.viewing.texts import about, model_said, shown
 
     run = read_published(Folder(viewed.out))
     row = pick_row(run, document, question, page)
     target = to or Path(_file_name(row["document"], question, row["page"]))
     if target.suffix.lower() != ".png":
         raise UsageError(f"--to {target}: expected a name that ends in .png")
+    check_new_file(target)
     with RenderChild(passwords=read_passwords(viewed.password_file)) as child:
         originals = Originals(child, viewed.moved_to)
         picture = draw_row(row, run.questions.get(question, question), originals, child)
@@ -78,7 +79,9 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
     with writing(target):
         picture.save(target, "PNG")
     answer = shown(row["answer"] or "no answer", 500)
-    return [f"{printable(answer)} ({', '.join(about(row)[1:])})", f"written to {target}"]
+    lines = [f"{printable(answer)} ({', '.join(about(row)[1:])})"]
+    lines += [printable(shown(model_said(row), 500))] if row["reviewed"] else []
+    return [*lines, f"written to {target}"]
 
 
 def _file_name(document: str, question: str, page: int | None) -> str:
@@ -98,7 +101,7 @@ def annotate_run(viewed: Viewed, to: Path) -> list[str]:
         Lines that say what was written.
 
     Raises:
-        UsageError: the folder holds something, or cannot be written.
+        UsageError: the folder holds something or cannot be written, or no document is there any more.
         EngineError: the renderer cannot be started.
     """
     from pipeline.pages.renderer import RenderChild
@@ -146,6 +149,8 @@ def write_report(
     from pipeline.viewing.published import read_published
     from pipeline.viewing.report.page import make_report
 
+    if to is not None:
+        check_new_file(to)
     folder = Folder(viewed.out)
     run = read_published(folder)
     most = _MOST_CROPS if crops is None else crops

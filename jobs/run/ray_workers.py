@@ -18,8 +18,9 @@ from pipeline.pages.bundle_pages import render_bundle
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
-from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle, Words
+from pipeline.records import AnswerSettings, Failure, PageFailure, PageImage, Receipt, RenderedBundle
 from pipeline.units import bundle_from_json, bundle_to_json
+from pipeline.words import Words
 
 if TYPE_CHECKING:
     import pyarrow as pa

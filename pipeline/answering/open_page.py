@@ -36,6 +36,8 @@ class ModelAnswer:
         choice_probabilities: probability of each choice, and of ``n/a``; ``None`` if not asked for.
         fallback: reason why the question was asked again without pruning; ``None`` where it was not.
         pruned_text: the answer with pruning, where it was asked again.
+        is_forced: whether the limits of the answer's type replaced a token, so that the model would have said something
+            else without them.
     """
 
     text: str
@@ -50,6 +52,7 @@ class ModelAnswer:
     choice_probabilities: tuple[ChoiceProbability, ...] | None = None
     fallback: FallbackReason | None = None
     pruned_text: str | None = None
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class OpenPage:
             finish_reason="stop" if decoded.tokens[-1] in eos_token_ids else "length",
             signals=signals_of(decoded.logprobs, decoded.margins, keep, scores),
             new_tokens=len(decoded.tokens),
+            is_forced=decoded.replaced > 0,
             stats=stats,
             keep=keep,
             scores=scores,

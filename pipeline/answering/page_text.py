@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.answering.folded_text import Folded, fold, is_digit, same_width
-from pipeline.records import Words
+from pipeline.words import Words
 
 _CLUSTER = re.compile(r"\d(?:[\d.,']*\d)?")
 _NEAR = 0.7  # of the height of a line: widest blank between the groups of a number

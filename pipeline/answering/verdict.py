@@ -20,8 +20,8 @@ class Verdict:
 def judge(ask: Ask, answer: ModelAnswer, is_doubtful: bool = False) -> Verdict:
     """Judge one answer.
 
-    It needs review if it was cut off or is empty, if so few tokens passed the threshold that the floor added others to
-    them, or if the picture of the page is doubtful.
+    It needs review if it was cut off, was forced by the limits of its type or is empty, if so few tokens passed the
+    threshold that the floor added others to them, or if the picture of the page is doubtful.
 
     Args:
         ask: question that was asked.
@@ -33,6 +33,7 @@ def judge(ask: Ask, answer: ModelAnswer, is_doubtful: bool = False) -> Verdict:
     found: dict[Reason, bool] = {
         "empty": not answer.text,
         "cut_off": answer.finish_reason == "length",
+        "forced": answer.is_forced,
         "floor": bool(answer.stats.floor_hit),
         "page": is_doubtful,
     }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ import pyarrow.compute as pc
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
 from pipeline.output.asked import read_asked
-from pipeline.output.export.columns import COMMENT, REVIEWED, REVIEWER, ROW
+from pipeline.output.export.columns import COMMENT, REVIEWED, REVIEWER, ROW, on_one_line
 from pipeline.output.export.formulas import armed
 from pipeline.output.export.rows import answer_files
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import add_reviews, read_reviews
-from pipeline.output.sheets import Entry, read_sheet
+from pipeline.output.sheets import Entry, Formula, read_sheet
 from pipeline.output.tables import read_table
 from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.values import Reading
@@ -29,6 +30,11 @@ from pipeline.questions.yaml_text import joined
 
 _ROW = re.compile(r"p([1-9][0-9]{0,8})-([0-9a-f]{8,64})")
 _COLUMNS = ("unit_id", "page", "document_id", "document", "question_id", "answer", "is_current")
+_FAULT = re.compile(r"#[A-ZÄÖÜ][A-ZÄÖÜ0-9_/]*[!?]|#N/A|#NV|#GETTING_DATA|#{3,}|Err:[0-9]{3}")
+"""What spreadsheets write in the place of a result that they do not have."""
+
+_NUMBERS = ("number", "integer", "money")
+_DIGITS = 15  # of a number in a workbook; further ones are noise
 _Key = tuple[str, int]
 
 
@@ -70,14 +76,16 @@ def take_corrections(folder: Folder, sheet: Path, reviewer: str) -> Taken:
             )
             raise UsageError(f"{lines}\nnothing was taken; correct these lines, or take them out")
         known = {(row["unit_id"], row["page"]): row for row in read_reviews(folder).to_pylist()}
-        new = [row for key, row in reading.rows.items() if not _same(row, known.get(key))]
+        new = [row for key, row in reading.rows.items() if not _same(row, known.get(key), key in reading.signed)]
         if new:
             add_reviews(folder, new)
     return Taken(len(new), len(reading.rows) - len(new), reading.empty, reading.commented)
 
 
-def _same(row: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
-    return known is not None and all(row[name] == known[name] for name in (REVIEWED, COMMENT))
+def _same(row: Mapping[str, Any], known: Mapping[str, Any] | None, is_signed: bool) -> bool:
+    """Tell whether a row is known; another person who signed it confirms it, another who takes it back does not."""
+    names = (REVIEWED, COMMENT, REVIEWER) if is_signed else (REVIEWED, COMMENT)
+    return known is not None and all(row[name] == known[name] for name in names)
 
 
 class _Sheet:
@@ -85,6 +93,7 @@ class _Sheet:
 
     def __init__(self, folder: Folder, sheet: Path, reviewer: str) -> None:
         self.rows: dict[_Key, dict[str, Any]] = {}
+        self.signed: set[_Key] = set()  # where the sheet itself says who it was
         self.problems: list[tuple[int, str]] = []
         self.empty = self.commented = 0
         self._lines: dict[_Key, int] = {}
@@ -96,6 +105,8 @@ class _Sheet:
                 self._remember(given, key, line, cells)
         answers = {(row["unit_id"], row["page"]): row for row in _answers(folder, {unit for unit, _ in given})}
         for key, (line, cells) in given.items():
+            if _text(cells.get(REVIEWER)):
+                self.signed.add(key)
             try:
                 self.rows[key] = self._correction(answers.get(key), cells, reviewer)
             except ValueError as error:
@@ -118,7 +129,8 @@ class _Sheet:
     ) -> None:
         if key in given and _text(given[key][1].get(REVIEWED)) != _text(cells.get(REVIEWED)):
             self.problems.append((line, f"the same row is on line {given[key][0]} with another answer"))
-        given.setdefault(key, (line, cells))
+            return
+        given[key] = (line, cells)
 
     def _correction(
         self, answer: Mapping[str, Any] | None, cells: Mapping[str, Entry], reviewer: str
@@ -129,6 +141,11 @@ class _Sheet:
             raise ValueError("row: is no longer current: document, question or pages have changed; export a new sheet")
         reading = self._readings.get(answer["question_id"], Reading())
         reviewed = _as_text(cells[REVIEWED], reading)
+        if reviewed == _text(on_one_line(answer["answer"])):
+            reviewed = answer["answer"]  # confirmed as the sheet shows it, which is without its line ends
+        elif _FAULT.fullmatch(reviewed):
+            told = f"found {reviewed}, by which a spreadsheet tells of an error"
+            raise ValueError(f"{REVIEWED}: expected an answer, {told}")
         if not says_no_answer(reviewed, reading.choices):
             error = reading.value_of(reviewed).error
             if error is not None:
@@ -151,12 +168,28 @@ def _text(entry: Entry) -> str:
 
 def _as_text(entry: Entry, reading: Reading) -> str:
     """Write a cell as the documents would, since a workbook may hold a number or a date where text was typed."""
+    if isinstance(entry, Formula):
+        raise ValueError(f"{REVIEWED}: {entry!s:.60} is a formula without a result; write the result in its place")
     if isinstance(entry, bool):
-        return "yes" if entry else "no"
+        return str(entry).upper()  # as a spreadsheet shows it
     if isinstance(entry, int | float):
-        if reading.locale is None:
-            return format(entry, ".15g")
-        from babel.numbers import format_decimal
-
-        return str(format_decimal(entry, "0.###############", locale=reading.locale, decimal_quantization=False))
+        return _number_text(entry, reading)
     return entry.isoformat() if isinstance(entry, date) else _text(entry)
+
+
+def _number_text(entry: float, reading: Reading) -> str:
+    """Write a number so that the reading gives that number; in a workbook it has only one meaning."""
+    number = Decimal(entry) if isinstance(entry, int) else Decimal(format(entry, f".{_DIGITS}g"))
+    text = format(number, "f")
+    is_number = (reading.items or reading.kind) in _NUMBERS
+    if reading.locale is not None:
+        from pipeline.questions.parsing.locales import customs_of
+
+        text = text.replace(".", customs_of(reading.locale).decimal)
+    elif is_number and len(text.partition(".")[2]) == 3:
+        text += "0"  # three digits could be a group
+    if reading.kind in _NUMBERS:
+        value = reading.value_of(text).value
+        if value is None or value.number != number:
+            raise ValueError(f"{REVIEWED}: the number {number:f} has no place in an answer of type {reading.kind}")
+    return text

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import DocpipeError, EngineError, OutputError
+from pipeline.file_names import printable
 
 _REFUSED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 _MENDABLE = frozenset(
@@ -44,6 +45,27 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise explain(error, "write", str(path)) from error
+
+
+def check_new_file(path: Path, flag: str = "--to") -> None:
+    """Make sure that a file can have a name, before any work is spent.
+
+    Args:
+        path: file to write, which may exist.
+        flag: the flag that names it.
+
+    Raises:
+        OutputError: it is a folder, device or pipe, or its folder does not exist or cannot be read.
+        EngineError: the disk fails.
+    """
+    name = f"{flag} {printable(str(path))}"
+    with writing(path):
+        is_other, has_folder = path.exists() and not path.is_file(), path.parent.is_dir()
+    if is_other:
+        raise OutputError(f"{name}: expected a file or a new name, found a folder, device or pipe")
+    if not has_folder:
+        folder = printable(str(path.parent))
+        raise OutputError(f"{name}: the folder {folder} does not exist; make it first, or choose another")
 
 
 def make_folder(path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.records import Image, Renderer, Words
+from pipeline.records import Image, Renderer
+from pipeline.words import Words
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from pipeline.pages.lost_content import letters_guessed
 from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.text_layer import read_words
-from pipeline.records import Image, Words
+from pipeline.records import Image
+from pipeline.words import Words
 
 _HIDDEN_TEXT = 3  # text rendering mode of the words that lie invisibly behind a scan
 _ALIKE = 40.0  # of 255; colours that differ by less cannot be told apart, or were converted differently

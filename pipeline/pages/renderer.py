@@ -23,16 +23,8 @@ from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
-from pipeline.records import (
-    Document,
-    Failure,
-    Image,
-    PageFailure,
-    PageImage,
-    PixelBudget,
-    Renderer,
-    Words,
-)
+from pipeline.records import Document, Failure, Image, PageFailure, PageImage, PixelBudget, Renderer
+from pipeline.words import Words
 
 _MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
 

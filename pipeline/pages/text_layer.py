@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pymupdf
 
 from pipeline.pages.ink import Ink
-from pipeline.records import Image, Words
+from pipeline.records import Image
+from pipeline.words import Words
 
 MOST_WORDS = 20_000
 """Words of a page whose text layer is used; a crowded page of a newspaper has a third of them."""

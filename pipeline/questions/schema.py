@@ -13,7 +13,16 @@ from pipeline.file_names import printable
 from pipeline.questions.file import Defaults, Place, QuestionSet, reason_of
 from pipeline.questions.question import Question
 from pipeline.questions.schema_source import Node, read_schema
-from pipeline.questions.schema_types import ASK, SETTINGS, answer_fields, is_group, kind_of, simplified
+from pipeline.questions.schema_types import (
+    ASK,
+    LEAVE_OUT,
+    SETTINGS,
+    answer_fields,
+    check_aggregate,
+    is_group,
+    kind_of,
+    simplified,
+)
 from pipeline.questions.schema_words import id_of, name_of, text_of
 
 _DEEPEST = 12
@@ -55,6 +64,15 @@ class _Reader:
         """Read the properties of an object; ``words`` say what it is, and settings around it are inherited."""
         try:
             node = simplified(node) if not path else node
+            if (
+                kind_of(node) == "object"
+                and not node.content.get("properties")
+                and node.content.get("additionalProperties", False) is not False
+            ):
+                raise ValueError(
+                    "additionalProperties: an object with any names, such as dict[str, str], is not supported, because "
+                    f"there is nothing to ask for; name its properties, or {LEAVE_OUT}"
+                )
             if kind_of(node) != "object" or not isinstance(node.content.get("properties"), Mapping):
                 raise ValueError(f"expected an object with properties, found type {node.content.get('type')!r}")
             if len(path) > _DEEPEST:
@@ -88,7 +106,11 @@ class _Reader:
         text = text_of(node.content.get("description"), (*words, called), fields["type"])
         made = {"id": id_of(path), "text": text, **inherited, **settings, **fields}
         if not made["id"]:
-            raise ValueError(f'has no letters a-z for an id; set one: "{SETTINGS}": {{"id": ...}}')
+            raise ValueError(
+                f"expected a name with letters a-z or digits, of which an id can be made, found {path[-1]!r}; "
+                f'set one: "{SETTINGS}": {{"id": ...}}'
+            )
+        check_aggregate(made.get("aggregate"), kind)
         if isinstance(inherited.get("keep"), Mapping) and isinstance(settings.get("keep"), Mapping):
             made["keep"] = {**inherited["keep"], **settings["keep"]}
         try:

@@ -155,12 +155,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _of_model(name: str) -> object:
     module, _, path = name.partition(":")
+    found = _imported(name, module)
     try:
-        with _importing_from_here():
-            found: Any = importlib.import_module(module)
-            for part in path.split("."):
-                found = getattr(found, part)
-    except (ImportError, SyntaxError, AttributeError) as error:
+        for part in path.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
         raise QuestionsError(f"{name}: cannot be imported: {error}; {_EXAMPLE}") from error
     if not (isinstance(found, type) and (issubclass(found, BaseModel) or hasattr(found, "__annotations__"))):
         raise QuestionsError(f"{name}: expected a pydantic model or a dataclass, found {found!r:.100}")
@@ -168,6 +167,17 @@ def _of_model(name: str) -> object:
         return TypeAdapter(found).json_schema()
     except PydanticUserError as error:
         raise QuestionsError(f"{name}: has no JSON Schema: {error}") from error
+
+
+def _imported(name: str, module: str) -> Any:
+    try:
+        with _importing_from_here():
+            return importlib.import_module(module)
+    # The module is the user's program, which may raise whatever it likes, or end; none of it is a fault of docpipe.
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, ImportError | SyntaxError) else f"{type(error).__name__}: "
+        said = " ".join(str(error).split()) or "no message"
+        raise QuestionsError(f"{name}: cannot be imported: {kind}{said:.500}; {_EXAMPLE}") from error
 
 
 @contextmanager
@@ -178,4 +188,5 @@ def _importing_from_here() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(here)
+        if here in sys.path:  # the module may have changed it
+            sys.path.remove(here)

@@ -14,7 +14,10 @@ SETTINGS = "x-docpipe"
 ASK = "ask"
 """Setting that leaves a property out where it is false."""
 
-_LEAVE_OUT = f'leave the property out: "{SETTINGS}": {{"{ASK}": false}}'
+LEAVE_OUT = f'leave the property out: "{SETTINGS}": {{"{ASK}": false}}'
+"""Advice for a property that cannot be asked for."""
+
+_SEVERAL = {"list": "a list of the values on all pages", "all": "all answers and no value"}
 _REFUSED = ("const", "patternProperties", "prefixItems", "not", "if", "dependentSchemas", "$dynamicRef")
 _OF_FORMAT = {
     "date": "date",
@@ -51,7 +54,7 @@ def simplified(node: Node) -> Node:
     node = node.followed()
     for keyword in _REFUSED:
         if keyword in node.content:
-            raise ValueError(f"{keyword} is not supported; {_LEAVE_OUT}")
+            raise ValueError(f"{keyword} is not supported; {LEAVE_OUT}")
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in node.content:
             beside = {key: value for key, value in node.content.items() if key != keyword}
@@ -130,6 +133,23 @@ def answer_fields(node: Node, kind: str, settings: Mapping[str, Any]) -> tuple[d
     return {"type": "list", "items": items}, entry
 
 
+def check_aggregate(aggregate: object, kind: str) -> None:
+    """Refuse a way to aggregate that makes what cannot stand in a property, whose shape is that of one page's value.
+
+    Args:
+        aggregate: the setting of the property, or of an object around it; ``None`` for none.
+        kind: type of the property in JSON.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if isinstance(aggregate, str) and aggregate in _SEVERAL:
+        raise ValueError(
+            f"aggregate: {aggregate} makes {_SEVERAL[aggregate]}, which cannot stand in a property of type {kind}; "
+            "expected best, first or vote, or for numbers and dates sum, min or max"
+        )
+
+
 def _of_format(node: Node, kind: str) -> str:
     form = node.content.get("format")
     if form in _NO_TYPE and kind == "string":
@@ -153,7 +173,7 @@ def _items(node: Node, settings: Mapping[str, Any]) -> tuple[str, str]:
     if is_group(inner, kind, {"type": settings.get("items")}):
         raise ValueError(
             "an array of objects, such as the lines of an invoice, is not supported, because an answer is one value or "
-            "one list of values; ask for each column as an array of its own, or " + _LEAVE_OUT
+            "one list of values; ask for each column as an array of its own, or " + LEAVE_OUT
         )
     if kind == "array":
         raise ValueError("an array of arrays is not supported")

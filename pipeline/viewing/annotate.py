@@ -25,11 +25,11 @@ from pipeline.records import Document, PageImage
 from pipeline.viewing.crops import boxes_of
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.published import Published, rows_of
-from pipeline.viewing.texts import about, reason_words, shown
+from pipeline.viewing.texts import about, model_said, reason_words, shown
 
 _COLUMNS = (
     *("document_id", "source", "document", "document_sha256", "page", "question_id", "status", "answer"),
-    *("review_reasons", "value_error", "confidence", "evidence"),
+    *("review_reasons", "value_error", "confidence", "evidence", "reviewed", "model_answer"),
 )
 _COLOURS = {"answered": (0.72, 0.9, 0.45), "needs_review": (1.0, 0.8, 0.25)}
 _MOST_CHARACTERS = 2000
@@ -125,6 +125,8 @@ def annotate_documents(
 def _mark(row: dict[str, Any], question: str) -> Mark:
     boxes = boxes_of(row["evidence"], _ANYWHERE, _ANYWHERE)
     lines = [question, row["answer"] or "no answer", *about(row)[2:], *reason_words(row["review_reasons"])]
+    if row["reviewed"]:
+        lines.append(model_said(row))
     if row["value_error"]:
         lines.append(row["value_error"])
     return {
@@ -195,8 +197,15 @@ def closing_words(result: Annotated, to: Path) -> list[str]:
     Args:
         result: what became of the documents.
         to: folder of the copies.
+
+    Raises:
+        UsageError: there are documents, and no copy of any.
     """
     count = result.documents
+    if result.missing and not count:
+        first, *others = result.missing.values()
+        more = f" (and no copy of {len(others)} more)" if others else ""
+        raise UsageError(printable(f"no copy was written: {first}{more}"))
     lines = [f"{count} annotated {'copy' if count == 1 else 'copies'} in {to}"]
     if result.pictures:
         lines.append(

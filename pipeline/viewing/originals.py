@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.errors import DocpipeError, PageError, UsageError
-from pipeline.file_names import printable
+from pipeline.file_names import local_input, printable, without_password
 from pipeline.pages.documents import list_documents
 from pipeline.pages.portfolio import members_of
 from pipeline.pages.renderer import RenderChild
@@ -65,10 +66,9 @@ class Originals:
         for candidate in candidates:
             if (document := self._same(candidate, path, sha256)) is not None:
                 return document
-        where = "it has changed since it was read" if candidates else "it is not there any more"
-        raise OriginalMissing(
-            f"{shown}: {where} ({', '.join(map(printable, listing.inputs))}); if it moved, name its folder with --input"
-        )
+        places = ", ".join(printable(_place(given)) for given in listing.inputs)
+        told = f"it has changed since it was read, in {places}" if candidates else f"it was not found in {places}"
+        raise OriginalMissing(f"{shown}: {told}; if it is elsewhere, name its folder with --input")
 
     def _same(self, candidate: Document, path: str, sha256: str) -> Document | None:
         """Return a document, or the one inside of it, that has the right content."""
@@ -88,6 +88,12 @@ class Originals:
         if inputs not in self._listings:
             self._listings[inputs] = _Listing(inputs)
         return self._listings[inputs]
+
+
+def _place(given: str) -> str:
+    """Return the place that was searched; a path that the run was given is taken from the working directory of now."""
+    path = local_input(given)
+    return without_password(given) if path is None else os.path.abspath(path)
 
 
 class _Listing:

@@ -43,12 +43,17 @@ def pick_row(run: Published, document: str, question: str, page: int | None) -> 
 
 def _order(row: dict[str, Any]) -> tuple[int, float, int]:
     rank = _RANK.index(row["status"]) if row["status"] in _RANK else len(_RANK)
-    return rank, -(row["confidence"] or row["confidence_raw"] or 0.0), row["page"] or 0
+    sureness = 1.0 if row["reviewed"] else row["confidence"] or row["confidence_raw"] or 0.0
+    return rank, -sureness, row["page"] or 0
 
 
 def _document_id(run: Published, name: str) -> str:
     table = run.answers.select(["document_id", "source", "document"]).group_by(["document_id", "source", "document"])
     known = table.aggregate([]).to_pylist()
+    if not known:
+        raise UsageError(
+            f"{run.uri} has no answers yet; give its `docpipe run` command once more, which goes on where it stopped"
+        )
     for fits in (_is_called, _ends_with):
         found = {row["document_id"]: row for row in known if fits(row, name)}
         if len(found) == 1:

@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
-from pipeline.output.schema import ANSWERS, TABLES
+from pipeline.output.reviews import read_reviews, with_reviews
+from pipeline.output.schema import TABLES
 
 _NEEDED = {
     "answers": ("document_id", "source", "document", "page", "question_id", "unit_id", "status", "answer"),
     "pages": ("document_id", "document", "page"),
     "failures": ("unit_id", "document_id", "document", "page", "question_id", "error_type", "error_message", "command"),
 }
-_REVIEWS = ("unit_id", "page", "reviewed_answer")
+_OF_MODEL = ("answer", "value", "confidence")
 _QUESTION = "question "
 _MADE_AGAIN = "delete it, and the next run makes its content again"
 
@@ -32,12 +33,12 @@ class Published:
     Attributes:
         uri: address of the folder.
         answers: current rows of ``answers``, with the columns of the present schema; one that the folder does not have
-            is null. A row that a person has reviewed does not need a review any more.
+            is null. Behind them are ``reviewed``, and of rows that a person has reviewed ``model_answer``,
+            ``model_value`` and ``model_confidence``; their other columns have what the person said, as exports have.
         pages: current rows of ``pages``.
         failures: current rows of ``failures``.
         run: content of ``run.json``; empty if there is none yet.
         questions: text of each question, by id.
-        reviews: answer that a person gave, by ``unit_id`` and page.
     """
 
     uri: str
@@ -46,7 +47,6 @@ class Published:
     failures: pa.Table
     run: dict[str, Any]
     questions: dict[str, str]
-    reviews: dict[tuple[str, int | None], str]
 
 
 def read_published(folder: Folder) -> Published:
@@ -65,10 +65,9 @@ def read_published(folder: Folder) -> Published:
             "that run names"
         )
     tables = {name: _current(folder, name) for name in TABLES}
-    reviews = _reviews(folder)
-    tables["answers"] = _settled(tables["answers"], reviews)
+    tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
     run = _json(folder, "run.json")
-    return Published(folder.uri, **tables, run=run, questions=_questions(folder), reviews=reviews)
+    return Published(folder.uri, **tables, run=run, questions=_questions(folder))
 
 
 def _current(folder: Folder, table: str) -> pa.Table:
@@ -100,22 +99,13 @@ def _read(folder: Folder, name: str, needed: Sequence[str], wanted: Sequence[str
         raise UsageError(f"{folder.uri}/{name} is damaged: {error}; {remedy}") from error
 
 
-def _reviews(folder: Folder) -> dict[tuple[str, int | None], str]:
-    found: dict[tuple[str, int | None], str] = {}
-    for name in folder.names("reviews", ".parquet"):  # sorted by time; of several reviews of a row the latest counts
-        rows = _read(folder, name, _REVIEWS, _REVIEWS, "put back the file as it was written").to_pylist()
-        found.update({(row["unit_id"], row["page"]): row["reviewed_answer"] for row in rows})
-    return found
-
-
-def _settled(answers: pa.Table, reviews: dict[tuple[str, int | None], str]) -> pa.Table:
-    if not reviews:
-        return answers
-    keys = zip(answers["unit_id"].to_pylist(), answers["page"].to_pylist(), strict=True)
-    done = pa.array([key in reviews for key in keys], pa.bool_())
-    settled = pc.and_(done, pc.equal(answers["status"], "needs_review"))
-    column = pc.if_else(settled, "answered", answers["status"])
-    return answers.set_column(answers.column_names.index("status"), ANSWERS.field("status"), column)
+def _with_reviews(answers: pa.Table, reviews: pa.Table) -> pa.Table:
+    """Put what people said in the place of what the model said, as exports do, and keep the latter beside it."""
+    corrected = with_reviews(answers, reviews)
+    for name in _OF_MODEL:
+        kept = pc.if_else(corrected["reviewed"], answers[name], pa.scalar(None, answers[name].type))
+        corrected = corrected.append_column(f"model_{name}", kept)
+    return corrected
 
 
 def _column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:

@@ -15,7 +15,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.records import PageImage
 from pipeline.viewing.crops import boxes_of, cut_out, render_page
 from pipeline.viewing.originals import OriginalMissing, Originals
-from pipeline.viewing.texts import about, reason_words, shown
+from pipeline.viewing.texts import about, model_said, reason_words, shown
 
 _DPI = 200
 _CAPTION_DPI = 144
@@ -74,6 +74,8 @@ def caption(row: dict[str, Any], question: str) -> str:
         ("about", " \N{MIDDLE DOT} ".join(about(row))),
         *(("reason", reason) for reason in reason_words(row["review_reasons"])),
     ]
+    if row["reviewed"]:
+        lines.append(("about", shown(model_said(row), _MOST_CHARACTERS)))
     if row["value_error"]:
         lines.append(("reason", shown(row["value_error"], _MOST_CHARACTERS)))
     return "".join(f'<p class="{name}">{_breakable(text)}</p>' for name, text in lines)

@@ -21,6 +21,7 @@ STATUS_WORDS = {
 REASON_WORDS = {
     "empty": "the answer is empty",
     "cut_off": "the answer was cut off at max_new_tokens",
+    "forced": "the model would have said something else without the limits of the type",
     "floor": "hardly any visual token passed the threshold",
     "page": "the picture of the page is doubtful",
     "value": "the answer stands for no value of the question's type, or for several",
@@ -49,11 +50,22 @@ def reason_words(reasons: list[str] | None) -> list[str]:
     return [REASON_WORDS.get(reason, reason) for reason in reasons or ()]
 
 
+def model_said(row: dict[str, Any]) -> str:
+    """Say what the model had answered where a person has reviewed a row.
+
+    Args:
+        row: reviewed row of ``answers``, as :mod:`pipeline.viewing.published` reads it.
+    """
+    if row["model_answer"] == row["answer"]:
+        return "the model had said the same"
+    return f"the model had said: {row['model_answer'] or 'no answer'}"
+
+
 def about(row: dict[str, Any]) -> list[str]:
     """Say where an answer stands and how sure it is, in a few short phrases.
 
     Args:
-        row: row of ``answers``.
+        row: row of ``answers``, as :mod:`pipeline.viewing.published` reads it.
     """
     phrases = [printable(row["document"])]
     if row["page"] is not None:
@@ -61,4 +73,6 @@ def about(row: dict[str, Any]) -> list[str]:
     phrases.append(STATUS_WORDS.get(row["status"], row["status"]))
     if row["confidence"] is not None:
         phrases.append(f"confidence {row['confidence']:.3f}")
+    if row["reviewed"]:
+        phrases.append("reviewed by a person")
     return phrases

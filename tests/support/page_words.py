@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.records import Image, PageImage, Words
+from pipeline.records import Image, PageImage
+from pipeline.words import Words
 
 WIDE, HIGH, BLANK, PITCH = 5.0, 10.0, 3.0, 20.0
 SCALE = 2  # pixels per point

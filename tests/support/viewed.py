@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pymupdf
 
+from pipeline.output.asked import Asked, write_asked
 from pipeline.output.folder import Folder
+from pipeline.output.reviews import add_reviews
 from pipeline.output.schema import ANSWERS, FAILURES, PAGES
 from pipeline.output.tables import write_table
 from pipeline.pages.documents import list_documents
+from pipeline.questions.file import QuestionSet
+from pipeline.questions.question import AnswerType, Question
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 QUESTIONS = {"total": "What is the total?", "date": "When was it written?"}
@@ -48,6 +53,7 @@ _ANSWER = {
     "kv_bytes_kept": 400_000,
     "prefill_ms": 20.0,
     "decode_ms": 30.0,
+    "reviewed": False,  # which the tables do not have, but those who read them get
 }
 _PAGE = {
     **_SHARED,
@@ -83,6 +89,12 @@ def failure(**given: Any) -> dict[str, Any]:
     return {**_FAILURE, **given}
 
 
+def review(said: str, **given: Any) -> dict[str, Any]:
+    """A row of ``reviews``; what is not given is that of the usual answer."""
+    usual = {name: _ANSWER[name] for name in ("unit_id", "document_id", "document", "page", "question_id", "answer")}
+    return {**usual, "reviewed_answer": said, "comment": None, "reviewer": "ada", **given}
+
+
 def write_output(
     uri: Path | str,
     answers: Sequence[dict[str, Any]],
@@ -91,8 +103,9 @@ def write_output(
     run: dict[str, Any] | None = None,
     questions: dict[str, str] = QUESTIONS,
     reviews: Sequence[dict[str, Any]] = (),
+    types: Mapping[str, AnswerType] = MappingProxyType({}),
 ) -> Folder:
-    """Write tables as a run publishes them, with ``run.json`` and ``settings.json``."""
+    """Write tables as a run publishes them, with its files about itself, and corrections one after the other."""
     folder = Folder(str(uri))
     for name, rows, schema in (
         ("answers", answers, ANSWERS),
@@ -100,8 +113,12 @@ def write_output(
         ("failures", failures, FAILURES),
     ):
         write_table(folder, f"{name}/{'0' * 16}.parquet", pa.Table.from_pylist(list(rows), schema=schema))
+    if reviews:
+        kinds = ((name, text, types.get(name, "text")) for name, text in questions.items())
+        asked = tuple(Question(id=name, text=text, type=kind) for name, text, kind in kinds)
+        write_asked(folder, Asked(asked=QuestionSet(version=1, questions=asked)))
     for number, one in enumerate(reviews):
-        write_table(folder, f"reviews/{number}.parquet", pa.Table.from_pylist([one]))
+        add_reviews(folder, [one], NOW + timedelta(seconds=number))
     settings = {f"question {name}": {"identity": name, "fields": {"text": text}} for name, text in questions.items()}
     folder.write("settings.json", json.dumps(settings).encode())
     known = {"run_id": "run-1", "settings": {"model": "nano"}, "finished_at": NOW.isoformat(), "interrupted": False}

@@ -47,8 +47,8 @@ def review_columns(texts: Mapping[str, str]) -> list[Column]:
     """
     return [
         *_WHERE,
-        Column("asked", lambda row: _on_one_line(texts.get(row["question_id"]))),
-        Column("answer", lambda row: _on_one_line(row["answer"])),
+        Column("asked", lambda row: on_one_line(texts.get(row["question_id"]))),
+        Column("answer", lambda row: on_one_line(row["answer"])),
         *_SEEN,
         *_WHY,
         Column(REVIEWED, _nothing, to_fill_in=True),
@@ -86,17 +86,21 @@ def best_box(row: Row) -> str | None:
     return " ".join(f"{box[side]:.1f}" for side in ("x0", "y0", "x1", "y1"))
 
 
+def on_one_line(text: str | None) -> str | None:
+    """Write text without line ends, so that rows of a sheet are lines of its file.
+
+    Args:
+        text: content of a cell.
+    """
+    return None if text is None else " ".join(text.split())
+
+
 def _named(name: str) -> Callable[[Row], Any]:
     return lambda row: row[name]
 
 
 def _nothing(row: Row) -> Cell:
     return None
-
-
-def _on_one_line(text: str | None) -> str | None:
-    """Write text without line ends, so that rows of a sheet are lines of its file."""
-    return None if text is None else " ".join(text.split())
 
 
 def _reasons(row: Row) -> str | None:
@@ -110,7 +114,7 @@ _WHERE = (
 )
 _SEEN = (
     Column("confidence", _named("confidence")),
-    Column("evidence_text", lambda row: _on_one_line(row["evidence_text"])),
+    Column("evidence_text", lambda row: on_one_line(row["evidence_text"])),
     Column("on_page", _named("on_page")),
     Column("box", best_box),
 )

@@ -10,15 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
 from pipeline.output.asked import read_asked
+from pipeline.output.current import read_current
 from pipeline.output.export.base import Exporter, Level, Row
 from pipeline.output.export.columns import review_columns, sheet_columns
 from pipeline.output.export.registry import find_exporter, formats
 from pipeline.output.export.rows import answer_files, count_rows, read_rows
-from pipeline.output.faults import writing
+from pipeline.output.faults import check_new_file, explain
 from pipeline.output.folder import Folder
+from pipeline.output.reviews import read_reviews
 
 
 def write_export(folder: Folder, to: Path, form: str | None = None, level: str | None = None) -> list[str]:
@@ -96,6 +101,35 @@ def write_review_sheet(folder: Folder, to: Path, form: str | None = None) -> lis
     ]
 
 
+def lost_corrections(folder: Folder) -> str | None:
+    """Say how many corrections are in no export, as their answers are no longer current.
+
+    Args:
+        folder: the output folder of a run.
+
+    Returns:
+        What a user has to be told; ``None`` where every correction counts.
+
+    Raises:
+        UsageError: the folder holds no answers, or a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    names = answer_files(folder)
+    left = {(row["unit_id"], row["page"]) for row in read_reviews(folder).to_pylist()}
+    units = pa.array({unit for unit, _ in left}, pa.string())
+    for name in names if left else ():
+        rows = read_current(folder, name, ("unit_id", "page"))
+        there = rows.filter(pc.is_in(rows["unit_id"], value_set=units)).to_pylist()
+        left -= {(row["unit_id"], row["page"]) for row in there}
+    if not left:
+        return None
+    belong = "correction belongs to an answer that is" if len(left) == 1 else "corrections belong to answers that are"
+    return (
+        f"{len(left):,} {belong} no longer current, as document, question or pages have changed; "
+        f"{folder.uri.rstrip('/')}/reviews/ keeps what was said"
+    )
+
+
 def _counted(count: int, unit: str) -> str:
     return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
 
@@ -136,13 +170,15 @@ def _check_apart(folder: Folder, to: Path) -> None:
 def _whole_file(to: Path) -> Iterator[Path]:
     """Give a file to write in, which takes the name that is wanted once it is whole."""
     target = Path(os.path.realpath(to))
-    if to.exists() and not to.is_file():
-        raise UsageError(f"--to {_shown(to)}: expected a file or a new name, found a folder, device or pipe")
+    check_new_file(to)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    with writing(to):
+    try:
         temporary.touch()
         try:
             yield temporary
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        nameless = OSError(error.errno, error.strerror)  # the name in the error is one that nobody gave
+        raise explain(nameless, "write", str(to)) from error

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
+from pipeline.questions.no_answer import says_no_answer
 from pipeline.viewing.published import Published, rows_of
 
 _BINS = 10
+_COLUMNS = ("status", "answer", "value", "model_answer", "model_value", "model_confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,21 @@ def labelled(run: Published) -> tuple[list[float], list[bool]]:
         run: what the run published.
     """
     sure, right = [], []
-    for row in rows_of(run.answers, ("unit_id", "page", "answer", "confidence")) if run.reviews else ():
-        said = run.reviews.get((row["unit_id"], row["page"]))
-        if said is not None and row["confidence"] is not None:
-            sure.append(row["confidence"])
-            right.append((row["answer"] or "").strip() == said.strip())
+    measured = pc.and_(run.answers["reviewed"], pc.is_valid(run.answers["model_confidence"]))
+    for row in rows_of(run.answers.filter(measured), _COLUMNS):
+        sure.append(row["model_confidence"])
+        right.append(_is_right(row))
     return sure, right
+
+
+def _is_right(row: dict[str, Any]) -> bool:
+    """Compare by value, as 1,903.88 is the same number as 1903.88; where one has no value, by text."""
+    said, model = row["answer"], row["model_answer"] or ""
+    if row["value"] is not None and row["model_value"] is not None:
+        return bool(json.loads(row["value"]) == json.loads(row["model_value"]))
+    if row["status"] == "not_answerable":
+        return row["model_value"] is None and says_no_answer(model)
+    return bool(model.strip() == said.strip())
 
 
 def calibration(confidence: Sequence[float], right: Sequence[bool]) -> Calibration | None:

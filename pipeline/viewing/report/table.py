@@ -12,7 +12,7 @@ from pipeline.file_names import printable
 from pipeline.records import STATUSES
 from pipeline.viewing.published import Published, rows_of
 from pipeline.viewing.report.compare import Changes
-from pipeline.viewing.texts import reason_words, shown
+from pipeline.viewing.texts import model_said, reason_words, shown
 
 MOST_ROWS = 250_000  # more take a browser long to open
 _MOST_CHARACTERS = 400
@@ -20,6 +20,7 @@ _KINDS = ("", "new", "answer", "status", "gone")
 _COLUMNS = (
     *("document_id", "document", "page", "question_id", "unit_id", "status", "answer", "value", "value_error"),
     *("review_reasons", "confidence", "retention", "prefill_ms", "decode_ms", "evidence_text", "on_page"),
+    *("reviewed", "model_answer"),
 )
 
 
@@ -69,8 +70,8 @@ def table_data(run: Published, answers: pa.Table, changes: Changes | None) -> di
         value = value_words(row["value"])
         if value is not None and value != row["answer"]:
             values[number] = value
-        if (said := run.reviews.get((row["unit_id"], row["page"]))) is not None:
-            reviewed[number] = shown(said, _MOST_CHARACTERS)
+        if row["reviewed"]:
+            reviewed[number] = shown(model_said(row), _MOST_CHARACTERS)
         if row["evidence_text"] is not None and row["evidence_text"] != row["answer"]:
             printed[number] = shown(row["evidence_text"], _MOST_CHARACTERS)
         if row["on_page"] is False:

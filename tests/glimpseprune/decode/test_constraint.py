@@ -70,6 +70,7 @@ def test_the_best_allowed_token_is_taken_with_the_models_own_probability(penalty
     logits[:, 4], logits[:, 11], logits[:, 5] = 9.0, 2.0, 1.0
     greedy.choose(logits, rows, greedy.seen(rows, 288))
     assert [row.result.tokens for row in rows] == [[11], [4]]
+    assert [row.result.replaced for row in rows] == [1, 0]
     logprobs = logits.log_softmax(dim=-1)
     assert [row.result.logprobs for row in rows] == [[logprobs[0, 11].item()], [logprobs[1, 4].item()]]
     greedy.choose(logits, rows, greedy.seen(rows, 288))

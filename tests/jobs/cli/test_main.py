@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -236,30 +232,6 @@ def test_the_exit_code_of_the_run_is_passed_on(monkeypatch: pytest.MonkeyPatch, 
     assert CLI.invoke(app, ["run", *NEEDED]).exit_code == code
 
 
-def test_questions_check(tmp_path: Path) -> None:
-    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a, text: b}, {id: c, text: d}]")
-    outcome = CLI.invoke(app, ["questions", "check", str(tmp_path / "q.yaml")])
-    assert (outcome.exit_code, outcome.output) == (0, f"{tmp_path}/q.yaml: 2 questions: a, c\n")
-    (tmp_path / "q.yaml").write_text("version: 1\nquestions: [{id: a}]")
-    outcome = CLI.invoke(app, ["questions", "check", str(tmp_path / "q.yaml")])
-    assert outcome.exit_code == 2
-    assert "q.yaml:2: questions.0.text: is required" in outcome.output
-
-
-def test_questions_check_shows_what_a_schema_asks(tmp_path: Path) -> None:
-    schema = {"type": "object", "properties": {"issued": {"type": "string", "format": "date"}}}
-    (tmp_path / "s.json").write_text(json.dumps(schema))
-    outcome = CLI.invoke(app, ["questions", "check", "--schema", str(tmp_path / "s.json")])
-    assert outcome.exit_code == 0
-    assert outcome.output == f"{tmp_path}/s.json: 1 question: issued\n  issued (date): What is the issued?\n"
-    for words in ([], ["q.yaml", "--schema", "s.json"]):
-        outcome = CLI.invoke(app, ["questions", "check", *words])
-        assert (outcome.exit_code, outcome.output) == (
-            2,
-            "docpipe: expected a questions file or --schema, one of them\n",
-        )
-
-
 def make(base: Path, **flags: Any) -> RunSettings:
     return RunSettings(input=("in",), questions="q", output="o", model=str(base), **flags)
 
@@ -366,23 +338,3 @@ def test_a_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch, tiny_base: 
     monkeypatch.setattr("pipeline.answering.page_answerer.snapshot_download", download)
     PageAnswerer.load("org/model", None, "cpu", "auto", "auto", 0, "v1")
     assert [(one["name"], one["revision"]) for one in seen] == [("org/model", "v1")] * 2
-
-
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "jobs", "--help"], capture_output=True, text=True, check=True
-    )
-    seconds = time.perf_counter() - started
-    modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
-    assert not modules & {"torch", "ray", "transformers", "pymupdf", "pyarrow", "numpy"}
-    assert seconds < 5  # under 1 s on a machine that is not busy with other things
-    assert "Usage: docpipe" in done.stdout
-
-
-@pytest.mark.parametrize("module", ["jobs.run.job", "jobs.cluster.submit", "jobs.commands.forecast"])
-def test_the_driver_stays_light(module: str) -> None:
-    heavy = {"torch", "transformers", "pymupdf", "ray", "huggingface_hub.hf_api"}
-    code = f"import {module}, sys; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
-    assert done.stdout.strip() == "[]"

@@ -11,9 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli.main import app
+from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
-from pipeline.output.reviews import read_reviews
-from tests.support.exported import output_folder
+from pipeline.output.reviews import add_reviews, read_reviews
+from pipeline.output.tables import read_table
+from tests.support.exported import asked_of, output_folder, publish_again
+from tests.support.viewed import review
 
 
 @pytest.fixture
@@ -65,6 +68,31 @@ def test_a_review_goes_out_and_comes_back(out: str) -> None:
     (row,) = read_reviews(Folder(out)).to_pylist()
     assert (row["reviewed_answer"], row["reviewer"]) == ("12 USD", getpass.getuser())
     assert call("export", out, "--review", "--to", "left.csv") == (0, "nothing to review; left.csv has no rows\n")
+
+
+def test_corrections_of_answers_that_are_no_longer_current_are_told_apart(out: str) -> None:
+    (known,) = read_rows_of_total(out)
+    add_reviews(Folder(out), [review("12 USD", **known)])
+    assert export_errors(out) == ""
+    add_reviews(Folder(out), [review("7", **known | {"unit_id": unit}) for unit in ("older", "oldest")])
+    expected = (
+        "2 corrections belong to answers that are no longer current, as document, question or pages have changed; "
+    )
+    assert export_errors(out) == f"{expected}out/reviews/ keeps what was said\n"
+    publish_again(Folder(out), asked_of(), Plan.of([], []))
+    assert export_errors(out).startswith("3 corrections belong to answers that are no longer current")
+
+
+def read_rows_of_total(out: str) -> list[dict[str, Any]]:
+    columns = ["unit_id", "page", "document_id", "document", "question_id", "answer"]
+    (name,) = Folder(out).names("answers", ".parquet")
+    return [row for row in read_table(Folder(out), name, columns).to_pylist() if row["answer"] == "12"]
+
+
+def export_errors(out: str) -> str:
+    outcome = CliRunner().invoke(app, ["export", out, "--to", "a.csv"])
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.stderr
 
 
 def test_a_user_without_a_name_and_a_comment_without_an_answer(out: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_show_refuses_what_it_cannot_do_in_one_line(out: str, tmp_path: Path) ->
     for words, message in (
         (("other.pdf", "total"), "docpipe: no document other.pdf among the 1 of"),
         (("my a.pdf", "total", "--to", "a.jpg"), "docpipe: --to a.jpg: expected a name that ends in .png"),
-        (("my a.pdf", "total", "--to", "no/a.png"), "docpipe: cannot write no/a.png"),
+        (("my a.pdf", "total", "--to", "no/a.png"), "docpipe: --to no/a.png: the folder no does not exist"),
     ):
         said = docpipe("show", out, *words, code=2)
         assert said.startswith(message)
@@ -63,6 +63,13 @@ def test_annotate_writes_copies(out: str) -> None:
     assert "expected a new or an empty folder" in docpipe("annotate", out, "--to", "copies", code=2)
 
 
+def test_annotate_without_any_document_is_refused(out: str) -> None:
+    Path("in").rename("moved")
+    said = docpipe("annotate", out, "--to", "copies", "--quiet", code=2)
+    assert said.startswith("docpipe: no copy was written: my a.pdf: ")
+    assert said.rstrip().endswith("name its folder with --input")
+
+
 def test_report_is_written_beside_the_answers_or_where_it_is_wanted(out: str, tmp_path: Path) -> None:
     said = docpipe("report", out)
     assert said.splitlines()[-1] == "report: out/report.html (1 answer, 1 with their place)"
@@ -71,6 +78,16 @@ def test_report_is_written_beside_the_answers_or_where_it_is_wanted(out: str, tm
     assert "Since out" in Path("r.html").read_text(encoding="utf-8")
     assert docpipe("report", "in", code=2).startswith("docpipe: in: expected the output folder of `docpipe run`")
     docpipe("report", out, "--price-per-hour", "-1", code=2)
+
+
+def test_report_refuses_a_place_that_cannot_be_written_before_it_draws(
+    out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.viewing.report.page.make_report", None)
+    assert "--to no/r.html: the folder no does not exist; make it" in docpipe(
+        "report", out, "--to", "no/r.html", code=2
+    )
+    assert "--to in: expected a file or a new name, found a folder" in docpipe("report", out, "--to", "in", code=2)
 
 
 @pytest.mark.slow

@@ -59,6 +59,8 @@ def test_typed_answers_are_well_formed_and_those_of_text_are_free(page_answerer:
         for ask, answer in zip(ASKS[:-1], answers[:-1], strict=True):
             assert is_well_formed(ask, answer), (ask.type, answer.text)
             ended += answer.finish_reason == "stop"
+            alone = page_answerer.answer_page(page(seed), [replace(ask, constrain=False)])[0]
+            assert answer.is_forced == (answer.text != alone.text)
         free = page_answerer.answer_page(page(seed), [Ask(a.question_id, a.prompt, "text", 12, a.rule) for a in ASKS])
         assert answers[-1].text == free[-1].text
         assert not any(parse_value(answer.text, "money", "en_US").value for answer in free)

@@ -143,18 +143,76 @@ def test_a_workbook_comes_back(folder: Folder, tmp_path: Path) -> None:
     assert {row["reviewed_value_number"] for row in read_reviews(folder).to_pylist()} == {Decimal("1200.5"), Decimal(7)}
 
 
-def test_a_number_in_a_workbook_is_read_as_that_number_in_any_locale(tmp_path: Path) -> None:
-    asked = asked_of("version: 1\nquestions: [{id: a, text: A, type: number, locale: de_DE}]")
-    folder = output_folder(tmp_path / "out", {"a": [["1?"]]}, asked)
-    write_review_sheet(folder, tmp_path / "sheet.xlsx")
-    book = openpyxl.load_workbook(tmp_path / "sheet.xlsx")
+def taken_from_workbook(tmp_path: Path, question: str, *entries: Any) -> list[dict[str, Any]]:
+    """Fill cells of a workbook in for the only question, and return the corrections."""
+    text = f"version: 1\nquestions: [{{id: a, text: A, {question}}}]"
+    folder = output_folder(tmp_path / "out", {"a": [["1?"]] * len(entries)}, asked_of(text))
+    path = tmp_path / "sheet.xlsx"
+    write_review_sheet(folder, path)
+    book = openpyxl.load_workbook(path)
     sheet: Any = book.worksheets[0]
     names = [cell.value for cell in sheet[1]]
-    sheet.cell(2, names.index("reviewed_answer") + 1).value = 1.234  # which de_DE writes 1,234
-    book.save(tmp_path / "sheet.xlsx")
-    assert take_corrections(folder, tmp_path / "sheet.xlsx", "ada").added == 1
-    (row,) = read_reviews(folder).to_pylist()
-    assert (row["reviewed_answer"], row["reviewed_value_number"]) == ("1,234", Decimal("1.234"))
+    for line, entry in enumerate(entries, start=2):
+        sheet.cell(line, names.index("reviewed_answer") + 1).value = entry
+    book.save(path)
+    take_corrections(folder, path, "ada")
+    return read_reviews(folder).to_pylist()
+
+
+@pytest.mark.parametrize("locale", ["", ", locale: de_DE", ", locale: en_US", ", locale: de_CH", ", locale: fr_FR"])
+def test_a_number_in_a_workbook_is_read_as_that_number_in_any_locale(tmp_path: Path, locale: str) -> None:
+    entries = [1.234, -1234.567, 0.125, 1e16, 12, 0.1 + 0.2, 123456.789]
+    rows = taken_from_workbook(tmp_path, f"type: number{locale}", *entries)
+    wanted = [Decimal(text) for text in ("1.234", "-1234.567", "0.125", "1e16", "12", "0.3", "123456.789")]
+    assert [row["reviewed_value_number"] for row in rows] == wanted
+    assert {row["status"] for row in rows} == {"answered"}
+
+
+def test_a_number_in_a_workbook_is_written_as_the_documents_would(tmp_path: Path) -> None:
+    (row,) = taken_from_workbook(tmp_path, "type: number, locale: de_DE", 1.234)  # which is 1234 as text
+    assert row["reviewed_answer"] == "1,234"
+
+
+@pytest.mark.parametrize(
+    ("question", "entry", "answer", "value"),
+    [
+        ("type: integer", 1e16, "10000000000000000", "10000000000000000"),
+        ("type: integer, locale: de_DE", 1234.0, "1234", "1234"),
+        ("type: money", 1903.88, "1903.88", '{"amount": "1903.88", "currency": null}'),
+        ("type: list, items: number", 1.234, "1.2340", "[1.2340]"),
+        ("type: text", 1.234, "1.234", '"1.234"'),
+        ("type: text", True, "TRUE", '"TRUE"'),
+        ("type: boolean", True, "TRUE", "true"),
+        ("type: boolean", False, "FALSE", "false"),
+        ("type: choice, choices: ['True', 'False']", True, "TRUE", '"True"'),
+    ],
+)
+def test_what_a_workbook_holds_becomes_an_answer(
+    tmp_path: Path, question: str, entry: Any, answer: str, value: str
+) -> None:
+    (row,) = taken_from_workbook(tmp_path, question, entry)
+    assert (row["reviewed_answer"], row["reviewed_value"]) == (answer, value)
+
+
+@pytest.mark.parametrize(
+    ("question", "entry", "reason"),
+    [
+        ("type: money", 1.234, "the number 1.234 has no place in an answer of type money"),
+        ("type: integer", 1.234, "the number 1.234 has no place in an answer of type integer"),
+        ("type: integer, locale: de_DE", 1.234, "the number 1.234 has no place in an answer of type integer"),
+        ("type: text", "=A1&B1", "=A1&B1 is a formula without a result; write the result"),
+        ("type: text", "#NAME?", "expected an answer, found #NAME?, by which a spreadsheet tells of an error"),
+        ("type: text", "#N/A", "expected an answer, found #N/A"),
+        ("type: text", "#DIV/0!", "expected an answer, found #DIV/0!"),
+        ("type: text", "#BEZUG!", "expected an answer, found #BEZUG!"),
+        ("type: text", "Err:508", "expected an answer, found Err:508"),
+        ("type: text", "####", "expected an answer, found ####"),
+    ],
+)
+def test_what_a_workbook_holds_may_be_no_answer(tmp_path: Path, question: str, entry: Any, reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        taken_from_workbook(tmp_path, question, entry)
+    assert f"line 2: reviewed_answer: {reason}" in str(caught.value)
 
 
 def test_wrong_lines_are_named_and_nothing_is_taken(folder: Folder, tmp_path: Path) -> None:
@@ -220,6 +278,50 @@ def test_a_confirmed_answer_keeps_its_evidence(folder: Folder, tmp_path: Path) -
     (row,) = [row for row in exported(folder, tmp_path / "p.jsonl", "pages") if row["answer"] == "12"]
     assert (row["reviewed"], row["status"]) == (True, "answered")
     assert row["evidence"][0]["x1"] == 20.25
+
+
+@pytest.mark.parametrize("name", ["sheet.csv", "sheet.xlsx"])
+def test_a_confirmed_answer_of_several_lines_keeps_its_lines_and_evidence(tmp_path: Path, name: str) -> None:
+    text = "version: 1\nquestions: [{id: a, text: A, type: list, items: text}]"
+    folder = output_folder(tmp_path / "out", {"a": [["red\nblue?"], ["green\ngold?"]]}, asked_of(text))
+    write_review_sheet(folder, tmp_path / name)
+    if name.endswith("xlsx"):
+        book = openpyxl.load_workbook(tmp_path / name)
+        for row in book.worksheets[0].iter_rows(min_row=2):
+            row[-4].value = "red blue" if row[4].value == "red blue" else "green"
+        book.save(tmp_path / name)
+    else:
+        (tmp_path / name).unlink()
+        rows = sheet_of(folder, tmp_path / name)
+        for one in rows:
+            one["reviewed_answer"] = "red blue" if one["answer"] == "red blue" else "green"
+        fill_in(tmp_path / name, rows)
+    assert take_corrections(folder, tmp_path / name, "ada").added == 2
+    found = {row["answer"]: row for row in exported(folder, tmp_path / "p.jsonl", "pages")}
+    assert found["red\nblue"]["value"] == ["red", "blue"]
+    assert found["red\nblue"]["evidence"] is not None
+    assert (found["green"]["value"], found["green"]["evidence"]) == (["green"], None)
+
+
+def test_a_row_that_is_there_twice_counts_as_its_later_line_says(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    (first, *_) = sheet_of(folder, path)
+    first |= {"reviewed_answer": "2024-05-20", "reviewer": "ada"}
+    later = first | {"reviewer": "bob", "comment": "seen"}
+    fill_in(path, [first, later])
+    assert take_corrections(folder, path, "eve") == Taken(added=1, known=0, empty=0, commented=0)
+    (row,) = read_reviews(folder).to_pylist()
+    assert (row["reviewer"], row["comment"]) == ("bob", "seen")
+
+
+def test_another_person_confirms_a_correction(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    (first, *_) = sheet_of(folder, path)
+    for reviewer, added in (("ada", 1), ("ada", 0), ("bob", 1), ("bob", 0), ("", 0)):
+        fill_in(path, [first | {"reviewed_answer": "2024-05-20", "reviewer": reviewer}])
+        assert take_corrections(folder, path, "eve").added == added
+    (row,) = read_reviews(folder).to_pylist()
+    assert row["reviewer"] == "bob"
 
 
 def test_sums_are_made_of_what_was_corrected(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def written(tmp_path: Path, data: bytes | str) -> Path:
         '"Row"\t"Reviewed_Answer "\np1-a\tGröße\n',
         "\ufeffrow\treviewed_answer\r\np1-a\tGröße\r\n".encode("utf-16-le"),
         '\n\nrow,reviewed_answer\n"p1-a","Größe"',
+        "\r\nrow;reviewed_answer\r\np1-a;Größe\r\n",
+        ";;\r\nrow;reviewed_answer;\r\np1-a;Größe;;;\r\n",
+        '"sep=;"\r\nrow;reviewed_answer\r\np1-a;Größe\r\n',
+        '\n"sep=;";;\nrow;reviewed_answer\np1-a;Größe\n',
     ],
 )
 def test_whatever_separates_the_cells(tmp_path: Path, data: bytes | str) -> None:
@@ -84,6 +88,16 @@ def test_workbooks_keep_what_is_no_text(tmp_path: Path) -> None:
             "line 2 is not in UTF-8; save it as CSV UTF-8, or as xlsx",
         ),
         (b"PK\x03\x04nothing", "is no xlsx workbook"),
+        (
+            "row,reviewed_answer\np1-a,2\np2-a,1,903.88\n",
+            "line 3: expected at most 2 cells, as the first row has, found 3; put an answer that holds the separator",
+        ),
+        ('row,reviewed_answer\np1-a,2\np2-a,"3\np3-a,4\n', "line 3 is no CSV: unexpected end of data"),
+        ('row,reviewed_answer\np1-a,"3\np2-a,"4"\n', "line 2 is no CSV: ',' expected after '\"'"),
+        ("row,reviewed_answer\np1-a,2\np2-a,3\0\n", "line 3 holds a NUL character"),
+        ("row,reviewed_answer\np1-a,2\n".encode("utf-16-le"), "is in UTF-16 without a byte order mark"),
+        ("row,reviewed_answer\np1-a,ö\n".encode("utf-16-be"), "is in UTF-16 without a byte order mark"),
+        ("row,reviewed_answer\np1-a,2".encode("utf-16")[:-1], "line 2 is not in UTF-16"),
         ("row,reviewed_answer\n" + "x" * 200_000, "line 2 is no CSV: field larger than field limit"),
     ],
 )

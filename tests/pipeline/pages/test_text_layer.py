@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.pages import text_layer
 from pipeline.pages.renderer import RenderChild
-from pipeline.records import PageImage, PixelBudget, Words
+from pipeline.records import PageImage, PixelBudget
+from pipeline.words import Words
 from tests.support.hostile import Put
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 4096, "pipeline.families.qwen2_5_vl")

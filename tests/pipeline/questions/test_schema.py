@@ -172,6 +172,28 @@ def test_models_that_cannot_be_asked_for(models: Path, name: str, reason: str) -
     assert str(caught.value).startswith(f"{name}: ")
 
 
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("raise RuntimeError('no\\ndatabase')", "cannot be imported: RuntimeError: no database; name a JSON Schema"),
+        ("nothing", "cannot be imported: NameError: name 'nothing' is not defined; "),
+        ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3; "),
+        ("assert False", "cannot be imported: AssertionError: no message; "),
+        ("def f(:", "cannot be imported: invalid syntax"),
+        ("import sys; sys.path[:] = []; raise ValueError('x')", "cannot be imported: ValueError: x; "),
+    ],
+)
+def test_a_module_that_raises_while_it_is_imported(
+    models: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+) -> None:
+    (models / "boom_models.py").write_text(program)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(QuestionsError) as caught:
+        load_schema("boom_models:Model")
+    assert str(caught.value).startswith(f"boom_models:Model: {reason}")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_goes_before_a_model_of_the_same_name(models: Path) -> None:
     Path("shop_models:Invoice").write_text(json.dumps(properties(a={"type": "string"})))
     assert [q.id for q in load_schema("shop_models:Invoice").questions] == ["a"]
@@ -184,7 +206,8 @@ def test_a_file_goes_before_a_model_of_the_same_name(models: Path) -> None:
         ({"type": "array", "items": {"type": "array", "items": {}}}, "a: an array of arrays is not supported"),
         ({"type": "array", "items": {"enum": ["x", "y"]}}, "a: an array whose items have an enum is not supported"),
         ({"type": "array", "prefixItems": [{}]}, "a: prefixItems is not supported"),
-        ({"type": "object", "additionalProperties": {"type": "number"}}, "a: expected an object with properties"),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "a: additionalProperties: an object with any"),
+        ({"type": "object", "additionalProperties": False}, "a: expected an object with properties"),
         ({"type": "object", "patternProperties": {"^x": {}}}, "a: patternProperties is not supported"),
         ({"oneOf": [{"type": "string"}, {"type": "object"}]}, "a: oneOf: expected one type, or one and null, found 2"),
         ({"allOf": [{"type": "string"}, {"maxLength": 3}]}, "a: allOf: expected one type"),
@@ -201,6 +224,14 @@ def test_a_file_goes_before_a_model_of_the_same_name(models: Path) -> None:
         ({"type": "string", "x-docpipe": {"page": "1"}}, "a: x-docpipe: unknown key 'page'; expected aggregate,"),
         ({"type": "string", "x-docpipe": {"pages": "0"}}, "a: pages: "),
         ({"type": "string", "x-docpipe": {"type": "number"}}, "a: a value of type number cannot stand in a string"),
+        (
+            {"type": "string", "x-docpipe": {"aggregate": "list"}},
+            "a: aggregate: list makes a list of the values on all pages, which cannot stand in a property",
+        ),
+        ({"type": "number", "x-docpipe": {"aggregate": "all"}}, "a: aggregate: all makes all answers and no value"),
+        ({"type": "array", "x-docpipe": {"aggregate": "list"}}, "cannot stand in a property of type array"),
+        ({"x-docpipe": {"aggregate": "all"}, **properties(b={})}, "a.b: aggregate: all makes all answers"),
+        ({"type": "string", "x-docpipe": {"aggregate": "sum"}}, "aggregate: sum needs type integer, number, money"),
         ({"type": "string", "x-docpipe": []}, "a: x-docpipe: expected an object with settings, found []"),
         ({"type": "string", "description": "x" * 5000}, "a: text: expected at most 4,000 characters"),
     ],
@@ -245,7 +276,8 @@ def test_ids_are_made_of_any_name_or_have_to_be_given(tmp_path: Path) -> None:
     names = {"Größe (cm)": "grosse_cm", "IBANNumber": "iban_number", "a.b-c": "a_b_c", "x2Y": "x2_y"}
     asked = load(tmp_path, properties(**{name: {"type": "string"} for name in names}))
     assert {asked.places[q.id].path[0]: q.id for q in asked.questions} == names
-    assert 'set one: "x-docpipe": {"id": ...}' in refusal(tmp_path, properties(总额={"type": "string"}))
+    reason = "总额: expected a name with letters a-z or digits, of which an id can be made, found '总额'; "
+    assert refusal(tmp_path, properties(总额={})) == reason + 'set one: "x-docpipe": {"id": ...}'
     named = properties(总额={"type": "string", "x-docpipe": {"id": "total"}})
     assert [q.id for q in load(tmp_path, named).questions] == ["total"]
     assert "has the id 'a_b', as has a_b" in refusal(tmp_path, properties(a_b={}, aB={}))

@@ -22,11 +22,17 @@ from pipeline.viewing.annotate import (
 from pipeline.viewing.originals import Originals
 from pipeline.viewing.published import read_published
 from tests.support.odd_names import ODD_NAMES
-from tests.support.viewed import QUESTIONS, TOTAL_BOX, answer, of_document, write_output, write_pdf
+from tests.support.viewed import QUESTIONS, TOTAL_BOX, answer, of_document, review, write_output, write_pdf
 
 
-def annotated(tmp_path: Path, rows: list[dict[str, Any]], child: RenderChild, name: str = "copies") -> Annotated:
-    run = read_published(write_output(tmp_path / "out", rows))
+def annotated(
+    tmp_path: Path,
+    rows: list[dict[str, Any]],
+    child: RenderChild,
+    name: str = "copies",
+    reviews: list[dict[str, Any]] | None = None,
+) -> Annotated:
+    run = read_published(write_output(tmp_path / "out", rows, reviews=reviews or ()))
     check_folder(run, tmp_path / name)
     documents = documents_to_annotate(run)
     done: list[int] = []
@@ -62,6 +68,19 @@ def test_answers_become_notes_and_others_do_not(tmp_path: Path, child: RenderChi
     assert os.listdir(tmp_path / "in") == ["a"]
 
 
+def test_what_people_corrected_becomes_their_answer(tmp_path: Path, child: RenderChild) -> None:
+    write_pdf(tmp_path / "in/a.pdf")
+    here = of_document(tmp_path / "in", "a.pdf")
+    rows = [
+        answer(**here, answer="7", unit_id="a", status="needs_review", review_reasons=["floor"]),
+        answer(**here, answer="8", unit_id="b", question_id="date"),
+    ]
+    reviews = [review("1903.88", unit_id="a"), review("n/a", unit_id="b", question_id="date")]
+    annotated(tmp_path, rows, child, reviews=reviews)
+    expected = "What is the total?\n1903.88\nanswered\nreviewed by a person\nthe model had said: 7"
+    assert notes(tmp_path / "copies/a.pdf") == [[expected]]
+
+
 def test_an_image_becomes_a_pdf_of_its_picture(tmp_path: Path, child: RenderChild) -> None:
     (tmp_path / "in").mkdir()
     Image.new("RGB", (200, 100), (9, 90, 200)).save(tmp_path / "in/a.png", dpi=(72, 72))
@@ -84,7 +103,7 @@ def test_documents_that_are_gone_cost_themselves_only(tmp_path: Path, child: Ren
     (tmp_path / "in/a.pdf").unlink()
     result = annotated(tmp_path, rows, child)
     assert (result.documents, list(result.missing)) == (1, ["a.pdf"])
-    assert "it is not there any more" in closing_words(result, tmp_path / "copies")[1]
+    assert "it was not found in" in closing_words(result, tmp_path / "copies")[1]
 
 
 def test_documents_of_one_path_below_two_inputs_do_not_replace_each_other(tmp_path: Path, child: RenderChild) -> None:

@@ -28,7 +28,9 @@ def test_a_document_that_moved_is_found_by_its_content(
     write_pdf(tmp_path / "elsewhere/other/a.pdf", total="7.00")  # of the same name
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "in/deep/a.pdf").rename(tmp_path / place)
-    with pytest.raises(OriginalMissing, match=r"deep/a\.pdf: it is not there any more .*name its folder with --input"):
+    with pytest.raises(
+        OriginalMissing, match=r"deep/a\.pdf: it was not found in .*/in; .*name its folder with --input"
+    ):
         Originals(child).find(row)
     assert Originals(child, [str(tmp_path / "elsewhere")]).find(row).uri == str(tmp_path / place)
 
@@ -44,10 +46,20 @@ def test_a_document_that_changed_is_not_taken_for_the_one_that_was_read(
 
 
 def test_a_folder_that_is_gone_is_one_reason_per_document(row: dict[str, Any], child: RenderChild) -> None:
-    with pytest.raises(OriginalMissing, match=r"it is not there any more \(/no/such/folder\)"):
+    with pytest.raises(OriginalMissing, match=r"it was not found in /no/such/folder;"):
         Originals(child).find({**row, "source": "/no/such/folder"})
     with pytest.raises(OriginalMissing, match="could not be opened when it was read"):
         Originals(child).find({**row, "document_id": "other", "document_sha256": None})
+
+
+def test_a_relative_input_is_named_by_where_it_was_looked_for(
+    row: dict[str, Any], tmp_path: Path, child: RenderChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(OriginalMissing) as told:
+        Originals(child).find({**row, "source": "in"})
+    assert f"deep/a.pdf: it was not found in {tmp_path}/other/in; " in str(told.value)
 
 
 def test_a_document_inside_a_portfolio_is_found(tmp_path: Path, child: RenderChild) -> None:

@@ -34,6 +34,11 @@ def test_a_name_is_taken_as_it_is_or_as_it_is_shown(run: Published) -> None:
     assert pick_row(run, "line\\nbreak.pdf", "total", None)["answer"] == "odd"
 
 
+def test_a_run_without_answers_says_how_to_get_some(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no answers yet; give its `docpipe run` command once more"):
+        pick_row(read_published(write_output(tmp_path, [])), "a.pdf", "total", None)
+
+
 @pytest.mark.parametrize(
     ("name", "question", "page", "message"),
     [

@@ -9,8 +9,9 @@ from PIL import Image
 from pipeline.errors import UsageError
 from pipeline.pages.renderer import RenderChild
 from pipeline.viewing.originals import Originals
+from pipeline.viewing.published import read_published
 from pipeline.viewing.show import caption, draw_row, under
-from tests.support.viewed import TOTAL_BOX, answer, of_document, write_pdf
+from tests.support.viewed import TOTAL_BOX, answer, of_document, review, write_output, write_pdf
 
 NO_ERROR = {"value_error": None}
 
@@ -42,6 +43,17 @@ def test_answers_are_text_under_the_picture() -> None:
     assert "&lt;b&gt;What?&lt;/b&gt;" in said
     assert "the answer was cut off at max_new_tokens" in said
     assert '<p class="reason">later</p>' in said
+
+
+def test_what_a_person_said_is_shown_as_theirs_beside_what_the_model_said(tmp_path: Path) -> None:
+    row = answer(answer="7", status="needs_review", review_reasons=["floor"], confidence=0.2)
+    (shown,) = read_published(write_output(tmp_path, [row], reviews=[review("12")])).answers.to_pylist()
+    said = caption(shown, "What?")
+    assert '<p class="answer">12</p>' in said
+    assert "page 1 \N{MIDDLE DOT} answered \N{MIDDLE DOT} reviewed by a person</p>" in said
+    assert '<p class="about">the model had said: 7</p>' in said
+    assert "confidence" not in said
+    assert "visual token" not in said
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\u202e\u05e9\u05dc\u05d5\u05dd 1,234", "\u8a71\n" * 5000, "\t \n"])

@@ -7,11 +7,7 @@ import pytest
 
 from pipeline.viewing.published import read_published
 from pipeline.viewing.report.calibration import Bin, calibration, labelled
-from tests.support.viewed import answer, write_output
-
-
-def review(unit_id: str, said: str) -> dict[str, Any]:
-    return {"unit_id": unit_id, "page": 1, "reviewed_answer": said}
+from tests.support.viewed import answer, review, write_output
 
 
 def test_what_people_said_is_the_truth_and_the_latest_counts(tmp_path: Path) -> None:
@@ -21,10 +17,28 @@ def test_what_people_said_is_the_truth_and_the_latest_counts(tmp_path: Path) -> 
         answer(unit_id="c", answer="3", confidence=None),
         answer(unit_id="d", answer="4", status="needs_review"),
     ]
-    reviews = [review("a", "7"), review("b", "2"), review("c", "3"), review("a", " 1 "), review("gone", "1")]
+    reviews = [
+        review(said, unit_id=unit) for unit, said in (("a", "7"), ("b", "2"), ("c", "3"), ("a", " 1 "), ("gone", "1"))
+    ]
     run = read_published(write_output(tmp_path, rows, reviews=reviews))
     assert labelled(run) == ([0.9, 0.4], [True, True])
     assert run.answers["status"].to_pylist() == ["answered", "answered", "answered", "needs_review"]
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "right"),
+    [
+        ({"answer": "1,903.88", "value": "1903.88"}, "1903.88", True),
+        ({"answer": "1,903.88", "value": "1903.88"}, "1903.8", False),
+        ({"answer": "1903.88", "value": None}, "1903.88", True),
+        ({"answer": "N/A.", "value": None, "status": "not_answerable"}, "n/a", True),
+        ({"answer": "7", "value": "7"}, "n/a", False),
+        ({"answer": "n/a", "value": None, "status": "not_answerable"}, "7", False),
+    ],
+)
+def test_answers_of_the_same_value_are_the_same(tmp_path: Path, model: dict[str, Any], said: str, right: bool) -> None:
+    folder = write_output(tmp_path, [answer(**model)], reviews=[review(said)], types={"total": "number"})
+    assert labelled(read_published(folder)) == ([0.9], [right])
 
 
 def test_confidence_beside_truth() -> None:

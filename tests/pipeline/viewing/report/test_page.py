@@ -18,7 +18,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.viewing.originals import Originals
 from pipeline.viewing.published import read_published
 from pipeline.viewing.report.page import Report, make_report
-from tests.support.viewed import TOTAL_BOX, answer, failure, of_document, page, write_output, write_pdf
+from tests.support.viewed import TOTAL_BOX, answer, failure, of_document, page, review, write_output, write_pdf
 
 HOSTILE = '</script><script>window.harm=1</script><img src=x onerror="harm=1">\' " {{ 7*7 }} &amp; \u202e\u05e9\u05dc'
 Make = Callable[..., Report]
@@ -127,7 +127,7 @@ def test_without_the_documents_there_are_no_pictures_and_it_says_so(make: Make, 
     made = make(rows)
     assert (made.crops.pictures, list(made.crops.missing)) == ({}, ["a.pdf"])
     assert "No picture of 1 document, whose originals are not as they were" in made.html
-    assert "it is not there any more" in Parsed(made.html).text
+    assert "it was not found in" in Parsed(made.html).text
 
 
 def test_costs_follow_from_the_price(make: Make) -> None:
@@ -141,13 +141,15 @@ def test_costs_follow_from_the_price(make: Make) -> None:
 
 def test_reviews_become_a_calibration(make: Make) -> None:
     rows = [answer(unit_id=str(number), status="needs_review", confidence=0.8) for number in range(5)]
-    reviews = [{"unit_id": str(n), "page": 1, "reviewed_answer": "1903.88" if n else "2"} for n in range(4)]
+    reviews = [review("1903.88" if n else "2", unit_id=str(n)) for n in range(4)]
     made = make(rows, reviews=reviews)
     said = " ".join(Parsed(made.html).text.split())
     assert "1 answer waits for your eyes." in said
     assert "Of 4 answers that people reviewed, 75.0 % were right, and confidence said 80.0 %" in said
     assert made.html.count("<circle") == 1
-    assert sorted(data_of(made)["reviewed"].values()) == ["1903.88"] * 3 + ["2"]
+    assert sorted(data_of(made)["reviewed"].values()) == ["the model had said the same"] * 3 + [
+        "the model had said: 1903.88"
+    ]
     assert "Nobody has reviewed these answers yet" in make([answer()]).html
 
 
