@@ -73,6 +73,7 @@ def _cell(sheet: Any, value: Cell, column: Column) -> Any:
     if not isinstance(value, str):
         return value
     text = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", value)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # as readers of XML do, unless the writer escapes them
     if not may_run(text):
         return text
     cell = WriteOnlyCell(sheet, text)
