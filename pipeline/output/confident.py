@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from pipeline.confidence.calibration import Calibration
 from pipeline.confidence.features import features, sureness_of_others
-from pipeline.output.schema import ANSWERS
-from pipeline.output.typed import READINGS, read_otherwise, signatures, with_values
+from pipeline.output.typed import READINGS, read_otherwise, signatures, with_columns, with_values
 from pipeline.questions.values import Reading
 
 _CALIBRATION = "calibration"  # footer entry of a file of answers: fingerprint of the calibration, empty without one
@@ -99,10 +98,7 @@ def _with_confidence(rows: pa.Table, readings: Mapping[str, Reading], calibratio
         is_doubtful = confidence_of is not None and below is not None and confidence_of < below
         columns["status"].append("needs_review" if is_doubtful else status)
         columns["review_reasons"].append([*reasons, "confidence"] if is_doubtful else reasons)
-    for name, values in columns.items():
-        array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
-        rows = rows.append_column(name, array) if place < 0 else rows.set_column(place, name, array)
-    return rows
+    return with_columns(rows, columns)
 
 
 def _fingerprint(calibration: Calibration | None) -> str:

@@ -7,7 +7,7 @@ again but the values.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
@@ -54,6 +54,11 @@ def with_values(rows: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
         columns["value_error"].append(parsed.error)
         for name, value in value_columns(parsed.value).items():
             columns[name].append(value)
+    return with_columns(rows, columns)
+
+
+def with_columns(rows: pa.Table, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Add columns of ``answers`` to its rows, or replace those that are there."""
     for name, values in columns.items():
         array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
         rows = rows.append_column(name, array) if place < 0 else rows.set_column(place, name, array)

@@ -29,6 +29,7 @@ from pipeline.samples.questions import ABSENT, absent_names, field_names, phrase
 
 _NUMBER = {field.key: i for i, field in enumerate(FIELDS)}
 _QUESTION_ARRAYS = ("ids", "number", "offset", "targets", "pointer", "label", "slot", "asked", "place")
+_CELL_ARRAYS = ("tags", "offsets", "starts")
 _EMPTY = {"ids": vocabulary.PAD, "number": -1, "offset": 0}
 Ints = npt.NDArray[np.int64]
 
@@ -146,9 +147,7 @@ def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
     height, width = sheets[0].grey.shape
     rows, columns, count = height // CELL, width // CELL, len(sheets)
     arrays = {name: np.full((count, tokens), _EMPTY.get(name, IGNORE), np.int64) for name in _QUESTION_ARRAYS}
-    arrays["tags"] = np.full((count, rows * columns), IGNORE, np.int64)
-    arrays["offsets"] = np.full((count, rows * columns), IGNORE, np.int64)
-    arrays["starts"] = np.full((count, rows * columns), IGNORE, np.int64)
+    arrays |= {name: np.full((count, rows * columns), IGNORE, np.int64) for name in _CELL_ARRAYS}
     patches, cells, masks = [], [], []
     for b, sheet in enumerate(sheets):
         mask = np.ones(rows * columns, bool) if paper else visible_cells(sheet.grey[..., None], CELL)
@@ -157,7 +156,7 @@ def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
         field, place = table[:, 3].astype(np.int64), table[:, 4].astype(np.int64)
         if sheet.is_form:
             arrays["tags"][b] = 0
-            _tag(field, place, targets, keys, {name: arrays[name][b] for name in ("tags", "offsets", "starts")})
+            _tag(field, place, targets, keys, {name: arrays[name][b] for name in _CELL_ARRAYS})
         row = {name: arrays[name][b] for name in _QUESTION_ARRAYS}
         among = np.where(mask, np.cumsum(mask) - 1, IGNORE)  # a cell's place among the visible ones
         _write_all(row, sheet.asked, field, place, targets, keys, among)
@@ -172,7 +171,7 @@ def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
         visible = make_visible(torch.from_numpy(np.stack(masks)), rows, columns)
         patch = visible.of_windowed(patch.view(count, rows * columns, -1), IGNORE).view(count, -1, patch.shape[-1])
         cell = visible.of_windowed(cell, IGNORE)
-        for name in ("tags", "offsets", "starts"):
+        for name in _CELL_ARRAYS:
             tensors[name] = torch.where(visible.present, visible.of_cells(tensors[name]), IGNORE)
     pixels = torch.from_numpy(np.stack([sheet.grey for sheet in sheets]))
     return PageBatch(pixels, patch, cell, Questions(**tensors), visible)
