@@ -116,21 +116,6 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
 
 
-def flat_then_linear(step: int, steps: int, warm_up: int, decay: int) -> float:
-    """Compute a schedule that rises linearly, stays flat, and falls linearly to zero.
-
-    Args:
-        step: number of the step, from 0.
-        steps: number of steps in all.
-        warm_up: number of first steps that rise.
-        decay: number of last steps that fall.
-
-    Returns:
-        Share of the peak learning rate, in 0..1.
-    """
-    return min(1.0, (step + 1) / max(1, warm_up), (steps - step) / max(1, decay))
-
-
 def save_checkpoint(path: Path, task: Task, step: int) -> None:
     """Write a checkpoint of module and optimisers in one step, so that a crash keeps the old one.
 

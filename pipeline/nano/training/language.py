@@ -171,7 +171,8 @@ def answer_losses(
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         query, key, value = (linear(y, proj).view(batch, -1, HEADS, _HEAD).transpose(1, 2) for proj in projections)
         query, key = rotate(query, rotary) * _HEAD**-0.5, rotate(key, rotary)
-        seen = torch.softmax(query[:, :, :page] @ key[:, :, :page].mT + over_page, -1) @ value[:, :, :page]
+        among = (query[:, :, :page], key[:, :, :page], value[:, :, :page])
+        seen = F.scaled_dot_product_attention(*among, attn_mask=over_page, scale=1.0)
         scores = query[:, :, page:] @ key.mT + over_all  # [B, H, T, page + T]
         for layers, head, cell in ((POINTER_LAYERS, 0, questions.pointer), (LABEL_LAYERS, 1, questions.label)):
             if number in layers:

@@ -24,7 +24,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 class Muon(torch.optim.Optimizer):
     """Momentum, then the nearest semi-orthogonal step (Jordan et al., 2024, "Muon").
 
-    A group's ``stacked`` says how many matrices its parameters hold one above the other: 3 for a joint q, k, v.
+    The matrices of a group have one shape. A group's ``stacked`` says how many matrices each of its parameters holds
+    one above the other: 3 for a joint q, k, v.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
@@ -34,17 +35,19 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; a closure is not supported and is ignored."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"].lerp_(parameter.grad, 1 - _MOMENTUM)
-                gradient = parameter.grad.lerp(momentum, _MOMENTUM)  # Nesterov
-                gradient = gradient.view(group["stacked"], -1, gradient.shape[-1])
-                tall = max(1.0, gradient.shape[-2] / gradient.shape[-1]) ** 0.5
-                parameter.add_(orthogonalise(gradient).view_as(parameter), alpha=-group["lr"] * tall)
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            for parameter in parameters:
+                self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+            gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            momenta: list[Tensor] = [self.state[parameter]["momentum"] for parameter in parameters]
+            torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
+            ahead = torch.stack(torch._foreach_lerp(gradients, momenta, _MOMENTUM))  # Nesterov
+            matrices = ahead.view(len(parameters) * group["stacked"], -1, ahead.shape[-1])
+            tall = max(1.0, matrices.shape[-2] / matrices.shape[-1]) ** 0.5
+            updates = orthogonalise(matrices).view_as(ahead).unbind()
+            torch._foreach_add_(parameters, updates, alpha=-group["lr"] * tall)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -64,13 +67,12 @@ def make_optimizers(
     named: Iterable[tuple[str, nn.Parameter]], muon_rate: float, adam_rate: float
 ) -> list[torch.optim.Optimizer]:
     """Optimisers over named parameters."""
-    muon: list[dict[str, Any]] = []
+    inside: dict[tuple[torch.Size, int], list[nn.Parameter]] = {}
     adam: list[nn.Parameter] = []
     for name, parameter in named:
         if parameter.ndim == 2 and any(part in name for part in _INSIDE):
-            muon.append({"params": [parameter], "stacked": 3 if ".qkv." in name else 1})
+            inside.setdefault((parameter.shape, 3 if ".qkv." in name else 1), []).append(parameter)
         else:
             adam.append(parameter)
-    for group in muon:
-        group["lr"] = muon_rate
+    muon = [{"params": same, "stacked": stacked, "lr": muon_rate} for (_, stacked), same in inside.items()]
     return [Muon(muon), torch.optim.AdamW(adam, lr=adam_rate, betas=(0.9, 0.95), weight_decay=0.0)]

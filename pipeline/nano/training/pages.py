@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +127,8 @@ def batch_of(rng: random.Random, samples: Sequence[Sample], asking: Asking, pape
     """Draw pages of one size and ask about each; see :func:`page_batch`."""
     height, width = (int(side * PIXELS_PER_POINT) for side in (samples[0].height_pt, samples[0].width_pt))
     sheets = []
-    for sample in samples:
+    for drawn in samples:
+        sample = move_down(rng, drawn)
         table, keys = _characters(sample)
         grey = draw_grey(sample, height, width)
         if worn:
@@ -175,6 +176,24 @@ def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
             tensors[name] = torch.where(visible.present, visible.of_cells(tensors[name]), IGNORE)
     pixels = torch.from_numpy(np.stack([sheet.grey for sheet in sheets]))
     return PageBatch(pixels, patch, cell, Questions(**tensors), visible)
+
+
+def move_down(rng: random.Random, sample: Sample) -> Sample:
+    """Move what is printed down by some of the paper that is free below it, half of the time.
+
+    Args:
+        rng: source of chance.
+        sample: page; its fields' boxes stay as they are.
+    """
+    ends = [run.box.y1 for run in sample.runs] + [shape.box.y1 for shape in sample.shapes]
+    free = sample.height_pt - max(ends, default=sample.height_pt)
+    if free <= 0 or rng.random() < 0.5:
+        return sample
+    by = rng.uniform(0, free)
+    shapes = [
+        replace(shape, box=replace(shape.box, y0=shape.box.y0 + by, y1=shape.box.y1 + by)) for shape in sample.shapes
+    ]
+    return replace(sample, runs=tuple(replace(run, y=run.y + by) for run in sample.runs), shapes=tuple(shapes))
 
 
 def draw_grey(sample: Sample, height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -118,8 +118,10 @@ def _lines(table: Table, height: int, width: int) -> Iterator[_Line]:
         if printed and (np.diff(printed) == 1).all() and (np.diff(x[printed]) > 0).all():
             part = text[printed[0] : printed[-1] + 1]
             if printed[0] > 0 and text[printed[0] - 1] != " ":  # begins inside a word
-                gone = part.find(" ") + 1
+                gone = part.find(" ") + 1 or len(part)
                 part, printed = part[gone:], printed[gone:]
+            if not printed:
+                continue
             yield _Line([int(rows[i]) for i in printed], part, printed[-1] == end - 1)
 
 

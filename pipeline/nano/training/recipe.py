@@ -21,6 +21,9 @@ _PAGE = Family(fonts=BASE_FONTS, size_pt=(280.0, 392.0), two_columns=0.2)
 _SQUARE = Family(fonts=BASE_FONTS, size_pt=(392.0, 392.0), two_columns=0.7)
 _WIDE = Family(fonts=BASE_FONTS, size_pt=(448.0, 280.0), two_columns=0.9)
 _TALL = Family(fonts=BASE_FONTS, size_pt=(336.0, 504.0), two_columns=0.0, table=0.5, free_text=0.6)
+_A4 = Family(
+    fonts=BASE_FONTS, size_pt=(560.0, 784.0), max_fields=20, two_columns=0.4, table=0.6, free_text=0.7, max_cells=2240
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ SOURCES = {
     "square": Source(_SQUARE, 3, Asking(most=10, absent=1, tokens=288)),
     "wide": Source(_WIDE, 3, Asking(most=10, absent=1, tokens=288)),
     "tall": Source(_TALL, 2, Asking(most=10, absent=1, tokens=288)),
+    "a4": Source(_A4, 1, Asking(most=10, absent=1, tokens=288)),
 }
 # What training draws from is loaded when a step needs it.
 OPENINGS: dict[str, Callable[[], Opening | None]] = {"known": lambda: None, "text": open_text, "looks": open_looks}
@@ -53,27 +57,35 @@ class Phase:
         steps: how many.
         sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
             text, ``real`` for crops of real pages, ``lines`` for questions about their lines.
-        rate: by which the learning rates are multiplied.
+        rate: by which the learning rates are multiplied at its first step.
+        last_rate: and behind its last one, linearly between them; the same when None.
         worn: share of the batches of drawn pages that look scanned.
+        batch: how many times the pages of its source a batch has.
     """
 
     steps: int
     sources: dict[str, float] = field(default_factory=dict)
     rate: float = 1.0
+    last_rate: float | None = None
     worn: float = 0.0
+    batch: int = 1
 
 
-_ANSWERS = {"small": 0.2, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.1}
+_CROPS = {"text": 0.6, "real": 0.4}
+_PAGES = {"small": 0.16, "page": 0.16, "square": 0.1, "wide": 0.1, "tall": 0.06, "a4": 0.04}
+_ALL = {"text": 0.16, "real": 0.12, "lines": 0.1, **_PAGES}
 PHASES = (
     Phase(1300, {"text": 1.0}, rate=2.0),
     Phase(1450, {"text": 0.22, "real": 0.13, "small": 0.65}),
     # The tower limits everything else, and crops teach it three times as many characters a second as pages do.
-    Phase(2400, {"text": 0.6, "real": 0.4}, rate=1.5),
-    Phase(650, {"text": 0.2, "real": 0.1, "small": 0.6, "lines": 0.1}),
-    Phase(4500, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}),
-    Phase(1500, {"text": 0.18, "real": 0.12, "lines": 0.1, **_ANSWERS}, worn=0.3),
+    Phase(1210, _CROPS, rate=1.5),
+    Phase(667, _CROPS, rate=1.5, batch=4),
+    Phase(381, {"text": 0.2, "real": 0.1, "small": 0.6, "lines": 0.1}, rate=1.2, batch=4),
+    Phase(2002, _ALL, rate=1.2, batch=4),
+    Phase(286, _ALL, rate=1.2, last_rate=1.0, batch=4),
+    Phase(906, _ALL, rate=1.0, last_rate=0.1, worn=0.3, batch=4),
+    Phase(3000, _ALL, rate=0.2, last_rate=0.0, worn=0.3),
 )
-DECAY = 3000  # the rates fall to zero over the last steps
 WARM_UP = 60
 # At twice these rates the tower learns faster at first, and the answers worse: what is asked is forgotten in bursts.
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3

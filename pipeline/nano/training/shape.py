@@ -9,7 +9,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from pipeline.nano.training import vocabulary
 
 PATCH, CELL, WINDOW = 14, 28, 112  # pixels: patch of the vision tower, visual token, attention window
-VISION_WIDTH, VISION_HEADS, VISION_DEPTH, VISION_MLP = 192, 6, 4, 512
+VISION_WIDTH, VISION_HEADS, VISION_DEPTH, VISION_MLP = 192, 6, 6, 512
 FULL_ATTENTION = (1,)  # vision layers that see the whole page
 WIDTH, HEADS, LAYERS, MLP = 256, 8, 5, 768
 # How many wavelengths of the rotary embedding turn with time, row and column; time is constant within a page. Readers

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from glimpseprune.training.trainer import Figures, flat_then_linear
+from glimpseprune.training.trainer import Figures
 from pipeline.nano.training import recipe
+from pipeline.nano.training.draws import Drawn, draw, draw_ahead, phase_of
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
 from pipeline.nano.training.muon import fast_dtype, make_optimizers
-from pipeline.nano.training.pages import PageBatch, page_batch
-from pipeline.nano.training.real_questions import real_page_batch
-from pipeline.nano.training.real_text import real_batch
-from pipeline.nano.training.recipe import SOURCES, WEIGHTS, Phase
+from pipeline.nano.training.pages import PageBatch
+from pipeline.nano.training.recipe import WEIGHTS, Phase
 from pipeline.nano.training.shape import CELL, make_model
-from pipeline.nano.training.text_pages import TextBatch, text_batch
+from pipeline.nano.training.text_pages import TextBatch
 from pipeline.nano.training.tower import ReadingHeads, merge, raster_order, reading_losses, run_tower, vision_rotary
+
+# cuDNN's attention is left out: on an H200 its backward pass gave gradients that are not finite in one step of ten.
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class NanoModule(nn.Module):
@@ -46,6 +48,7 @@ class NanoTask:
 
     def __init__(self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES) -> None:
         self.seed, self.device, self.phases = seed, device, phases
+        self._ahead: Iterator[Drawn] | None = None
         self.dtype = fast_dtype(device)
         self.steps = sum(phase.steps for phase in phases)
         module = NanoModule(seed)
@@ -53,45 +56,37 @@ class NanoTask:
         self.optimizers = make_optimizers(self.module.named_parameters(), recipe.MUON_RATE, recipe.ADAM_RATE)
 
     def rate(self, step: int) -> float:
-        """Warm-up, constant within a phase, linear decay at the end."""
-        return self._phase(step).rate * flat_then_linear(step, self.steps, recipe.WARM_UP, recipe.DECAY)
+        """Warm-up, then as the phases say."""
+        phase, begun = phase_of(self.phases, step)
+        last = phase.rate if phase.last_rate is None else phase.last_rate
+        rate = phase.rate + (last - phase.rate) * (step - begun) / phase.steps
+        return rate * min(1.0, (step + 1) / recipe.WARM_UP)
 
     def loss(self, step: int, part: int) -> tuple[Tensor, Figures]:
-        """Loss and figures of a step's batch."""
-        rng = random.Random(f"{self.seed} {step} {part}")
-        phase = self._phase(step)
-        sources = phase.sources
-        name = rng.choices(list(sources), list(sources.values()))[0]
-        if name in ("text", "real"):
-            draw = text_batch if name == "text" else real_batch
-            batch = draw(rng.getrandbits(48), recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH)
-            loss, right = self.text_loss(batch)
-            return loss, {f"{name}_read": float(right)}
-        if name == "lines":
-            return self._lines_loss(rng)
-        source = SOURCES[name]
-        opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
-        family = replace(source.family, opening=recipe.OPENINGS[opened]())
-        paper = rng.random() < recipe.PAPER
-        batch_seed, shift = rng.getrandbits(48), _shift(rng)
-        worn = rng.random() < phase.worn
-        loss, figures = self.page_loss(page_batch(batch_seed, source.pages, family, source.asking, paper, worn), shift)
-        return loss, {key: float(value) for key, value in figures.items() if value.ndim == 0}
+        """Loss and figures of a step's batch.
 
-    def _lines_loss(self, rng: random.Random) -> tuple[Tensor, Figures]:
-        """Loss and figures of questions about the lines of real pages."""
-        paper = rng.random() < recipe.PAPER
-        size = recipe.LINE_CROPS, recipe.LINE_HEIGHT, recipe.LINE_WIDTH
-        pages = real_page_batch(rng.getrandbits(48), *size, recipe.LINE_ASKING, paper)
-        loss, figures = self.page_loss(pages, _shift(rng))
-        return loss, {f"lines_{key}": float(figures[key]) for key in ("answer", "exact", "tokens", "pointed")}
+        Beside a GPU other processes draw the batches, from the first step asked for on; steps then come in order.
+        """
+        with sdpa_kernel(_ATTENTION):
+            return self._loss(self._drawn(step, part))
 
-    def _phase(self, step: int) -> Phase:
-        for phase in self.phases:
-            if step < phase.steps:
-                return phase
-            step -= phase.steps
-        raise ValueError(f"the recipe has {self.steps} steps, asked for {self.steps + step}")
+    def _drawn(self, step: int, part: int) -> Drawn:
+        if self.device.type == "cpu":
+            return draw(self.seed, self.phases, step, part)
+        if self._ahead is None:
+            processes = max(1, len(os.sched_getaffinity(0)) - 1)
+            self._ahead = draw_ahead(self.seed, self.phases, range(step, self.steps), part, processes)
+        return next(self._ahead)
+
+    def _loss(self, drawn: Drawn) -> tuple[Tensor, Figures]:
+        if isinstance(drawn.batch, TextBatch):
+            loss, right = self.text_loss(drawn.batch)
+            return loss, {f"{drawn.source}_read": float(right)}
+        loss, figures = self.page_loss(drawn.batch, drawn.shift)
+        single = {name: value for name, value in figures.items() if value.ndim == 0}
+        values = torch.stack([value.float() for value in single.values()]).tolist()  # one wait for the device
+        before = "lines_" if drawn.source == "lines" else ""
+        return loss, {f"{before}{name}": value for name, value in zip(single, values, strict=True)}
 
     def _rotary(self, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         cos, sin = (t.to(self.device, self.dtype) for t in rotary)
@@ -141,8 +136,3 @@ class NanoTask:
             "counted": said.counted,
         }
         return loss, figures
-
-
-def _shift(rng: random.Random) -> int:
-    """Rows or columns by which questions are moved, half of the time."""
-    return rng.randint(0, recipe.MAX_SHIFT) if rng.random() < 0.5 else 0

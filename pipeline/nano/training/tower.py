@@ -172,15 +172,21 @@ def reading_losses(
 def _attention(qkv: Tensor, window: int, known: Tensor | None) -> Tensor:
     """Attention inside windows of consecutive patches, ``[B, patches, 3, heads, d] -> [B, patches, heads * d]``.
 
-    Written out: for windows this small it is faster on a CPU than the fused kernel. Patches that are not ``known``
-    (``[B, patches]`` bool) are not attended to.
+    Written out on a CPU: for windows this small it is faster there than the fused kernel. Patches that are not
+    ``known`` (``[B, patches]`` bool) are not attended to.
     """
     batch, patches = qkv.shape[:2]
     query, key, value = qkv.reshape(-1, window, 3, VISION_HEADS, _HEAD).permute(2, 0, 3, 1, 4)
-    scores = query * _HEAD**-0.5 @ key.mT
+    mask = None
     if known is not None:
-        scores = scores + torch.where(known.reshape(-1, 1, 1, window), 0.0, -1e9).to(scores.dtype)
-    attended: Tensor = torch.softmax(scores, -1) @ value
+        mask = torch.where(known.reshape(-1, 1, 1, window), 0.0, -1e9).to(query.dtype)
+    attended: Tensor
+    if qkv.device.type == "cpu":
+        scores = query * _HEAD**-0.5 @ key.mT
+        attended = torch.softmax(scores if mask is None else scores + mask, -1) @ value
+    else:
+        mask = None if mask is None else mask.expand(-1, 1, window, -1)
+        attended = F.scaled_dot_product_attention(query, key, value, mask)
     return attended.transpose(1, 2).reshape(batch, patches, -1)
 
 

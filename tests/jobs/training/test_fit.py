@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from glimpseprune.errors import DivergedError
 from glimpseprune.methods.glimpse.addon import load_addon
-from glimpseprune.training.trainer import Figures, cosine, flat_then_linear, load_checkpoint, save_checkpoint, train
+from glimpseprune.training.trainer import Figures, cosine, load_checkpoint, save_checkpoint, train
 from jobs.cli.main import app
 from jobs.training.fit import CHECKPOINT, CURVE, Curve
 from jobs.training.glimpse import GlimpseSettings, make_task
@@ -113,9 +113,8 @@ class TestLoop:
     def test_no_checkpoint_is_step_zero(self, tmp_path: Path) -> None:
         assert load_checkpoint(tmp_path / "none.pt", _Line()) == 0
 
-    def test_schedules(self) -> None:
+    def test_a_schedule(self) -> None:
         assert [round(cosine(step, 10, 0.2), 3) for step in (0, 1, 2, 6, 10)] == [0.5, 1.0, 1.0, 0.5, 0.0]
-        assert [flat_then_linear(step, 10, 2, 4) for step in (0, 1, 5, 6, 8)] == [0.5, 1.0, 1.0, 1.0, 0.5]
 
 
 class TestCurve:

@@ -102,4 +102,4 @@ def test_a_step_on_lines_has_a_finite_loss(monkeypatch: pytest.MonkeyPatch) -> N
     loss, figures = NanoTask(0, torch.device("cpu"), (Phase(1, {"lines": 1.0}),)).loss(0, 0)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
-    assert set(figures) == {"lines_answer", "lines_exact", "lines_tokens", "lines_pointed"}
+    assert set(figures) == {"lines_answer", "lines_exact", "lines_tokens", "lines_pointed", "lines_page_read"}

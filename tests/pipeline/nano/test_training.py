@@ -16,6 +16,7 @@ from glimpseprune.families.qwen2_5_vl_vision import run_tower as run_pipeline_to
 from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.nano.training import recipe, vocabulary
+from pipeline.nano.training.draws import draw, draw_ahead
 from pipeline.nano.training.export import export
 from pipeline.nano.training.fonts import fonts_installed
 from pipeline.nano.training.label_lists import draw_label
@@ -23,7 +24,7 @@ from pipeline.nano.training.language import AnswerHeads, answer_losses, text_rot
 from pipeline.nano.training.measure import measure
 from pipeline.nano.training.muon import orthogonalise
 from pipeline.nano.training.openings import open_looks, open_text
-from pipeline.nano.training.pages import Asking, page_batch
+from pipeline.nano.training.pages import Asking, move_down, page_batch
 from pipeline.nano.training.real_text import FOLDERS, HELD_OUT_FOLDERS, real_batch
 from pipeline.nano.training.recipe import SOURCES, Phase
 from pipeline.nano.training.shape import make_config, make_model
@@ -266,6 +267,38 @@ class TestTraining:
         for name, value in whole.module.state_dict().items():
             assert torch.equal(value, resumed.module.state_dict()[name]), name
 
+    def test_batches_that_other_processes_draw_are_those_of_their_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
+        monkeypatch.setitem(SOURCES, "small", replace(SOURCES["small"], pages=1))
+        phases = (Phase(3, {"small": 1.0}), Phase(2, {"small": 1.0}, batch=2, worn=1.0))
+        ahead = list(draw_ahead(0, phases, range(1, 5), 0, 2))
+        assert [len(drawn.batch.pixels) for drawn in ahead] == [1, 1, 2, 2]
+        for step, drawn in enumerate(ahead, 1):
+            alone = draw(0, phases, step, 0)
+            assert (drawn.source, drawn.shift) == (alone.source, alone.shift)
+            assert torch.equal(drawn.batch.pixels, alone.batch.pixels)
+            assert torch.equal(drawn.batch.cell, alone.batch.cell)
+
+    def test_rates_follow_the_phases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recipe, "WARM_UP", 2)
+        phases = (Phase(3, {"small": 1.0}, rate=2.0), Phase(4, {"small": 1.0}, rate=1.0, last_rate=0.0))
+        task = NanoTask(0, torch.device("cpu"), phases)
+        assert [task.rate(step) for step in range(7)] == [1.0, 2.0, 2.0, 1.0, 0.75, 0.5, 0.25]
+        with pytest.raises(ValueError, match="the recipe has 7 steps, asked for step 7"):
+            task.rate(7)
+
+    def test_what_is_moved_down_is_learnt_where_it_stands(self) -> None:
+        sample = make_sample(3, SOURCES["a4"].family)
+        moved = [move_down(random.Random(seed), sample) for seed in range(20)]
+        by = {round(page.runs[0].y - sample.runs[0].y, 6) for page in moved}
+        assert 0.0 in by
+        assert len(by) > 5
+        for page in moved:
+            steps = {round(a.y - b.y, 6) for a, b in zip(page.runs, sample.runs, strict=True)}
+            steps |= {round(a.box.y0 - b.box.y0, 6) for a, b in zip(page.shapes, sample.shapes, strict=True)}
+            assert len(steps) == 1
+            assert max(run.box.y1 for run in page.runs) <= page.height_pt
+
     def test_a_checkpoint_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pipeline.nano.training.measure._BATCH", 1)
         task = NanoTask(0, torch.device("cpu"), ())
@@ -284,7 +317,6 @@ class TestTraining:
         monkeypatch.setattr(recipe, "TEXT_CROPS", 2)
         monkeypatch.setattr(recipe, "TEXT_WIDTH", 224)
         monkeypatch.setattr(recipe, "WARM_UP", 2)
-        monkeypatch.setattr(recipe, "DECAY", 2)
         task = NanoTask(0, torch.device("cpu"), (Phase(12, {"text": 1.0}),))
         losses: list[float] = []
         train(task, 0, lambda _, figures: bool(losses.append(figures["loss"])))
