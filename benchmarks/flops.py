@@ -58,7 +58,7 @@ def pruned(model: GlimpseModel, visual: int, kept: int, grid: tuple[int, int]) -
     states, (places, rotary) = hidden(model, total + 1)  # and the glimpse token
     cache = PrefillCache()
     states = run_layers(backbone, range(last), states, rotary, cache)
-    states = enter_layer(backbone, last, states, rotary, cache)
+    enter_layer(backbone, last, states, rotary, cache)
     backbone.queries(last, states[:, -1:], (rotary[0][:, -1:], rotary[1][:, -1:]))
     layers = len(glimpse.vision_layers)
     features = [torch.empty(visual, backbone.shape.vision_hidden_size, device="meta")] * layers

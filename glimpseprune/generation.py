@@ -17,6 +17,7 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import prefill_full, prefill_pruned
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
+from glimpseprune.without_cudnn import without_cudnn
 
 Keep = KeepRule | Tensor | None
 """The visual tokens of an item that stay: those a rule selects, those of a mask (bool ``[N]``), or all (``None``)."""
@@ -44,6 +45,7 @@ class Output:
 
 
 @torch.inference_mode()
+@without_cudnn
 def generate(
     model: GlimpseModel,
     inputs: Mapping[str, Any],

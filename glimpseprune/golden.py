@@ -11,7 +11,8 @@ import transformers
 from torch import Tensor
 
 from glimpseprune.errors import StackError
-from glimpseprune.families.registry import Golden, find_family, golden_families
+from glimpseprune.families.registry import Golden, find_family, find_golden, golden_families
+from glimpseprune.families.tower_attention import choose_attention
 from glimpseprune.generation import Output, generate
 from glimpseprune.methods.glimpse.addon_config import AddonConfig, BaseShape
 from glimpseprune.methods.glimpse.module import Glimpse
@@ -22,21 +23,31 @@ _RULE = KeepRule(max_ratio=0.5, min_tokens=1)
 _TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
 
 
-def check(device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-    """Run the small model of every family and compare its numbers.
+def check(
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str = "auto",
+    model_type: str | None = None,
+) -> None:
+    """Run the small model of every family and compare its numbers. Sources of randomness stay as they are.
 
     Args:
         device: name of a torch device.
         dtype: type to compute in; 16 bits are held to fewer digits.
+        attn_implementation: attention, as in :func:`glimpseprune.load`.
+        model_type: name of the one family to check; ``None`` for all.
 
     Raises:
         StackError: some numbers differ; the message names them and the installed versions.
     """
-    wrong = [
-        f"{what} of {name}"
-        for name, golden in golden_families().items()
-        for what in differences(name, golden, device, dtype)
-    ]
+    only = None if model_type is None else find_golden(model_type)
+    known = golden_families() if model_type is None else {} if only is None else {model_type: only}
+    with torch.random.fork_rng(devices=[]):  # the models are made in host memory
+        wrong = [
+            f"{what} of {name}"
+            for name, golden in known.items()
+            for what in differences(name, golden, device, dtype, attn_implementation)
+        ]
     if wrong:
         raise StackError(
             f"expected the golden numbers, found others with torch {torch.__version__} and transformers "
@@ -45,9 +56,11 @@ def check(device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         )
 
 
-def differences(name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32) -> list[str]:
+def differences(
+    name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32, attn_implementation: str = "auto"
+) -> list[str]:
     """Name the results in which the small model of family ``name`` differs from its golden numbers."""
-    out, tolerance = run(name, golden, device, dtype), _TOLERANCE[dtype]
+    out, tolerance = run(name, golden, device, dtype, attn_implementation), _TOLERANCE[dtype]
     wrong = []
     scores = out.scores[0]
     if scores is None or not _close(scores, golden.scores, tolerance):
@@ -59,14 +72,17 @@ def differences(name: str, golden: Golden, device: str, dtype: torch.dtype = tor
     return wrong
 
 
-def run(name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32) -> Output:
+def run(
+    name: str, golden: Golden, device: str, dtype: torch.dtype = torch.float32, attn_implementation: str = "auto"
+) -> Output:
     """Prune and answer the fixed prompt with the fixed model of family ``name``."""
     base, family = golden.make_model(), find_family(name)
     glimpse = Glimpse(_addon(BaseShape.of(family.read_shape(base.config))))
     for module, gain in ((base, 3.0), (glimpse, 1.2)):
         _fill(module, gain)
         module.requires_grad_(False).eval().to(device, dtype)
-    model = GlimpseModel(base, family.backbone(base), glimpse, frozenset(), 1.0)
+    attention = choose_attention(attn_implementation, torch.device(device), dtype)
+    model = GlimpseModel(base, family.backbone(base, attention), glimpse, frozenset(), 1.0)
     return generate(model, golden.make_inputs(_noise), rule=_RULE, max_new_tokens=len(golden.tokens))
 
 

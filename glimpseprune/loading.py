@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from transformers import PretrainedConfig
 
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.registry import Family, find_family
+from glimpseprune.families.tower_attention import SDPA, choose_attention
 from glimpseprune.methods.glimpse.addon import load_addon
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from glimpseprune.methods.glimpse.addon_file import (
@@ -24,7 +24,6 @@ from glimpseprune.methods.glimpse.addon_file import (
 from glimpseprune.methods.glimpse.module import Glimpse
 from glimpseprune.model import GlimpseModel
 
-ATTENTION = ("auto", "sdpa", "flash_attention_2")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -45,8 +44,8 @@ def load(
         glimpse: folder or hub id of an add-on, published or our own; ``None`` for no add-on.
         device: ``auto`` (CUDA if present, else the CPU) or the name of a torch device.
         dtype: ``auto`` (float32 on the CPU, elsewhere as stored) or another of ``DTYPES``.
-        attn_implementation: ``auto`` (flash attention 2 on CUDA in 16 bits if installed, else SDPA) or another of
-            ``ATTENTION``.
+        attn_implementation: attention of the vision tower, as for
+            :func:`~glimpseprune.families.tower_attention.choose_attention`; the language model takes SDPA.
         revision: branch, tag or commit of a base on the hub; ``None`` for its main branch.
 
     Raises:
@@ -67,14 +66,14 @@ def load(
 
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     torch_dtype = _dtype(dtype, config, target)
-    attention = _attention(attn_implementation, target, torch_dtype)
-    model = family.load_weights(str(base), torch_dtype, attention, revision).to(target).requires_grad_(False).eval()
+    attention = choose_attention(attn_implementation, target, torch_dtype)
+    model = family.load_weights(str(base), torch_dtype, SDPA.name, revision).to(target).requires_grad_(False).eval()
     if module is not None:
         module = module.to(device=target, dtype=torch_dtype)
     eos = model.generation_config.eos_token_id
     return GlimpseModel(
         base=model,
-        backbone=family.backbone(model),
+        backbone=family.backbone(model, attention),
         method=module,
         eos_token_ids=frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos),
         repetition_penalty=float(model.generation_config.repetition_penalty or 1.0),
@@ -130,18 +129,3 @@ def _dtype(name: str, config: Any, device: torch.device) -> torch.dtype:
     stored = config.dtype or config.get_text_config().dtype or torch.float32
     # On a CPU, 16-bit arithmetic is slower than float32 and less exact.
     return torch.float32 if device.type == "cpu" else stored
-
-
-def _attention(name: str, device: torch.device, dtype: torch.dtype) -> str:
-    if name not in ATTENTION:
-        raise GlimpseError(f"attn_implementation is {name!r}; expected one of {', '.join(ATTENTION)}")
-    possible = device.type == "cuda" and dtype != torch.float32 and importlib.util.find_spec("flash_attn") is not None
-    if name == "flash_attention_2" and not possible:
-        raise GlimpseError(
-            f"flash_attention_2 needs CUDA, a 16-bit dtype and the flash-attn package; found {device.type}, {dtype}, "
-            f"package {'installed' if importlib.util.find_spec('flash_attn') else 'missing'}. Pass "
-            "attn_implementation='sdpa', or pip install flash-attn --no-build-isolation"
-        )
-    if name != "auto":
-        return name
-    return "flash_attention_2" if possible else "sdpa"

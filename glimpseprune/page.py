@@ -24,6 +24,7 @@ from glimpseprune.prefill.unpruned import answer_together
 from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
+from glimpseprune.without_cudnn import without_cudnn
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class EncodedPage:
     _asked: bool = field(default=False)
 
     @torch.inference_mode()
+    @without_cudnn
     def ask(
         self,
         questions: Sequence[Tensor],
@@ -111,6 +113,7 @@ class EncodedPage:
         return answers
 
     @torch.inference_mode()
+    @without_cudnn
     def prefill(
         self,
         questions: Sequence[Tensor],
@@ -204,7 +207,7 @@ class EncodedPage:
     ) -> dict[int, tuple[Prefilled, PruneStats]]:
         """Prefill questions without a rule; several are answered together behind one prefix."""
         model = self.model
-        if len(asked) < 2 or not self.images or not model.backbone.supports_attention_bias:
+        if len(asked) < 2 or not self.images:
             return {i: prefill_alone(model, prompt, self.images, None) for i, prompt, _, _ in asked}
         prompts, limits = [prompt for _, prompt, _, _ in asked], [limit for _, _, limit, _ in asked]
         constraints = [constraint for *_, constraint in asked]
@@ -223,6 +226,7 @@ class EncodedPage:
 
 
 @torch.inference_mode()
+@without_cudnn
 def encode_page(
     model: GlimpseModel,
     prefix_ids: Tensor,

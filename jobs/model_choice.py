@@ -38,7 +38,9 @@ class ModelChoice(BaseModel):
         max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: type of the weights.
-        attn: attention implementation.
+        attn: attention of the vision tower.
+        repetition_penalty: divisor or factor for the logits of earlier tokens, 1 for none; ``None`` takes the
+            checkpoint's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +59,7 @@ class ModelChoice(BaseModel):
     device: Annotated[str, AfterValidator(_known_device)] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
+    repetition_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def flags(self) -> list[str]:
         """Write the values that differ from the defaults as words of a command line."""

@@ -86,7 +86,8 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
-    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``).
+    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). Without a
+    ``repetition_penalty``, the checkpoint's holds.
     """
 
     model: str
@@ -102,6 +103,7 @@ class AnswerSettings:
     drop_blank: bool = False
     revision: str | None = None  # of a model on the hub
     fallback: bool = False
+    repetition_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,8 @@ def _settings_json(settings: AnswerSettings) -> str:
     for name in ("model", "glimpse", "revision"):
         del fields[name]
     del fields["budget"]["family"]  # a module path; the model's fingerprint determines the family
+    if settings.repetition_penalty is None:  # the fingerprint determines the checkpoint's
+        del fields["repetition_penalty"]
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 

@@ -128,12 +128,6 @@ class PageWork:
     tails: Sequence[int]
     answers: Sequence[int]
 
-    def apart(self) -> list[PageWork]:
-        """Split the work into one piece per question, with nothing shared."""
-        pairs = zip(self.tails, self.answers, strict=True)
-        # A prompt alone is one run over all of it: count everything but its last token as shared.
-        return [PageWork(self.shared + tail - 1, self.visual, [1], [answer]) for tail, answer in pairs]
-
 
 def unpruned_operations(shape: DecoderShape, work: PageWork) -> Operations:
     """Count all questions with every visual token, behind a shared prefix (:mod:`glimpseprune.prefill.unpruned`)."""

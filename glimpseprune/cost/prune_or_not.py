@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from glimpseprune.cost.flops import DecoderShape, Operations, PageWork, pruned_operations, unpruned_operations
+from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.cost.rates import Rates
 from glimpseprune.errors import InputError
 from glimpseprune.methods.base import Method
@@ -51,8 +51,7 @@ class PruningChoice:
 def cheaper_way(
     shape: DecoderShape,
     method: Method,
-    pruned: Sequence[PageWork],
-    unpruned: Sequence[PageWork],
+    work: PageWork,
     retention: float,
     rates: Rates,
 ) -> PruningChoice:
@@ -61,13 +60,12 @@ def cheaper_way(
     Args:
         shape: sizes of the language model.
         method: pruning method.
-        pruned: questions of the page, in the groups that share a prefix with pruning.
-        unpruned: the same questions, in the groups that share a prefix without pruning.
+        work: questions of the page, which share a prefix.
         retention: expected share of the visual tokens that are kept, in 0..1.
         rates: what operations take.
     """
-    with_pruning = sum((pruned_operations(shape, method, work, retention) for work in pruned), Operations())
-    without = sum((unpruned_operations(shape, work) for work in unpruned), Operations())
+    with_pruning = pruned_operations(shape, method, work, retention)
+    without = unpruned_operations(shape, work)
     alone = rates.seconds(with_pruning)
     together = min(_MOST_TOGETHER, max(1.0, POOL_SECONDS / alone)) if alone else 1.0
     faster = rates.seconds(with_pruning, together) <= rates.seconds(without)
@@ -84,7 +82,7 @@ def choose_pruning(
     """Choose how to answer the questions of one page; equal arguments get the same choice.
 
     Args:
-        model: model with a pruning method. Without attention biases it prefills unpruned questions one by one.
+        model: model with a pruning method.
         prompts: token ids ``[T_b]`` of each question, the image's tokens included.
         rules: keep rule of each question. Questions run side by side, padded to the longest, so the laxest rule
             determines the cost.
@@ -110,8 +108,7 @@ def choose_pruning(
     return cheaper_way(
         DecoderShape.of(model.backbone.shape),
         model.method,
-        pruned=[work],
-        unpruned=[work] if model.backbone.supports_attention_bias else work.apart(),
+        work=work,
         retention=max(expected_retention(rule, visual) for rule in rules),
         rates=rates,
     )

@@ -18,6 +18,7 @@ from glimpseprune.families.base import Backbone, Rotary
 from glimpseprune.methods.base import Method
 from glimpseprune.model import GlimpseModel
 from glimpseprune.probing import fastest_s
+from glimpseprune.without_cudnn import without_cudnn
 
 _SHORT, _LONG = 128, 768  # tokens of the two timed runs
 _SIDE = 28  # rows and columns of the timed image
@@ -54,6 +55,7 @@ EQUAL = Rates(1e-12, 1e-12, 1e-12, 0.0)
 
 
 @torch.inference_mode()
+@without_cudnn
 def measure_rates(model: GlimpseModel) -> Rates:
     """Time one layer and the predictor of a loaded model, with the threads that torch uses now.
 

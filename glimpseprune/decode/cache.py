@@ -78,7 +78,7 @@ class Continuation:
         prefix: cache of the prefix; ``None`` without one.
 
     Attributes:
-        keys: keys of each layer run so far, prefix and continuation together, ``[B, H_kv, S + T, d]``.
+        keys: keys of the continuation alone, of each layer run so far, ``[B, H_kv, T, d]``.
         values: values of each layer run so far, of the same shape.
     """
 
@@ -88,12 +88,13 @@ class Continuation:
         self.values: dict[int, Tensor] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values ``[1, H_kv, T, d]`` to the prefix's and return both."""
-        if self.prefix is not None:
-            keys = torch.cat([self.prefix.keys[layer_idx], keys], dim=2)
-            values = torch.cat([self.prefix.values[layer_idx], values], dim=2)
+        """Store the new tokens' keys and values ``[1, H_kv, T, d]``, and return them behind the prefix's."""
         self.keys[layer_idx], self.values[layer_idx] = keys.contiguous(), values.contiguous()
-        return self.keys[layer_idx], self.values[layer_idx]
+        if self.prefix is None:
+            return self.keys[layer_idx], self.values[layer_idx]
+        # Not stored: while the layer attends, a copy of the prefix is in memory, and never those of all layers.
+        keys = torch.cat([self.prefix.keys[layer_idx], keys], dim=2)
+        return keys, torch.cat([self.prefix.values[layer_idx], values], dim=2)
 
     def append(self, both: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
         """Append joined keys and values ``[1, T, 2 * H_kv, d]``."""

@@ -65,10 +65,9 @@ def _logits(backbone: Backbone, sequence: Prefilled, tokens: Tensor) -> Tensor:
     count, length = tokens.shape
     positions = torch.arange(length, device=tokens.device) + sequence.next_position
     rotary = backbone.rotary(positions.expand(backbone.rotary_axes, count, -1))
-    hidden, bias = backbone.embed_tokens(tokens), None
-    if backbone.supports_attention_bias:  # without one, attention is causal up to the last key
-        size = sequence.cache.tokens + length
-        bias = hidden.new_full((length, size), float("-inf")).triu(size - length + 1)[None, None]
+    hidden = backbone.embed_tokens(tokens)
+    size = sequence.cache.tokens + length
+    bias = hidden.new_full((length, size), float("-inf")).triu(size - length + 1)[None, None]
     layers = range(backbone.num_layers)
     hidden = run_layers(backbone, layers, hidden, rotary, _Behind(sequence.cache), bias=bias)
     return backbone.logits(hidden.flatten(0, 1)).view(count, length, -1)

@@ -56,6 +56,19 @@ class Row:
         return self.next_position + len(self.result.tokens) - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Holds the tensors by which the next tokens of B sequences are chosen.
+
+    Attributes:
+        scores: logits with the repetition penalty, ``[B, vocab]``.
+        logprobs: log-probability of each token without it, ``[B, vocab]``.
+    """
+
+    scores: Tensor
+    logprobs: Tensor
+
+
 class Greedy:
     """Chooses tokens under a checkpoint's generation config.
 
@@ -71,7 +84,7 @@ class Greedy:
         if repetition_penalty <= 0:
             raise GlimpseError(
                 f"expected a positive repetition_penalty, found {repetition_penalty}; change the checkpoint's "
-                "generation_config.json"
+                "generation_config.json, or the penalty of the model"
             )
         self.eos_token_ids = eos_token_ids
         self.penalty = repetition_penalty
@@ -86,21 +99,30 @@ class Greedy:
             mark[row.result.tokens] = True
         return marks
 
-    def choose(self, logits: Tensor, rows: Sequence[Row], seen: Tensor | None) -> None:
+    def weigh(self, logits: Tensor, seen: Tensor | None) -> Weighed:
+        """Make the large tensors that :meth:`choose` needs, for which memory may be short; no sequence changes yet.
+
+        Args:
+            logits: logits ``[B, vocab]``.
+            seen: marks of the tokens of each sequence, as of :meth:`seen`, bool ``[B, vocab]``.
+        """
+        return Weighed(self._scores(logits, seen), logits.log_softmax(dim=-1))
+
+    def choose(self, weighed: Weighed, rows: Sequence[Row], seen: Tensor | None) -> None:
         """Append the next token to each sequence. The host waits for the device once, or twice for a constraint.
 
         A log-probability is the model's own, whatever a constraint leaves of the other tokens.
 
         Args:
-            logits: logits ``[B, vocab]``.
+            weighed: result of :meth:`weigh`, which is used up.
             rows: the B sequences.
-            seen: marks of their tokens, as of :meth:`seen`, bool ``[B, vocab]``; those of the new tokens are added.
+            seen: the marks that :meth:`weigh` had; those of the new tokens are added.
 
         Raises:
             GlimpseError: a constraint refuses every token.
         """
-        tokens = self._best(self._scores(logits, seen), rows)
-        every = logits.log_softmax(dim=-1)
+        tokens = self._best(weighed.scores, rows)
+        every = weighed.logprobs
         logprobs = every.gather(1, tokens)
         # Not the two largest of topk, which sorts, and chooses another token than argmax where two are equal.
         others = every.scatter_(1, tokens, float("-inf")).amax(dim=-1, keepdim=True)

@@ -18,6 +18,7 @@ from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, run_layers
 from glimpseprune.stats import now_ms
+from glimpseprune.without_cudnn import without_cudnn
 
 
 class DecodePool:
@@ -90,7 +91,8 @@ class DecodePool:
         start = now_ms(self.backbone.device)
         row = Row(prompt, max_new_tokens, sequence.next_position, constraint and constraint())
         logits = sequence.logits[None]
-        self.greedy.choose(logits, [row], self.greedy.seen([row], logits.shape[1]))
+        seen = self.greedy.seen([row], logits.shape[1])
+        self.greedy.choose(self.greedy.weigh(logits, seen), [row], seen)
         row.result.decode_ms = now_ms(self.backbone.device) - start
         if self.greedy.over(row):
             self.done[key] = row.result
@@ -98,6 +100,7 @@ class DecodePool:
             self._enter(key, row, sequence.cache)
 
     @torch.inference_mode()
+    @without_cudnn
     def step(self) -> None:
         """Decode one token per sequence and move finished sequences to ``done``. An empty pool does nothing.
 
@@ -113,7 +116,7 @@ class DecodePool:
         start = now_ms(self.backbone.device)
         while True:
             try:
-                logits = self._forward()
+                weighed = self.greedy.weigh(self._forward(), self._seen)
                 break
             except torch.OutOfMemoryError:
                 if len(self._rows) == 1:
@@ -121,7 +124,7 @@ class DecodePool:
             # After the handler, whose traceback keeps the tensors of the failed call alive.
             self._halve()
         self._cache.advance()
-        self.greedy.choose(logits, [row for _, row in self._rows], self._seen)
+        self.greedy.choose(weighed, [row for _, row in self._rows], self._seen)
         share = (now_ms(self.backbone.device) - start) / len(self._rows)
         for place in reversed(range(len(self._rows))):
             key, row = self._rows[place]
@@ -145,11 +148,9 @@ class DecodePool:
         hidden = backbone.embed_tokens(tokens)  # [B, 1, D]
         rotary = backbone.rotary(positions.expand(backbone.rotary_axes, -1, -1))
         filled, bias = self._cache.filled(), None
-        if filled is not None and backbone.supports_attention_bias:
-            # Attention would make this of the mask in every layer.
+        if filled is not None:  # attention would make a bias of the mask in every layer
             bias = hidden.new_zeros(filled.shape).masked_fill_(~filled, float("-inf"))[:, None, None]
-            filled = None
-        hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, self._cache, filled, bias)
+        hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, self._cache, bias=bias)
         return backbone.logits(hidden[:, -1])
 
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:

@@ -77,10 +77,6 @@ class Backbone(Protocol):
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
 
-    @property
-    def supports_attention_bias(self) -> bool:
-        """True if :meth:`run_layer` takes a bias; flash attention takes none."""
-
     def pack(self) -> None:
         """Lay the weights out for the matrix kernels of a CPU, where there is a layout; gradients end with this."""
 
@@ -146,7 +142,7 @@ class Backbone(Protocol):
             rotary: cosines and sines of the T positions.
             cache: cache for the keys and values of the T tokens.
             filled: mask of the slots that a single new token (T = 1) sees, bool ``[B, S]``.
-            bias: summand for the attention scores, ``[B, 1, T, S]``; only where :attr:`supports_attention_bias`.
+            bias: summand for the attention scores, ``[B, 1, T, S]``.
         """
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:

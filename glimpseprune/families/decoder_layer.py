@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from glimpseprune.families.base import Cache, Rotary
 from glimpseprune.packed_linear import PackedLinear
@@ -27,14 +27,11 @@ class DecoderLayer:
 
     Args:
         block: stock layer, whose projections have no gradients.
-        implementation: transformers' name of the attention implementation.
     """
 
-    def __init__(self, block: Any, implementation: str) -> None:
+    def __init__(self, block: Any) -> None:
         self.attention, self.mlp = block.self_attn, block.mlp
         self.first_norm, self.second_norm = block.input_layernorm, block.post_attention_layernorm
-        self.implementation = implementation
-        self.attend = ALL_ATTENTION_FUNCTIONS[implementation]
         attention = self.attention
         self.head_dim = int(attention.head_dim)
         self.heads = attention.q_proj.out_features // self.head_dim
@@ -52,7 +49,7 @@ class DecoderLayer:
 
         Args:
             hidden: input of the layer.
-            mask: attention mask as the attention implementation takes it; ``None`` for causal attention.
+            mask: attention mask as SDPA takes it; ``None`` for causal attention.
             rotary: result of :func:`prepared` for the positions.
             cache: cache for the new keys and values.
         """
@@ -81,12 +78,12 @@ class DecoderLayer:
         """Attend with queries ``[B, T, H, d]`` to keys and values ``[B, H_kv, S, d]``: ``[B, T, H * d]``."""
         batch, tokens, _, size = queries.shape
         scaling = self.attention.scaling
-        if tokens == 1 and self.implementation == "sdpa":
+        if tokens == 1:
             # What the stock function does, in fewer steps: the heads that share keys take the place of the tokens.
             grouped = queries.view(batch, self.kv_heads, -1, size)
             out = F.scaled_dot_product_attention(grouped, keys, values, mask, scale=scaling)
             return out.reshape(batch, 1, -1)
-        attended, _ = self.attend(
+        attended, _ = sdpa_attention_forward(
             self.attention, queries.transpose(1, 2), keys, values, mask, dropout=0.0, scaling=scaling
         )
         return attended.flatten(2)  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.families.tower_attention import SDPA, TowerAttention
 from glimpseprune.packed_linear import pack_linears
 
 
@@ -24,15 +25,17 @@ class Qwen25VL:
 
     Args:
         model: the stock model, which computes what it did before; its projections become views of joined ones.
+        attention: attention of the vision tower.
 
     Raises:
-        UnsupportedModelError: the model has sliding-window layers or an unsupported attention implementation.
+        UnsupportedModelError: the model has sliding-window layers.
     """
 
     rotary_axes = 3  # time, row, column
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, attention: TowerAttention = SDPA) -> None:
         self.model = model
+        self.attention = attention
         self.text = model.model.language_model
         self.vision = model.model.visual
         text, vision = model.config.text_config, model.config.vision_config
@@ -41,13 +44,7 @@ class Qwen25VL:
                 "expected full attention in every layer, found sliding-window layers; take a checkpoint without "
                 "use_sliding_window"
             )
-        self.flash = text._attn_implementation == "flash_attention_2"
-        if not self.flash and text._attn_implementation != "sdpa":
-            raise UnsupportedModelError(
-                f"expected attention 'sdpa' or 'flash_attention_2', found {text._attn_implementation!r}; load the "
-                "model with one of the two"
-            )
-        self.layers = [DecoderLayer(block, text._attn_implementation) for block in self.text.layers]
+        self.layers = [DecoderLayer(block) for block in self.text.layers]
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
         self.image_token_id = int(model.config.image_token_id)
@@ -65,11 +62,6 @@ class Qwen25VL:
         """Type of the weights."""
         dtype: torch.dtype = self.model.lm_head.weight.dtype
         return dtype
-
-    @property
-    def supports_attention_bias(self) -> bool:
-        """True if :meth:`run_layer` takes a bias; flash attention takes none."""
-        return not self.flash
 
     def pack(self) -> None:
         """Lay the weights out for the matrix kernels of a CPU; see :class:`~glimpseprune.families.base.Backbone`."""
@@ -93,7 +85,7 @@ class Qwen25VL:
         token_grid = self.prompt_maker.token_grid(grid)
         every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
         cells = every if visible is None else every[visible]
-        tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers)
+        tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers, self.attention)
         features = tuple(outputs[layer] for layer in layers)
         return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
 
@@ -124,14 +116,7 @@ class Qwen25VL:
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
-        mask = bias
-        if bias is not None and self.flash:
-            raise UnsupportedModelError(
-                "expected no attention bias with flash attention, found one; load the model with "
-                "attn_implementation='sdpa'"
-            )
-        if filled is not None:
-            mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
+        mask = bias if filled is None else filled[:, None, None]  # [B, 1, 1, S]
         return self.layers[layer].run(hidden, mask, rotary, cache)
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:

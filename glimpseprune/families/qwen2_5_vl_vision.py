@@ -14,12 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
+from glimpseprune.families.tower_attention import Sequences, TowerAttention
 from glimpseprune.grid import grid_windows, renumbered
-from glimpseprune.window_attention import attend_in_windows
 
 
 def run_tower(
-    vision: Any, pixels: Tensor, grid: tuple[int, int], cells: Tensor, layers: Collection[int]
+    vision: Any,
+    pixels: Tensor,
+    grid: tuple[int, int],
+    cells: Tensor,
+    layers: Collection[int],
+    attention: TowerAttention,
 ) -> tuple[Tensor, dict[int, Tensor]]:
     """Run the modules of the stock tower on the patches of some visual tokens.
 
@@ -30,6 +35,7 @@ def run_tower(
         grid: rows and columns of visual tokens.
         cells: raster indices ``[N]`` of the visual tokens to run, increasing.
         layers: numbers of the blocks whose output is returned.
+        attention: attention of all blocks.
 
     Returns:
         Visual tokens ``[N, D]`` in raster order, and the output of each chosen block, averaged over the patches of a
@@ -41,8 +47,7 @@ def run_tower(
     windows = renumbered(grid_windows(grid, side, pixels.device), cells, grid)  # [windows, W], -1 = no token
     order = windows[windows >= 0]  # window by window, the order that the blocks expect
     raster = order.argsort()
-    flash = vision.config._attn_implementation == "flash_attention_2"
-    inside, whole = _sequences(windows, area) if flash else ({"windows": _patch_windows(windows, area)}, {})
+    inside, whole = _sequences(windows, cells.numel(), area)
 
     patches = pixels.view(-1, area, pixels.shape[-1])[cells[order]].flatten(0, 1)
     # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
@@ -50,34 +55,33 @@ def run_tower(
     rotary = vision.rotary_pos_emb(hidden, _patch_positions(cells[order], grid, merge))
     outputs = {}
     for number, block in enumerate(vision.blocks):
-        extent = whole if number in vision.fullatt_block_indexes else inside
-        if flash:
-            hidden = block(hidden, position_embeddings=rotary, **extent)
-        else:
-            hidden = _run_block(block, hidden, rotary, **extent)
+        sequences = whole if number in vision.fullatt_block_indexes else inside
+        hidden = _run_block(block, hidden, rotary, sequences, attention)
         if number in layers:
             outputs[number] = hidden.view(len(order), area, -1).mean(1)[raster]
     return vision.merger(hidden)[raster], outputs
 
 
-def _sequences(windows: Tensor, area: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Bound the patches of each window, and those of the whole image, as flash attention takes them."""
-    sizes = (windows >= 0).sum(1)
-    ends = torch.cat([sizes.new_zeros(1), sizes[sizes > 0].cumsum(0)]).to(torch.int32) * area
-    longest, every = int(sizes.max()) * area, int(sizes.sum()) * area
-    return {"cu_seqlens": ends, "max_seqlen": longest}, {"cu_seqlens": ends[[0, -1]], "max_seqlen": every}
+def _sequences(windows: Tensor, tokens: int, area: int) -> tuple[Sequences, Sequences]:
+    """Divide the patches, in the order of the blocks, into those of each window; and take the whole image as one.
 
-
-def _patch_windows(windows: Tensor, area: int) -> Tensor:
-    """Number the patches of every window in the order of the blocks, ``[windows, W * area]``, -1 for none."""
+    Args:
+        windows: tokens of each window, ``[windows, W]``, -1 for none.
+        tokens: number of tokens in all windows.
+        area: number of patches of a token.
+    """
     inside = windows >= 0
-    tokens = (inside.flatten().cumsum(0) - 1).view_as(windows)
-    patches = tokens[..., None] * area + torch.arange(area, device=windows.device)
-    return torch.where(inside[..., None], patches, -1).flatten(1)
+    sizes = inside.sum(1)
+    ends = F.pad(sizes[sizes > 0].cumsum(0), (1, 0)).to(torch.int32) * area
+    first = (inside.flatten().cumsum(0) - 1).view_as(windows)[..., None] * area
+    patches = torch.where(inside[..., None], first + torch.arange(area, device=windows.device), -1).flatten(1)
+    return Sequences(ends, patches.shape[1], patches), Sequences(ends[[0, -1]], tokens * area, None)
 
 
-def _run_block(block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], windows: Tensor | None = None) -> Tensor:
-    """Run a stock block with SDPA: ``[P, D] -> [P, D]``.
+def _run_block(
+    block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], sequences: Sequences, attention: TowerAttention
+) -> Tensor:
+    """Run a stock block: ``[P, D] -> [P, D]``.
 
     The stock forward makes one attention call per window, thousands on a large page; this makes one.
 
@@ -85,17 +89,13 @@ def _run_block(block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], window
         block: stock block.
         hidden: hidden states of all patches.
         rotary: cosines and sines of the patches.
-        windows: patches of each window; ``None`` for attention over the whole image.
+        sequences: patches that see one another.
+        attention: attention of the block.
     """
-    attention = block.attn
-    query, key, value = attention.qkv(block.norm1(hidden)).unflatten(-1, (3, attention.num_heads, -1)).unbind(1)
+    stock = block.attn
+    query, key, value = stock.qkv(block.norm1(hidden)).unflatten(-1, (3, stock.num_heads, -1)).unbind(1)
     query, key = apply_rotary_pos_emb_vision(query, key, *rotary)  # [P, heads, d]
-    if windows is None:
-        attended = F.scaled_dot_product_attention(*(t.transpose(0, 1)[None] for t in (query, key, value)))
-        attended = attended[0].transpose(0, 1)
-    else:
-        attended = attend_in_windows(query[None], key[None], value[None], windows)[0]
-    hidden = hidden + attention.proj(attended.flatten(1))
+    hidden = hidden + stock.proj(attention(query, key, value, sequences).flatten(1))
     return hidden + block.mlp(block.norm2(hidden))  # type: ignore[no-any-return]
 
 

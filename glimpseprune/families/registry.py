@@ -15,8 +15,9 @@ from torch import Tensor
 from glimpseprune.errors import UnsupportedModelError
 from glimpseprune.families.base import Backbone
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.families.tower_attention import TowerAttention
 
-_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry"}
+_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry", "tower_attention"}
 _registered: dict[str, str] = {}
 
 
@@ -29,7 +30,7 @@ class LoadWeights(Protocol):
         Args:
             base: folder or hub id of a checkpoint.
             dtype: type of the weights.
-            attn_implementation: name of the attention implementation in transformers.
+            attn_implementation: attention of the stock model's own forward, by its name in transformers.
             revision: branch, tag or commit on the hub; ``None`` for the main branch.
 
         Raises:
@@ -41,11 +42,12 @@ class LoadWeights(Protocol):
 class MakeBackbone(Protocol):
     """Wraps the stock model without changing it."""
 
-    def __call__(self, model: Any) -> Backbone:
+    def __call__(self, model: Any, attention: TowerAttention) -> Backbone:
         """Return the model as its parts.
 
         Args:
             model: the stock model.
+            attention: attention of the vision tower; the language model takes SDPA.
 
         Raises:
             UnsupportedModelError: the model has parts that the family does not support.
@@ -136,9 +138,14 @@ def find_family(model_type: str) -> Family:
 
 def golden_families() -> dict[str, Golden]:
     """Find the families that have golden numbers to check an installation with."""
-    found: dict[str, Golden] = {}
-    for name in supported_families():
-        module = f"{_registered.get(name, f'glimpseprune.families.{name}')}_golden"
-        if importlib.util.find_spec(module) is not None:
-            found[name] = importlib.import_module(module).GOLDEN
-    return found
+    found = {name: find_golden(name) for name in supported_families()}
+    return {name: golden for name, golden in found.items() if golden is not None}
+
+
+def find_golden(model_type: str) -> Golden | None:
+    """Import the golden numbers of a family; ``None`` if it has none."""
+    module = f"{_registered.get(model_type, f'glimpseprune.families.{model_type}')}_golden"
+    if importlib.util.find_spec(module) is None:
+        return None
+    golden: Golden = importlib.import_module(module).GOLDEN
+    return golden

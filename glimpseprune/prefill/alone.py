@@ -180,7 +180,7 @@ def _run_to_prune_layer(
         if layer < method.prune_layer:
             hidden = backbone.run_layer(layer, hidden, rotary, cache)
         else:
-            hidden = enter_layer(backbone, layer, hidden, rotary, cache)
+            enter_layer(backbone, layer, hidden, rotary, cache)
         if layer in method.attention_layers:
             query = backbone.queries(layer, entering, last_rotary(rotary))[0]
             rows[layer] = attention_row(query, cache.keys[layer][0], method.raw_attention)[:length]

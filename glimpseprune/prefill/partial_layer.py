@@ -16,8 +16,8 @@ from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.families.base import Backbone, Cache, Rotary, run_layers
 
 
-def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, cache: PrefillCache) -> Tensor:
-    """Store the keys and values of all tokens at a layer.
+def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, cache: PrefillCache) -> None:
+    """Store the keys and values of all tokens at a layer; :func:`leave_layer` runs the rest.
 
     Args:
         backbone: backbone of the model.
@@ -25,15 +25,8 @@ def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, 
         hidden: input of the layer, ``[1, T, D]``.
         rotary: cosines and sines of the T positions.
         cache: cache for the keys and values.
-
-    Returns:
-        Hidden states ``[1, T, D]`` for :func:`leave_layer`.
     """
-    # Survivors attend with gaps, which only a bias can express. Without one, all tokens run the whole layer here.
-    if not backbone.supports_attention_bias:
-        return backbone.run_layer(layer, hidden, rotary, cache)
     cache.update(*backbone.keys_values(layer, hidden, rotary), layer)
-    return hidden
 
 
 def leave_layer(
@@ -44,14 +37,12 @@ def leave_layer(
     Args:
         backbone: backbone of the model.
         layer: number of the layer.
-        entered: result of :func:`enter_layer`, ``[1, T, D]``.
+        entered: input of the layer that has entered it, ``[1, T, D]``.
         positions: rotary positions ``[axes, T]``.
         cache: cache with the layer's keys and values of at least the T tokens.
         tokens: places ``[S]`` of the tokens that go on, increasing; each sees the tokens up to itself.
     """
     some = entered.index_select(1, tokens)
-    if not backbone.supports_attention_bias:
-        return some
     keys, values = cache.keys[layer], cache.values[layer]
     unseen = torch.arange(keys.shape[2], device=tokens.device) > tokens[:, None]
     bias = torch.zeros(unseen.shape, dtype=some.dtype, device=some.device).masked_fill(unseen, float("-inf"))

@@ -82,7 +82,7 @@ def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequ
     rotary = backbone.rotary(prefix.position_ids[:, None])
     last = method.prune_layer
     hidden = run_layers(backbone, range(last), hidden, rotary, cache)
-    hidden = enter_layer(backbone, last, hidden, rotary, cache)
+    enter_layer(backbone, last, hidden, rotary, cache)
     conditions = tuple(method.precompute(image.features, image.grid, image.cells) for image in images)
     return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
 
@@ -106,8 +106,7 @@ def prefill_questions(
     Raises:
         InputError: a mask does not have one entry per visual token.
     """
-    groups = [prompts] if backbone.supports_attention_bias else [[prompt] for prompt in prompts]
-    tails = [tail for group in groups for tail in run_tails(backbone, method, page.cache, group)]
+    tails = run_tails(backbone, method, page.cache, prompts)
     scored = score_tails(method, page.prompt.image_slots, page.conditions, tails)
     outcomes = []
     for scores, rule in zip(scored, rules, strict=True):

@@ -44,7 +44,7 @@ def run_tails(backbone: Backbone, method: Method, prefix: PrefillCache, prompts:
     """Run all questions through layers 0..K as one packed sequence of R tokens behind the prefix.
 
     Args:
-        backbone: backbone of the model; without attention biases it takes a single prompt.
+        backbone: backbone of the model.
         method: pruning method, which may append tokens to each question.
         prefix: keys and values of the shared prefix in layers 0..K.
         prompts: prompts that begin with the prefix and go on beyond it.
@@ -69,8 +69,7 @@ def run_tails(backbone: Backbone, method: Method, prefix: PrefillCache, prompts:
     spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=False)]
     added_at = torch.cat([torch.arange(span.stop, span.stop + extra) for span in spans]).to(device)
     last = torch.tensor([end - 1 for end in starts[1:]], device=device)
-    # Without a bias, attention is causal up to the last key. That is right here, since there is only one question then.
-    bias = _packed_bias(shared, starts, hidden) if backbone.supports_attention_bias else None
+    bias = _packed_bias(shared, starts, hidden)
 
     run = Continuation(prefix)
     rows: dict[int, list[Tensor]] = {}
@@ -82,21 +81,17 @@ def run_tails(backbone: Backbone, method: Method, prefix: PrefillCache, prompts:
         hidden = backbone.run_layer(layer, hidden, rotary, run, bias=bias)
         if layer in method.attention_layers:
             queries = backbone.queries(layer, entering, (rotary[0][:, last], rotary[1][:, last]))  # [Q, H, d]
-            keys = run.keys[layer][0]
+            before, own = prefix.keys[layer][0], run.keys[layer][0]
             rows[layer] = [
-                attention_row(
-                    query,
-                    torch.cat([keys[:, :shared], keys[:, shared + a : shared + b]], 1),
-                    method.raw_attention,
-                )[:shared]
+                attention_row(query, torch.cat([before, own[:, a:b]], 1), method.raw_attention)[:shared]
                 for query, a, b in zip(queries, starts, starts[1:], strict=False)
             ]
     layers = range(method.prune_layer + 1)
     return [
         Tail(
             hidden=hidden[0, span],
-            keys=[run.keys[i][0, :, shared + span.start : shared + span.stop] for i in layers],
-            values=[run.values[i][0, :, shared + span.start : shared + span.stop] for i in layers],
+            keys=[run.keys[i][0, :, span] for i in layers],  # parts of what holds the tails of all, and no prefix
+            values=[run.values[i][0, :, span] for i in layers],
             attention=layer_major([rows[i][q] for i in method.attention_layers], hidden.new_empty(shared, 0)),
         )
         for q, span in enumerate(spans)

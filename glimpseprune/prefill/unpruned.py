@@ -74,7 +74,7 @@ def answer_together(
     """Answer the questions of a page with every visual token, with the same tokens as each prompt alone.
 
     Args:
-        backbone: backbone of the model, with support for attention biases.
+        backbone: backbone of the model.
         prefix: common beginning of the prompts, images included.
         images: images of the page after the vision tower.
         prompts: prompts that begin with the prefix and go on beyond it.
@@ -113,7 +113,7 @@ def answer_together(
     seen = greedy.seen(rows, logits.shape[1])
     began = asked
     while active:
-        greedy.choose(logits, [rows[i] for i in active], seen)
+        greedy.choose(greedy.weigh(logits, seen), [rows[i] for i in active], seen)
         now = now_ms(backbone.device)
         for i in active:
             rows[i].result.decode_ms += (now - began) / len(active)

@@ -70,8 +70,8 @@ def extend_prefix(backbone: Backbone, begun: Prefix, prompt: Prompt) -> Prefix:
     run = Continuation(begun.cache)
     cache = PrefillCache()
     tail = run_layers(backbone, range(len(begun.cache.keys)), tail, rotary, run, bias=bias)
-    for layer, keys in run.keys.items():
-        cache.update(keys, run.values[layer], layer)
+    for layer, (keys, values) in enumerate(zip(begun.cache.keys, begun.cache.values, strict=True)):
+        cache.update(torch.cat([keys, run.keys[layer]], 2), torch.cat([values, run.values[layer]], 2), layer)
     return Prefix(prompt, begun.images, cache, torch.cat([begun.hidden, tail], dim=1))
 
 
@@ -110,7 +110,8 @@ def token_scores(backbone: Backbone, method: Method, prefix: Prefix) -> Tensor:
         hidden = backbone.run_layer(layer, hidden, rotary, continuation, bias=bias)
         if layer in method.attention_layers:
             query = backbone.queries(layer, entering, last_rotary(rotary))[0]
-            rows[layer] = attention_row(query, continuation.keys[layer][0], method.raw_attention)[:length]
+            keys = torch.cat([prefix.cache.keys[layer], continuation.keys[layer]], dim=2)[0]
+            rows[layer] = attention_row(query, keys, method.raw_attention)[:length]
     attention = layer_major([rows[layer] for layer in method.attention_layers], token.new_empty(length, 0))
     return torch.cat(
         [

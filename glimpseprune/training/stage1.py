@@ -16,6 +16,7 @@ from glimpseprune.prefill.visible import drop_from_prompt
 from glimpseprune.training import losses
 from glimpseprune.training.forward import Prefix, answer_logits, extend_prefix, run_prefix, token_scores
 from glimpseprune.training.gate import log_gate, uniform_noise
+from glimpseprune.without_cudnn import without_cudnn
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class LossWeights:
     retention: float = 0.0
 
 
+@without_cudnn
 def batch_loss(
     backbone: Backbone,
     glimpse: Glimpse,
@@ -65,7 +67,7 @@ def batch_loss(
     The vision tower runs once for consecutive examples that share an image.
 
     Args:
-        backbone: backbone of the frozen model, with support for attention biases.
+        backbone: backbone of the frozen model.
         glimpse: add-on that learns.
         examples: at least one example, each with an image.
         weights: weights of the losses.

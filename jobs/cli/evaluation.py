@@ -23,6 +23,7 @@ from jobs.cli.options import (
     MaxVisualTokens,
     MinTokens,
     Model,
+    RepetitionPenalty,
     Revision,
     Threshold,
     option,
@@ -54,6 +55,7 @@ def eval_command(
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
+    repetition_penalty: RepetitionPenalty = None,
     seed: Annotated[int, option(MEASURING, "Seed of the random masks.")] = 0,
     by_question: Annotated[
         bool, option(MEASURING, "Print the figures of each question too.", "--by-question", default="off")
@@ -96,6 +98,7 @@ def calibrate_command(
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
+    repetition_penalty: RepetitionPenalty = None,
     quiet: Annotated[bool, option(MEASURING, "Print errors only.", "--quiet", default="off")] = False,
 ) -> None:
     """Learn from labelled pages how often a model's answers are right, so that its confidence means what it says."""

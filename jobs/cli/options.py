@@ -63,7 +63,13 @@ Glimpse = Annotated[
 Revision = Annotated[str | None, option(MODEL, "Branch, tag or commit of --model on the hub.", default="main branch")]
 Device = Annotated[str | None, option(MODEL, "auto (a GPU if there is one), cpu, cuda or cuda:N.", default="auto")]
 Dtype = Annotated[str | None, option(MODEL, "auto, float32, bfloat16 or float16.", default="auto")]
-Attn = Annotated[str | None, option(MODEL, "auto, sdpa or flash_attention_2.", default="auto")]
+Attn = Annotated[
+    str | None, option(MODEL, "Attention of the vision tower: auto, sdpa or flash_attention_2.", default="auto")
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    option(MODEL, "Divide the logits of tokens that came before by this; 1 for none.", default="the checkpoint's"),
+]
 
 Prune = Annotated[
     str | None, option(PRUNING, "glimpse, auto (where it is cheaper) or off.", default="glimpse with an add-on")

@@ -19,6 +19,7 @@ from jobs.cli.options import (
     MinTokens,
     Model,
     Prune,
+    RepetitionPenalty,
     Revision,
     Threshold,
     example,
@@ -99,6 +100,7 @@ def demo(
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
+    repetition_penalty: RepetitionPenalty = None,
     documents: Annotated[int, option(DOCUMENTS, "PDFs to draw.", min=1, max=100_000)] = 6,
     seed: Annotated[int, option(DOCUMENTS, "Seed of the documents.")] = 0,
 ) -> None:

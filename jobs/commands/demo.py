@@ -72,7 +72,14 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     question = next(q for q in questions if q.id == row["question_id"])
     choice, fixed = run.choice, answer_settings(run.choice, run.seed)
     page_answerer = PageAnswerer.load(
-        choice.model, fixed.glimpse, choice.device, choice.dtype, choice.attn, run.seed, choice.revision
+        choice.model,
+        fixed.glimpse,
+        choice.device,
+        choice.dtype,
+        choice.attn,
+        run.seed,
+        choice.revision,
+        fixed.repetition_penalty,
     )
     page_answerer.drop_blank = fixed.drop_blank
     document = out / "pdfs" / row["document"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -60,7 +59,10 @@ def examine(device: str) -> tuple[list[str], bool]:
 def _devices() -> list[str]:
     import torch
 
-    flash = "installed" if importlib.util.find_spec("flash_attn") is not None else "not installed, SDPA is used"
+    from glimpseprune.families.tower_attention import flash_attn
+
+    found = flash_attn()
+    flash = f"{found}; torch's attention is used" if isinstance(found, str) else "installed"
     if not torch.cuda.is_available():
         return [f"gpu              none, {torch.get_num_threads()} CPU threads", f"flash-attn       {flash}"]
     lines = []

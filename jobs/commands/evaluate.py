@@ -119,7 +119,14 @@ class LoadedAnswerer:
         check_attention(choice, device_of(choice))
         dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
         self._page_answerer = PageAnswerer.load(
-            choice.model, fixed.glimpse, choice.device, dtype, choice.attn, fixed.seed, choice.revision
+            choice.model,
+            fixed.glimpse,
+            choice.device,
+            dtype,
+            choice.attn,
+            fixed.seed,
+            choice.revision,
+            fixed.repetition_penalty,
         )
         self._page_answerer.model.pack()
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback

@@ -194,6 +194,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         prune_auto=choice.prune == "auto",
         drop_blank=choice.drop_blank,
         fallback=choice.fallback == "dense",
+        repetition_penalty=choice.repetition_penalty,
     )
 
 
@@ -215,6 +216,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "--dpi": settings.dpi,
         "--max-visual-tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
         "--dtype": settings.dtype,
+        "--repetition-penalty": settings.repetition_penalty,
         "--seed": settings.seed,
         **{f"question {question.id}": _frozen_question(question, settings.rule) for question in questions.questions},
     }

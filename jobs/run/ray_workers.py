@@ -42,7 +42,7 @@ class ActorConfig:
         command: command that reproduces a failed row; ``{input}`` stands for the document.
         run_id: id of the run.
         device: torch device, already resolved.
-        attn: attention implementation, or ``auto``.
+        attn: attention of the vision tower, or ``auto``.
         threads: number of torch CPU threads.
         deadline_s: most seconds per page; ``None`` lets the watchdog judge by earlier pages.
         document_seconds: time to render all pages of a document, in seconds.
@@ -162,7 +162,14 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     tuned = read_tuning(tuning_file(settings, config.device, settings.glimpse_fingerprint))
     dtype = settle_dtype(store, settings, config.device, tuned)
     page_answerer = PageAnswerer.load(
-        settings.model, settings.glimpse, config.device, dtype, config.attn, settings.seed, settings.revision
+        settings.model,
+        settings.glimpse,
+        config.device,
+        dtype,
+        config.attn,
+        settings.seed,
+        settings.revision,
+        settings.repetition_penalty,
     )
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)

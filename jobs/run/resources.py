@@ -11,6 +11,7 @@ _GIB = 1 << 30
 _RENDER_CPUS = 1.0
 _ACTOR_SHARE = 0.5  # of a renderer's CPUs; never 1, or Ray Data fuses rendering into the actor that holds the model
 _RENDERS_PER_ACTOR = 3
+_ROUNDING = 1e-9  # five shares of .2 are a whole GPU
 _CPUS_PER_CPU_ACTOR = 16  # one CPU actor feeds about this many cores through torch's own threads
 
 
@@ -70,11 +71,11 @@ def plan_resources(
         )
     actor_gpus = gpus_per_actor if gpus_per_actor is not None else min(1.0, gpus)
     if actors is None:
-        actors = int(gpus // actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
-    if actors * actor_gpus > gpus:
+        actors = _actors_on(gpus, actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
+    if actor_gpus and actors > _actors_on(gpus, actor_gpus):
         raise UsageError(
-            f"{actors} actors with {actor_gpus:g} GPUs each need more than the {gpus:g} there are; ask for "
-            f"{int(gpus // actor_gpus)} --actors at most"
+            f"{actors} actors with {actor_gpus:g} GPUs each do not fit on the {gpus:g} there are; ask for "
+            f"{_actors_on(gpus, actor_gpus)} --actors at most"
         )
     render_cpus = min(_RENDER_CPUS, cpus / 2)  # a single core is shared as well
     actor_cpus = _ACTOR_SHARE * render_cpus
@@ -94,3 +95,9 @@ def plan_resources(
         render_cpus=render_cpus,
         render_memory_bytes=min(4 * _GIB, max(_GIB, memory_bytes // (2 * renders))),
     )
+
+
+def _actors_on(gpus: float, actor_gpus: float) -> int:
+    """Count the actors that fit, each on one GPU; Ray may have a part of a GPU beside the whole ones."""
+    whole, part = divmod(gpus, 1)
+    return int(whole) * int(1 / actor_gpus + _ROUNDING) + int(part / actor_gpus + _ROUNDING)

@@ -142,7 +142,6 @@ class BundleAnswerer:
         with closing(look_ahead(rendered.images, partial(self._prepare, rendered.bundle))) as pages:
             for number, page in enumerate(pages):
                 self.page_started_at = time.monotonic()
-                _reset_peak_memory()
                 yield number, page.result
 
     def _prepare(self, bundle: Bundle, image: PageImage) -> PreparedPage:
@@ -157,7 +156,6 @@ class BundleAnswerer:
         done = self.pages_done - self._done_before
         self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page, done)
         self.page_started_at = time.monotonic()
-        _reset_peak_memory()
         try:
             ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, image))])
         finally:
@@ -255,6 +253,7 @@ def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
     retentions = [a.stats.retention for a in answers if a.stats.retention is not None]
     vision = [a.stats.vision_ms for a in answers if a.stats.vision_ms is not None]
     prefix = [a.stats.prefix_ms for a in answers if a.stats.prefix_ms is not None]
+    peaks = [a.peak_memory_bytes for a in answers if a.peak_memory_bytes is not None]
     return dataclasses.replace(
         report,
         vision_ms=sum(vision) if vision else None,
@@ -262,20 +261,6 @@ def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
         retention_mean=statistics.fmean(retentions) if retentions else None,
         retention_min=min(retentions, default=None),
         retention_max=max(retentions, default=None),
-        peak_memory_bytes=_peak_memory_bytes(),
+        peak_memory_bytes=max(peaks, default=None),
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-
-
-def _reset_peak_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak_memory_bytes() -> int | None:
-    """Return the most device memory allocated since the page began; ``None`` without CUDA."""
-    import torch
-
-    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

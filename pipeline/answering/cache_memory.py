@@ -39,6 +39,8 @@ class CacheMemory:
         self.device = device
         self.free_bytes = free_bytes or partial(_free_bytes, device)
         self.prefill_peak_bytes = 0
+        self._begun = 0
+        self._peaks: list[tuple[int, int]] = []  # spans begun, and the peak of the last of them until the next
         self.limit_bytes = sys.maxsize
         if device.type != "cuda":
             # Each core may hold an actor.
@@ -54,20 +56,42 @@ class CacheMemory:
         """Lower the limit to what was left when memory ran out while decoding."""
         self.limit_bytes = min(self.limit_bytes, held_bytes)
 
+    def begin(self) -> int:
+        """Begin a span whose peak is asked for later; spans may overlap, as pages do.
+
+        Returns:
+            Mark of the span's beginning, for :meth:`peak_since`.
+        """
+        if self.device.type == "cuda":
+            # The device knows one peak, so what it knew of the spans that are open is noted before it forgets. Of
+            # earlier peaks, those that a later one exceeds will never be asked for.
+            peak = int(torch.cuda.max_memory_allocated(self.device))
+            while self._peaks and self._peaks[-1][1] <= peak:
+                self._peaks.pop()
+            self._peaks.append((self._begun, peak))
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self._begun += 1
+        return self._begun
+
+    def peak_since(self, mark: int) -> int | None:
+        """Return the most bytes allocated on the device since a span began; ``None`` without CUDA."""
+        if self.device.type != "cuda":
+            return None
+        noted = (peak for begun, peak in self._peaks if begun >= mark)
+        return max(*noted, int(torch.cuda.max_memory_allocated(self.device)), 0)
+
     @contextmanager
     def prefill(self) -> Iterator[None]:
         """Measure the peak memory of the prefill inside the context, if it succeeds.
 
-        This resets the device's peak. For a page that needed several attempts, the last one counts.
+        For a page that needed several attempts, the last one counts.
         """
-        if self.device.type != "cuda":
-            yield
-            return
-        torch.cuda.reset_peak_memory_stats(self.device)
-        before = torch.cuda.memory_allocated(self.device)
+        mark = self.begin()
+        before = torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else 0
         yield
-        peak = torch.cuda.max_memory_allocated(self.device) - before
-        self.prefill_peak_bytes = max(self.prefill_peak_bytes, peak)
+        peak = self.peak_since(mark)
+        if peak is not None:
+            self.prefill_peak_bytes = max(self.prefill_peak_bytes, peak - before)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -38,6 +38,7 @@ class ModelAnswer:
         pruned_text: the answer with pruning, where it was asked again.
         is_forced: whether the limits of the answer's type replaced a token, so that the model would have said something
             else without them.
+        peak_memory_bytes: most memory allocated on the device while the page was open; ``None`` without CUDA.
     """
 
     text: str
@@ -53,6 +54,7 @@ class ModelAnswer:
     fallback: FallbackReason | None = None
     pruned_text: str | None = None
     is_forced: bool = False
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class OpenPage:
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
+        memory_mark: mark of the memory when the model began the page.
     """
 
     asks: tuple[Ask, ...]
@@ -97,6 +100,7 @@ class OpenPage:
     pruning: PruningChoice | None
     read: gp.EncodedPage | None
     began_at_s: float
+    memory_mark: int
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Add every question to the pool."""

@@ -19,6 +19,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
+from glimpseprune import golden
 from glimpseprune.cost.prune_or_not import POOL_SECONDS, PruningChoice, choose_pruning
 from glimpseprune.cost.rates import EQUAL
 from glimpseprune.errors import InputError
@@ -33,7 +34,7 @@ from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
 from pipeline.answering.prefilling import Prefiller
 from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.errors import ModelError, PageError
-from pipeline.families.base import ModelInput
+from pipeline.families.base import ModelInput, read_json
 from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
@@ -113,6 +114,7 @@ class PageAnswerer:
         attn: str,
         seed: int,
         revision: str | None = None,
+        repetition_penalty: float | None = None,
     ) -> PageAnswerer:
         """Load model, add-on and processor by name.
 
@@ -121,12 +123,14 @@ class PageAnswerer:
             glimpse: add-on, as ``nano``, a folder or a hub id; ``None`` loads none.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             dtype: data type, as in :func:`glimpseprune.load`.
-            attn: attention implementation, as in :func:`glimpseprune.load`.
+            attn: attention of the vision tower, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
             revision: branch, tag or commit of a hub id.
+            repetition_penalty: divisor or factor for the logits of earlier tokens; ``None`` takes the checkpoint's.
 
         Raises:
-            ModelError: a file is missing or cannot be read, or the add-on does not fit the model.
+            ModelError: a file is missing or cannot be read, the add-on does not fit the model, or torch and
+                transformers compute other numbers than they should, in this type on this device.
             UsageError: a name is neither ``nano``, nor a folder, nor a hub id that can be reached, or the device is
                 not there.
         """
@@ -141,9 +145,14 @@ class PageAnswerer:
             family = find_family(whole)
             with quiet_loading():
                 loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
-                return cls(loaded, family.load_input(whole))
+                processor = family.load_input(whole)
+                model_type = read_json(whole / "config.json")["model_type"]
+                golden.check(str(loaded.backbone.device), loaded.backbone.dtype, attn, model_type)
         except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
+        if repetition_penalty is not None:
+            loaded = replace(loaded, repetition_penalty=repetition_penalty)
+        return cls(loaded, processor)
 
     def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
         """Make a page image ``[height, width, 3]`` and its questions ready for the model.
@@ -226,7 +235,11 @@ class PageAnswerer:
         """Take out the pages whose questions are all answered; those with questions to ask again stay for that."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
             opened = waiting.pop(key)
-            answers = opened.answers(pool, key, self.processor, self.model.eos_token_ids)
+            peak = self.memory.peak_since(opened.memory_mark)
+            answers = [
+                replace(answer, peak_memory_bytes=peak)
+                for answer in opened.answers(pool, key, self.processor, self.model.eos_token_ids)
+            ]
             if key in asked:
                 yield key, asked.pop(key).merged(answers)
                 continue
@@ -277,7 +290,7 @@ class PageAnswerer:
     def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
-        began_at_s = time.monotonic()
+        began_at_s, mark = time.monotonic(), self.memory.begin()
         pruning = self._choose_pruning(page) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
@@ -288,7 +301,7 @@ class PageAnswerer:
         constraints = [self.prefiller.constraints.of(ask) for ask in asks]
         grid = self.processor.token_grid(page.image)
         later = read.unpruned() if self.fallback and keep is None else None
-        return OpenPage(asks, prompts, sequences, stats, constraints, grid, pruning, later, began_at_s)
+        return OpenPage(asks, prompts, sequences, stats, constraints, grid, pruning, later, began_at_s, mark)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 import glimpseprune as gp
 from glimpseprune import golden
+from glimpseprune.families import tower_attention
 from tests.support.batches import ITEMS, RULE, batch
 
 pytestmark = [
@@ -33,11 +35,32 @@ def test_the_device_gives_the_tokens_of_the_cpu(tiny_base: Path, tiny_addon: Pat
         assert one.tolist() == other.tolist()
 
 
+def _agrees_with_sdpa(base: Path, addon: Path, name: str) -> None:
+    """The tower's kernel is the one named, and rounds otherwise than SDPA at most."""
+    chosen = gp.load(base, addon, "cuda", "bfloat16")
+    sdpa = gp.load(base, addon, "cuda", "bfloat16", "sdpa")
+    assert chosen.backbone.attention.name == name  # type: ignore[attr-defined]
+    for rule in (None, RULE):
+        one, other = (gp.generate(model, batch(ITEMS), rule, 4) for model in (chosen, sdpa))
+        torch.testing.assert_close(one.first_logits, other.first_logits, rtol=0.05, atol=0.1)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is None, reason="flash-attn is not installed")
 def test_flash_attention_is_chosen_and_agrees_with_sdpa(tiny_base: Path, tiny_addon: Path) -> None:
-    flash = gp.load(tiny_base, tiny_addon, "cuda", "bfloat16")
-    sdpa = gp.load(tiny_base, tiny_addon, "cuda", "bfloat16", "sdpa")
-    assert flash.base.config.text_config._attn_implementation == "flash_attention_2"  # type: ignore[union-attr]
-    for rule in (None, RULE):
-        one, other = (gp.generate(model, batch(ITEMS), rule, 4) for model in (flash, sdpa))
-        torch.testing.assert_close(one.first_logits, other.first_logits, rtol=0.05, atol=0.1)
+    _agrees_with_sdpa(tiny_base, tiny_addon, "flash_attention_2")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch.nn.attention.varlen") is None, reason="torch is older than 2.10")
+def test_without_flash_attention_torchs_kernel_is_chosen_and_agrees_with_sdpa(
+    tiny_base: Path, tiny_addon: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tower_attention, "flash_attn", lambda: "missing")
+    _agrees_with_sdpa(tiny_base, tiny_addon, "varlen")
+
+
+def test_steps_of_many_lengths_take_no_plan_each(tiny_base: Path) -> None:
+    """cuDNN's attention plans for each length of the keys, which takes longer than all else in a step."""
+    model = gp.load(tiny_base, device="cuda", dtype="bfloat16")
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        gp.generate(model, batch(ITEMS), None, 16)
+    assert not [event.key for event in found.key_averages() if "cudnn" in event.key.lower() and "sdpa" in event.key]

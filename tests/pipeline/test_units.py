@@ -69,6 +69,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"dtype": "bfloat16"},
         {"seed": 1},
         {"prune_auto": True},
+        {"repetition_penalty": 1.0},  # the checkpoint may have another
     ],
 )
 def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[str, object]) -> None:

@@ -21,6 +21,7 @@ from glimpseprune.errors import InputError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.families.tower_attention import SDPA, TowerAttention
 
 MODEL_TYPE = "toy_vl"
 PAD, IMAGE, END = 0, 1, 2
@@ -45,14 +46,13 @@ class ToyBackbone:
     """Drives a :class:`ToyModel`: one rotary axis, attention that takes a bias."""
 
     rotary_axes = 1
-    supports_attention_bias = True
     dtype = torch.float32
     shape = SHAPE
     num_layers = LAYERS
     image_token_id = IMAGE
 
-    def __init__(self, model: ToyModel) -> None:
-        self.model = model
+    def __init__(self, model: ToyModel, attention: TowerAttention = SDPA) -> None:
+        self.model = model  # whose tower has no attention
 
     @property
     def device(self) -> torch.device:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from glimpseprune.training.trainer import Figures
+from glimpseprune.without_cudnn import without_cudnn
 from pipeline.nano.training import recipe
 from pipeline.nano.training.draws import Drawn, draw, draw_ahead, phase_of
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
@@ -19,9 +19,6 @@ from pipeline.nano.training.recipe import WEIGHTS, Phase
 from pipeline.nano.training.shape import CELL, make_model
 from pipeline.nano.training.text_pages import TextBatch
 from pipeline.nano.training.tower import ReadingHeads, merge, raster_order, reading_losses, run_tower, vision_rotary
-
-# cuDNN's attention is left out: on an H200 its backward pass gave gradients that are not finite in one step of ten.
-_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class NanoModule(nn.Module):
@@ -67,7 +64,7 @@ class NanoTask:
 
         Beside a GPU other processes draw the batches, from the first step asked for on; steps then come in order.
         """
-        with sdpa_kernel(_ATTENTION):
+        with without_cudnn:
             return self._loss(self._drawn(step, part))
 
     def _drawn(self, step: int, part: int) -> Drawn:

@@ -67,10 +67,9 @@ def cheaper(monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
     monkeypatch.setattr(planner, "unpruned_operations", lambda *_: cost)
 
 
-def choice_7b(count: int, supports_attention_bias: bool = True, rates: Rates = EQUAL) -> PruningChoice:
+def choice_7b(count: int, rates: Rates = EQUAL) -> PruningChoice:
     work = PageWork(5020, 5000, [30] * count, [16] * count)
-    unpruned = [work] if supports_attention_bias else work.apart()
-    return cheaper_way(SHAPE, ADDON, [work], unpruned, EXPECTED_RETENTION, rates)
+    return cheaper_way(SHAPE, ADDON, work, EXPECTED_RETENTION, rates)
 
 
 def test_few_questions_are_pruned_and_many_are_not() -> None:
@@ -97,26 +96,9 @@ def test_pages_that_decode_together_share_what_a_layer_takes_to_begin() -> None:
     slow_start = Rates(1e-15, 1e-15, 1e-15, 0.001)
     quick_start = Rates(1e-15, 1e-15, 1e-15, 0.0)
     more_questions = PageWork(520, 500, [30] * 200, [16] * 200)
-    assert cheaper_way(SHAPE, ADDON, [work], [work], 0.04, slow_start).choice == "glimpse"
-    assert cheaper_way(SHAPE, ADDON, [more_questions], [more_questions], 0.04, quick_start).choice == "unpruned"
-    assert cheaper_way(SHAPE, ADDON, [more_questions], [more_questions], 0.04, slow_start).choice == "glimpse"
-
-
-def test_questions_that_share_nothing_without_pruning_are_always_pruned() -> None:
-    """Flash attention prefills unpruned questions one by one."""
-    for count in (1, 10, 60):
-        choice = choice_7b(count, supports_attention_bias=False)
-        assert choice.choice == "glimpse"
-        assert choice.tflops_unpruned == pytest.approx(count * choice_7b(1).tflops_unpruned, rel=0.01)
-
-
-def test_one_question_apart_is_one_question() -> None:
-    work = PageWork(5020, 5000, [30], [16])
-    (apart,) = work.apart()
-    assert unpruned_operations(SHAPE, apart).flops == pytest.approx(unpruned_operations(SHAPE, work).flops, rel=0.002)
-    assert pruned_operations(SHAPE, ADDON, apart, 0.04).flops == pytest.approx(
-        pruned_operations(SHAPE, ADDON, work, 0.04).flops, rel=0.002
-    )
+    assert cheaper_way(SHAPE, ADDON, work, 0.04, slow_start).choice == "glimpse"
+    assert cheaper_way(SHAPE, ADDON, more_questions, 0.04, quick_start).choice == "unpruned"
+    assert cheaper_way(SHAPE, ADDON, more_questions, 0.04, slow_start).choice == "glimpse"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from glimpseprune.families.qwen2_5_vl import Qwen25VL
 from tests.support.operations import Operations, count
 from tests.support.tiny_model import make_tokenizer, tiny_config
 
-MOST_PER_LAYER, MOST_OUTSIDE = 26, 55
+MOST_PER_LAYER, MOST_OUTSIDE, MOST_FOR_A_PENALTY = 26, 55, 5
 
 
 @functools.cache
@@ -61,3 +61,11 @@ def test_reads_and_uploads_are_noticed() -> None:
     found = count(lambda: (x.tolist(), float(x.sum()), bool(x[0]), x[x > 0], torch.tensor([1])))
     assert found.reads == ["tolist", "_local_scalar_dense", "_local_scalar_dense", "index"]
     assert found.uploads == ["tensor"]
+
+
+def test_a_repetition_penalty_takes_the_same_few_operations_however_many_sequences_there_are() -> None:
+    more = {
+        rows: step(2, [9] * rows, 1.3).calls.total() - step(2, [9] * rows, 1.0).calls.total() for rows in (1, 3, 64)
+    }
+    assert len(set(more.values())) == 1
+    assert 0 < more[64] <= MOST_FOR_A_PENALTY

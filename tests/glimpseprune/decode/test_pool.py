@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import glimpseprune as gp
 from glimpseprune.decode.cache import PoolCache, PrefillCache
-from glimpseprune.decode.greedy import Decoded
+from glimpseprune.decode.greedy import Decoded, Greedy
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.prefill.alone import Prefilled, prefill_pruned
 from tests.support.batches import item
@@ -68,20 +69,22 @@ def test_any_order_and_any_arrival(model: gp.GlimpseModel, alone: list[Decoded],
         assert pool.done[number].margins == pytest.approx(expected.margins, abs=1e-4)
 
 
+@pytest.mark.parametrize("where", ["in the model", "in the choice of tokens"])
 def test_out_of_memory_halves_the_pool_and_goes_on(
-    model: gp.GlimpseModel, alone: list[Decoded], penalty: float, monkeypatch: pytest.MonkeyPatch
+    model: gp.GlimpseModel, alone: list[Decoded], penalty: float, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = DecodePool(model.backbone, model.eos_token_ids, penalty)
     sizes: list[int] = []
-    forward = DecodePool._forward
+    owner, name = (DecodePool, "_forward") if where == "in the model" else (Greedy, "weigh")
+    original = getattr(owner, name)
 
-    def small(self: DecodePool) -> torch.Tensor:
-        sizes.append(len(self._rows))
-        if len(self._rows) > 2:
+    def small(self: DecodePool | Greedy, *given: Any) -> Any:
+        sizes.append(len(pool._rows) if isinstance(self, DecodePool) else given[0].shape[0])
+        if sizes[-1] > 2:
             raise torch.OutOfMemoryError("too many")
-        return forward(self)
+        return original(self, *given)
 
-    monkeypatch.setattr(DecodePool, "_forward", small)
+    monkeypatch.setattr(owner, name, small)
     for number, limit in enumerate(LIMITS):
         pool.add(number, *_sequence(model, number), limit)
         if number == 4:  # others come after it happened

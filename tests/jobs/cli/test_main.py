@@ -52,6 +52,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "device": (["--device", "cpu"], "cpu"),
     "dtype": (["--dtype", "bfloat16"], "bfloat16"),
     "attn": (["--attn", "sdpa"], "sdpa"),
+    "repetition_penalty": (["--repetition-penalty", "1.05"], 1.05),
     "seed": (["--seed", "5"], 5),
     "quiet": (["--quiet"], True),
     "verbose": (["--verbose"], True),
@@ -314,7 +315,8 @@ def test_a_choice_writes_the_flags_that_make_it(settings_of: Any) -> None:
 @pytest.mark.parametrize("command", ["eval", "demo", "plan", "run"])
 def test_the_bounds_of_the_model_hold_in_every_command(command: str, tmp_path: Path) -> None:
     needed = {"eval": ["--data", "d", "--out", "o"], "demo": ["--out", str(tmp_path)]}.get(command, NEEDED)
-    for flag, value in (("--max-ratio", "2"), ("--threshold", "1"), ("--dpi", "5"), ("--attn", "eager")):
+    wrong = {"--max-ratio": "2", "--threshold": "1", "--dpi": "5", "--attn": "eager", "--repetition-penalty": "0"}
+    for flag, value in wrong.items():
         outcome = CLI.invoke(app, [command, *needed, flag, value])
         assert outcome.exit_code == 2
         assert outcome.output.startswith(f"docpipe: {flag}: ")

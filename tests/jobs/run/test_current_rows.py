@@ -198,6 +198,7 @@ def test_a_type_with_other_limits_is_asked_again_and_not_refused(inputs: Path, r
         ("{id: a, text: 'A?', type: choice, choices: [x, y]}", {}, "question a: choices was not set, is x, y"),
         (A, {"max_visual_tokens": 15}, "--max-visual-tokens was 16, is 15"),
         (A, {"dpi": 72}, "--dpi was 200, is 72"),
+        (A, {"repetition_penalty": 1.0}, "--repetition-penalty was not set, is 1.0"),
         (A, {"model": "nano"}, ", is nano\n"),
         (A, {"model": "nano"}, "--prune was off, is glimpse\n"),
     ],

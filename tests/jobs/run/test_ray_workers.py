@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ def test_a_worker_knows_the_families_that_were_registered_in_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_registered", {"toy_vl": "tests.support.toy_family_input"})
-    sent = pickle.dumps(ActorConfig(SETTINGS, str(tmp_path), "docpipe run", "test-run", "cpu", "auto", 1, None))
+    settings = replace(SETTINGS, repetition_penalty=1.1)
+    sent = pickle.dumps(ActorConfig(settings, str(tmp_path), "docpipe run", "test-run", "cpu", "auto", 1, None))
     monkeypatch.setattr(registry, "_registered", {})
     known = []
 
-    def load(*_: Any) -> Any:
+    def load(*given: Any) -> Any:
+        assert given[-1] == 1.1
         known.append(registry.registered_families())
         raise ModelError("enough")
 

@@ -22,6 +22,9 @@ GIB = 1 << 30
         ((16, 1, 100 * GIB), (None, None), Resources(1, 0.5, 1.0, 16, 3, 1.0, 4 * GIB)),
         ((16, 1, 100 * GIB), (None, 0.5), Resources(2, 0.5, 0.5, 8, 6, 1.0, 4 * GIB)),
         ((64, 8, 500 * GIB), (None, None), Resources(8, 0.5, 1.0, 8, 24, 1.0, 4 * GIB)),
+        ((64, 8, 500 * GIB), (None, 0.2), Resources(40, 0.5, 0.2, 1, 44, 1.0, 4 * GIB)),  # 8 // 0.2 is 39
+        ((64, 2, 500 * GIB), (None, 0.6), Resources(2, 0.5, 0.6, 32, 6, 1.0, 4 * GIB)),  # .4 and .4 are left, no .6
+        ((64, 2.5, 500 * GIB), (None, 0.25), Resources(10, 0.5, 0.25, 6, 30, 1.0, 4 * GIB)),
         ((32, 0, 100 * GIB), (None, None), Resources(2, 0.5, 0.0, 16, 6, 1.0, 4 * GIB)),
         ((1, 0, 16 * GIB), (None, None), Resources(1, 0.25, 0.0, 1, 1, 0.5, 4 * GIB)),
         ((64, 0, 5 * GIB), (None, None), Resources(4, 0.5, 0.0, 16, 5, 1.0, GIB)),
@@ -45,7 +48,8 @@ def test_no_gpu_is_taken_that_may_not_be_used() -> None:
     [
         ((2, 0, GIB), (4, None), "auto", "ask for 2 --actors at most"),
         ((1, 0, GIB), (9, None), "auto", "ask for 2 --actors at most"),
-        ((8, 1, GIB), (2, None), "cuda", "more than the 1 there are; ask for 1 --actors"),
+        ((8, 1, GIB), (2, None), "cuda", "do not fit on the 1 there are; ask for 1 --actors"),
+        ((64, 2, GIB), (3, 0.6), "cuda", "3 actors with 0.6 GPUs each do not fit on the 2 there are; ask for 2 --act"),
         ((8, 0, GIB), (None, 1), "auto", "exceeds the 0 GPUs that --device auto can use"),
         ((8, 2, GIB), (None, 1), "cpu", "--gpus-per-actor 1 exceeds .* --device cpu"),
         ((8, 0, GIB), (None, None), "cuda", "Ray sees no GPU"),

@@ -79,6 +79,31 @@ def test_the_caches_leave_room_for_the_largest_prefill_seen(monkeypatch: pytest.
     assert memory.prefill_peak_bytes == 200  # what failed says nothing
 
 
+def test_pages_that_overlap_have_a_peak_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device has one peak, which begins anew with each prefill."""
+    peak = [0]
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.__setitem__(0, 0))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak[0])
+    memory = CacheMemory(CUDA, 300, lambda: 1 << 40)
+
+    def page(prefill_peak: int) -> int:
+        mark = memory.begin()
+        with memory.prefill():
+            peak[0] = prefill_peak
+        return mark
+
+    peak[0] = 9000  # before the first page
+    first, second, third = page(700), page(500), page(600)
+    assert [memory.peak_since(mark) for mark in (first, second, third)] == [700, 600, 600]
+    peak[0] = 650  # in a step of decode
+    assert [memory.peak_since(mark) for mark in (first, second, third)] == [700, 650, 650]
+    fourth = page(100)
+    assert [memory.peak_since(mark) for mark in (first, second, third, fourth)] == [700, 650, 650, 100]
+    on_cpu = CacheMemory(torch.device("cpu"), 300, lambda: 1 << 40)
+    assert on_cpu.peak_since(on_cpu.begin()) is None
+
+
 def test_what_the_pool_was_halved_to_stays_the_limit() -> None:
     memory = CacheMemory(CUDA, 300, lambda: 1 << 40)
     memory.ran_out(600)

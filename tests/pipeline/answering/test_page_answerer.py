@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import glimpseprune as gp
+from glimpseprune import golden
 from glimpseprune.rule import KeepRule
 from pipeline.answering.checkpoints import addon_rule, check_fit, fingerprint, resolve_addon, resolve_model
 from pipeline.answering.page_answerer import PageAnswerer
@@ -195,6 +196,38 @@ def test_out_of_memory_halves_the_questions(page_answerer: PageAnswerer, monkeyp
     monkeypatch.setattr(gp.EncodedPage, "prefill", never)
     with pytest.raises(PageError, match="OutOfMemory.*88 visual tokens"):
         page_answerer.answer_page(page(), ASKS)
+
+
+def test_the_repetition_penalty_is_the_checkpoints_unless_one_is_given(tiny_base: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    generation = json.loads((base / "generation_config.json").read_text())
+    (base / "generation_config.json").write_text(json.dumps({**generation, "repetition_penalty": 1.05}))
+    for given, want in ((None, 1.05), (1.0, 1.0), (1.3, 1.3)):
+        loaded = PageAnswerer.load(str(base), None, "cpu", "auto", "auto", 0, repetition_penalty=given)
+        assert loaded.model.repetition_penalty == loaded._pool().greedy.penalty == want
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_stack_that_computes_other_numbers_answers_nothing(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    original = golden.differences
+
+    def noted(*given: Any) -> list[str]:
+        seen.append((given[0], *given[2:]))
+        return original(*given)
+
+    monkeypatch.setattr(golden, "differences", noted)
+    state = torch.random.get_rng_state()
+    PageAnswerer.load(str(tiny_base), None, "cpu", dtype, "sdpa", 0)
+    assert seen == [("qwen2_5_vl", "cpu", getattr(torch, dtype), "sdpa")]
+    torch.random.set_rng_state(state)
+    golden.check("cpu")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    monkeypatch.setattr(golden, "_TOLERANCE", {getattr(torch, dtype): 0.0})
+    with pytest.raises(ModelError, match=f"expected the golden numbers, found others .* on cpu in {dtype}"):
+        PageAnswerer.load(str(tiny_base), None, "cpu", dtype, "sdpa", 0)
 
 
 def test_names_that_stand_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
