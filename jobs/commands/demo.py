@@ -79,7 +79,7 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
         choice.attn,
         run.seed,
         choice.revision,
-        fixed.repetition_penalty,
+        repetition_penalty=fixed.repetition_penalty,
     )
     page_answerer.drop_blank = fixed.drop_blank
     document = out / "pdfs" / row["document"]

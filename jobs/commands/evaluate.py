@@ -126,7 +126,7 @@ class LoadedAnswerer:
             choice.attn,
             fixed.seed,
             choice.revision,
-            fixed.repetition_penalty,
+            repetition_penalty=fixed.repetition_penalty,
         )
         self._page_answerer.model.pack()
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback

@@ -149,6 +149,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     import torch
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
+    from pipeline.answering.checkpoints import pinned
     from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.answering.tuning import read_tuning, settle_dtype, settle_rates, tuning_file
     from pipeline.families.registry import family_at
@@ -168,8 +169,9 @@ def _load(config: ActorConfig) -> BundleAnswerer:
         dtype,
         config.attn,
         settings.seed,
-        settings.revision,
-        settings.repetition_penalty,
+        revision=pinned(settings.model, settings.model_fingerprint),
+        glimpse_revision=pinned(settings.glimpse, settings.glimpse_fingerprint),
+        repetition_penalty=settings.repetition_penalty,
     )
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)

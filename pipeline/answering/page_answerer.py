@@ -114,6 +114,7 @@ class PageAnswerer:
         attn: str,
         seed: int,
         revision: str | None = None,
+        glimpse_revision: str | None = None,
         repetition_penalty: float | None = None,
     ) -> PageAnswerer:
         """Load model, add-on and processor by name.
@@ -125,7 +126,8 @@ class PageAnswerer:
             dtype: data type, as in :func:`glimpseprune.load`.
             attn: attention of the vision tower, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
-            revision: branch, tag or commit of a hub id.
+            revision: branch, tag or commit of a model of the hub.
+            glimpse_revision: the same of an add-on.
             repetition_penalty: divisor or factor for the logits of earlier tokens; ``None`` takes the checkpoint's.
 
         Raises:
@@ -139,7 +141,7 @@ class PageAnswerer:
         np.random.seed(seed)
         torch.manual_seed(seed)
         folder = resolve_model(model, revision)
-        addon = None if glimpse is None else resolve_addon(glimpse)
+        addon = None if glimpse is None else resolve_addon(glimpse, glimpse_revision)
         try:
             whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
             family = find_family(whole)

@@ -23,8 +23,8 @@ def test_a_worker_knows_the_families_that_were_registered_in_the_driver(
     monkeypatch.setattr(registry, "_registered", {})
     known = []
 
-    def load(*given: Any) -> Any:
-        assert given[-1] == 1.1
+    def load(*_: Any, **given: Any) -> Any:
+        assert given["repetition_penalty"] == 1.1
         known.append(registry.registered_families())
         raise ModelError("enough")
 
