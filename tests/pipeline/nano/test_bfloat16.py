@@ -18,8 +18,8 @@ from pipeline.samples.questions import ask
 from pipeline.samples.write import write_samples
 
 PAGES, QUESTIONS, LIMIT = 40, 6, 24
-MOST_DIFFERENT = 5  # of 240 answers
-LEAST_RIGHT = 0.92
+MOST_DIFFERENT = 3  # of 240 answers; found: 1 pruned, 1 unpruned
+LEAST_RIGHT = 0.93
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def answers(dtype: str, asked: list[tuple[Image, list[str], list[str]]]) -> dict
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # without instructions for bfloat16, four minutes of a core
 def test_few_answers_differ_in_16_bits(asked: list[tuple[Image, list[str], list[str]]]) -> None:
     exact, rounded = answers("float32", asked), answers("bfloat16", asked)
     truth = [answer for _, _, right in asked for answer in right]
