@@ -35,6 +35,8 @@ class NormAndWindow(Sizes, Protocol):
     def rms_norm_eps(self) -> float: ...  # noqa: D102
     @property
     def vision_window(self) -> int: ...  # noqa: D102
+    @property
+    def deep_layers(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,15 @@ def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> A
         reduce_layer: number K of the prune layer; ``None`` for the published ratio, 0.65 of the depth.
 
     Raises:
-        AddonError: ``reduce_layer`` is not a layer of the base.
+        AddonError: ``reduce_layer`` is not a layer of the base after which it can be pruned.
     """
-    layers, depth = shape.num_hidden_layers, shape.vision_depth
-    last = int(0.65 * layers) if reduce_layer is None else reduce_layer
-    if not 0 <= last < layers:
-        raise AddonError(f"reduce_layer is {last}; expected a layer of the base, 0 to {layers - 1}. Pass one of those")
+    layers, depth, first = shape.num_hidden_layers, shape.vision_depth, shape.deep_layers
+    last = max(first, int(0.65 * layers)) if reduce_layer is None else reduce_layer
+    if not first <= last < layers:
+        why = f" behind the {first} after which it adds visual features" if first else ""
+        raise AddonError(
+            f"reduce_layer is {last}; expected a layer of the base{why}, {first} to {layers - 1}. Pass one of those"
+        )
     quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}, reverse=True)
     return AddonConfig(
         base=BaseShape.of(shape),
