@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in the family suite: the checkpoint of :mod:`tests.support.tiny_model`, and the stock model's own parts."""
+"""Qwen2.5-VL in the family suite: the tiny checkpoint of ``tiny_model``, and the stock model's own parts."""
 
 from __future__ import annotations
 
