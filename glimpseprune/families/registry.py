@@ -16,7 +16,7 @@ from glimpseprune.errors import UnsupportedModelError
 from glimpseprune.families.base import Backbone
 from glimpseprune.families.shape import ModelShape
 
-_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry"}
+_NOT_A_FAMILY = {"base", "decoder", "decoder_layer", "prompt_tokens", "registry", "shape", "stock_weights"}
 _registered: dict[str, str] = {}
 
 
