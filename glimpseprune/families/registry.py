@@ -17,7 +17,16 @@ from glimpseprune.families.base import Backbone
 from glimpseprune.families.refused import why_refused
 from glimpseprune.families.shape import ModelShape
 
-_NOT_A_FAMILY = {"base", "decoder_layer", "refused", "shape", "registry"}
+_NOT_A_FAMILY = {
+    "base",
+    "decoder",
+    "decoder_layer",
+    "prompt_tokens",
+    "refused",
+    "registry",
+    "shape",
+    "stock_weights",
+}
 _registered: dict[str, str] = {}
 
 

@@ -40,12 +40,10 @@ def batch(items: Sequence[dict[str, Tensor]], side: str = "left") -> dict[str, T
             rows.append(torch.cat([fill, one[name]] if side == "left" else [one[name], fill], dim=1))
         return torch.cat(rows)
 
-    return {
-        "input_ids": padded("input_ids", PAD),
-        "attention_mask": padded("attention_mask", 0),
-        "pixel_values": torch.cat([one["pixel_values"] for one in items]),
-        "image_grid_thw": torch.cat([one["image_grid_thw"] for one in items]),
+    images = {
+        name: torch.cat([one[name] for one in items]) for name in items[0].keys() - {"input_ids", "attention_mask"}
     }
+    return {"input_ids": padded("input_ids", PAD), "attention_mask": padded("attention_mask", 0), **images}
 
 
 ITEMS = [

@@ -14,25 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import glimpseprune as gp
-
-
-def vision_features(
-    model: Any, pixels: Tensor, grid_thw: Tensor, layers: tuple[int, ...]
-) -> tuple[Tensor, list[Tensor]]:
-    """Visual tokens and mean-pooled features in raster order, from the stock tower's own list of hidden states."""
-    out = model.model.visual(pixels, grid_thw=grid_thw, output_hidden_states=True)
-    _, h, w = grid_thw[0].tolist()
-    side = model.model.visual.window_size // 28
-    rows, columns = h // 2, w // 2
-    order = sorted(range(rows * columns), key=lambda n: (n // columns // side, n % columns // side))
-    raster = torch.tensor(order).argsort()
-    hidden = out.hidden_states if len(out.hidden_states) == len(model.model.visual.blocks) else out.hidden_states[1:]
-    return out.pooler_output, [hidden[layer].reshape(rows * columns, 4, -1).mean(1)[raster] for layer in layers]
-
-
-def rope(model: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
-    cos, sin = model.model.language_model.rotary_emb(torch.zeros(1), positions[:, None])
-    return cos, sin
+from tests.support.tiny_family import TinyFamily
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -82,7 +64,7 @@ def keep_mask(scores: Tensor, rule: gp.KeepRule) -> Tensor:
 
 @torch.no_grad()
 def answer(
-    loaded: gp.GlimpseModel, item: dict[str, Tensor], rule: gp.KeepRule, new_tokens: int
+    family: TinyFamily, loaded: gp.GlimpseModel, item: dict[str, Tensor], rule: gp.KeepRule, new_tokens: int
 ) -> tuple[Tensor, Tensor, list[int], Tensor]:
     """Scores, keep mask, tokens and first logits of one unpadded item with any number of images."""
     model: Any = loaded.base
@@ -91,24 +73,17 @@ def answer(
     lm = model.model.language_model
     ids = item["input_ids"][0]
     length, extra, K = len(ids), config.le_length, config.reduce_layer
-    kinds = (ids == model.config.image_token_id).int()[None]
-    positions, _ = model.model.get_rope_index(ids[None], mm_token_type_ids=kinds, image_grid_thw=item["image_grid_thw"])
-    positions = positions[:, 0]
+    positions = family.positions(model, item)
+    heads, kv_heads = model.config.text_config.num_attention_heads, model.config.text_config.num_key_value_heads
 
     embeds = lm.embed_tokens(ids).clone()
     per_image, start = [], 0
-    pixel_start = 0
     image_at = (ids == model.config.image_token_id).nonzero()[:, 0]
-    for grid in item["image_grid_thw"]:
-        patches = int(grid.prod())
-        tokens, features = vision_features(
-            model, item["pixel_values"][pixel_start : pixel_start + patches], grid[None], config.selected_visual_layers
-        )
-        pixel_start += patches
-        slots = image_at[start : start + patches // 4]
-        start += patches // 4
-        embeds[slots] = tokens
-        per_image.append((slots, features, int(grid[1]) // 2, int(grid[2]) // 2))
+    for image in family.images(model, item, config.selected_visual_layers):
+        slots = image_at[start : start + image.rows * image.columns]
+        start += image.rows * image.columns
+        embeds[slots] = image.tokens
+        per_image.append((slots, image.features, image.rows, image.columns))
 
     def added(layer: int) -> Tensor | None:
         if not extra or layer not in config.le_layers:
@@ -117,7 +92,7 @@ def answer(
 
     hidden = embeds if not extra else torch.cat([embeds, added(0)])
     all_positions = torch.cat([positions, (positions[:, -1:] + 1 + torch.arange(extra))], 1)
-    cos, sin = rope(model, all_positions)
+    cos, sin = family.rope(model, all_positions)
     causal = torch.ones(length + extra, length + extra, dtype=torch.bool).tril()
     rows = []
     for layer in range(K + 1):
@@ -126,8 +101,9 @@ def answer(
         if layer in config.selected_layers:
             block = lm.layers[layer]
             normed = block.input_layernorm(hidden)
-            q = block.self_attn.q_proj(normed).unflatten(-1, (4, -1)).transpose(0, 1)
-            k = block.self_attn.k_proj(normed).unflatten(-1, (2, -1)).transpose(0, 1).repeat_interleave(2, 0)
+            q = block.self_attn.q_proj(normed).unflatten(-1, (heads, -1)).transpose(0, 1)
+            k = block.self_attn.k_proj(normed).unflatten(-1, (kv_heads, -1)).transpose(0, 1)
+            k = k.repeat_interleave(heads // kv_heads, 0)
             q, k = rotate(q, cos[0], sin[0]), rotate(k, cos[0], sin[0])
             scores = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]))[:, -1]
             rows.append((layer, scores if config.use_attention_logits else scores.log_softmax(-1)))
@@ -148,7 +124,7 @@ def answer(
         new = len(generated)
         hidden = torch.cat([embeds, lm.embed_tokens(torch.tensor(generated, dtype=torch.long))])
         after = positions[:, -1:] + 1 + torch.arange(new)
-        cos, sin = rope(model, torch.cat([positions, after], 1))
+        cos, sin = family.rope(model, torch.cat([positions, after], 1))
         total = length + new
         early = torch.ones(total, total, dtype=torch.bool).tril()
         early[length:, :length] &= stays  # what was generated sees only what was kept

@@ -48,14 +48,15 @@ class BaseShape:
         num_hidden_layers: number of decoder layers.
         num_attention_heads: number of query heads H.
         vision_hidden_size: width of the vision tower.
-        vision_depth: number of layers of the vision tower.
+        vision_depth: number of layers of the vision tower; ``None`` where the add-on does not say, since its tower is a
+            checkpoint of its own.
     """
 
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     vision_hidden_size: int
-    vision_depth: int
+    vision_depth: int | None
 
     @classmethod
     def of(cls, shape: Sizes) -> BaseShape:
@@ -131,15 +132,20 @@ class AddonConfig:
             shape: sizes of the base.
 
         Raises:
-            AddonError: a size differs; the message names the first one.
+            AddonError: a size differs, or the base lacks a vision layer; the message names it.
         """
         for field in dataclasses.fields(BaseShape):
             ours, theirs = getattr(self.base, field.name), getattr(shape, field.name)
-            if ours != theirs:
+            if ours is not None and ours != theirs:
                 raise AddonError(
                     f"add-on does not fit the base model: {field.name} is {ours} in the add-on and {theirs} in the "
                     "base; take the add-on that was trained on this base"
                 )
+        if max(self.selected_visual_layers) >= shape.vision_depth:
+            raise AddonError(
+                f"add-on does not fit the base model: it reads vision layer {max(self.selected_visual_layers)}, and the "
+                f"tower of the base has {shape.vision_depth}; take the add-on that was trained on this base"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Make the content of our own ``glimpse.json``."""

@@ -1,0 +1,13 @@
+"""The shipped families as the family suite sees them: one entry each, and the suite runs on every one.
+
+To join, a family brings a tiny random checkpoint and a :class:`TinyFamily` in a module of its own beside this one.
+"""
+
+from __future__ import annotations
+
+from tests.support import tiny_qwen2_5_vl
+from tests.support.tiny_family import TinyFamily
+
+FAMILIES: dict[str, TinyFamily] = {
+    "qwen2_5_vl": tiny_qwen2_5_vl.FAMILY,
+}
