@@ -77,18 +77,28 @@ def answer(
     heads, kv_heads = model.config.text_config.num_attention_heads, model.config.text_config.num_key_value_heads
 
     embeds = lm.embed_tokens(ids).clone()
-    per_image, start = [], 0
+    per_image, start, deep = [], 0, []
     image_at = (ids == model.config.image_token_id).nonzero()[:, 0]
     for image in family.images(model, item, config.selected_visual_layers):
         slots = image_at[start : start + image.rows * image.columns]
         start += image.rows * image.columns
         embeds[slots] = image.tokens
+        deep += [(layer, slots, summand) for layer, summand in enumerate(image.deep)]
         per_image.append((slots, image.features, image.rows, image.columns))
 
     def added(layer: int) -> Tensor | None:
         if not extra or layer not in config.le_layers:
             return None
         return glimpse.le_norm(glimpse.le_proj(glimpse.learnable_embeddings[config.le_layers.index(layer)]))
+
+    def run(layer: int, hidden: Tensor, allowed: Tensor) -> Tensor:
+        out = lm.layers[layer](
+            hidden[None], attention_mask=additive(allowed), position_embeddings=(cos, sin), past_key_values=None
+        )[0]
+        for at, slots, summand in deep:
+            if at == layer:
+                out[slots] += summand
+        return out
 
     hidden = embeds if not extra else torch.cat([embeds, added(0)])
     all_positions = torch.cat([positions, (positions[:, -1:] + 1 + torch.arange(extra))], 1)
@@ -103,13 +113,13 @@ def answer(
             normed = block.input_layernorm(hidden)
             q = block.self_attn.q_proj(normed).unflatten(-1, (heads, -1)).transpose(0, 1)
             k = block.self_attn.k_proj(normed).unflatten(-1, (kv_heads, -1)).transpose(0, 1)
+            if hasattr(block.self_attn, "q_norm"):
+                q, k = block.self_attn.q_norm(q), block.self_attn.k_norm(k)
             k = k.repeat_interleave(heads // kv_heads, 0)
             q, k = rotate(q, cos[0], sin[0]), rotate(k, cos[0], sin[0])
             scores = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]))[:, -1]
             rows.append((layer, scores if config.use_attention_logits else scores.log_softmax(-1)))
-        hidden = lm.layers[layer](
-            hidden[None], attention_mask=additive(causal), position_embeddings=(cos, sin), past_key_values=None
-        )[0]
+        hidden = run(layer, hidden, causal)
     ordered = torch.cat([dict(rows)[layer] for layer in config.selected_layers])  # [layers * H, T]
     scores, keep, stays = [], [], torch.ones(length, dtype=torch.bool)
     for slots, features, h, w in per_image:
@@ -132,10 +142,7 @@ def answer(
         late[:, :length] &= stays
         late |= torch.eye(total, dtype=torch.bool)  # rows of pruned tokens need something to look at; nobody reads them
         for layer in range(len(lm.layers)):
-            mask = additive(early if layer <= K else late)
-            hidden = lm.layers[layer](
-                hidden[None], attention_mask=mask, position_embeddings=(cos, sin), past_key_values=None
-            )[0]
+            hidden = run(layer, hidden, early if layer <= K else late)
         logits = model.lm_head(lm.norm(hidden[-1]))
         if not generated:
             first = logits

@@ -24,12 +24,14 @@ class StockImage:
     tokens: visual tokens ``[N, D]`` in raster order.
     features: output of each vision layer that was asked for, ``[N, vision_hidden_size]``.
     rows, columns: the grid of visual tokens.
+    deep: what is added to the tokens ``[N, D]`` after decoder layers 0, 1, ...
     """
 
     tokens: Tensor
     features: list[Tensor]
     rows: int
     columns: int
+    deep: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class TinyFamily:
     rope: cosines and sines ``[1, T, d]`` of positions ``[axes, T]``, by the stock model.
     images: the images of an item after the stock tower, with the output of some of its layers.
     failing_module: a module in the middle of the vision tower, for calls that fail there.
-    published: the ``config.json`` of an add-on in the published layout, of the model's configuration and the add-on's.
+    published: the ``config.json`` of an add-on in the published layout, of the model's configuration and the add-on's;
+        ``None`` where none is published.
+    deep_layers: number of decoder layers after which visual features are added; pruning earlier is refused.
     """
 
     make_checkpoint: Callable[[Path], Path]
@@ -61,11 +65,14 @@ class TinyFamily:
     rope: Callable[[Any, Tensor], tuple[Tensor, Tensor]]
     images: Callable[[Any, Inputs, tuple[int, ...]], list[StockImage]]
     failing_module: Callable[[Any], Any]
-    published: Callable[[Any, dict[str, Any]], dict[str, Any]]
+    published: Callable[[Any, dict[str, Any]], dict[str, Any]] | None
+    deep_layers: int = 0
 
 
 def publish_addon(family: TinyFamily, model: Any, glimpse: Any, folder: Path) -> Path:
     """Write an add-on as the published code saves it: a configuration, and a pickle of a dict of modules."""
+    if family.published is None:
+        raise ValueError("expected a family with published add-ons")
     folder.mkdir(parents=True)
     settings = {name: value for name, value in glimpse.config.to_json().items() if name not in _OURS}
     fields = family.published(model.config, {**settings, "attn_fuse_type": "AttnFuserV1", "anchor_positions": []})

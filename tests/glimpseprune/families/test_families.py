@@ -120,7 +120,12 @@ FORMATS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("changes", FORMATS.values(), ids=FORMATS.keys())
 def test_pruning_equals_the_long_way(case: Case, changes: dict[str, object]) -> None:
-    variant, family = case.with_addon(**changes), case.family
+    family = case.family
+    if tiny_addon_config(**{**family.addon, **changes}).reduce_layer < family.deep_layers:
+        with pytest.raises(gp.UnsupportedModelError, match=f"prune layer of at least {family.deep_layers}"):
+            case.with_addon(**changes)
+        return
+    variant = case.with_addon(**changes)
     for one, rule in [
         (family.items[0], RULE),
         (family.items[2], gp.KeepRule(max_ratio=0.25)),
@@ -184,6 +189,8 @@ def test_an_addon_of_our_own_gives_the_same_masks_once_saved(case: Case, tmp_pat
 
 def test_an_addon_in_the_published_layout_gives_the_same_masks(case: Case, tmp_path: Path) -> None:
     glimpse: Any = case.model.method
+    if case.family.published is None:
+        pytest.skip("the published code knows no such base")
     folder = publish_addon(case.family, case.model.base, glimpse, tmp_path / "published")
     published = gp.load(case.base, glimpse=folder, device="cpu", dtype="float32")
     gp.save_addon(load_addon(folder), tmp_path / "own")
