@@ -139,10 +139,11 @@ class AddonConfig:
                     f"add-on does not fit the base model: {field.name} is {ours} in the add-on and {theirs} in the "
                     "base; take the add-on that was trained on this base"
                 )
-        if max(self.selected_visual_layers) >= shape.vision_depth:
+        deepest = max(self.selected_visual_layers)
+        if deepest >= shape.vision_depth:
             raise AddonError(
-                f"add-on does not fit the base model: it reads vision layer {max(self.selected_visual_layers)}, and the "
-                f"tower of the base has {shape.vision_depth}; take the add-on that was trained on this base"
+                f"add-on does not fit the base model: it reads layer {deepest} of the vision tower, and the base has "
+                f"layers 0 to {shape.vision_depth - 1}; take the add-on that was trained on this base"
             )
 
     def to_json(self) -> dict[str, Any]:
