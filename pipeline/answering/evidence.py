@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.pages.ink import Box, Ink
-from pipeline.records import WHOLE_PAGE, Evidence, Frame
+from pipeline.records import Evidence
 
 # Chosen on drawn documents of other seeds than those of docs/quality.md.
 _ACROSS, _DOWN = 1.0, 0.5  # tokens, by which letters may reach beyond those that hold most of them

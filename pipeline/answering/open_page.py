@@ -16,7 +16,8 @@ from glimpseprune.decode.constraint import BeginConstraint
 from pipeline.answering.choice_scores import choice_probabilities
 from pipeline.confidence.signals import Signals, signals_of
 from pipeline.families.base import ModelInput, PreparedImage
-from pipeline.records import WHOLE_PAGE, Ask, ChoiceProbability, FallbackReason, Frame
+from pipeline.frame import WHOLE_PAGE, Frame
+from pipeline.records import Ask, ChoiceProbability, FallbackReason
 
 
 @dataclass(frozen=True, slots=True)

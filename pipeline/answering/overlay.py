@@ -7,7 +7,8 @@ import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageDraw
 
-from pipeline.records import WHOLE_PAGE, Frame, Image
+from pipeline.frame import WHOLE_PAGE, Frame
+from pipeline.records import Image
 
 _FADED = 0.3  # share of the ink that is left of a dropped token
 _FRAME = (214, 84, 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.frame import Frame
 from pipeline.questions.values import AnswerType
-from pipeline.records import Frame
 
 
 @dataclass(frozen=True, slots=True)

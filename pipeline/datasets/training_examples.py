@@ -16,9 +16,9 @@ from glimpseprune.training.trainer import Figures, cosine
 from pipeline.datasets.example import Example, by_page, covered_cells
 from pipeline.datasets.page_images import PageImages
 from pipeline.families.base import ModelInput
+from pipeline.frame import Frame
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.questions.question import DEFAULT_PROMPT
-from pipeline.records import Frame
 
 
 class GlimpseTask:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelError, PageError
-from pipeline.records import WHOLE_PAGE, Frame, Image, PixelBudget
+from pipeline.frame import WHOLE_PAGE, Frame
+from pipeline.records import Image, PixelBudget
 
 if TYPE_CHECKING:
     import torch

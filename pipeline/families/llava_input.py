@@ -19,7 +19,8 @@ from pipeline.errors import ModelError
 from pipeline.families.base import ModelInput, PreparedImage, VisibleCells, read_json
 from pipeline.families.chat_prompt import ChatPrompt
 from pipeline.families.patches import by_channel, cut_patches
-from pipeline.records import Frame, Image
+from pipeline.frame import Frame
+from pipeline.records import Image
 
 
 class Processor(ModelInput):
