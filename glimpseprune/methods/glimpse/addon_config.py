@@ -25,12 +25,14 @@ class Sizes(Protocol):
     @property
     def vision_hidden_size(self) -> int: ...  # noqa: D102
     @property
-    def vision_depth(self) -> int: ...  # noqa: D102
+    def vision_depth(self) -> int | None: ...  # noqa: D102
 
 
 class NormAndWindow(Sizes, Protocol):
     """Adds what is needed to configure a new add-on for a model."""
 
+    @property
+    def vision_depth(self) -> int: ...  # noqa: D102
     @property
     def rms_norm_eps(self) -> float: ...  # noqa: D102
     @property
@@ -141,10 +143,11 @@ class AddonConfig:
                     f"add-on does not fit the base model: {field.name} is {ours} in the add-on and {theirs} in the "
                     "base; take the add-on that was trained on this base"
                 )
-        if max(self.selected_visual_layers) >= shape.vision_depth:
+        deepest, depth = max(self.selected_visual_layers), shape.vision_depth
+        if depth is not None and deepest >= depth:
             raise AddonError(
-                f"add-on does not fit the base model: it reads vision layer {max(self.selected_visual_layers)}, and the "
-                f"tower of the base has {shape.vision_depth}; take the add-on that was trained on this base"
+                f"add-on does not fit the base model: it reads layer {deepest} of the vision tower, and the base has "
+                f"layers 0 to {depth - 1}; take the add-on that was trained on this base"
             )
 
     def to_json(self) -> dict[str, Any]:

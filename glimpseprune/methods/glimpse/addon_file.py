@@ -64,7 +64,7 @@ def _own(raw: Mapping[str, Any], path: Path) -> AddonConfig:
 
 
 def _published(raw: Mapping[str, Any], path: Path) -> AddonConfig:
-    # Beside a tower that is a checkpoint of its own, the file has the fields of the language model and the tower's width.
+    # Where the tower is a checkpoint of its own, the file has the language model's fields and the tower's width.
     separate = "vision_config" not in raw and "mm_hidden_size" in raw
     vision = _Fields(raw if separate else _Fields(raw, path).mapping("vision_config"), path)
     windowed = "window_size" in vision.raw
@@ -187,7 +187,7 @@ def _check(config: AddonConfig, path: Path) -> None:
     if not config.selected_visual_layers:
         refuse("selected_visual_layers", "at least one layer")
     if any(layer < 0 or (depth is not None and layer >= depth) for layer in config.selected_visual_layers):
-        refuse("selected_visual_layers", f"layers in 0..{'' if depth is None else depth - 1}")
+        refuse("selected_visual_layers", "layers from 0 on" if depth is None else f"layers in 0..{depth - 1}")
     if config.le_norm_type not in ("rmsnorm", "layernorm"):
         refuse("le_norm_type", "'rmsnorm' or 'layernorm'")
     heads = config.attn_fuse_num_heads
