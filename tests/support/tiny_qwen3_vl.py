@@ -25,7 +25,7 @@ ITEMS = [
 def tiny_config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
     """The smallest sizes that still have grouped queries, heads wider than the model, and deep features of two layers.
 
-    Blocks that give deep features are not the first ones, and the learned positions are fewer than the patches of a page.
+    Blocks that give deep features are not the first ones, and a page has more patches than there are learned positions.
     """
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     return Qwen3VLConfig(

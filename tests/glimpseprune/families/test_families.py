@@ -12,6 +12,7 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.methods.glimpse.addon import load_addon
+from glimpseprune.training.forward import answer_logits, run_prefix, token_scores
 from tests.support import slow_path
 from tests.support.batches import RULE, batch
 from tests.support.families import FAMILIES
@@ -175,6 +176,22 @@ def test_blank_paper_left_out_is_answered_together_as_alone(case: Case) -> None:
     whole, all_visible = (ask_page(case.model, prompts, pixels, grid, RULE, 6, seen) for seen in (None, visible | True))
     assert tokens_of(whole) == tokens_of(all_visible)
     torch.testing.assert_close(whole.first_logits, all_visible.first_logits, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_training_computes_what_inference_does(case: Case) -> None:
+    backbone, glimpse = case.model.backbone, case.model.method
+    assert glimpse is not None
+    for one in (case.family.items[0], case.family.two_images):
+        (prompt,) = backbone.prompts(one)
+        images, _ = case.model.encode_images(prompt)
+        prefix = run_prefix(backbone, prompt, images, glimpse.prune_layer)
+        pruned, whole = (gp.generate(case.model, one, rule=rule, max_new_tokens=4) for rule in (RULE, None))
+        assert pruned.scores[0] is not None
+        torch.testing.assert_close(token_scores(backbone, glimpse, prefix), pruned.scores[0], rtol=0, atol=1e-4)
+        logits = answer_logits(backbone, prefix, whole.sequences[0], glimpse.prune_layer, None)
+        assert logits.argmax(-1).tolist() == whole.sequences[0].tolist()
+        torch.testing.assert_close(logits[0], whole.first_logits[0], rtol=0, atol=1e-4)
 
 
 def test_an_addon_of_our_own_gives_the_same_masks_once_saved(case: Case, tmp_path: Path) -> None:

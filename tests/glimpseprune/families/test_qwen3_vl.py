@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers.models.qwen3_vl import modeling_qwen3_vl as stock
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 import glimpseprune as gp
+from glimpseprune import golden
 from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.families.qwen3_vl import Qwen3VL, read_shape
+from glimpseprune.families.qwen3_vl_golden import GOLDEN
 from glimpseprune.families.registry import find_family
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from tests.support.tiny_model import make_tiny_addon, make_tokenizer
@@ -97,6 +100,28 @@ def test_a_layer_computes_what_the_stock_layer_does(base: Path, packed: bool) ->
         still = backbone.rotary(torch.zeros_like(positions))  # position 0 turns nothing
         found_query = backbone.queries(number, hidden[:1], (still[0][:1], still[1][:1]))
         torch.testing.assert_close(found_query, query[0] * 24**-0.5, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["axes", "positions", "deep features"])
+def test_the_golden_numbers_tell_a_release_that_computes_otherwise(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    assert golden.differences("qwen3_vl", GOLDEN, "cpu") == []
+
+    def apart(self: stock.Qwen3VLTextRotaryEmbedding, freq: Tensor) -> Tensor:
+        mixed = torch.cat([m[i] for i, m in enumerate(freq.split(self.mrope_section, dim=-1))], dim=-1)
+        return torch.cat((mixed, mixed), dim=-1)
+
+    def made() -> Any:
+        model = GOLDEN.make_model()
+        if part == "positions":
+            model.model.visual.interpolation_align_corners = False
+        elif part == "deep features":
+            model.model.visual.deepstack_visual_indexes = []
+        return model
+
+    if part == "axes":
+        monkeypatch.setattr(stock.Qwen3VLTextRotaryEmbedding, "recomposition_frequencies", apart)
+    found = golden.differences("qwen3_vl", replace(GOLDEN, make_model=made), "cpu")
+    assert found == ["importance scores", "logits of the first token", "generated tokens"]
 
 
 def test_pruning_before_the_last_deep_features_is_refused(model: gp.GlimpseModel, base: Path, tmp_path: Path) -> None:
