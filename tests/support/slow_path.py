@@ -34,7 +34,8 @@ def vip(glimpse: Any, attention: Tensor, features: list[Tensor], rows: int, colu
         [[r * f for f in freqs] + [c * f for f in freqs] for r in range(rows) for c in range(columns)]
     ).repeat(1, 2)
     n = torch.arange(rows * columns)
-    cell = (n // columns // config.window) * 10_000 + n % columns // config.window
+    side = config.window or max(rows, columns)  # a tower without windows has one
+    cell = (n // columns // side) * 10_000 + n % columns // side
     allowed = torch.ones(len(n), len(n), dtype=torch.bool) if config.attn_fuse_global else cell[:, None] == cell[None]
     x = fuser.attn_in_proj(attention)
     for i, layer in enumerate(fuser.layers):

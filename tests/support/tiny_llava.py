@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import LlamaTokenizer, LlavaConfig, LlavaForConditionalGeneration
 
@@ -37,6 +38,8 @@ def make_tokenizer() -> LlamaTokenizer:
     letters = ["▁", *map(chr, range(33, 127)), "\n"]
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
     tokenizer = LlamaTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], chat_template=CHAT_TEMPLATE)
+    # The real tokenizer.json has this too: a prompt begins with <s>, whatever class of transformers reads the file.
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"], "pad_token": "<pad>"})
     return tokenizer
 
