@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.families.qwen3_vl import Qwen3VL, read_shape
 from glimpseprune.families.qwen3_vl_golden import GOLDEN
 from glimpseprune.families.registry import find_family
+from glimpseprune.loading import family_of
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
 from tests.support.tiny_model import make_tiny_addon, make_tokenizer
 from tests.support.tiny_qwen3_vl import PATCH_DIM, make_checkpoint, tiny_config
@@ -153,6 +155,24 @@ def test_a_new_addon_for_the_published_sizes(
     addon = new_addon_config(shape)
     assert addon.reduce_layer == prune_layer
     assert addon.selected_visual_layers == blocks
+
+
+def test_the_released_layout_of_a_configuration_is_read(tmp_path: Path) -> None:
+    """As the 2B checkpoint has it: older names of the rotary settings, and the tower under the family's own type."""
+    text = {"num_hidden_layers": 28, "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 8}
+    rotary = {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"}
+    tower = {"deepstack_visual_indexes": [5, 11, 17], "depth": 24, "hidden_size": 1024, "out_hidden_size": 2048}
+    fields = {
+        "model_type": "qwen3_vl",
+        "text_config": {**text, "head_dim": 128, "rope_scaling": rotary, "rope_theta": 5_000_000},
+        "vision_config": {**tower, "model_type": "qwen3_vl"},
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(fields), encoding="utf-8")
+    config = family_of(tmp_path).read_config(tmp_path, revision=None)
+    assert config.text_config.rope_parameters == {**rotary, "rope_theta": 5_000_000}
+    shape = read_shape(config)
+    assert (shape.vision_hidden_size, shape.vision_depth, shape.num_key_value_heads) == (1024, 24, 8)
 
 
 def test_a_model_with_deep_features_to_its_end_is_refused() -> None:
