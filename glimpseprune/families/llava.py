@@ -20,6 +20,7 @@ from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.packed_linear import pack_linears
 
 _TOWER, _LANGUAGE_MODEL = "clip_vision_model", "llama"
+_TAKE = "llava-hf/llava-1.5-7b-hf or llava-hf/llava-1.5-13b-hf"
 
 
 class Llava:
@@ -126,6 +127,26 @@ class Llava:
         return self.decoder.logits(hidden)
 
 
+def read_config(base: Any, revision: str | None = None) -> Any:
+    """Read the configuration of a checkpoint.
+
+    Args:
+        base: folder or hub id of the checkpoint.
+        revision: branch, tag or commit on the hub; ``None`` for the main branch.
+
+    Raises:
+        UnsupportedModelError: the checkpoint has another layout than transformers', or other parts than LLaVA-1.5.
+    """
+    config = AutoConfig.from_pretrained(base, revision=revision)
+    if getattr(config, "mm_vision_tower", None) is not None:
+        raise UnsupportedModelError(
+            f"{base}: expected the layout of transformers, found that of the code LLaVA was trained with, whose tower "
+            f"is a checkpoint of its own; take {_TAKE}, the same weights"
+        )
+    _check_parts(config)
+    return config
+
+
 def read_shape(config: Any) -> ModelShape:
     """Take the sizes from a ``LlavaConfig``.
 
@@ -158,14 +179,14 @@ def _check_parts(config: Any) -> None:
     if parts != (_TOWER, _LANGUAGE_MODEL):
         raise UnsupportedModelError(
             f"expected a llava model of {_TOWER} and {_LANGUAGE_MODEL}, as LLaVA-1.5 is, found {parts[0]} and "
-            f"{parts[1]}; take llava-hf/llava-1.5-7b-hf or llava-hf/llava-1.5-13b-hf"
+            f"{parts[1]}; take {_TAKE}"
         )
     layer, strategy = config.vision_feature_layer, config.vision_feature_select_strategy
     if not isinstance(layer, int) or strategy != "default":
         raise UnsupportedModelError(
             "expected visual tokens from one layer of the tower without its class token, as in LLaVA-1.5, found "
             f"vision_feature_layer {layer!r} and vision_feature_select_strategy {strategy!r}; take "
-            "llava-hf/llava-1.5-7b-hf or llava-hf/llava-1.5-13b-hf"
+            f"{_TAKE}"
         )
 
 
@@ -174,6 +195,4 @@ def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revisi
     return load_stock(LlavaForConditionalGeneration, base, dtype, attn_implementation, revision)
 
 
-FAMILY = Family(
-    read_config=AutoConfig.from_pretrained, read_shape=read_shape, load_weights=load_weights, backbone=Llava
-)
+FAMILY = Family(read_config=read_config, read_shape=read_shape, load_weights=load_weights, backbone=Llava)

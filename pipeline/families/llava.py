@@ -16,6 +16,12 @@ _VISION = {"hidden_size": 1024, "num_hidden_layers": 24, "image_size": 336, "pat
 
 def _read_config(folder: Path) -> dict[str, Any]:
     raw = read_json(folder / "config.json")
+    if "mm_vision_tower" in raw:
+        raise ModelError(
+            f"{folder}/config.json: expected the layout of transformers, found that of the code LLaVA was trained "
+            "with, whose tower is a checkpoint of its own; take llava-hf/llava-1.5-7b-hf or "
+            "llava-hf/llava-1.5-13b-hf, the same weights"
+        )
     text = {**_TEXT, **(raw.get("text_config") or {})}
     text.setdefault("num_key_value_heads", text["num_attention_heads"])
     vision = dict(raw.get("vision_config") or _VISION)

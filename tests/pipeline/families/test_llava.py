@@ -85,6 +85,15 @@ def test_sizes_that_do_not_fit_are_refused(tmp_path: Path, vision: dict[str, Any
         FAMILY.read_budget(tmp_path, None)
 
 
+def test_the_layout_of_the_training_code_is_refused_with_where_to_find_the_other(tmp_path: Path) -> None:
+    fields = {"model_type": "llava", "hidden_size": 4096, "mm_hidden_size": 1024, "mm_vision_tower": "openai/clip"}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ModelError, match="take llava-hf/llava-1.5-7b-hf or .*the same weights"):
+        FAMILY.read_budget(tmp_path, None)
+    with pytest.raises(gp.UnsupportedModelError, match="take llava-hf/llava-1.5-7b-hf or .*the same weights"):
+        gp.load(tmp_path, device="cpu")
+
+
 @pytest.mark.parametrize(("height", "width"), [(84, 84), (84, 59), (60, 84), (300, 200), (31, 77), (170, 170), (5, 84)])
 def test_pages_are_padded_as_the_published_code_does(processor: Processor, height: int, width: int) -> None:
     page = picture(height, width)
