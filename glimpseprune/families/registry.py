@@ -14,10 +14,21 @@ from torch import Tensor
 
 from glimpseprune.errors import UnsupportedModelError
 from glimpseprune.families.base import Backbone
+from glimpseprune.families.refused import why_refused
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.tower_attention import TowerAttention
 
-_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry", "tower_attention"}
+_NOT_A_FAMILY = {
+    "base",
+    "decoder",
+    "decoder_layer",
+    "prompt_tokens",
+    "refused",
+    "registry",
+    "shape",
+    "stock_weights",
+    "tower_attention",
+}
 _registered: dict[str, str] = {}
 
 
@@ -124,12 +135,15 @@ def find_family(model_type: str) -> Family:
         model_type: name of the family in the checkpoint's ``config.json``.
 
     Raises:
-        UnsupportedModelError: no family has this name; the message lists those that are supported.
+        UnsupportedModelError: no family has this name; the message lists those that are supported, and says why if it
+            cannot be.
     """
     if model_type not in supported_families():
+        reason = why_refused(model_type)
+        advice = "" if reason else ", or add the family as CONTRIBUTING.md describes"
         raise UnsupportedModelError(
-            f"model_type {model_type!r} is not supported; supported: {', '.join(supported_families())}. "
-            "Take such a checkpoint, or add the family as CONTRIBUTING.md describes"
+            f"model_type {model_type!r} is not supported{f': {reason}' if reason else ''}; supported: "
+            f"{', '.join(supported_families())}. Take such a checkpoint{advice}"
         )
     module = importlib.import_module(_registered.get(model_type, f"glimpseprune.families.{model_type}"))
     family: Family = module.FAMILY

@@ -16,6 +16,7 @@ from glimpseprune.decode.constraint import BeginConstraint
 from pipeline.answering.choice_scores import choice_probabilities
 from pipeline.confidence.signals import Signals, signals_of
 from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.records import Ask, ChoiceProbability, FallbackReason
 
 
@@ -39,6 +40,7 @@ class ModelAnswer:
         is_forced: whether the limits of the answer's type replaced a token, so that the model would have said something
             else without them.
         peak_memory_bytes: most memory allocated on the device while the page was open; ``None`` without CUDA.
+        frame: where the grid lies on the page.
     """
 
     text: str
@@ -55,6 +57,7 @@ class ModelAnswer:
     pruned_text: str | None = None
     is_forced: bool = False
     peak_memory_bytes: int | None = None
+    frame: Frame = WHOLE_PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class OpenPage:
         stats: measurements of each question; the decoding time is added at the end.
         constraints: function that makes the limits of each answer, ``None`` for none.
         grid: rows and columns of visual tokens.
+        frame: where the grid lies on the page.
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
@@ -97,6 +101,7 @@ class OpenPage:
     stats: list[gp.PruneStats]
     constraints: list[BeginConstraint | None]
     grid: tuple[int, int]
+    frame: Frame
     pruning: PruningChoice | None
     read: gp.EncodedPage | None
     began_at_s: float
@@ -135,6 +140,7 @@ class OpenPage:
             keep=keep,
             scores=scores,
             grid=self.grid,
+            frame=self.frame,
             pruning=self.pruning if self.asks[i].prune_auto else None,
             choice_probabilities=None
             if sequence.continuations is None

@@ -301,9 +301,9 @@ class PageAnswerer:
                 asks, prompts, rules, partial(self.prefiller.read, page, rules), pool
             )
         constraints = [self.prefiller.constraints.of(ask) for ask in asks]
-        grid = self.processor.token_grid(page.image)
+        grid, frame = self.processor.token_grid(page.image), page.image.frame
         later = read.unpruned() if self.fallback and keep is None else None
-        return OpenPage(asks, prompts, sequences, stats, constraints, grid, pruning, later, began_at_s, mark)
+        return OpenPage(asks, prompts, sequences, stats, constraints, grid, frame, pruning, later, began_at_s, mark)
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
