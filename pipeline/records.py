@@ -14,6 +14,7 @@ from pipeline.errors import Stage
 from pipeline.words import Words
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
+"""How a row ended; ``skipped`` is a page that was left out of a question, by ``--skip-below``."""
 Reason = Literal["empty", "cut_off", "forced", "floor", "page", "value", "confidence"]
 """Why an answer needs review: it is empty, was cut off, or was forced by the limits of its type, too few visual tokens
 passed the threshold, the picture of the page is doubtful, it stands for no value of its question's type, or its
@@ -86,7 +87,9 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
-    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``).
+    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). With
+    ``skip_below``, pages that hold an answer with a lower probability are left out of its question; the probability is
+    that of the presence model with this fingerprint.
     """
 
     model: str
@@ -102,6 +105,8 @@ class AnswerSettings:
     drop_blank: bool = False
     revision: str | None = None  # of a model on the hub
     fallback: bool = False
+    skip_below: float | None = None
+    presence_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Ask:
     With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule. An answer
     has to be one of ``choices``, if there are any. ``items`` is the type of the entries of a ``list``. With
     ``constrain``, the model can only say what the type allows. With ``choice_probabilities``, the answer comes with the
-    probability of each choice.
+    probability of each choice. ``text`` is the question without the instructions of the prompt.
     """
 
     question_id: str
@@ -124,6 +129,7 @@ class Ask:
     items: str | None = None
     constrain: bool = True
     choice_probabilities: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +221,12 @@ class RenderedBundle:
     failures: tuple[PageFailure, ...]
     sha256: dict[str, str]
 
+    def of_units(self, units: tuple[Unit, ...]) -> RenderedBundle:
+        """Return the same bundle with other units, and the pages that they need."""
+        bundle = dataclasses.replace(self.bundle, units=units)
+        images = tuple(image for image in self.images if bundle.asks_of(image.document_id, image.page))
+        return dataclasses.replace(self, bundle=bundle, images=images)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -237,13 +249,19 @@ class ChoiceProbability:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it."""
+    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it.
+
+    Attributes:
+        presence: probability that the page holds the answer, in 0..1, by the glimpse and the words of the page before
+            anything was decoded; ``None`` without ``--skip-below``.
+    """
 
     document_id: str
     page: int | None
     question_id: str
     unit_id: str
     status: Status
+    presence: float | None = None
     answer: str | None = None
     review_reasons: tuple[Reason, ...] = ()
     confidence_raw: float | None = None

@@ -31,6 +31,7 @@ from jobs.cli.options import (
     Questions,
     Revision,
     Schema,
+    SkipBelow,
     Threshold,
     option,
 )
@@ -107,6 +108,7 @@ def run(
     locale: Locale = None,
     calibration: Calibration = None,
     review_below: ReviewBelow = None,
+    skip_below: SkipBelow = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
@@ -154,6 +156,8 @@ def plan(
     attn: Attn = None,
     limit: Limit = None,
     password_file: PasswordFile = None,
+    calibration: Calibration = None,
+    skip_below: SkipBelow = None,
     config: Config = None,
 ) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""
