@@ -221,12 +221,6 @@ class RenderedBundle:
     failures: tuple[PageFailure, ...]
     sha256: dict[str, str]
 
-    def of_units(self, units: tuple[Unit, ...]) -> RenderedBundle:
-        """Return the same bundle with other units, and the pages that they need."""
-        bundle = dataclasses.replace(self.bundle, units=units)
-        images = tuple(image for image in self.images if bundle.asks_of(image.document_id, image.page))
-        return dataclasses.replace(self, bundle=bundle, images=images)
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -249,19 +243,14 @@ class ChoiceProbability:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it.
-
-    Attributes:
-        presence: probability that the page holds the answer, in 0..1, by the glimpse and the words of the page before
-            anything was decoded; ``None`` without ``--skip-below``.
-    """
+    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it."""
 
     document_id: str
     page: int | None
     question_id: str
     unit_id: str
     status: Status
-    presence: float | None = None
+    presence: float | None = None  # probability that the page holds the answer, in 0..1
     answer: str | None = None
     review_reasons: tuple[Reason, ...] = ()
     confidence_raw: float | None = None

@@ -87,9 +87,7 @@ def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequ
     return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
 
 
-def score_questions(
-    backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]
-) -> list[Tensor]:
+def score_questions(backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[Tensor]:
     """Score the visual tokens for each question, and prefill none.
 
     Args:

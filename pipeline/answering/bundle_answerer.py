@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import partial
 
 from pipeline.answering.commits import Commits
-from pipeline.answering.held_back import HeldBack, may_skip
+from pipeline.answering.held_back import HeldBack, may_skip, with_units
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import ModelAnswer, PageOutcome, PreparedPage, Skipped
 from pipeline.answering.page_answerer import PageAnswerer
@@ -146,9 +146,7 @@ class BundleAnswerer:
         finally:
             self.page_started_at = None
 
-    def _begun(
-        self, rendered: RenderedBundle, all_questions: bool
-    ) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
+    def _begun(self, rendered: RenderedBundle, all_questions: bool) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
         """Yield each page when the model is ready for it, while the next one is prepared."""
         prepare = partial(self._prepare, rendered.bundle, all_questions)
         with closing(look_ahead(rendered.images, prepare)) as pages:
@@ -184,7 +182,7 @@ class BundleAnswerer:
 
 def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:
     """Leave out what earlier attempts committed."""
-    return rendered.of_units(tuple(done.left(rendered.bundle.units)))
+    return with_units(rendered, done.left(rendered.bundle.units))
 
 
 def _rows(

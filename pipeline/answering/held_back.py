@@ -13,6 +13,18 @@ def may_skip(unit: Unit) -> bool:
     return len(unit.pages) > 1 or not unit.whole
 
 
+def with_units(rendered: RenderedBundle, units: Iterable[Unit]) -> RenderedBundle:
+    """Return a bundle with other units, and the pages that they need.
+
+    Args:
+        rendered: the bundle with its pages.
+        units: units on some of its pages.
+    """
+    bundle = dataclasses.replace(rendered.bundle, units=tuple(units))
+    images = tuple(image for image in rendered.images if bundle.asks_of(image.document_id, image.page))
+    return dataclasses.replace(rendered, bundle=bundle, images=images)
+
+
 class HeldBack:
     """Holds back the rows of units of which no page has been read yet.
 
@@ -61,8 +73,7 @@ class HeldBack:
         units = [unit for unit in rendered.bundle.units if unit.unit_id in best]
         if not units:
             return None
-        again = tuple(dataclasses.replace(unit, pages=(best[unit.unit_id],), whole=False) for unit in units)
-        return rendered.of_units(again)
+        return with_units(rendered, (dataclasses.replace(u, pages=(best[u.unit_id],), whole=False) for u in units))
 
     def rest(self) -> list[PageAnswer]:
         """Give out the rows of all units of which no page could be read."""

@@ -47,7 +47,8 @@ def linear_scores(terms: Mapping[str, Term], bias: float, matrix: Numbers) -> Nu
         matrix: features.
     """
     low, high, mean, scale, weight = (
-        np.array([getattr(term, name) for term in terms.values()]) for name in ("low", "high", "mean", "scale", "weight")
+        np.array([getattr(term, name) for term in terms.values()])
+        for name in ("low", "high", "mean", "scale", "weight")
     )
     inside = (np.clip(matrix, low, high) - mean) / scale
     found: Numbers = inside @ weight + bias

@@ -74,13 +74,27 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
         pages.append(_pages(rows))
     retention = shares / measured if measured else None
     skipped, left_out = _skipped(pages)
-    return Totals(**sums, retention=retention, asked_again=again, changed_again=changed, skipped_questions=skipped, skipped_pages=left_out)
+    return Totals(
+        **sums,
+        retention=retention,
+        asked_again=again,
+        changed_again=changed,
+        skipped_questions=skipped,
+        skipped_pages=left_out,
+    )
 
 
 def _pages(rows: pa.Table) -> pa.Table:
     """Count the rows of each page, and those of them that were skipped."""
     is_skipped = pc.cast(pc.equal(rows["status"], "skipped"), pa.int64())
-    counted = pa.table({"document_id": rows["document_id"], "page": rows["page"], "rows": pc.cast(pc.is_valid(rows["status"]), pa.int64()), "skipped": is_skipped})
+    counted = pa.table(
+        {
+            "document_id": rows["document_id"],
+            "page": rows["page"],
+            "rows": pc.cast(pc.is_valid(rows["status"]), pa.int64()),
+            "skipped": is_skipped,
+        }
+    )
     return _summed(counted)
 
 

@@ -38,7 +38,9 @@ def believing(**changes: Any) -> Calibration:
 def word_reader(weight: float = 8.0) -> Presence:
     """A presence model that goes by the words of the question: half of them found is a probability of .5."""
     terms = {
-        name: Term(low=-99, high=99, mean=0.5 if name == "words_found" else 0, scale=1, weight=weight * (name == "words_found"))
+        name: Term(
+            low=-99, high=99, mean=0.5 if name == "words_found" else 0, scale=1, weight=weight * (name == "words_found")
+        )
         for name in CLUES
     }
     return Presence(terms=terms, bias=0.0, held=20, absent=20)

@@ -89,7 +89,9 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 EMPTY_REPORT: dict[str, Any] = {
-    "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review", "pending"), 0),
+    "counts": dict.fromkeys(
+        ("planned", "answered", "not_answerable", "skipped", "failed", "needs_review", "pending"), 0
+    ),
     "model_note": None,
     "this_run": {"pages_per_s": None, "pages": 0, "bundles": 0},
     "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None, "asked_again": 0, "changed_again": 0},

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,7 +13,6 @@ from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.commits import COMMIT_SECONDS
 from pipeline.answering.held_back import may_skip
 from pipeline.answering.open_page import ModelAnswer, Skipped
-from pipeline.errors import PageError
 from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
@@ -25,9 +23,7 @@ from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questi
 from tests.support.published import everything
 
 PAGES, BROKEN, BLANK, BELOW = 7, 3, 1, 0.5
-ASKED = questions(
-    "id: found, text: x", "id: nowhere, text: x", "id: twice, text: x", "id: single, text: x, pages: '2'"
-)
+ASKED = questions("id: found, text: x", "id: nowhere, text: x", "id: twice, text: x", "id: single, text: x, pages: '2'")
 PRESENCE = {
     "found": {5: 0.9},
     "nowhere": {4: 0.4, 6: 0.4},  # the lower page of the two best

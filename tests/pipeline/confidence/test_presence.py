@@ -36,7 +36,9 @@ def test_without_a_text_layer_and_without_any_importance_all_is_a_number() -> No
 
 def test_a_probability_follows_the_words() -> None:
     clues = np.array([clues_of(np.zeros(9, np.float32), share) for share in (0.0, 0.5, 1.0)])
-    assert word_reader().probabilities(clues).tolist() == pytest.approx([1 / (1 + math.exp(4)), 0.5, 1 / (1 + math.exp(-4))])
+    assert word_reader().probabilities(clues).tolist() == pytest.approx(
+        [1 / (1 + math.exp(4)), 0.5, 1 / (1 + math.exp(-4))]
+    )
 
 
 def test_it_comes_back_with_its_calibration_and_changes_no_confidence() -> None:
@@ -51,7 +53,11 @@ def test_it_comes_back_with_its_calibration_and_changes_no_confidence() -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"bias": float("inf")}, "presence.bias"), ({"terms": {}}, "expected the terms peak"), ({"held": 0}, "presence.held")],
+    [
+        ({"bias": float("inf")}, "presence.bias"),
+        ({"terms": {}}, "expected the terms peak"),
+        ({"held": 0}, "presence.held"),
+    ],
 )
 def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
     raw = json.loads(believing().model_copy(update={"presence": word_reader()}).to_json())
