@@ -79,9 +79,7 @@ def calibrate(settings: CalibrateSettings, show: Callable[[str], Any]) -> Path:
     if presence is not None:
         show(f"--skip-below knows {presence.held} questions whose page holds the answer and {presence.absent} others")
     elif fixed.rule is not None:
-        show(
-            f"--skip-below cannot use it: the data need {FEWEST} questions whose page holds the answer, and {FEWEST} others"
-        )
+        show(f"--skip-below needs {FEWEST} questions whose page holds the answer and {FEWEST} others; found too few")
     return target
 
 

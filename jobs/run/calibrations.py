@@ -120,8 +120,9 @@ def with_skipping(
         )
     if found.calibration.presence is None:
         raise UsageError(
-            f"--skip-below needs to know which pages hold an answer, and {found.file} was not fitted on questions "
-            f"whose page holds none; {_remedy(choice)}, from data that has such questions, or leave --skip-below out"
+            f"--skip-below needs to know which pages hold an answer, and {found.file} does not tell: it is of an older "
+            f"docpipe, or was fitted on too few questions whose page does not hold the answer; {_remedy(choice)}, from "
+            "data that has some, or leave --skip-below out"
         )
     return replace(settings, skip_below=skip_below, presence_fingerprint=found.calibration.presence.fingerprint)
 

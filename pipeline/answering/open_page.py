@@ -113,7 +113,8 @@ class OpenPage:
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
-        presences: probability that the page holds the answer to each question, in 0..1; empty where it is not known.
+        presences: probability that the page holds the answer to each question, in 0..1, ``None`` where it was not asked
+            for; empty where that holds for all.
         skipped: questions that the page is left out of, by their place among all.
     """
 
@@ -126,7 +127,7 @@ class OpenPage:
     pruning: PruningChoice | None
     read: gp.EncodedPage | None
     began_at_s: float
-    presences: Sequence[float] = ()
+    presences: Sequence[float | None] = ()
     skipped: Mapping[int, Skipped] = field(default_factory=dict)
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:

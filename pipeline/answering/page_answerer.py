@@ -307,7 +307,7 @@ class PageAnswerer:
         pruning = self._choose_pruning(page) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
-        presences: list[float] = []
+        presences: list[float | None] = []
         skipped: dict[int, Skipped] = {}
         read: gp.EncodedPage | None = None
         with self._timed():

@@ -26,7 +26,7 @@ class Skipping:
 
     def choose(
         self, page: PreparedPage, prefiller: Prefiller, pool: gp.DecodePool
-    ) -> tuple[gp.EncodedPage, list[float], dict[int, Skipped]]:
+    ) -> tuple[gp.EncodedPage, list[float | None], dict[int, Skipped]]:
         """Read a page, and decide by its scores and words which questions it is left out of.
 
         Args:
@@ -35,20 +35,17 @@ class Skipping:
             pool: pool that holds the questions of other pages.
 
         Returns:
-            The page after the vision tower; the probability that it holds the answer to each question, in 0..1; and the
-            questions that it is left out of, by their place.
+            The page after the vision tower; the probability that it holds the answer to each question, in 0..1, ``None``
+            for those that it may not be left out of; and the questions that it is left out of, by their place.
 
         Raises:
             PageError: the page does not fit into the device's memory.
         """
         read, scores = prefiller.score(page, pool)
         clues = [clues_of(row.cpu().numpy(), found) for row, found in zip(scores, page.words_found, strict=True)]
-        presences: list[float] = self.presence.probabilities(np.array(clues)).tolist()
-        skipped = {
-            i: Skipped(presences[i])
-            for i, ask in enumerate(page.asks)
-            if ask.question_id in page.may_skip and presences[i] < self.below
-        }
+        found: list[float] = self.presence.probabilities(np.array(clues)).tolist()
+        may_skip = [ask.question_id in page.may_skip for ask in page.asks]
+        skipped = {i: Skipped(one) for i, one in enumerate(found) if may_skip[i] and one < self.below}
         if len(skipped) == len(page.asks):  # no answer will tell what the page took
-            skipped[0] = Skipped(presences[0], read.vision_ms, read.prefix_ms)
-        return read, presences, skipped
+            skipped[0] = Skipped(found[0], read.vision_ms, read.prefix_ms)
+        return read, [one if mine else None for one, mine in zip(found, may_skip, strict=True)], skipped
