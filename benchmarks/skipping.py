@@ -27,8 +27,9 @@ from jobs.run.job import run_job
 from jobs.settings import RunSettings, load_asked
 from pipeline.samples.document import FieldTruth, Sample, make_sample
 from pipeline.samples.families import FAMILIES
+from pipeline.samples.fields import FIELD_OF_KEY
 from pipeline.samples.opened import overlap
-from pipeline.samples.questions import field_names
+from pipeline.samples.questions import absent_names, field_names
 
 DRAWN = ("known", "open")
 PAGES, ASKED = 10, 2
@@ -37,10 +38,10 @@ HEAD = ("family", "skip below", "recall", "decoded", "cut", "right", "of the rig
 
 
 def named(field: FieldTruth, sample: Sample) -> bool:
-    """Tell whether a page names a field, under any of its names."""
-    names = (field.label, *field_names(field))
-    heads = sample.has_table and field.key in TABLE_HEADS
-    return heads or any(overlap(name, other.label) for name in names for other in sample.fields)
+    """Tell whether a page holds an answer to a question for a field, or may be said to."""
+    if field.key in FIELD_OF_KEY:
+        return field.key not in {key for key, _ in absent_names(sample)}
+    return any(overlap(field.label, other.label) for other in sample.fields)
 
 
 def draw(rng: random.Random, family: str) -> tuple[list[Sample], int, list[FieldTruth]]:

@@ -35,8 +35,8 @@ class Skipping:
             pool: pool that holds the questions of other pages.
 
         Returns:
-            The page after the vision tower; the probability that it holds the answer to each question, in 0..1, ``None``
-            for those that it may not be left out of; and the questions that it is left out of, by their place.
+            The page after the vision tower; the probability that it holds the answer to each question, in 0..1, but
+            ``None`` where it may not be left out; and the questions that it is left out of, by their place.
 
         Raises:
             PageError: the page does not fit into the device's memory.
