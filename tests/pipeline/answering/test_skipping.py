@@ -25,7 +25,7 @@ RULE = KeepRule(max_ratio=0.3)
 ASKS = [
     Ask("a", "How many items?", "text", 9, RULE, text="How many items?"),
     Ask("b", "The vendor?", "text", 7, RULE, text="The vendor?"),
-    Ask("c", "The total of all items?", "text", 5, RULE, text="The total of all items?"),
+    Ask("c", "The total items?", "text", 5, RULE, text="The total items?"),
     Ask("d", "The customer?", "text", 6, RULE, text="The customer?"),
 ]
 WORDS = words_of("Total 17.50\nVendor Blue Ltd")
