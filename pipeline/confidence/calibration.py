@@ -91,8 +91,8 @@ class Calibration(Stored):
     @property
     def fingerprint(self) -> str:
         """Identify what confidence depends on by 16 hex digits; when it was fitted and on which data is left out."""
-        left_out = {"fitted_on": {"fitted_at", "data", "model", "glimpse"}, "presence": True}
-        content = self.model_dump_json(exclude=left_out)
+        known_by_content = {"fitted_at", "data", "model", "glimpse"}
+        content = self.model_dump_json(exclude={"fitted_on": known_by_content, "presence": True})
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def scores(self, matrix: Numbers) -> Numbers:
