@@ -90,12 +90,30 @@ def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
     raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text = raw.get("text_config", raw)
     stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
-    size = _BYTES.get(stored if run.choice.dtype == "auto" else run.choice.dtype, 4)
     head_dim = text["hidden_size"] // text["num_attention_heads"]
-    kv = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * size * largest_page
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    known = f"{weights / 1e9:.3f} GB of weights" if weights else "weights (not on this machine yet)"
-    return f"{known} + {kv / 1e9:.3f} GB of KV cache for one question on the largest page, before pruning"
+    elements = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * largest_page
+    parameters = _weight_bytes(folder) // _BYTES.get(stored, 4)
+
+    def told(dtype: str) -> str:
+        size = _BYTES.get(dtype, 4)
+        known = f"{parameters * size / 1e9:.3f} GB of weights" if parameters else "weights (not on this machine yet)"
+        return f"{known} + {elements * size / 1e9:.3f} GB of KV cache for one question on the largest page, unpruned"
+
+    if run.choice.dtype != "auto":
+        return told(run.choice.dtype)
+    if run.choice.device == "cpu" or stored == "float32":
+        return told("float32")
+    return f"{told(stored)}, in {stored} on a GPU; {told('float32')}, in float32 on a CPU"
+
+
+def _weight_bytes(folder: Path) -> int:
+    """Return the bytes of the weights as stored; 0 where not even their index is on this machine."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        total = json.loads(index.read_text(encoding="utf-8")).get("metadata", {}).get("total_size")
+        if total:
+            return int(total)
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _time(last: dict[str, Any] | None, pages: int) -> str:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import cluster, ray_session
+from jobs.run.hub_files import fetch_on_nodes
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, read_receipt, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
@@ -80,6 +81,8 @@ class RayEngine:
         self._pages, self._markers = 0, Markers(Folder(config.output))
         for start in range(0, len(bundles), _WINDOW):
             try:
+                if start == 0:
+                    fetch_on_nodes(config.settings, bool(resources.actor_gpus))
                 for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
                     receipt = read_receipt(row)
                     self._pages += receipt.pages

@@ -152,6 +152,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     import torch
 
     from pipeline.answering.bundle_answerer import BundleAnswerer
+    from pipeline.answering.checkpoints import pinned
     from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.answering.skipping import Skipping
     from pipeline.answering.tuning import read_tuning, settle_dtype, settle_rates, tuning_file
@@ -166,7 +167,14 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     tuned = read_tuning(tuning_file(settings, config.device, settings.glimpse_fingerprint))
     dtype = settle_dtype(store, settings, config.device, tuned)
     page_answerer = PageAnswerer.load(
-        settings.model, settings.glimpse, config.device, dtype, config.attn, settings.seed, settings.revision
+        settings.model,
+        settings.glimpse,
+        config.device,
+        dtype,
+        config.attn,
+        settings.seed,
+        revision=pinned(settings.model, settings.model_fingerprint),
+        glimpse_revision=pinned(settings.glimpse, settings.glimpse_fingerprint),
     )
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)

@@ -12,6 +12,7 @@ from glimpseprune.methods.glimpse.addon_file import read_addon_config
 from glimpseprune.rule import KeepRule
 from pipeline.confidence.calibration import CALIBRATION_FILE
 from pipeline.errors import ModelError, UsageError
+from pipeline.records import AnswerSettings
 
 NANO = "nano"
 _EMBEDDED = Path(__file__).parents[1] / NANO
@@ -51,18 +52,59 @@ def is_local(model: str) -> bool:
     return model == NANO or Path(model).expanduser().is_dir()
 
 
-def resolve_addon(name: str) -> Path:
+def resolve_addon(name: str, revision: str | None = None) -> Path:
     """Find the local folder of an add-on; from the hub, all of its files are downloaded.
 
     Args:
         name: ``nano``, a folder or a hub id.
+        revision: branch, tag or commit of a hub id; ``None`` takes its main branch.
 
     Raises:
         UsageError: the name is neither ``nano``, nor a folder, nor a hub id that can be reached.
     """
     if name == NANO:
         return _embedded("glimpse")
-    return _folder_or_hub(name, "--glimpse", [*_SMALL_FILES, "*.pt", "*.safetensors"])
+    return _folder_or_hub(name, "--glimpse", [*_SMALL_FILES, "*.pt", "*.safetensors"], revision)
+
+
+def pinned(name: str | None, content: str | None) -> str | None:
+    """Return the commit of a model or add-on of the hub, so that every process of a run loads the same one.
+
+    Args:
+        name: ``nano``, a folder or a hub id; ``None`` for no add-on.
+        content: its :func:`fingerprint`.
+
+    Returns:
+        The commit; ``None`` for what is on this machine.
+    """
+    return None if name is None or is_local(name) else content
+
+
+def on_the_hub(settings: AnswerSettings) -> bool:
+    """Tell whether a run's model or add-on comes from the hub."""
+    return not all(name is None or is_local(name) for name in (settings.model, settings.glimpse))
+
+
+def fetch(settings: AnswerSettings) -> None:
+    """Download all files of a run's model and add-on from the hub, at the commits of its settings.
+
+    Files that are in this machine's cache are left as they are.
+
+    Args:
+        settings: settings of the run.
+
+    Raises:
+        ModelError: the hub cannot be reached, or lacks a file.
+    """
+    try:
+        commit = pinned(settings.model, settings.model_fingerprint)
+        if commit is not None:
+            _folder_or_hub(settings.model, "--model", None, commit)
+        addon_commit = pinned(settings.glimpse, settings.glimpse_fingerprint)
+        if settings.glimpse is not None and addon_commit is not None:
+            resolve_addon(settings.glimpse, addon_commit)
+    except UsageError as error:
+        raise ModelError(str(error)) from error
 
 
 def default_addon(model: str) -> str | None:
@@ -142,7 +184,7 @@ def _embedded(part: str) -> Path:
     return folder
 
 
-def _folder_or_hub(name: str, flag: str, patterns: list[str], revision: str | None = None) -> Path:
+def _folder_or_hub(name: str, flag: str, patterns: list[str] | None, revision: str | None = None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()

@@ -118,6 +118,7 @@ class PageAnswerer:
         attn: str,
         seed: int,
         revision: str | None = None,
+        glimpse_revision: str | None = None,
     ) -> PageAnswerer:
         """Load model, add-on and processor by name.
 
@@ -128,7 +129,8 @@ class PageAnswerer:
             dtype: data type, as in :func:`glimpseprune.load`.
             attn: attention implementation, as in :func:`glimpseprune.load`.
             seed: seed of every source of randomness.
-            revision: branch, tag or commit of a hub id.
+            revision: branch, tag or commit of a model of the hub.
+            glimpse_revision: the same of an add-on.
 
         Raises:
             ModelError: a file is missing or cannot be read, or the add-on does not fit the model.
@@ -140,7 +142,7 @@ class PageAnswerer:
         np.random.seed(seed)
         torch.manual_seed(seed)
         folder = resolve_model(model, revision)
-        addon = None if glimpse is None else resolve_addon(glimpse)
+        addon = None if glimpse is None else resolve_addon(glimpse, glimpse_revision)
         try:
             whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
             family = find_family(whole)

@@ -1,0 +1,94 @@
+"""The commands of the README run on checkpoints in the layouts of the real releases, with only the paths changed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli.main import app
+from pipeline.samples import Family
+from pipeline.samples.write import write_samples
+from tests.support.releases import RELEASES, make_3b_as_first_released, make_published_addon
+
+README = Path(__file__).parents[3] / "README.md"
+SMALL = Family(min_fields=3, max_fields=3, size_pt=(224.0, 224.0), table=0.0, free_text=0.0)
+
+
+def readme_command() -> list[str]:
+    """The README's command for real weights."""
+    (found,) = re.findall(r"docpipe (run [^`]*?--model Qwen/[^`]*?)\n```", README.read_text())
+    return str(found).replace("\\\n", " ").split()
+
+
+def docpipe(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "samples"
+    write_samples(folder, [1], SMALL, keys=("total",))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_published_addon(tmp_path_factory.mktemp("addon") / "GlimpsePrune_Qwen2.5-VL-7B-Instruct")
+
+
+def answers(base: Path, addon: Path, data: Path, out: Path) -> list[dict[str, object]]:
+    """The answers of README's own command on another model, add-on and folders."""
+    changed = {
+        "pdfs/": data / "pdfs",
+        "q.yaml": data / "questions.yaml",
+        "answers/": out,
+        "Qwen/Qwen2.5-VL-7B-Instruct": base,
+        "ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct": addon,
+    }
+    command = readme_command()
+    assert set(changed) <= set(command)
+    docpipe(*(changed.get(word, word) for word in command))
+    columns = ["question_id", "answer", "confidence_raw", "kept_tokens", "visual_tokens"]
+    return [
+        row
+        for file in sorted((out / "answers").glob("*.parquet"))
+        for row in pq.read_table(file, columns=columns).to_pylist()
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(data: Path, addon: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    """What the layout of today's transformers gives, by the weights of the 7B."""
+    folder = tmp_path_factory.mktemp("today")
+    return answers(RELEASES["7B as saved today"](folder / "base"), addon, data, folder / "out")
+
+
+@pytest.mark.parametrize("name", [name for name in RELEASES if name != "7B as saved today"])
+def test_readmes_command_answers_with_a_released_checkpoint(
+    name: str, data: Path, addon: Path, expected: list[dict[str, object]], tmp_path: Path
+) -> None:
+    base = RELEASES[name](tmp_path / "base")
+    folders = ("--input", data / "pdfs", "--questions", data / "questions.yaml", "--output", tmp_path / "out")
+    plan = docpipe("plan", *folders, "--model", base, "--glimpse", addon)
+    stored = sum(file.stat().st_size for file in base.glob("*.safetensors")) / 1e9
+    gpu, cpu = map(float, re.findall(r"(\S+) GB of weights", plan))
+    assert (gpu, cpu) == (pytest.approx(stored, abs=0.001), pytest.approx(2 * stored, abs=0.002))
+    rows = answers(base, addon, data, tmp_path / "out")
+    assert rows
+    assert all(0 < row["kept_tokens"] <= row["visual_tokens"] for row in rows)  # type: ignore[operator]
+    assert (rows == expected) == name.startswith("7B")  # the same weights, by whatever names
+
+
+def test_a_released_checkpoint_is_measured(data: Path, addon: Path, tmp_path: Path) -> None:
+    base = make_3b_as_first_released(tmp_path / "base")
+    printed = docpipe("eval", "--data", data, "--out", tmp_path / "scores.parquet", "--model", base, "--glimpse", addon,
+                      "--compare", "off,glimpse", "--quiet")  # fmt: skip
+    assert re.search(r"(?m)^off +\d+ +0\.0", printed)
+    assert re.search(r"(?m)^glimpse +\d+ +0\.0", printed)
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows > 0
