@@ -51,7 +51,8 @@ def load(
 
     Raises:
         AddonError: the add-on is unreadable or does not fit the base.
-        UnsupportedModelError: no family supports the base.
+        UnsupportedModelError: no family supports the base, or the add-on prunes before the base has added all visual
+            features.
         GlimpseError: ``dtype`` or ``attn_implementation`` is not one of its values or does not fit the device, or the
             checkpoint is incomplete.
         OSError: the folder or hub id does not exist.
@@ -62,7 +63,9 @@ def load(
     if glimpse is not None:
         folder = addon_folder(glimpse)
         addon_config = read_addon_config(folder)
-        addon_config.check_base(family.read_shape(config))
+        shape = family.read_shape(config)
+        addon_config.check_base(shape)
+        shape.check_prune_layer(addon_config.reduce_layer)
         module = load_addon(folder, addon_config)
 
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

@@ -23,6 +23,9 @@ class GlimpseModel:
         method: pruning method; ``None`` if the model cannot prune.
         eos_token_ids: tokens that end an answer, from the checkpoint's generation config.
         repetition_penalty: repetition penalty from the checkpoint's generation config; 1 for none.
+
+    Raises:
+        UnsupportedModelError: the method prunes before the model has added all visual features.
     """
 
     base: nn.Module
@@ -30,6 +33,11 @@ class GlimpseModel:
     method: Method | None
     eos_token_ids: frozenset[int]
     repetition_penalty: float
+
+    def __post_init__(self) -> None:
+        """Refuse a method that prunes before the model has added all visual features."""
+        if self.method is not None:
+            self.backbone.shape.check_prune_layer(self.method.prune_layer)
 
     @property
     def rule(self) -> KeepRule | None:

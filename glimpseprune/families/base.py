@@ -43,12 +43,46 @@ class EncodedImage:
         features: output of each selected vision layer, ``[N, vision_hidden_size]``.
         grid: rows and columns of visual tokens.
         cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
+        deep: summands ``[N, D]`` for the tokens' hidden states after decoder layers 0, 1, ...; one for each of the
+            model's ``deep_layers``.
     """
 
     tokens: Tensor
     features: tuple[Tensor, ...]
     grid: tuple[int, int]
     cells: Tensor | None = None
+    deep: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeepFeatures:
+    """Holds what a model adds to the visual tokens of one prompt after its first decoder layers.
+
+    Attributes:
+        slots: positions ``[N]`` of all visual tokens in the prompt.
+        summands: what is added to them after layers 0, 1, ..., ``[N, D]`` each.
+    """
+
+    slots: Tensor
+    summands: tuple[Tensor, ...]
+
+    def add(self, layer: int, hidden: Tensor) -> None:
+        """Add what belongs behind a layer to its output ``[1, T, D]``, in place."""
+        if layer < len(self.summands):
+            hidden.index_add_(1, self.slots, self.summands[layer][None].to(hidden.dtype))
+
+
+def deep_features(prompt: Prompt, images: Sequence[EncodedImage]) -> DeepFeatures | None:
+    """Collect the deep features of all images of a prompt; ``None`` if there are none.
+
+    Args:
+        prompt: one item of a batch.
+        images: images of the prompt after the vision tower.
+    """
+    layers = list(zip(*(image.deep for image in images), strict=True))
+    if not layers:
+        return None
+    return DeepFeatures(torch.cat(prompt.image_slots), tuple(torch.cat(parts) for parts in layers))
 
 
 class Cache(Protocol):
@@ -170,8 +204,11 @@ def run_layers(
     cache: Cache,
     filled: Tensor | None = None,
     bias: Tensor | None = None,
+    deep: DeepFeatures | None = None,
 ) -> Tensor:
-    """Run several decoder layers in turn, each with :meth:`Backbone.run_layer`."""
+    """Run several decoder layers in turn, each with :meth:`Backbone.run_layer`, and add deep features between them."""
     for layer in layers:
         hidden = backbone.run_layer(layer, hidden, rotary, cache, filled, bias)
+        if deep is not None:
+            deep.add(layer, hidden)
     return hidden

@@ -41,6 +41,7 @@ class DecoderLayer:
         self.kv_heads = attention.k_proj.out_features // self.head_dim
         self.qkv: nn.Linear | PackedLinear = _joined(attention, _QKV)
         self.gate_up: nn.Linear | PackedLinear = _joined(self.mlp, _GATE_UP)
+        self.head_norms = _head_norms(attention, self.heads, self.kv_heads)
 
     def pack(self) -> None:
         """Pack the joined weights for the CPU; the stock projections become parts of the packed ones."""
@@ -56,7 +57,7 @@ class DecoderLayer:
             rotary: result of :func:`prepared` for the positions.
             cache: cache for the new keys and values.
         """
-        joined = self._heads(self.qkv(normed(self.first_norm, hidden)))
+        joined = self._heads(self.qkv(normed(self.first_norm, hidden)), slice(None))
         turn(joined[:, :, : -self.kv_heads], rotary)
         queries, both = torch.split(joined, [self.heads, 2 * self.kv_heads], dim=2)
         keys, values = cache.append(both, self.attention.layer_idx)
@@ -67,14 +68,14 @@ class DecoderLayer:
 
     def keys_values(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values that :meth:`run` caches, ``[B, H_kv, T, d]`` each."""
-        joined = self._heads(self._project(hidden, slice(self.heads * self.head_dim, None)))
+        joined = self._heads(self._project(hidden, slice(self.heads * self.head_dim, None)), slice(self.heads, None))
         turn(joined[:, :, : self.kv_heads], rotary)
         keys, values = joined.transpose(1, 2).chunk(2, dim=1)
         return keys, values
 
     def queries(self, hidden: Tensor, rotary: Rotary) -> Tensor:
         """Compute the queries ``[B, H, T, d]`` of every position, rotated, not scaled."""
-        queries = self._heads(self._project(hidden, slice(self.heads * self.head_dim)))
+        queries = self._heads(self._project(hidden, slice(self.heads * self.head_dim)), slice(self.heads))
         return turn(queries, rotary).transpose(1, 2)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
@@ -99,9 +100,19 @@ class DecoderLayer:
         bias = None if self.qkv.bias is None else self.qkv.bias[rows]
         return F.linear(entering, self.qkv.weight[rows], bias)
 
-    def _heads(self, projected: Tensor) -> Tensor:
-        """Divide projections into heads: ``[B, T, heads * d] -> [B, T, heads, d]``."""
-        return projected.view(*projected.shape[:2], -1, self.head_dim)
+    def _heads(self, projected: Tensor, which: slice) -> Tensor:
+        """Divide projections into heads, ``[B, T, heads * d] -> [B, T, heads, d]``, and normalise queries and keys.
+
+        Args:
+            projected: projections of some heads.
+            which: those heads among all queries and keys, which values may follow.
+        """
+        heads = projected.view(*projected.shape[:2], -1, self.head_dim)
+        if self.head_norms is None:
+            return heads
+        weights = self.head_norms[which]
+        some = F.rms_norm(heads[:, :, : len(weights)], (self.head_dim,), None, self.attention.q_norm.variance_epsilon)
+        return torch.cat([some * weights, heads[:, :, len(weights) :]], dim=2)  # rounded twice, as in the stock model
 
 
 def normed(norm: Any, hidden: Tensor) -> Tensor:
@@ -124,6 +135,14 @@ def turn(x: Tensor, rotary: Rotary) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     swapped = torch.cat([second, first], dim=-1)
     return x.mul_(cos).add_(swapped.mul_(sin))  # rounded twice, as in the stock model
+
+
+def _head_norms(attention: Any, heads: int, kv_heads: int) -> Tensor | None:
+    """Join the weights of the norms of queries and keys, ``[heads + kv_heads, d]``; ``None`` without such norms."""
+    if not hasattr(attention, "q_norm"):
+        return None
+    parts = (attention.q_norm.weight.expand(heads, -1), attention.k_norm.weight.expand(kv_heads, -1))
+    return torch.cat(parts).detach()
 
 
 def _joined(owner: nn.Module, names: Sequence[str]) -> nn.Linear:

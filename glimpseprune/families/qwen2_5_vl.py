@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.errors import GlimpseError, UnsupportedModelError
 from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
-from glimpseprune.families.decoder_layer import DecoderLayer, normed, prepared
+from glimpseprune.families.decoder import Decoder
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.packed_linear import pack_linears
 
 
@@ -33,49 +33,32 @@ class Qwen25VL:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.text = model.model.language_model
         self.vision = model.model.visual
-        text, vision = model.config.text_config, model.config.vision_config
-        if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
-            raise UnsupportedModelError(
-                "expected full attention in every layer, found sliding-window layers; take a checkpoint without "
-                "use_sliding_window"
-            )
-        self.flash = text._attn_implementation == "flash_attention_2"
-        if not self.flash and text._attn_implementation != "sdpa":
-            raise UnsupportedModelError(
-                f"expected attention 'sdpa' or 'flash_attention_2', found {text._attn_implementation!r}; load the "
-                "model with one of the two"
-            )
-        self.layers = [DecoderLayer(block, text._attn_implementation) for block in self.text.layers]
+        self.decoder = Decoder(model.model.language_model, model.lm_head)
         self.shape = read_shape(model.config)
         self.num_layers = self.shape.num_hidden_layers
         self.image_token_id = int(model.config.image_token_id)
-        merge = int(vision.spatial_merge_size)
+        merge = int(model.config.vision_config.spatial_merge_size)
         self.prompt_maker = PromptMaker(self.image_token_id, int(model.config.video_token_id), merge)
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        device: torch.device = self.model.lm_head.weight.device
-        return device
+        return self.decoder.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
-        dtype: torch.dtype = self.model.lm_head.weight.dtype
-        return dtype
+        return self.decoder.dtype
 
     @property
     def supports_attention_bias(self) -> bool:
         """True if :meth:`run_layer` takes a bias; flash attention takes none."""
-        return not self.flash
+        return not self.decoder.flash
 
     def pack(self) -> None:
         """Lay the weights out for the matrix kernels of a CPU; see :class:`~glimpseprune.families.base.Backbone`."""
-        for layer in self.layers:
-            layer.pack()
-        pack_linears(self.text.layers)
+        self.decoder.pack()
         pack_linears(self.vision)
 
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
@@ -99,20 +82,15 @@ class Qwen25VL:
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""
-        hidden = self.embed_tokens(prompt.input_ids[None])
-        for slots, image in zip(prompt.image_slots, images, strict=True):
-            hidden[0, slots] = image.tokens.to(hidden.dtype)
-        return hidden
+        return self.decoder.embed(prompt, images)
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
         """Embed text tokens: ``[B, T] -> [B, T, D]``."""
-        hidden: Tensor = self.text.embed_tokens(input_ids)
-        return hidden
+        return self.decoder.embed_tokens(input_ids)
 
     def rotary(self, position_ids: Tensor) -> Rotary:
         """Prepare the rotary embedding of positions ``[3, B, T]``; see :func:`~.decoder_layer.prepared`."""
-        like = self.model.lm_head.weight  # the stock module takes the type and the device from it
-        return prepared(*self.text.rotary_emb(like, position_ids))
+        return self.decoder.rotary(position_ids)
 
     def run_layer(
         self,
@@ -124,30 +102,19 @@ class Qwen25VL:
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
-        mask = bias
-        if bias is not None and self.flash:
-            raise UnsupportedModelError(
-                "expected no attention bias with flash attention, found one; load the model with "
-                "attn_implementation='sdpa'"
-            )
-        if filled is not None:
-            mask = filled if self.flash else filled[:, None, None]  # flash takes [B, S], SDPA [B, 1, 1, S]
-        return self.layers[layer].run(hidden, mask, rotary, cache)
+        return self.decoder.run_layer(layer, hidden, rotary, cache, filled, bias)
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""
-        return self.layers[layer].keys_values(hidden, rotary)
+        return self.decoder.keys_values(layer, hidden, rotary)
 
     def queries(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
         """Compute the queries ``[T, H, d]`` of every position, rotated and scaled."""
-        block = self.layers[layer]
-        queries: Tensor = block.queries(hidden, rotary)[0].transpose(0, 1) * block.attention.scaling
-        return queries
+        return self.decoder.queries(layer, hidden, rotary)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
-        out: Tensor = self.model.lm_head(normed(self.text.norm, hidden))
-        return out.float()
+        return self.decoder.logits(hidden)
 
 
 def read_shape(config: Any) -> ModelShape:
@@ -170,18 +137,7 @@ def read_shape(config: Any) -> ModelShape:
 
 def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
     """Load the stock model; see :class:`~glimpseprune.families.registry.LoadWeights`."""
-    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        base, dtype=dtype, attn_implementation=attn_implementation, revision=revision, output_loading_info=True
-    )
-    for kind in ("missing_keys", "mismatched_keys"):
-        if info[kind]:
-            raise GlimpseError(
-                f"{base}: expected a complete checkpoint, found {len(info[kind])} {kind.replace('_', ' ')}, such as "
-                f"{sorted(info[kind])[0]}; download it again or take another"
-            )
-    if model.generation_config is None:
-        model.generation_config = GenerationConfig.from_model_config(model.config)
-    return model
+    return load_stock(Qwen2_5_VLForConditionalGeneration, base, dtype, attn_implementation, revision)
 
 
 FAMILY = Family(

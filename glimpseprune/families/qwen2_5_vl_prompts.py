@@ -11,6 +11,7 @@ from torch import Tensor
 
 from glimpseprune.errors import InputError
 from glimpseprune.families.base import Prompt
+from glimpseprune.families.prompt_tokens import all_about_the_page, image_slots, without_padding
 from glimpseprune.families.qwen2_5_vl_rope import rope_positions
 
 
@@ -38,24 +39,13 @@ class PromptMaker:
         Raises:
             InputError: a key is missing, or images and image tokens do not match.
         """
-        if "input_ids" not in inputs:
-            raise InputError("expected input_ids, found none; pass what the processor returned")
-        ids = inputs["input_ids"].to(device)
-        mask = inputs.get("attention_mask")
-        mask = torch.ones_like(ids) if mask is None else mask.to(device)
-        if ids.ndim != 2 or mask.shape != ids.shape:
-            raise InputError(
-                f"expected input_ids and attention_mask of one shape [B, T], found {tuple(ids.shape)} and "
-                f"{tuple(mask.shape)}; pass what the processor returned"
-            )
-        if bool((ids == self.video_token_id).any()) or inputs.get("pixel_values_videos") is not None:
+        rows = without_padding(inputs, device)
+        video = any(bool((row == self.video_token_id).any()) for row in rows)
+        if video or inputs.get("pixel_values_videos") is not None:
             raise InputError("expected images, found a video; pass its frames as images")
         pixels, grids = self._images(inputs, device)
         prompts, used = [], 0
-        for row in range(ids.shape[0]):
-            tokens = ids[row, mask[row].bool()]
-            if not tokens.numel():
-                raise InputError(f"item {row} has no tokens, since its attention_mask is all zero; leave the item out")
+        for row, tokens in enumerate(rows):
             prompts.append(self._prompt(tokens, pixels[used:], grids[used:], row))
             used += len(prompts[-1].pixels)
         if used != len(grids):
@@ -76,11 +66,8 @@ class PromptMaker:
         Raises:
             InputError: a prompt's image tokens do not match the image.
         """
-        prompts = [self._prompt(ids.to(pixels.device), [pixels], [grid], row) for row, ids in enumerate(input_ids)]
-        blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
-        if blind:
-            raise InputError(f"item {blind[0]} has no image tokens for the page; begin every prompt with the image")
-        return prompts
+        rows = (ids.to(pixels.device) for ids in input_ids)
+        return all_about_the_page([self._prompt(ids, [pixels], [grid], row) for row, ids in enumerate(rows)])
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Turn rows and columns of patches into rows and columns of visual tokens."""
@@ -88,10 +75,11 @@ class PromptMaker:
 
     def _prompt(self, tokens: Tensor, pixels: list[Tensor], grids: list[tuple[int, int]], row: int) -> Prompt:
         """Make the prompt of one item from the first of the given images; later items use the rest."""
-        slots = self._image_slots(tokens, grids, row)
-        grids, pixels = grids[: len(slots)], pixels[: len(slots)]
-        positions = rope_positions(tokens.numel(), slots, [self.token_grid(grid) for grid in grids])
-        return Prompt(tokens, positions.to(tokens.device), tuple(pixels), tuple(grids), tuple(slots))
+        token_grids = [self.token_grid(grid) for grid in grids]
+        slots = image_slots(tokens, self.image_token_id, token_grids, row)
+        used = len(slots)
+        positions = rope_positions(tokens.numel(), slots, token_grids[:used])
+        return Prompt(tokens, positions.to(tokens.device), tuple(pixels[:used]), tuple(grids[:used]), slots)
 
     def _images(self, inputs: Mapping[str, Any], device: torch.device) -> tuple[list[Tensor], list[tuple[int, int]]]:
         """Split the batch into the patches and the patch grid (rows, columns) of each image."""
@@ -112,25 +100,3 @@ class PromptMaker:
                 "pass what the processor returned"
             )
         return list(pixels.to(device).split(patches)), [(h, w) for _, h, w in sizes]
-
-    def _image_slots(self, tokens: Tensor, grids: Sequence[tuple[int, int]], row: int) -> list[Tensor]:
-        """Find the positions of each image's visual tokens in one item; images come in the order of the batch."""
-        positions = torch.eq(tokens, self.image_token_id).nonzero()[:, 0]
-        slots: list[Tensor] = []
-        for grid in grids:
-            if not positions.numel():
-                break
-            rows, columns = self.token_grid(grid)
-            mine, positions = positions[: rows * columns], positions[rows * columns :]
-            if mine.numel() != rows * columns or int(mine[-1] - mine[0]) != rows * columns - 1:
-                raise InputError(
-                    f"item {row}: expected {rows} x {columns} = {rows * columns} image tokens in a row for image "
-                    f"{len(slots)}, found another number; prompt and images must come from the same processor call"
-                )
-            slots.append(mine)
-        if positions.numel():
-            raise InputError(
-                f"item {row} has {positions.numel()} image tokens more than its images have visual tokens; pass every "
-                "image of the prompt"
-            )
-        return slots

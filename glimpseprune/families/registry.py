@@ -14,9 +14,19 @@ from torch import Tensor
 
 from glimpseprune.errors import UnsupportedModelError
 from glimpseprune.families.base import Backbone
+from glimpseprune.families.refused import why_refused
 from glimpseprune.families.shape import ModelShape
 
-_NOT_A_FAMILY = {"base", "decoder_layer", "shape", "registry"}
+_NOT_A_FAMILY = {
+    "base",
+    "decoder",
+    "decoder_layer",
+    "prompt_tokens",
+    "refused",
+    "registry",
+    "shape",
+    "stock_weights",
+}
 _registered: dict[str, str] = {}
 
 
@@ -122,12 +132,15 @@ def find_family(model_type: str) -> Family:
         model_type: name of the family in the checkpoint's ``config.json``.
 
     Raises:
-        UnsupportedModelError: no family has this name; the message lists those that are supported.
+        UnsupportedModelError: no family has this name; the message lists those that are supported, and says why if it
+            cannot be.
     """
     if model_type not in supported_families():
+        reason = why_refused(model_type)
+        advice = "" if reason else ", or add the family as CONTRIBUTING.md describes"
         raise UnsupportedModelError(
-            f"model_type {model_type!r} is not supported; supported: {', '.join(supported_families())}. "
-            "Take such a checkpoint, or add the family as CONTRIBUTING.md describes"
+            f"model_type {model_type!r} is not supported{f': {reason}' if reason else ''}; supported: "
+            f"{', '.join(supported_families())}. Take such a checkpoint{advice}"
         )
     module = importlib.import_module(_registered.get(model_type, f"glimpseprune.families.{model_type}"))
     family: Family = module.FAMILY

@@ -14,7 +14,7 @@ from torch import Tensor
 from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.errors import InputError
-from glimpseprune.families.base import Backbone, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, Rotary, deep_features, run_layers
 from glimpseprune.methods.base import Method
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.rule import KeepRule
@@ -36,7 +36,7 @@ def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedIma
     hidden = backbone.embed(prompt, images)  # [1, T, D]
     rotary = backbone.rotary(prompt.position_ids[:, None])
     ends = torch.tensor([hidden.shape[1] - 1], device=backbone.device)
-    last = run_to_end(backbone, 0, hidden, rotary, cache, ends)
+    last = run_to_end(backbone, 0, hidden, rotary, cache, ends, deep_features(prompt, images))
     visual = sum(slots.numel() for slots in prompt.image_slots)
     keep = torch.ones(visual, dtype=torch.bool, device=backbone.device)
     return Prefilled(cache, backbone.logits(last)[0], next_position(prompt), None, keep)
@@ -170,6 +170,7 @@ def _run_to_prune_layer(
         hidden = torch.cat([hidden, token[None].to(hidden.dtype)], dim=1)  # [1, T + appended, D]
         positions = torch.cat([positions, appended_positions(prompt, method.appended)], dim=1)
     rotary = backbone.rotary(positions[:, None])
+    deep = deep_features(prompt, images)
 
     rows: dict[int, Tensor] = {}
     for layer in range(method.prune_layer + 1):
@@ -178,7 +179,7 @@ def _run_to_prune_layer(
             hidden[:, length:] += token
         entering = hidden[:, -1:]
         if layer < method.prune_layer:
-            hidden = backbone.run_layer(layer, hidden, rotary, cache)
+            hidden = run_layers(backbone, range(layer, layer + 1), hidden, rotary, cache, deep=deep)
         else:
             hidden = enter_layer(backbone, layer, hidden, rotary, cache)
         if layer in method.attention_layers:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import PrefillCache
-from glimpseprune.families.base import Backbone, Cache, Rotary, run_layers
+from glimpseprune.families.base import Backbone, Cache, DeepFeatures, Rotary, run_layers
 
 
 def enter_layer(backbone: Backbone, layer: int, hidden: Tensor, rotary: Rotary, cache: PrefillCache) -> Tensor:
@@ -59,7 +59,15 @@ def leave_layer(
     return backbone.run_layer(layer, some, rotary, _Filled(keys, values), bias=bias[None, None])
 
 
-def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, cache: Cache, ends: Tensor) -> Tensor:
+def run_to_end(
+    backbone: Backbone,
+    first: int,
+    hidden: Tensor,
+    rotary: Rotary,
+    cache: Cache,
+    ends: Tensor,
+    deep: DeepFeatures | None = None,
+) -> Tensor:
     """Run the layers from ``first`` to the end, the last one only for the last token of each sequence.
 
     Args:
@@ -69,12 +77,13 @@ def run_to_end(backbone: Backbone, first: int, hidden: Tensor, rotary: Rotary, c
         rotary: cosines and sines of the T positions.
         cache: cache without these layers, filled with the keys and values of all tokens.
         ends: place ``[B]`` of each sequence's last token.
+        deep: deep features of the only prompt, where ``first`` is 0; ``None`` for none.
 
     Returns:
         Hidden states ``[B, D]`` of the last tokens.
     """
     last = backbone.num_layers - 1
-    hidden = run_layers(backbone, range(first, last), hidden, rotary, cache)
+    hidden = run_layers(backbone, range(first, last), hidden, rotary, cache, deep=deep)
     rows = torch.arange(hidden.shape[0], device=hidden.device)
     if first > last:
         return hidden[rows, ends]

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.decode.prefilled import Prefilled
-from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, deep_features, run_layers
 from glimpseprune.methods.base import Method
 from glimpseprune.prefill.alone import Place, next_position, select_tokens
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
@@ -81,7 +81,7 @@ def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequ
     hidden = backbone.embed(prefix, images)
     rotary = backbone.rotary(prefix.position_ids[:, None])
     last = method.prune_layer
-    hidden = run_layers(backbone, range(last), hidden, rotary, cache)
+    hidden = run_layers(backbone, range(last), hidden, rotary, cache, deep=deep_features(prefix, images))
     hidden = enter_layer(backbone, last, hidden, rotary, cache)
     conditions = tuple(method.precompute(image.features, image.grid, image.cells) for image in images)
     return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))

@@ -16,7 +16,7 @@ from torch import Tensor
 from glimpseprune.decode.cache import joined
 from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
-from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, deep_features, run_layers
 from glimpseprune.prefill.alone import next_position
 from glimpseprune.stats import now_ms
 
@@ -91,7 +91,7 @@ def answer_together(
     log = LogCache(shared + sum(lengths) + sum(limits))
     owner = torch.full((log.capacity,), _SHARED, device=backbone.device)
     start = now_ms(backbone.device)
-    _begin(backbone, log, backbone.embed(prefix, images), prefix.position_ids)
+    _begin(backbone, log, prefix, images)
     read = now_ms(backbone.device)
     hidden = _append(
         backbone,
@@ -131,18 +131,19 @@ def answer_together(
     return [row.result for row in rows], first_logits, log.token_bytes, (read - start, asked - read)
 
 
-def _begin(backbone: Backbone, log: LogCache, hidden: Tensor, positions: Tensor) -> None:
+def _begin(backbone: Backbone, log: LogCache, prefix: Prompt, images: Sequence[EncodedImage]) -> None:
     """Run the prefix; the last layer computes only its keys and values, since nothing reads its output.
 
     Args:
         backbone: backbone of the model.
         log: empty log.
-        hidden: embeddings ``[1, T, D]`` of the prefix.
-        positions: rotary positions ``[axes, T]``.
+        prefix: common beginning of the prompts.
+        images: images of the page after the vision tower.
     """
     last = backbone.num_layers - 1
-    rotary = backbone.rotary(positions[:, None])
-    hidden = run_layers(backbone, range(last), hidden, rotary, log)
+    rotary = backbone.rotary(prefix.position_ids[:, None])
+    hidden = backbone.embed(prefix, images)
+    hidden = run_layers(backbone, range(last), hidden, rotary, log, deep=deep_features(prefix, images))
     log.update(*backbone.keys_values(last, hidden, rotary), last)
     log.advance(hidden.shape[1])
 

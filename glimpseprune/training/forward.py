@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.decode.cache import Continuation, PrefillCache
-from glimpseprune.families.base import Backbone, EncodedImage, Prompt, run_layers
+from glimpseprune.families.base import Backbone, EncodedImage, Prompt, deep_features, run_layers
 from glimpseprune.methods.base import Method
 from glimpseprune.prefill.alone import appended_positions, attention_row, last_rotary, layer_major
 from glimpseprune.training.gate import gated_causal_bias
@@ -50,7 +50,8 @@ def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage
     cache = PrefillCache()
     hidden = backbone.embed(prompt, images)
     rotary = backbone.rotary(prompt.position_ids[:, None])
-    hidden = run_layers(backbone, range(last_layer + 1), hidden, rotary, cache)
+    deep = deep_features(prompt, images)
+    hidden = run_layers(backbone, range(last_layer + 1), hidden, rotary, cache, deep=deep)
     return Prefix(prompt, images, cache, hidden)
 
 

@@ -14,6 +14,7 @@ from jobs.run.prepare import Work, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on, resolve_model
 from pipeline.errors import PageError
+from pipeline.families.registry import find_family
 from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
@@ -87,7 +88,7 @@ def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> lis
 
 def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
     """Describe the size of the weights, and of one question's unpruned KV cache on the largest page."""
-    raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    raw = find_family(folder).read_config(folder)
     text = raw.get("text_config", raw)
     stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
     head_dim = text["hidden_size"] // text["num_attention_heads"]

@@ -136,4 +136,6 @@ def _start(page_answerer: PageAnswerer, settings: GlimpseSettings) -> Glimpse:
         return new_glimpse(page_answerer.model, settings.reduce_layer)
     folder = addon_folder(resolve_addon(settings.choice.glimpse))
     check_fit(resolve_model(settings.choice.model, settings.choice.revision), folder)
-    return load_addon(folder).to(page_answerer.model.backbone.device)
+    glimpse = load_addon(folder)
+    page_answerer.model.backbone.shape.check_prune_layer(glimpse.prune_layer)
+    return glimpse.to(page_answerer.model.backbone.device)

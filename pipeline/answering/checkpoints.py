@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from glimpseprune.errors import AddonError
@@ -12,6 +11,7 @@ from glimpseprune.methods.glimpse.addon_file import read_addon_config
 from glimpseprune.rule import KeepRule
 from pipeline.confidence.calibration import CALIBRATION_FILE
 from pipeline.errors import ModelError, UsageError
+from pipeline.families.registry import find_family
 from pipeline.records import AnswerSettings
 
 NANO = "nano"
@@ -216,7 +216,7 @@ def check_fit(model: Path, addon: Path) -> None:
     Raises:
         ModelError: a field differs or cannot be read; the message names it.
     """
-    raw = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    raw = find_family(model).read_config(model)
     text, vision = raw.get("text_config", raw), raw.get("vision_config", {})
     try:
         shape = BaseShape(

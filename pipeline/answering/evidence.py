@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.pages.ink import Box, Ink
 from pipeline.records import Evidence
 
@@ -18,6 +19,7 @@ _UNSEEN = -2.0  # mean logit of words below which the model did not look at them
 _CLOSE = 2.0  # logits by which a second place may be worse than the best
 _MARK, _MARK_LOSS = 0.4, 4.0  # width, in heights, below which a word is only a mark, and how much less it matters
 _MOST_BOXES = 5
+_SLIVER = 1e-6  # share of a page that is only a rounding error
 
 
 class Importance:
@@ -28,6 +30,7 @@ class Importance:
         scores: importance logits, float32 ``[N]``.
         grid: rows and columns of visual tokens.
         size_pt: width and height of the page, in PDF points.
+        frame: where the grid lies on the page.
 
     Raises:
         ValueError: the arrays do not have one entry for each token of the grid.
@@ -39,20 +42,23 @@ class Importance:
         scores: npt.NDArray[np.float32],
         grid: tuple[int, int],
         size_pt: tuple[float, float],
+        frame: Frame = WHOLE_PAGE,
     ) -> None:
         if keep.shape != (grid[0] * grid[1],) or scores.shape != keep.shape:
             raise ValueError(f"expected {grid[0]} x {grid[1]} tokens, found keep {keep.shape}, scores {scores.shape}")
-        self._keep = keep.reshape(grid)
+        self._size_pt, self._frame = size_pt, frame
+        self._keep = keep.reshape(grid) & self._on_page(grid)
         known = np.isfinite(scores)
         least = float(scores[known].min()) if known.any() else 0.0
         self._scores = np.where(known, scores, least).reshape(grid).astype(np.float64)
-        self._size_pt = size_pt
 
     def under(self, box: Sequence[float]) -> tuple[float, float]:
         """Return the mean and the highest importance logit under a box ``x0, y0, x1, y1`` in points."""
         rows, columns = self._scores.shape
-        across = _shares(box[0] / self._size_pt[0], box[2] / self._size_pt[0], columns)
-        down = _shares(box[1] / self._size_pt[1], box[3] / self._size_pt[1], rows)
+        width, height = self._size_pt
+        left, top = self._frame.on_grid(box[0] / width, box[1] / height)
+        right, bottom = self._frame.on_grid(box[2] / width, box[3] / height)
+        across, down = _shares(left, right, columns), _shares(top, bottom, rows)
         touched = self._scores[np.ix_(down > 0, across > 0)]
         return float(down @ self._scores @ across), float(touched.max())
 
@@ -72,18 +78,25 @@ class Importance:
         found = []
         for region in _regions(passing):
             down, across = zip(*region, strict=True)
-            box = (
-                width * (min(across) / columns),
-                height * (min(down) / rows),
-                width * ((max(across) + 1) / columns),
-                height * ((max(down) + 1) / rows),
-            )
+            left, top = self._frame.on_page(min(across) / columns, min(down) / rows)
+            right, bottom = self._frame.on_page((max(across) + 1) / columns, (max(down) + 1) / rows)
+            box = (width * left, height * top, width * right, height * bottom)
             found.append((box, max(float(self._scores[cell]) for cell in region)))
         return sorted(found, key=lambda one: -one[1])
 
     def cell_pt(self) -> tuple[float, float]:
         """Return width and height of a token in points."""
-        return self._size_pt[0] / self._scores.shape[1], self._size_pt[1] / self._scores.shape[0]
+        rows, columns = self._scores.shape
+        across, down = self._frame.x1 - self._frame.x0, self._frame.y1 - self._frame.y0
+        return self._size_pt[0] * across / columns, self._size_pt[1] * down / rows
+
+    def _on_page(self, grid: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Mark the tokens that show some of the page, ``[rows, columns]``; others show padding alone."""
+        rows, columns = grid
+        across = [self._frame.on_page(column / columns, 0)[0] for column in range(columns + 1)]
+        down = [self._frame.on_page(0, row / rows)[1] for row in range(rows + 1)]
+        inside: npt.NDArray[np.bool_] = np.outer(np.diff(down) > _SLIVER, np.diff(across) > _SLIVER)
+        return inside
 
 
 def attention_boxes(importance: Importance, ink: Ink, least: float = -math.inf) -> tuple[Evidence, ...]:

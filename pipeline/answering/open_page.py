@@ -17,6 +17,7 @@ from pipeline.answering.choice_scores import choice_probabilities
 from pipeline.confidence.signals import Signals, signals_of
 from pipeline.errors import PageError
 from pipeline.families.base import ModelInput, PreparedImage
+from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.records import Ask, ChoiceProbability, FallbackReason
 
 
@@ -40,6 +41,7 @@ class ModelAnswer:
         is_forced: whether the limits of the answer's type replaced a token, so that the model would have said something
             else without them.
         presence: probability that the page holds the answer, in 0..1; ``None`` where that was not asked.
+        frame: where the grid lies on the page.
     """
 
     text: str
@@ -55,6 +57,7 @@ class ModelAnswer:
     fallback: FallbackReason | None = None
     pruned_text: str | None = None
     is_forced: bool = False
+    frame: Frame = WHOLE_PAGE
     presence: float | None = None
 
 
@@ -110,6 +113,7 @@ class OpenPage:
         stats: measurements of each question; the decoding time is added at the end.
         constraints: function that makes the limits of each answer, ``None`` for none.
         grid: rows and columns of visual tokens.
+        frame: where the grid lies on the page.
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
@@ -124,6 +128,7 @@ class OpenPage:
     stats: list[gp.PruneStats]
     constraints: list[BeginConstraint | None]
     grid: tuple[int, int]
+    frame: Frame
     pruning: PruningChoice | None
     read: gp.EncodedPage | None
     began_at_s: float
@@ -175,6 +180,7 @@ class OpenPage:
             keep=keep,
             scores=scores,
             grid=self.grid,
+            frame=self.frame,
             pruning=self.pruning if self.asks[i].prune_auto else None,
             choice_probabilities=None
             if sequence.continuations is None

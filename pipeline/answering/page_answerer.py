@@ -153,11 +153,7 @@ class PageAnswerer:
             raise ModelError(f"{model} cannot be loaded: {error}") from error
 
     def prepare(
-        self,
-        page: Image,
-        asks: Sequence[Ask],
-        words: Words | None = None,
-        may_skip: Collection[str] = (),
+        self, page: Image, asks: Sequence[Ask], words: Words | None = None, may_skip: Collection[str] = ()
     ) -> PreparedPage:
         """Make a page image and its questions ready for the model.
 
@@ -320,10 +316,12 @@ class PageAnswerer:
             read_page = partial(self.prefiller.read, page, rules) if read is None else partial(_same, read)
             sequences, stats, read = self.prefiller.prefill(asks, prompts, rules, read_page, pool)
         constraints = [self.prefiller.constraints.of(ask) for ask in asks]
-        grid = self.processor.token_grid(page.image)
+        grid, frame = self.processor.token_grid(page.image), page.image.frame
         later = read.unpruned() if self.fallback and keep is None else None
         known = [presences[i] for i in left] if presences else []
-        return OpenPage(asks, prompts, sequences, stats, constraints, grid, pruning, later, began_at_s, known, skipped)
+        return OpenPage(
+            asks, prompts, sequences, stats, constraints, grid, frame, pruning, later, began_at_s, known, skipped
+        )
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""

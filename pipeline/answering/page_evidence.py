@@ -97,7 +97,7 @@ class PageEvidence:
         if answer.keep is None or answer.scores is None:
             return None
         size = self._image.width_pt, self._image.height_pt
-        return Importance(answer.keep, answer.scores, answer.grid, size)
+        return Importance(answer.keep, answer.scores, answer.grid, size, answer.frame)
 
     def _best(self, places: Sequence[Place], importance: Importance | None) -> Place:
         """Choose the place that the model looked at most; without scores, the first."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.frame import Frame
 from pipeline.questions.values import AnswerType
 
 
@@ -25,6 +26,10 @@ class Region:
     def grown(self, across: float, down: float) -> Region:
         """Return the rectangle grown by ``across`` at the left and right and by ``down`` above and below."""
         return Region(self.x0 - across, self.y0 - down, self.x1 + across, self.y1 + down)
+
+    def on_grid(self, frame: Frame) -> Region:
+        """Return the rectangle in shares of the grid of visual tokens, which lies on the page at ``frame``."""
+        return Region(*frame.on_grid(self.x0, self.y0), *frame.on_grid(self.x1, self.y1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,26 @@ def by_page(examples: Iterable[Example]) -> Iterator[list[Example]]:
 
 
 def covered_cells(regions: Iterable[Region], rows: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Mark the cells of a ``rows`` x ``columns`` grid that a region touches, bool ``[rows * columns]`` by row."""
+    """Mark the cells of a ``rows`` x ``columns`` grid that a region touches, bool ``[rows * columns]`` by row.
+
+    Args:
+        regions: rectangles in shares of the grid.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
+    """
     shares = [_shares(region, rows, columns) for region in regions]
     return np.any([share > 0 for share in shares], axis=0) if shares else np.zeros(rows * columns, bool)
 
 
 def coverage(region: Region, keep: npt.NDArray[np.bool_], rows: int, columns: int) -> float:
-    """Compute the share of a region under kept cells, in 0..1; ``keep`` is ``[rows * columns]`` in raster order."""
+    """Compute the share of a region, in shares of the grid, under kept cells, in 0..1.
+
+    Args:
+        region: rectangle in shares of the grid.
+        keep: kept cells, bool ``[rows * columns]`` in raster order.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
+    """
     return float(_shares(region, rows, columns)[keep].sum())
 
 

@@ -16,6 +16,7 @@ from glimpseprune.training.trainer import Figures, cosine
 from pipeline.datasets.example import Example, by_page, covered_cells
 from pipeline.datasets.page_images import PageImages
 from pipeline.families.base import ModelInput
+from pipeline.frame import Frame
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.questions.question import DEFAULT_PROMPT
 
@@ -103,7 +104,8 @@ class GlimpseTask:
         evidence = None
         if example.regions:
             rows, columns = shown.token_grid
-            boxes = [region.grown(self.margin / columns, self.margin / rows) for region in example.regions]
+            placed = [region.on_grid(shown.frame) for region in example.regions]
+            boxes = [region.grown(self.margin / columns, self.margin / rows) for region in placed]
             evidence = torch.from_numpy(covered_cells(boxes, rows, columns)).to(backbone.device)
         return TrainingExample(prompt, answer.to(backbone.device), evidence, shown.visible)
 
@@ -122,6 +124,7 @@ class GlimpseTask:
             self.processor.patches(image, device),
             image.grid,
             self.processor.token_grid(image),
+            image.frame,
             None if visible is None else visible.to(device),
         )
         self._page = key, shown
@@ -136,10 +139,12 @@ class _ShownPage:
         pixels: patches ``[patches, patch_dim]``.
         grid: rows and columns of patches.
         token_grid: rows and columns of visual tokens.
+        frame: where that grid lies on the page.
         visible: mask of the visual tokens that are shown, bool ``[N]``; ``None`` shows all.
     """
 
     pixels: Tensor
     grid: tuple[int, int]
     token_grid: tuple[int, int]
+    frame: Frame
     visible: Tensor | None

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelError, PageError
+from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.records import Image, PixelBudget
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ class PreparedImage:
     Attributes:
         pixels: uint8 ``[H, W, 3]`` of the size the model takes, or float32 patches ``[patches, patch_dim]``.
         grid: rows and columns of patches.
+        frame: where the grid lies on the page.
     """
 
     pixels: Tensor
     grid: tuple[int, int]
+    frame: Frame = WHOLE_PAGE
 
 
 class ModelInput(Protocol):
@@ -119,6 +122,10 @@ class ModelInput(Protocol):
         """Return the text of generated tokens, without special tokens and outer white space."""
 
 
+def _config_as_it_is(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json")
+
+
 @dataclass(frozen=True, slots=True)
 class PageFamily:
     """The part of a model family that handles pages and prompts.
@@ -133,12 +140,16 @@ class PageFamily:
         max_visual_tokens: function that returns the visual tokens of the largest page within a budget.
         load_input: function that loads the model input of a checkpoint folder. It raises ModelError for a folder that
             lacks a part.
+        read_config: function that reads the ``config.json`` of a checkpoint folder, with ``text_config`` and
+            ``vision_config`` complete and the tower's number of layers as ``depth``. It raises ModelError for a folder
+            without a readable one.
     """
 
     read_budget: Callable[[Path, int | None], PixelBudget]
     fit_page: Callable[[float, float, int, PixelBudget], PagePixels]
     max_visual_tokens: Callable[[PixelBudget], int]
     load_input: Callable[[Path], ModelInput]
+    read_config: Callable[[Path], dict[str, Any]] = _config_as_it_is
 
 
 def check_page(width_pt: float, height_pt: float, dpi: int) -> None:

@@ -1,30 +1,20 @@
-"""Turns pages and texts into model input, with the checkpoint's own image processor, tokenizer and chat template.
-
-The parts are loaded one by one and not through ``AutoProcessor``, which needs a video processor and therefore
-torchvision; the results are the same.
-"""
+"""Turns pages and texts into model input, with the checkpoint's own image processor, tokenizer and chat template."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Collection
 from pathlib import Path
 
-import llguidance.hf
 import numpy as np
 import torch
 from llguidance import LLTokenizer
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from pipeline.errors import ModelError
-from pipeline.families.base import ModelInput, PreparedImage, VisibleCells, read_json
-from pipeline.families.qwen_vl_patches import cut_patches
+from pipeline.families.base import ModelInput, PreparedImage, VisibleCells
+from pipeline.families.chat_prompt import ChatPrompt
+from pipeline.families.patches import by_channel, cut_patches
 from pipeline.records import Image
-
-_PLACE = "\ue000text\ue000"  # stands for the text in a rendered template; from the private use area
-_PROMPTS = 1024  # number of different prompts that are cached; a questions file has fewer
 
 
 class Processor(ModelInput):
@@ -34,19 +24,13 @@ class Processor(ModelInput):
         folder: local checkpoint folder.
 
     Raises:
-        ModelError: the folder has no chat template, or its tokenizer does not know the image token.
+        ModelError: the folder has no chat template.
     """
 
     def __init__(self, folder: Path) -> None:
         self.images = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.template = _chat_template(folder) or self.tokenizer.chat_template
-        if not self.template:
-            raise ModelError(f"{folder} has no chat template; docpipe needs an instruction-tuned checkpoint")
-        self.image_token_id = int(AutoConfig.from_pretrained(folder).image_token_id)
-        added = self.tokenizer.added_tokens_decoder.items()
-        self._special = {*self.tokenizer.all_special_ids, *(number for number, token in added if token.special)}
-        self._around_image = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
+        self.chat = ChatPrompt(folder)
+        self.image_token_id = self.chat.image_token_id
 
     def prepare(self, page: Image) -> PreparedImage:
         """Prepare an image ``[height, width, 3]`` in host memory.
@@ -70,7 +54,7 @@ class Processor(ModelInput):
         if pixels.dtype != torch.uint8:
             return pixels
         images = self.images
-        mean, std = (_three(figures) for figures in (images.image_mean, images.image_std))
+        mean, std = (by_channel(figures) for figures in (images.image_mean, images.image_std))
         sizes = (int(images.patch_size), int(images.merge_size), int(images.temporal_patch_size))
         return cut_patches(pixels, float(images.rescale_factor), mean, std, *sizes)
 
@@ -95,89 +79,16 @@ class Processor(ModelInput):
         Raises:
             ModelError: the chat template does not put exactly one image and the text once into the prompt.
         """
-        before, after = self._around_image(text)
-        visual = grid[0] * grid[1] // self.images.merge_size**2
-        return torch.cat([before, torch.full((visual,), self.image_token_id), after])
-
-    def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
-        """Return the token ids before and after the image, ``[before]`` and ``[after]``; every page shares them."""
-        head, tail = self._around_text
-        ids = self._ids(self._rendered(text))
-        if self._count_special(ids) != self._count_special(head + tail):
-            # Tokenized apart from the template, the user's text cannot end the turn or stand for an image.
-            ids = [*head, *self._ids(text, split_special_tokens=True), *tail]
-        if ids.count(self.image_token_id) != 1:
-            raise ModelError(
-                f"the chat template makes {ids.count(self.image_token_id)} image tokens for one image; expected 1"
-            )
-        at = ids.index(self.image_token_id)
-        return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
-
-    @cached_property
-    def _around_text(self) -> tuple[list[int], list[int]]:
-        """The token ids that the template puts before and after any text."""
-        around = self._rendered(_PLACE).split(_PLACE)
-        if len(around) != 2:
-            raise ModelError(f"the chat template writes the text {len(around) - 1} times; expected once")
-        return self._ids(around[0]), self._ids(around[1])
-
-    def _rendered(self, text: str) -> str:
-        """Put an image and a text into the chat template, up to where the answer begins."""
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        rendered: str = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self.template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        return rendered
-
-    def _ids(self, text: str, split_special_tokens: bool = False) -> list[int]:
-        """Tokenize a text; with ``split_special_tokens``, names of special tokens count as plain text."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens)[
-            "input_ids"
-        ]
-        return ids
-
-    def _count_special(self, ids: list[int]) -> int:
-        return sum(number in self._special for number in ids)
+        return self.chat.ids(text, grid[0] * grid[1] // self.images.merge_size**2)
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
-        ids = self._ids(text, split_special_tokens=True)
-        end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in ends else min(ends)
-        return torch.tensor([*ids, end])
+        return self.chat.answer(text, ends)
 
     def vocabulary(self, size: int, ends: Collection[int]) -> LLTokenizer:
-        """Return the bytes of every token, as the limits of typed answers need them.
-
-        Args:
-            size: number of tokens that the model has logits for.
-            ends: tokens that end an answer.
-
-        Raises:
-            ModelError: the checkpoint has no fast tokenizer.
-        """
-        try:
-            return llguidance.hf.from_tokenizer(self.tokenizer, n_vocab=size, eos_token=sorted(ends))
-        except ValueError as error:
-            raise ModelError(
-                f"the tokens of the checkpoint cannot be listed, which the limits of typed answers need: {error}; "
-                "convert its tokenizer to a fast one (tokenizer.json), or ask with constrain: false"
-            ) from error
+        """Return the bytes of every token; see :meth:`ChatPrompt.vocabulary`."""
+        return self.chat.vocabulary(size, ends)
 
     def text(self, tokens: Tensor) -> str:
         """Return the text of generated tokens, without special tokens and outer white space."""
-        decoded: str = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
-        return decoded.strip()
-
-
-def _three(figures: float | Sequence[float]) -> list[float]:
-    """Return one number per channel; a configuration may give one for all."""
-    return [float(figures)] * 3 if isinstance(figures, (int, float)) else [float(figure) for figure in figures]
-
-
-def _chat_template(folder: Path) -> str | None:
-    """Read the chat template of older checkpoints, which keep it beside the processor, not in the tokenizer."""
-    template = read_json(folder / "chat_template.json").get("chat_template")
-    return template if isinstance(template, str) else None
+        return self.chat.text(tokens)

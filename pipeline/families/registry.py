@@ -6,6 +6,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+from glimpseprune.families.refused import why_refused
 from pipeline import families
 from pipeline.errors import ModelError
 from pipeline.families.base import PageFamily, read_json
@@ -43,17 +44,18 @@ def find_family(folder: Path) -> PageFamily:
         folder: local checkpoint folder.
 
     Raises:
-        ModelError: the folder states no model type, or one of a family that is not supported.
+        ModelError: the folder states no model type, or one of a family that is not supported; the message says why if
+            it cannot be.
     """
     model_type = read_json(folder / "config.json").get("model_type")
     if not isinstance(model_type, str):
         raise ModelError(f"{folder}: expected a config.json with a model_type, as in every checkpoint")
     module_path = _registered.get(model_type) or _own_module(model_type)
     if module_path is None:
-        raise ModelError(
-            f"{folder} is a {model_type!r} model; supported: {', '.join(supported_families())}. "
-            'To add another, see "add a family" in CONTRIBUTING.md'
-        )
+        reason = why_refused(model_type)
+        told = f"; {reason}. Supported" if reason else "; supported"
+        advice = "Take one of those" if reason else 'To add another, see "add a family" in CONTRIBUTING.md'
+        raise ModelError(f"{folder} is a {model_type!r} model{told}: {', '.join(supported_families())}. {advice}")
     return family_at(module_path)
 
 

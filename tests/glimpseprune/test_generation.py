@@ -12,7 +12,6 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.prefill import alone as prefill_module
-from tests.support import slow_path
 from tests.support.batches import ITEMS, RULE, batch, item
 from tests.support.pages import ask_page
 from tests.support.tiny_model import make_glimpse, tiny_addon_config
@@ -48,51 +47,6 @@ def tokens_of(out: gp.Output) -> list[list[int]]:
     return [sequence.tolist() for sequence in out.sequences]
 
 
-@pytest.mark.parametrize("rule", [None, KEEP_ALL], ids=["no rule", "keep everything"])
-@pytest.mark.parametrize("inputs", [*ITEMS, TWO_IMAGES, NO_IMAGE], ids=lambda one: str(tuple(one["input_ids"].shape)))
-def test_keeping_everything_is_the_stock_model(
-    model: gp.GlimpseModel, inputs: dict[str, Tensor], rule: gp.KeepRule | None
-) -> None:
-    out = gp.generate(model, inputs, rule=rule, max_new_tokens=12)
-    base: Any = model.base
-    kinds = (inputs["input_ids"] == base.config.image_token_id).int()
-    with torch.no_grad():
-        images = {k: inputs[k] for k in ("pixel_values", "image_grid_thw") if inputs[k].numel()}
-        logits = base(input_ids=inputs["input_ids"], mm_token_type_ids=kinds if images else None, **images).logits[
-            :, -1
-        ]
-    torch.testing.assert_close(out.first_logits, logits, rtol=0, atol=1e-5)
-    assert tokens_of(out) == stock_tokens(model, inputs, 12)
-    assert out.keep[0].all()
-    assert out.stats[0].kv_tokens_kept == out.stats[0].kv_tokens_full == inputs["input_ids"].shape[1]
-
-
-def test_the_answers_of_the_tiny_model_differ(model: gp.GlimpseModel) -> None:
-    """Otherwise the comparisons of tokens in this file would prove nothing."""
-    answers = [tuple(tokens_of(gp.generate(model, one, rule=None, max_new_tokens=12))[0]) for one in ITEMS]
-    assert len(set(answers)) == len(ITEMS)
-    assert sum(len(set(answer)) > 3 for answer in answers) >= 3
-    pruned = [tuple(tokens_of(gp.generate(model, one, rule=RULE, max_new_tokens=12))[0]) for one in ITEMS]
-    assert sum(a != b for a, b in zip(answers, pruned, strict=True)) >= 2
-
-
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize(
-    "rule", [None, RULE, gp.KeepRule(max_ratio=0.2, min_tokens=5)], ids=["full", "cap", "tighter cap"]
-)
-def test_a_batch_gives_each_item_what_it_gets_alone(
-    model: gp.GlimpseModel, side: str, rule: gp.KeepRule | None
-) -> None:
-    items = [*ITEMS, TWO_IMAGES, NO_IMAGE]
-    together = gp.generate(model, batch(items, side), rule=rule, max_new_tokens=12)
-    for i, one in enumerate(items):
-        alone = gp.generate(model, one, rule=rule, max_new_tokens=12)
-        assert tokens_of(together)[i] == tokens_of(alone)[0]
-        assert torch.equal(together.keep[i], alone.keep[0])
-        assert torch.equal(together.first_logits[i], alone.first_logits[0])
-        torch.testing.assert_close(together.logprobs[i], alone.logprobs[0], rtol=0, atol=1e-5)
-
-
 def test_rules_and_limits_of_each_item(model: gp.GlimpseModel) -> None:
     rules = [None, RULE, gp.KeepRule(max_ratio=0.1), KEEP_ALL]
     limits = [1, 12, 3, 7]
@@ -101,43 +55,6 @@ def test_rules_and_limits_of_each_item(model: gp.GlimpseModel) -> None:
         alone = gp.generate(model, one, rule=rule, max_new_tokens=limit)
         assert tokens_of(together)[i] == tokens_of(alone)[0]
         assert len(together.sequences[i]) <= limit
-
-
-FORMATS: dict[str, dict[str, object]] = {
-    "default": {},
-    "first layer": {"reduce_layer": 0, "selected_layers": (0,)},
-    "last layer": {"reduce_layer": 3, "selected_layers": (3,)},
-    "several selected layers": {"selected_layers": (2, 0, 1)},
-    "selected before reduced": {"selected_layers": (0,), "reduce_layer": 2},
-    "log-softmax": {"use_attention_logits": False},
-    "windowed predictor": {"attn_fuse_global": False},
-    "glimpse of two tokens": {"le_length": 2},
-    "glimpse of two tokens, log-softmax": {"le_length": 2, "use_attention_logits": False},
-    "no glimpse token": {"le_length": 0},
-    "glimpse in some layers": {"le_layers": (0, 2)},
-    "glimpse in layer 0 only": {"le_layers": (0,)},
-    "layernorm": {"le_norm_type": "layernorm"},
-    "one visual layer": {"selected_visual_layers": (1,)},
-    "deep supervision": {"deep_supervision": True},
-    "other widths": {"attn_fuse_size": 16, "visual_cond_size": 48, "attn_fuse_num_heads": 2},
-}
-
-
-@pytest.mark.parametrize("changes", FORMATS.values(), ids=FORMATS.keys())
-def test_pruning_equals_the_long_way(model: gp.GlimpseModel, changes: dict[str, object]) -> None:
-    variant = with_addon(model, **changes)
-    for one, rule in [
-        (ITEMS[0], RULE),
-        (ITEMS[2], gp.KeepRule(max_ratio=0.25)),
-        (TWO_IMAGES, gp.KeepRule(0.95, None, 4)),
-    ]:
-        out = gp.generate(variant, one, rule=rule, max_new_tokens=8)
-        scores, keep, tokens, first = slow_path.answer(variant, one, rule, 8)
-        assert out.scores[0] is not None
-        torch.testing.assert_close(out.scores[0], scores, rtol=0, atol=1e-4)
-        assert torch.equal(out.keep[0], keep)
-        torch.testing.assert_close(out.first_logits[0], first, rtol=0, atol=2e-5)
-        assert tokens_of(out)[0] == tokens
 
 
 def test_selection_is_by_image(model: gp.GlimpseModel) -> None:
@@ -187,50 +104,6 @@ def test_the_cache_holds_only_what_was_kept(model: gp.GlimpseModel, monkeypatch:
     assert out.stats[0].kv_bytes_kept == 4 * 2 * 2 * 16 * 4 * kept  # layers, k and v, kv heads, head dim, float32
     assert out.stats[0].kv_bytes_full == 4 * 2 * 2 * 16 * 4 * (3 + 2 + 11 + 54)
     assert seen == [1]  # the head saw the last position only
-
-
-def state_of(model: gp.GlimpseModel) -> dict[str, Any]:
-    base: Any = model.base
-    return {
-        "hooks": {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in base.named_modules()},
-        "attributes": {name: sorted(vars(m)) for name, m in base.named_modules()},
-        "weights": {name: t.clone() for name, t in base.state_dict().items()},
-        "rope_deltas": base.model.rope_deltas,
-        "training": base.training,
-        "config": base.config.to_dict(),
-    }
-
-
-def assert_same_state(before: dict[str, Any], after: dict[str, Any]) -> None:
-    weights = before.pop("weights"), after.pop("weights")
-    assert before == after
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-def test_a_call_leaves_no_trace(model: gp.GlimpseModel) -> None:
-    before = state_of(model)
-    gp.generate(model, batch(ITEMS), rule=RULE, max_new_tokens=3)
-    assert_same_state(before, state_of(model))
-
-
-def test_a_failed_call_leaves_no_trace(model: gp.GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    base: Any = model.base
-    before = state_of(model)
-    original = type(base.model.visual.blocks[2].mlp).forward
-    calls = []
-
-    def failing(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-        calls.append(1)
-        if len(calls) == 3:
-            raise RuntimeError("in the middle of the vision tower")
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(type(base.model.visual.blocks[2].mlp), "forward", failing)
-    with pytest.raises(RuntimeError, match="in the middle"):
-        gp.generate(model, ITEMS[0], rule=RULE)
-    monkeypatch.undo()
-    assert_same_state(before, state_of(model))
 
 
 def test_repetition_penalty_of_the_checkpoint_is_applied_as_the_stock_model_does(model: gp.GlimpseModel) -> None:

@@ -99,7 +99,7 @@ def test_the_stock_model_still_answers_when_it_is_packed(folder: Path, packed: g
 def test_packing_frees_the_weights_it_replaces(packed: gp.GlimpseModel) -> None:
     left = [name for name, module in packed.base.named_modules() if type(module) is nn.Linear]
     assert left == ["lm_head"]
-    layer = packed.backbone.layers[0]  # type: ignore[attr-defined]
+    layer = packed.backbone.decoder.layers[0]  # type: ignore[attr-defined]
     assert isinstance(layer.qkv, PackedLinear)
     assert not [name for name, _ in layer.attention.named_parameters()]
 

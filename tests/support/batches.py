@@ -13,7 +13,7 @@ RULE = KeepRule(max_ratio=0.4, min_tokens=3)
 PAD, VISION_START, VISION_END, IMAGE = 256, 259, 260, 261
 
 
-def item(grids: Sequence[tuple[int, int]], text: int, seed: int) -> dict[str, Tensor]:
+def item(grids: Sequence[tuple[int, int]], text: int, seed: int, patch_dim: int = 1176) -> dict[str, Tensor]:
     """One unpadded item: text, images of ``grids`` (rows and columns of visual tokens) and ``text`` more tokens."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, 256, (3,), generator=generator).tolist()
@@ -24,7 +24,7 @@ def item(grids: Sequence[tuple[int, int]], text: int, seed: int) -> dict[str, Te
     return {
         "input_ids": torch.tensor([ids]),
         "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
-        "pixel_values": torch.randn(patches, 1176, generator=generator),
+        "pixel_values": torch.randn(patches, patch_dim, generator=generator),
         "image_grid_thw": torch.tensor([[1, 2 * r, 2 * c] for r, c in grids]).reshape(-1, 3),
     }
 
@@ -40,12 +40,10 @@ def batch(items: Sequence[dict[str, Tensor]], side: str = "left") -> dict[str, T
             rows.append(torch.cat([fill, one[name]] if side == "left" else [one[name], fill], dim=1))
         return torch.cat(rows)
 
-    return {
-        "input_ids": padded("input_ids", PAD),
-        "attention_mask": padded("attention_mask", 0),
-        "pixel_values": torch.cat([one["pixel_values"] for one in items]),
-        "image_grid_thw": torch.cat([one["image_grid_thw"] for one in items]),
+    images = {
+        name: torch.cat([one[name] for one in items]) for name in items[0].keys() - {"input_ids", "attention_mask"}
     }
+    return {"input_ids": padded("input_ids", PAD), "attention_mask": padded("attention_mask", 0), **images}
 
 
 ITEMS = [

@@ -14,25 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import glimpseprune as gp
-
-
-def vision_features(
-    model: Any, pixels: Tensor, grid_thw: Tensor, layers: tuple[int, ...]
-) -> tuple[Tensor, list[Tensor]]:
-    """Visual tokens and mean-pooled features in raster order, from the stock tower's own list of hidden states."""
-    out = model.model.visual(pixels, grid_thw=grid_thw, output_hidden_states=True)
-    _, h, w = grid_thw[0].tolist()
-    side = model.model.visual.window_size // 28
-    rows, columns = h // 2, w // 2
-    order = sorted(range(rows * columns), key=lambda n: (n // columns // side, n % columns // side))
-    raster = torch.tensor(order).argsort()
-    hidden = out.hidden_states if len(out.hidden_states) == len(model.model.visual.blocks) else out.hidden_states[1:]
-    return out.pooler_output, [hidden[layer].reshape(rows * columns, 4, -1).mean(1)[raster] for layer in layers]
-
-
-def rope(model: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
-    cos, sin = model.model.language_model.rotary_emb(torch.zeros(1), positions[:, None])
-    return cos, sin
+from tests.support.tiny_family import TinyFamily
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -52,7 +34,8 @@ def vip(glimpse: Any, attention: Tensor, features: list[Tensor], rows: int, colu
         [[r * f for f in freqs] + [c * f for f in freqs] for r in range(rows) for c in range(columns)]
     ).repeat(1, 2)
     n = torch.arange(rows * columns)
-    cell = (n // columns // config.window) * 10_000 + n % columns // config.window
+    side = config.window or max(rows, columns)  # a tower without windows has one
+    cell = (n // columns // side) * 10_000 + n % columns // side
     allowed = torch.ones(len(n), len(n), dtype=torch.bool) if config.attn_fuse_global else cell[:, None] == cell[None]
     x = fuser.attn_in_proj(attention)
     for i, layer in enumerate(fuser.layers):
@@ -82,7 +65,7 @@ def keep_mask(scores: Tensor, rule: gp.KeepRule) -> Tensor:
 
 @torch.no_grad()
 def answer(
-    loaded: gp.GlimpseModel, item: dict[str, Tensor], rule: gp.KeepRule, new_tokens: int
+    family: TinyFamily, loaded: gp.GlimpseModel, item: dict[str, Tensor], rule: gp.KeepRule, new_tokens: int
 ) -> tuple[Tensor, Tensor, list[int], Tensor]:
     """Scores, keep mask, tokens and first logits of one unpadded item with any number of images."""
     model: Any = loaded.base
@@ -91,33 +74,36 @@ def answer(
     lm = model.model.language_model
     ids = item["input_ids"][0]
     length, extra, K = len(ids), config.le_length, config.reduce_layer
-    kinds = (ids == model.config.image_token_id).int()[None]
-    positions, _ = model.model.get_rope_index(ids[None], mm_token_type_ids=kinds, image_grid_thw=item["image_grid_thw"])
-    positions = positions[:, 0]
+    positions = family.positions(model, item)
+    heads, kv_heads = model.config.text_config.num_attention_heads, model.config.text_config.num_key_value_heads
 
     embeds = lm.embed_tokens(ids).clone()
-    per_image, start = [], 0
-    pixel_start = 0
+    per_image, start, deep = [], 0, []
     image_at = (ids == model.config.image_token_id).nonzero()[:, 0]
-    for grid in item["image_grid_thw"]:
-        patches = int(grid.prod())
-        tokens, features = vision_features(
-            model, item["pixel_values"][pixel_start : pixel_start + patches], grid[None], config.selected_visual_layers
-        )
-        pixel_start += patches
-        slots = image_at[start : start + patches // 4]
-        start += patches // 4
-        embeds[slots] = tokens
-        per_image.append((slots, features, int(grid[1]) // 2, int(grid[2]) // 2))
+    for image in family.images(model, item, config.selected_visual_layers):
+        slots = image_at[start : start + image.rows * image.columns]
+        start += image.rows * image.columns
+        embeds[slots] = image.tokens
+        deep += [(layer, slots, summand) for layer, summand in enumerate(image.deep)]
+        per_image.append((slots, image.features, image.rows, image.columns))
 
     def added(layer: int) -> Tensor | None:
         if not extra or layer not in config.le_layers:
             return None
         return glimpse.le_norm(glimpse.le_proj(glimpse.learnable_embeddings[config.le_layers.index(layer)]))
 
+    def run(layer: int, hidden: Tensor, allowed: Tensor) -> Tensor:
+        out = lm.layers[layer](
+            hidden[None], attention_mask=additive(allowed), position_embeddings=(cos, sin), past_key_values=None
+        )[0]
+        for at, slots, summand in deep:
+            if at == layer:
+                out[slots] += summand
+        return out
+
     hidden = embeds if not extra else torch.cat([embeds, added(0)])
     all_positions = torch.cat([positions, (positions[:, -1:] + 1 + torch.arange(extra))], 1)
-    cos, sin = rope(model, all_positions)
+    cos, sin = family.rope(model, all_positions)
     causal = torch.ones(length + extra, length + extra, dtype=torch.bool).tril()
     rows = []
     for layer in range(K + 1):
@@ -126,14 +112,15 @@ def answer(
         if layer in config.selected_layers:
             block = lm.layers[layer]
             normed = block.input_layernorm(hidden)
-            q = block.self_attn.q_proj(normed).unflatten(-1, (4, -1)).transpose(0, 1)
-            k = block.self_attn.k_proj(normed).unflatten(-1, (2, -1)).transpose(0, 1).repeat_interleave(2, 0)
+            q = block.self_attn.q_proj(normed).unflatten(-1, (heads, -1)).transpose(0, 1)
+            k = block.self_attn.k_proj(normed).unflatten(-1, (kv_heads, -1)).transpose(0, 1)
+            if hasattr(block.self_attn, "q_norm"):
+                q, k = block.self_attn.q_norm(q), block.self_attn.k_norm(k)
+            k = k.repeat_interleave(heads // kv_heads, 0)
             q, k = rotate(q, cos[0], sin[0]), rotate(k, cos[0], sin[0])
             scores = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]))[:, -1]
             rows.append((layer, scores if config.use_attention_logits else scores.log_softmax(-1)))
-        hidden = lm.layers[layer](
-            hidden[None], attention_mask=additive(causal), position_embeddings=(cos, sin), past_key_values=None
-        )[0]
+        hidden = run(layer, hidden, causal)
     ordered = torch.cat([dict(rows)[layer] for layer in config.selected_layers])  # [layers * H, T]
     scores, keep, stays = [], [], torch.ones(length, dtype=torch.bool)
     for slots, features, h, w in per_image:
@@ -148,7 +135,7 @@ def answer(
         new = len(generated)
         hidden = torch.cat([embeds, lm.embed_tokens(torch.tensor(generated, dtype=torch.long))])
         after = positions[:, -1:] + 1 + torch.arange(new)
-        cos, sin = rope(model, torch.cat([positions, after], 1))
+        cos, sin = family.rope(model, torch.cat([positions, after], 1))
         total = length + new
         early = torch.ones(total, total, dtype=torch.bool).tril()
         early[length:, :length] &= stays  # what was generated sees only what was kept
@@ -156,10 +143,7 @@ def answer(
         late[:, :length] &= stays
         late |= torch.eye(total, dtype=torch.bool)  # rows of pruned tokens need something to look at; nobody reads them
         for layer in range(len(lm.layers)):
-            mask = additive(early if layer <= K else late)
-            hidden = lm.layers[layer](
-                hidden[None], attention_mask=mask, position_embeddings=(cos, sin), past_key_values=None
-            )[0]
+            hidden = run(layer, hidden, early if layer <= K else late)
         logits = model.lm_head(lm.norm(hidden[-1]))
         if not generated:
             first = logits

@@ -25,16 +25,20 @@ class Sizes(Protocol):
     @property
     def vision_hidden_size(self) -> int: ...  # noqa: D102
     @property
-    def vision_depth(self) -> int: ...  # noqa: D102
+    def vision_depth(self) -> int | None: ...  # noqa: D102
 
 
 class NormAndWindow(Sizes, Protocol):
     """Adds what is needed to configure a new add-on for a model."""
 
     @property
+    def vision_depth(self) -> int: ...  # noqa: D102
+    @property
     def rms_norm_eps(self) -> float: ...  # noqa: D102
     @property
     def vision_window(self) -> int: ...  # noqa: D102
+    @property
+    def deep_layers(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,15 @@ class BaseShape:
         num_hidden_layers: number of decoder layers.
         num_attention_heads: number of query heads H.
         vision_hidden_size: width of the vision tower.
-        vision_depth: number of layers of the vision tower.
+        vision_depth: number of layers of the vision tower; ``None`` where the add-on does not say, since its tower is a
+            checkpoint of its own.
     """
 
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     vision_hidden_size: int
-    vision_depth: int
+    vision_depth: int | None
 
     @classmethod
     def of(cls, shape: Sizes) -> BaseShape:
@@ -129,15 +134,21 @@ class AddonConfig:
             shape: sizes of the base.
 
         Raises:
-            AddonError: a size differs; the message names the first one.
+            AddonError: a size differs, or the base lacks a vision layer; the message names it.
         """
         for field in dataclasses.fields(BaseShape):
             ours, theirs = getattr(self.base, field.name), getattr(shape, field.name)
-            if ours != theirs:
+            if ours is not None and ours != theirs:
                 raise AddonError(
                     f"add-on does not fit the base model: {field.name} is {ours} in the add-on and {theirs} in the "
                     "base; take the add-on that was trained on this base"
                 )
+        deepest, depth = max(self.selected_visual_layers), shape.vision_depth
+        if depth is not None and deepest >= depth:
+            raise AddonError(
+                f"add-on does not fit the base model: it reads layer {deepest} of the vision tower, and the base has "
+                f"layers 0 to {depth - 1}; take the add-on that was trained on this base"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Make the content of our own ``glimpse.json``."""
@@ -155,12 +166,15 @@ def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> A
         reduce_layer: number K of the prune layer; ``None`` for the published ratio, 0.65 of the depth.
 
     Raises:
-        AddonError: ``reduce_layer`` is not a layer of the base.
+        AddonError: ``reduce_layer`` is not a layer of the base after which it can be pruned.
     """
-    layers, depth = shape.num_hidden_layers, shape.vision_depth
-    last = int(0.65 * layers) if reduce_layer is None else reduce_layer
-    if not 0 <= last < layers:
-        raise AddonError(f"reduce_layer is {last}; expected a layer of the base, 0 to {layers - 1}. Pass one of those")
+    layers, depth, first = shape.num_hidden_layers, shape.vision_depth, shape.deep_layers
+    last = max(first, int(0.65 * layers)) if reduce_layer is None else reduce_layer
+    if not first <= last < layers:
+        why = f" behind the {first} after which it adds visual features" if first else ""
+        raise AddonError(
+            f"reduce_layer is {last}; expected a layer of the base{why}, {first} to {layers - 1}. Pass one of those"
+        )
     quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}, reverse=True)
     return AddonConfig(
         base=BaseShape.of(shape),

@@ -15,6 +15,9 @@ PUBLISHED_CONFIG = "config.json"
 PUBLISHED_WEIGHTS = "new_modules_gp.pt"
 OWN_CONFIG = "glimpse.json"
 OWN_WEIGHTS = "glimpse.safetensors"
+_DEPTH = "vision_depth"
+_UNSAID = {"attn_fuse_global": True, "le_norm_type": "rmsnorm"}
+"""What published add-ons leave unsaid for towers without windows, where the code that wrote them knows nothing else."""
 
 
 def read_addon_config(folder: Path) -> AddonConfig:
@@ -55,13 +58,17 @@ def _own(raw: Mapping[str, Any], path: Path) -> AddonConfig:
         )
     fields = _Fields(raw, path)
     base = _Fields(fields.mapping("base"), path)
-    shape = BaseShape(**{field.name: base.integer(field.name) for field in dataclasses.fields(BaseShape)})
+    sizes = {field.name: base.integer(field.name) for field in dataclasses.fields(BaseShape) if field.name != _DEPTH}
+    shape = BaseShape(**sizes, vision_depth=None if base.get(_DEPTH) is None else base.integer(_DEPTH))
     return _build(fields, shape, rms_norm_eps=fields.number("rms_norm_eps"), window=fields.integer("window"))
 
 
 def _published(raw: Mapping[str, Any], path: Path) -> AddonConfig:
-    fields = _Fields(raw, path)
-    vision = _Fields(fields.mapping("vision_config"), path)
+    # Where the tower is a checkpoint of its own, the file has the language model's fields and the tower's width.
+    separate = "vision_config" not in raw and "mm_hidden_size" in raw
+    vision = _Fields(raw if separate else _Fields(raw, path).mapping("vision_config"), path)
+    windowed = "window_size" in vision.raw
+    fields = _Fields(raw if windowed else {**_UNSAID, **raw}, path)
     text = _Fields(fields.mapping("text_config"), path) if "text_config" in raw else fields
     if fields.get("attn_fuse_type") != "AttnFuserV1":
         raise AddonError(
@@ -74,15 +81,20 @@ def _published(raw: Mapping[str, Any], path: Path) -> AddonConfig:
                 f"{path}: {name} is {raw[name]!r}; expected no value, since docpipe does not support this setting. "
                 "Take an add-on without it"
             )
+    depth = None if separate else vision.integer("depth" if "depth" in vision.raw else "num_hidden_layers")
     shape = BaseShape(
         hidden_size=text.integer("hidden_size"),
         num_hidden_layers=text.integer("num_hidden_layers"),
         num_attention_heads=text.integer("num_attention_heads"),
-        vision_hidden_size=vision.integer("hidden_size"),
-        vision_depth=vision.integer("depth"),
+        vision_hidden_size=vision.integer("mm_hidden_size" if separate else "hidden_size"),
+        vision_depth=depth,
     )
-    window = vision.integer("window_size") // vision.integer("spatial_merge_size") // vision.integer("patch_size")
-    return _build(fields, shape, rms_norm_eps=text.number("rms_norm_eps"), window=window)
+    return _build(fields, shape, rms_norm_eps=text.number("rms_norm_eps"), window=_window(vision) if windowed else 0)
+
+
+def _window(vision: _Fields) -> int:
+    """Compute the side of the tower's attention windows in visual tokens."""
+    return vision.integer("window_size") // vision.integer("spatial_merge_size") // vision.integer("patch_size")
 
 
 def _build(fields: _Fields, shape: BaseShape, *, rms_norm_eps: float, window: int) -> AddonConfig:
@@ -174,8 +186,8 @@ def _check(config: AddonConfig, path: Path) -> None:
         refuse("le_layers", "layer 0 among them, where the glimpse token enters the sequence")
     if not config.selected_visual_layers:
         refuse("selected_visual_layers", "at least one layer")
-    if any(not 0 <= layer < depth for layer in config.selected_visual_layers):
-        refuse("selected_visual_layers", f"layers in 0..{depth - 1}")
+    if any(layer < 0 or (depth is not None and layer >= depth) for layer in config.selected_visual_layers):
+        refuse("selected_visual_layers", "layers from 0 on" if depth is None else f"layers in 0..{depth - 1}")
     if config.le_norm_type not in ("rmsnorm", "layernorm"):
         refuse("le_norm_type", "'rmsnorm' or 'layernorm'")
     heads = config.attn_fuse_num_heads

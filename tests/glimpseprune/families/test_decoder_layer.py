@@ -58,7 +58,7 @@ def test_cached_keys_and_values_keep_nothing_else_in_memory(stock: Any) -> None:
     backbone = Qwen25VL(stock)
     rotary = backbone.rotary(positions)
     backbone.run_layer(0, hidden, rotary, cache)
-    backbone.layers[1].attention.layer_idx = 1
+    backbone.decoder.layers[1].attention.layer_idx = 1
     cache.update(*backbone.keys_values(1, hidden, rotary), 1)
     for tensor in (*cache.keys, *cache.values):
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -73,7 +73,7 @@ def test_the_stock_model_stays_as_it_was_and_takes_no_more_memory(stock: Any, tm
     assert all(torch.equal(weight, before[name]) for name, weight in stock.state_dict().items())
     torch.testing.assert_close(stock(input_ids=ids).logits, want, rtol=0, atol=0)
     attention = stock.model.language_model.layers[0].self_attn
-    assert attention.q_proj.weight.data_ptr() == backbone.layers[0].qkv.weight.data_ptr()
+    assert attention.q_proj.weight.data_ptr() == backbone.decoder.layers[0].qkv.weight.data_ptr()
     stock.save_pretrained(tmp_path)
     again = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path)
     assert all(torch.equal(weight, before[name]) for name, weight in again.state_dict().items())

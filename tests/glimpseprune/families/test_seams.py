@@ -12,6 +12,7 @@ from torch import Tensor
 
 import glimpseprune as gp
 from glimpseprune.families import registry
+from tests.support.families import FAMILIES
 from tests.support.tiny_model import make_glimpse, tiny_addon_config
 from tests.support.toy_family import IMAGE, MODEL_TYPE, PATCH_DIM, VOCABULARY, ToyBackbone, make_toy_checkpoint
 from tests.support.toy_method import EverySecondToken
@@ -107,7 +108,9 @@ def test_the_toy_method_prunes_the_shipped_family(tiny_base: Path) -> None:
 
 def test_an_unknown_family_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "paligemma"}', encoding="utf-8")
-    with pytest.raises(gp.UnsupportedModelError, match="'paligemma'.*supported: qwen2_5_vl.*CONTRIBUTING"):
+    with pytest.raises(
+        gp.UnsupportedModelError, match=f"'paligemma'.*supported: {', '.join(sorted(FAMILIES))}.*CONTRIBUTING"
+    ):
         gp.load(tmp_path)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(gp.UnsupportedModelError, match="model_type"):
@@ -115,5 +118,5 @@ def test_an_unknown_family_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_family_are_no_families() -> None:
-    assert registry.supported_families() == ["qwen2_5_vl"]
-    assert list(registry.golden_families()) == ["qwen2_5_vl"]
+    assert registry.supported_families() == sorted(FAMILIES)
+    assert list(registry.golden_families()) == ["qwen2_5_vl", "qwen3_vl"]

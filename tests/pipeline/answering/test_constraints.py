@@ -141,6 +141,6 @@ def test_an_answer_that_cannot_go_on_ends(tiny_base: Path) -> None:
 
 def test_a_slow_tokenizer_is_refused_with_a_way_out(tiny_base: Path) -> None:
     slow = Processor(tiny_base)
-    slow.tokenizer = object()
+    slow.chat.tokenizer = object()
     with pytest.raises(ModelError, match="ask with constrain: false"):
         Constraints(slow, 263, [258]).of(ASKS[0])

@@ -49,7 +49,7 @@ def page_answerer(tiny_base: Path, tiny_addon: Path) -> PageAnswerer:
 def test_the_prompt_is_the_chat_template_with_the_image_first(tiny_base: Path) -> None:
     processor = Processor(tiny_base)
     ids = processor.prompt("What?", (4, 6))
-    text = processor.tokenizer.decode(ids)
+    text = processor.chat.tokenizer.decode(ids)
     assert text == (
         "<|im_start|>user\n<|vision_start|>"
         + "<|image_pad|>" * 6
@@ -78,7 +78,7 @@ def test_templates_of_older_checkpoints_and_missing_ones(tiny_base: Path, tmp_pa
     with pytest.raises(ModelError, match="no chat template"):
         Processor(old)
     (old / "chat_template.json").write_text(json.dumps({"chat_template": "OLD" + template}))
-    assert Processor(old).tokenizer.decode(Processor(old).prompt("?", (2, 2))).startswith("OLD<|im_start|>")
+    assert Processor(old).chat.tokenizer.decode(Processor(old).prompt("?", (2, 2))).startswith("OLD<|im_start|>")
     (old / "chat_template.json").write_text(json.dumps({"chat_template": "no image here"}))
     with pytest.raises(ModelError, match="writes the text 0 times; expected once"):
         Processor(old).prompt("?", (2, 2))

@@ -46,7 +46,7 @@ def test_other_text_is_tokenized_as_the_stock_template_does(tiny_base: Path, tex
     content = [{"type": "image"}, {"type": "text", "text": text}]
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}],
-        chat_template=processor.template,
+        chat_template=processor.chat.template,
         add_generation_prompt=True,
         tokenize=False,
     )
@@ -65,9 +65,9 @@ def test_so_are_special_tokens_that_only_the_vocabulary_marks(tiny_base: Path, t
     tokenizer.add_tokens([AddedToken("<|think|>", special=True, normalized=False)])
     tokenizer.save_pretrained(tmp_path / "base")
     processor = Processor(tmp_path / "base")
-    assert "<|think|>" not in processor.tokenizer.all_special_tokens
-    number = processor.tokenizer.convert_tokens_to_ids("<|think|>")
-    assert processor.tokenizer("<|think|>")["input_ids"] == [number]
+    assert "<|think|>" not in processor.chat.tokenizer.all_special_tokens
+    number = processor.chat.tokenizer.convert_tokens_to_ids("<|think|>")
+    assert processor.chat.tokenizer("<|think|>")["input_ids"] == [number]
     assert number not in processor.prompt("What is <|think|>?", GRID)
     assert number not in processor.answer("<|think|>", {0})
 
@@ -75,16 +75,16 @@ def test_so_are_special_tokens_that_only_the_vocabulary_marks(tiny_base: Path, t
 @pytest.mark.parametrize("text", HOSTILE)
 def test_answers_to_train_on_are_text_too(tiny_base: Path, text: str) -> None:
     processor = Processor(tiny_base)
-    end = processor.tokenizer.eos_token_id
+    end = processor.chat.tokenizer.eos_token_id
     *written, last = processor.answer(text, {end}).tolist()
     assert last == end
-    assert not set(written) & set(processor.tokenizer.all_special_ids)
-    assert processor.tokenizer.decode(written) == text
+    assert not set(written) & set(processor.chat.tokenizer.all_special_ids)
+    assert processor.chat.tokenizer.decode(written) == text
 
 
 def test_a_template_that_leaves_the_text_out_is_refused(tiny_base: Path) -> None:
     processor = Processor(tiny_base)
-    processor.template = "<|vision_start|><|image_pad|><|vision_end|>"
+    processor.chat.template = "<|vision_start|><|image_pad|><|vision_end|>"
     with pytest.raises(ModelError, match="writes the text 0 times; expected once"):
         processor.prompt("What?", GRID)
 

@@ -16,11 +16,13 @@ from pipeline.families.registry import find_family, register_family, supported_f
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageImage, PixelBudget
+from tests.support import families
 from tests.support import toy_family_input as toy
 from tests.support.colours import make_pdf
 from tests.support.hostile import as_document
 
 ROOT = Path(__file__).parents[3]
+FAMILIES = sorted(families.FAMILIES)
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +42,13 @@ def test_a_family_of_ours_is_found_by_the_model_type(tiny_base: Path) -> None:
     assert family.max_visual_tokens(family.read_budget(tiny_base, 16)) == 16
 
 
-@pytest.mark.parametrize("model_type", ["llama", "base", "registry", "qwen_vl_size", "blip-2", "a.b", ""])
+@pytest.mark.parametrize(
+    "model_type", ["llama", "base", "registry", "qwen_vl_size", "llava_input", "blip-2", "a.b", ""]
+)
 def test_another_one_is_refused_with_what_is_supported(tmp_path: Path, model_type: str) -> None:
     register_family("toy_vl", "tests.support.toy_family_input")
-    expected = (
-        f'{model_type}\' model; supported: qwen2_5_vl, toy_vl. To add another, see "add a family" in CONTRIBUTING.md'
-    )
+    supported = ", ".join([*FAMILIES, "toy_vl"])
+    expected = f'{model_type}\' model; supported: {supported}. To add another, see "add a family" in CONTRIBUTING.md'
     with pytest.raises(ModelError) as caught:
         find_family(folder_of(tmp_path, model_type=model_type))
     assert expected in str(caught.value)
@@ -60,9 +63,9 @@ def test_a_folder_that_does_not_say_what_it_is(tmp_path: Path, fields: dict[str,
 
 def test_a_registered_module_has_to_hold_a_family(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="mine")
-    assert supported_families() == ["qwen2_5_vl"]
+    assert supported_families() == FAMILIES
     register_family("mine", "no_such.module")
-    assert supported_families() == ["mine", "qwen2_5_vl"]
+    assert supported_families() == sorted(["mine", *FAMILIES])
     with pytest.raises(ModelError, match=r"no_such\.module cannot be imported.*PYTHONPATH"):
         find_family(folder)
     register_family("mine", "tests.support.colours")
@@ -114,7 +117,7 @@ def test_a_family_that_the_render_child_cannot_import_ends_the_run_and_not_the_p
         assert isinstance(next(child.render(document, [1], 72, sound)), PageImage)
 
 
-@pytest.mark.parametrize("module", ["pipeline.families.qwen2_5_vl", toy.MODULE])
+@pytest.mark.parametrize("module", ["pipeline.families.llava", "pipeline.families.qwen2_5_vl", toy.MODULE])
 def test_the_render_child_is_spared_torch(module: str) -> None:
     code = f"import sys, pipeline.pages.page_server, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

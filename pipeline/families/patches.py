@@ -11,7 +11,7 @@ from torch import Tensor
 def cut_patches(
     page: Tensor, scale: float, mean: Sequence[float], std: Sequence[float], patch: int, merge: int, frames: int
 ) -> Tensor:
-    """Normalise a page and cut it, exactly as the image processor of Qwen2-VL does without resizing.
+    """Normalise a page and cut it, exactly as the stock image processors do without resizing.
 
     Args:
         page: pixels, uint8 ``[H, W, 3]``; H and W are multiples of ``patch * merge``.
@@ -30,13 +30,18 @@ def cut_patches(
     ).contiguous()  # [3, H, W]; permuting before the conversion moves one byte per value, not four
     # As in the stock processor, scaling rounds once, from double precision: every device gives the same bits.
     values = planes.double().mul_(scale).float()
-    values.sub_(_by_channel(mean, values)).div_(_by_channel(std, values))
+    values.sub_(_planes(mean, values)).div_(_planes(std, values))
     rows, columns = values.shape[1] // (patch * merge), values.shape[2] // (patch * merge)
     cut = values.view(3, rows, merge, patch, columns, merge, patch).permute(1, 4, 2, 5, 0, 3, 6)
     films = cut.unsqueeze(5).expand(-1, -1, -1, -1, -1, frames, -1, -1)  # [rows, columns, merge, merge, 3, frames, ...]
     return films.reshape(rows * columns * merge**2, 3 * frames * patch**2)
 
 
-def _by_channel(figures: Sequence[float], like: Tensor) -> Tensor:
+def by_channel(figures: float | Sequence[float]) -> list[float]:
+    """Return one number per channel; a configuration may give one for all."""
+    return [float(figures)] * 3 if isinstance(figures, (int, float)) else [float(figure) for figure in figures]
+
+
+def _planes(figures: Sequence[float], like: Tensor) -> Tensor:
     """Make a tensor ``[3, 1, 1]`` of one number per channel."""
     return torch.tensor(figures, dtype=like.dtype, device=like.device)[:, None, None]

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from pipeline.families.patches import cut_patches
 from pipeline.families.qwen_vl_input import Processor
-from pipeline.families.qwen_vl_patches import cut_patches
 
 
 def page(height: int, width: int) -> np.ndarray:
@@ -89,13 +89,13 @@ def test_pixels_that_may_not_be_written_to(tiny_base: Path) -> None:
 def test_a_prompt_is_tokenized_once(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processor = Processor(Path(shutil.copytree(tiny_base, tmp_path / "base")))
     rendered: list[Any] = []
-    original = processor.tokenizer.apply_chat_template
+    original = processor.chat.tokenizer.apply_chat_template
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         rendered.append(args)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(processor.tokenizer, "apply_chat_template", counted)
+    monkeypatch.setattr(processor.chat.tokenizer, "apply_chat_template", counted)
     small, large, other = (
         processor.prompt(*asked) for asked in (("What?", (2, 2)), ("What?", (4, 6)), ("Who?", (2, 2)))
     )
