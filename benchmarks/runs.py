@@ -43,12 +43,13 @@ class OneByOne:
 
     def __init__(self, page_answerer: PageAnswerer) -> None:
         self.page_answerer = page_answerer
+        self.skipping = None
 
     @property
     def model_ms(self) -> float:
         return self.page_answerer.model_ms
 
-    def prepare(self, page: Image, asks: Iterable[Ask]) -> list[PreparedPage]:
+    def prepare(self, page: Image, asks: Iterable[Ask], *_: object) -> list[PreparedPage]:
         return [self.page_answerer.prepare(page, [ask]) for ask in asks]
 
     def answer_pages(

@@ -19,7 +19,7 @@ from glimpseprune.families.base import EncodedImage, Prompt
 from glimpseprune.generation import Keep, check, measured, one_each, prefill_alone
 from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import next_position
-from glimpseprune.prefill.shared import SharedPrefix, prefill_questions, read_prefix
+from glimpseprune.prefill.shared import SharedPrefix, prefill_questions, read_prefix, score_questions
 from glimpseprune.prefill.unpruned import answer_together
 from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible
 from glimpseprune.rule import KeepRule
@@ -64,6 +64,8 @@ class EncodedPage:
         visible: mask of the visual tokens that the model sees, bool ``[N]``; ``None`` for all.
         vision_ms: wall time of the vision tower in milliseconds, reported with the first question.
         shared: prefix after layers 0..K; ``None`` until questions share it.
+        prefix_ms: wall time of the prefix and of :meth:`scores` in milliseconds, reported with the first question that
+            is prefilled behind them; ``None`` before :meth:`scores`.
     """
 
     model: GlimpseModel
@@ -75,6 +77,7 @@ class EncodedPage:
     visible: Tensor | None
     vision_ms: float | None
     shared: SharedPrefix | None = None
+    prefix_ms: float | None = None
     _asked: bool = field(default=False)
 
     @torch.inference_mode()
@@ -140,15 +143,8 @@ class EncodedPage:
             InputError: as in :meth:`ask`.
         """
         check(self.model, rules, limits)
-        if any(not question.numel() for question in questions):
-            raise InputError(
-                f"expected at least one token in every question, found {[question.numel() for question in questions]}; "
-                "leave empty questions out, or end prefix_ids earlier"
-            )
-        ids = [self.prompt_ids(question) for question in questions]
-        prompts = self.model.backbone.page_prompts(ids, self.pixels, self.grid)
+        prompts = self._prompts(questions)
         if self.visible is not None:
-            prompts = [drop_from_prompt(prompt, self.visible) for prompt in prompts]
             rules = [rule_for_visible(rule, self.visible) for rule in rules]
         limited = constraints or [None] * len(prompts)
         scored = {i: answers for i, answers in enumerate(continuations or ()) if answers}
@@ -167,6 +163,45 @@ class EncodedPage:
             stats[0].vision_ms = self.vision_ms
             self._asked = True
         return (sequences, stats) if self.visible is None else over_all_tokens(sequences, stats, self.visible)
+
+    @torch.inference_mode()
+    def scores(self, questions: Sequence[Tensor]) -> list[Tensor]:
+        """Score the visual tokens for each question, before any is prefilled; a later prefill reuses the prefix.
+
+        Args:
+            questions: token ids ``[T_q]`` of each prompt after the prefix, at least one.
+
+        Returns:
+            Importance logits ``[N]`` of each question, float32; minus infinity for tokens that are not visible.
+
+        Raises:
+            InputError: a question is empty, or the model has no add-on.
+        """
+        model = self.model
+        if model.method is None:
+            raise InputError("expected a model with an add-on to score visual tokens, found none; load one")
+        start, prompts = now_ms(model.backbone.device), self._prompts(questions)
+        if self.shared is None:
+            self.shared = read_prefix(model.backbone, model.method, self.prefix, self.images)
+        scores = score_questions(model.backbone, model.method, self.shared, prompts)
+        if self.visible is not None:
+            everywhere = [row.new_full(self.visible.shape, float("-inf")) for row in scores]
+            for whole, row in zip(everywhere, scores, strict=True):
+                whole[self.visible] = row
+            scores = everywhere
+        self.prefix_ms = (self.prefix_ms or 0.0) + now_ms(model.backbone.device) - start
+        return scores
+
+    def _prompts(self, questions: Sequence[Tensor]) -> list[Prompt]:
+        """Make the whole prompt of each question, without tokens that are not visible."""
+        if any(not question.numel() for question in questions):
+            raise InputError(
+                f"expected at least one token in every question, found {[question.numel() for question in questions]}; "
+                "leave empty questions out, or end prefix_ids earlier"
+            )
+        ids = [self.prompt_ids(question) for question in questions]
+        prompts = self.model.backbone.page_prompts(ids, self.pixels, self.grid)
+        return prompts if self.visible is None else [drop_from_prompt(prompt, self.visible) for prompt in prompts]
 
     def unpruned(self) -> EncodedPage:
         """Return the page for questions without a rule, without what only pruning needs."""
@@ -187,7 +222,8 @@ class EncodedPage:
         if len(asked) == 1 and self.shared is None and not self._asked:
             ((i, prompt, rule),) = asked
             return {i: prefill_alone(model, prompt, self.images, rule)}
-        start, prefix_ms = now_ms(model.backbone.device), None
+        start, prefix_ms = now_ms(model.backbone.device), self.prefix_ms
+        self.prefix_ms = None
         if self.shared is None:
             self.shared = read_prefix(model.backbone, model.method, self.prefix, self.images)
             read = now_ms(model.backbone.device)

@@ -45,6 +45,7 @@ class RunSettings(BaseModel):
     locale: LocaleName | None = None
     calibration: str | None = None
     review_below: float | None = Field(default=None, ge=0, le=1)
+    skip_below: float | None = Field(default=None, ge=0, le=1)
     seed: Seed = 0
     quiet: bool = False
     verbose: bool = False

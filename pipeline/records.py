@@ -14,6 +14,7 @@ from pipeline.errors import Stage
 from pipeline.words import Words
 
 Status = Literal["answered", "not_answerable", "skipped", "failed", "needs_review"]
+"""How a row ended; ``skipped`` is a page that was left out of a question, by ``--skip-below``."""
 Reason = Literal["empty", "cut_off", "forced", "floor", "page", "value", "confidence"]
 """Why an answer needs review: it is empty, was cut off, or was forced by the limits of its type, too few visual tokens
 passed the threshold, the picture of the page is doubtful, it stands for no value of its question's type, or its
@@ -87,7 +88,8 @@ class AnswerSettings:
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
     see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). Without a
-    ``repetition_penalty``, the checkpoint's holds.
+    ``repetition_penalty``, the checkpoint's holds. With ``skip_below``, pages that hold an answer with a lower
+    probability are left out of its question; the probability is that of the presence model with this fingerprint.
     """
 
     model: str
@@ -104,6 +106,8 @@ class AnswerSettings:
     revision: str | None = None  # of a model on the hub
     fallback: bool = False
     repetition_penalty: float | None = None
+    skip_below: float | None = None
+    presence_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Ask:
     With ``prune_auto``, it is answered without pruning on pages where that is cheaper; this needs a rule. An answer
     has to be one of ``choices``, if there are any. ``items`` is the type of the entries of a ``list``. With
     ``constrain``, the model can only say what the type allows. With ``choice_probabilities``, the answer comes with the
-    probability of each choice.
+    probability of each choice. ``text`` is the question without the instructions of the prompt.
     """
 
     question_id: str
@@ -126,6 +130,7 @@ class Ask:
     items: str | None = None
     constrain: bool = True
     choice_probabilities: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +251,7 @@ class PageAnswer:
     question_id: str
     unit_id: str
     status: Status
+    presence: float | None = None  # probability that the page holds the answer, in 0..1
     answer: str | None = None
     review_reasons: tuple[Reason, ...] = ()
     confidence_raw: float | None = None

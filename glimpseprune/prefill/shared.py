@@ -87,6 +87,22 @@ def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequ
     return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
 
 
+def score_questions(backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[Tensor]:
+    """Score the visual tokens for each question, and prefill none.
+
+    Args:
+        backbone: backbone of the model.
+        method: pruning method.
+        page: shared prefix of the prompts.
+        prompts: prompts that begin with ``page.prompt`` and go on beyond it.
+
+    Returns:
+        Importance logits ``[N]`` of each question, float32.
+    """
+    scored = _scored_tails(backbone, method, page, prompts)[1]
+    return [torch.cat(scores).float() for scores in scored]
+
+
 def prefill_questions(
     backbone: Backbone,
     method: Method,
@@ -106,8 +122,7 @@ def prefill_questions(
     Raises:
         InputError: a mask does not have one entry per visual token.
     """
-    tails = run_tails(backbone, method, page.cache, prompts)
-    scored = score_tails(method, page.prompt.image_slots, page.conditions, tails)
+    tails, scored = _scored_tails(backbone, method, page, prompts)
     outcomes = []
     for scores, rule in zip(scored, rules, strict=True):
         outcomes.append((scores, *select_tokens(scores, rule, page.places)))
@@ -127,6 +142,14 @@ def prefill_questions(
             prompts, caches, logits, outcomes, strict=True
         )
     ]
+
+
+def _scored_tails(
+    backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]
+) -> tuple[list[Tail], list[tuple[Tensor, ...]]]:
+    """Run the questions up to layer K; return their tails, and for each its scores ``[N_i]`` of every image."""
+    tails = run_tails(backbone, method, page.cache, prompts)
+    return tails, list(score_tails(method, page.prompt.image_slots, page.conditions, tails))
 
 
 def _finish(

@@ -99,6 +99,14 @@ Calibration = Annotated[
     str | None,
     option(MODEL, "File of `docpipe calibrate`.", default="the one beside the add-on or model"),
 ]
+SkipBelow = Annotated[
+    float | None,
+    option(
+        RUN,
+        "Leave a page out of a question whose answer it holds with a lower probability (0 to 1).",
+        default="no page is left out",
+    ),
+]
 Images = Annotated[
     str | None, option(DATA, "Folder of the images named in a .json or .jsonl file.", default="the file's folder")
 ]

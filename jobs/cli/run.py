@@ -32,6 +32,7 @@ from jobs.cli.options import (
     RepetitionPenalty,
     Revision,
     Schema,
+    SkipBelow,
     Threshold,
     option,
 )
@@ -108,6 +109,7 @@ def run(
     locale: Locale = None,
     calibration: Calibration = None,
     review_below: ReviewBelow = None,
+    skip_below: SkipBelow = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,
@@ -157,6 +159,8 @@ def plan(
     repetition_penalty: RepetitionPenalty = None,
     limit: Limit = None,
     password_file: PasswordFile = None,
+    calibration: Calibration = None,
+    skip_below: SkipBelow = None,
     config: Config = None,
 ) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""

@@ -54,6 +54,7 @@ def calibrate(settings: CalibrateSettings, show: Callable[[str], Any]) -> Path:
     """
     from pipeline.datasets.load import load_examples
     from pipeline.evaluation.fit_calibration import check_scikit_learn, fit_calibration
+    from pipeline.evaluation.fit_presence import FEWEST, fit_presence
 
     check_scikit_learn()
     choice = settings.choice
@@ -69,10 +70,16 @@ def calibrate(settings: CalibrateSettings, show: Callable[[str], Any]) -> Path:
         right = sum(row.value_equal for row in mine)
         used.append(DataUsed(name=readable(Path(name).name or name), answers=len(mine), right=right))
         answers.append(mine)
+    presence = fit_presence(row for mine in answers for row in mine)
     calibration = fit_calibration(answers, _fitted_on(choice, fixed, answerer.dtype, modes, used))
+    calibration = calibration.model_copy(update={"presence": presence})
     with writing(target):
         target.write_text(calibration.to_json(), encoding="utf-8")
     show(f"{counted(sum(one.answers for one in used), 'answer')}, of which {sum(one.right for one in used)} are right")
+    if presence is not None:
+        show(f"--skip-below knows {presence.held} questions whose page holds the answer and {presence.absent} others")
+    elif fixed.rule is not None:
+        show(f"--skip-below needs {FEWEST} questions whose page holds the answer and {FEWEST} others; found too few")
     return target
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,42 @@ def check_review(found: FoundCalibration, choice: ModelChoice, readings: Sequenc
             f"--review-below needs a calibration of model {choice.model}, found none{why}; {_remedy(choice)}, or "
             "leave --review-below and review_below out"
         )
+
+
+def with_skipping(
+    found: FoundCalibration, choice: ModelChoice, settings: AnswerSettings, skip_below: float | None
+) -> AnswerSettings:
+    """Add what decides which pages are left out of questions to the settings of the answers.
+
+    Args:
+        found: calibration of the run.
+        choice: the model as a user names it.
+        settings: settings of the answers.
+        skip_below: probability below which a page is left out, in 0..1; ``None`` leaves out none.
+
+    Raises:
+        UsageError: the model scores no pages, or its calibration cannot tell which pages hold an answer.
+    """
+    if skip_below is None:
+        return settings
+    if settings.rule is None:
+        raise UsageError(
+            "--skip-below goes by the scores of an add-on, and pages are not scored without pruning; name an add-on "
+            "with --glimpse and leave --prune off out, or leave --skip-below out"
+        )
+    if found.calibration is None:
+        why = f" ({'; '.join(found.notes)})" if found.notes else ""
+        raise UsageError(
+            f"--skip-below needs a calibration of model {choice.model}, found none{why}; {_remedy(choice)}, or leave "
+            "--skip-below out"
+        )
+    if found.calibration.presence is None:
+        raise UsageError(
+            f"--skip-below needs to know which pages hold an answer, and {found.file} does not tell: it is of an older "
+            f"docpipe, or was fitted on too few questions whose page does not hold the answer; {_remedy(choice)}, from "
+            "data that has some, or leave --skip-below out"
+        )
+    return replace(settings, skip_below=skip_below, presence_fingerprint=found.calibration.presence.fingerprint)
 
 
 def _found(calibration: Calibration, name: str, settings: AnswerSettings) -> FoundCalibration:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.interrupts import interruptible
 from jobs.model_choice import check_attention
 from jobs.progress import Progress
-from jobs.run.calibrations import FoundCalibration, check_review, find_calibration
+from jobs.run.calibrations import check_review
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
 from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
@@ -78,10 +78,10 @@ def run_job(
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
         store.check_settings(frozen_settings(work.settings, questions))
-        found = find_calibration(run.choice, run.calibration, work.settings)
+        found = work.found
         asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
         check_review(found, run.choice, list(asked.readings.values()))
-        _warn(run, work, found)
+        _warn(run, work)
         published = partial(publish, store, asked.readings, calibration=found.calibration)
         job = _Job(run, work, store, lock, load, asked, published)
         job.work_through(address)
@@ -101,11 +101,11 @@ def run_job(
     return report
 
 
-def _warn(run: RunSettings, work: Work, found: FoundCalibration) -> None:
+def _warn(run: RunSettings, work: Work) -> None:
     """Say on standard error, before anything is answered, what is odd about questions, calibration and model."""
     if run.quiet:
         return
-    for reason in (*work.unmatched.values(), *found.notes):
+    for reason in (*work.unmatched.values(), *work.found.notes):
         sys.stderr.write(f"warning: {reason}\n")
     note = note_on(run.choice.model)
     if note is not None:
@@ -202,8 +202,10 @@ class _Job:
         check_attention(run.choice, device)
         if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
             self.store.check_settings({"--device (with --dtype auto)": device.partition(":")[0]})
+        calibration = None if work.settings.skip_below is None else work.found.calibration
         config = ActorConfig(
             settings=work.settings,
+            presence=None if calibration is None else calibration.presence,
             output=run.output,
             command=self.store.command,
             run_id=self.store.run_id,

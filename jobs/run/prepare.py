@@ -12,6 +12,7 @@ from pathlib import Path
 from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice
 from jobs.progress import Progress
+from jobs.run.calibrations import FoundCalibration, find_calibration, with_skipping
 from jobs.run.children import for_each_document
 from jobs.run.portfolios import embedded_documents
 from jobs.settings import RunSettings
@@ -68,6 +69,7 @@ class Work:
         ignored: number of files that are no documents, by suffix or kind.
         unmatched: reason by question id, for questions that are asked nowhere.
         passwords: passwords of encrypted documents.
+        found: calibration of the model.
     """
 
     settings: AnswerSettings
@@ -78,6 +80,7 @@ class Work:
     ignored: dict[str, int]
     unmatched: dict[str, str]
     passwords: Passwords
+    found: FoundCalibration
 
     def pending(self, done: Held) -> list[Unit]:
         """Return what is left of the planned units."""
@@ -103,11 +106,13 @@ def prepare_work(
         meanwhile: function that is called with the number of documents while the pages of new ones are counted.
 
     Raises:
-        UsageError: a name cannot be resolved, flags contradict each other, there is no document, or no question
-            matches any page.
+        UsageError: a name cannot be resolved, flags contradict each other, there is no document, no question matches
+            any page, or the calibration does not fit or is missing where a flag needs it.
         ModelError: the add-on does not fit the model.
     """
     settings = answer_settings(run.choice, run.seed)
+    found = find_calibration(run.choice, run.calibration, settings)
+    settings = with_skipping(found, run.choice, settings, run.skip_below)
     listing = find_documents(run.input, run.limit)
     documents = listing.documents
     known = store.page_counts()
@@ -130,7 +135,7 @@ def prepare_work(
     unmatched = unmatched_questions(questions, documents, counts)
     if not units:
         raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
-    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched, passwords)
+    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched, passwords, found)
 
 
 def count_pages(
@@ -209,9 +214,12 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         frozen["--glimpse"] = {"name": settings.glimpse, "fingerprint": settings.glimpse_fingerprint}
         rule = asdict(settings.rule)
         frozen |= {_flag(name) if name in _RULE_FLAGS else f"{name} of the add-on": rule[name] for name in rule}
+    if settings.skip_below is not None:
+        frozen["--calibration (with --skip-below)"] = settings.presence_fingerprint
     return {
         **frozen,
         "--fallback": "dense" if settings.fallback else "off",
+        "--skip-below": settings.skip_below,
         "--drop-blank": settings.drop_blank,
         "--dpi": settings.dpi,
         "--max-visual-tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
@@ -256,6 +264,10 @@ def reproduce_command(run: RunSettings, questions: QuestionSet) -> str:
     ]
     if run.password_file:
         words += ["--password-file", local_uri(_absolute(run.password_file))]
+    if run.skip_below is not None:
+        words += ["--skip-below", str(run.skip_below)]
+        if run.calibration:
+            words += ["--calibration", local_uri(_absolute(without_password(run.calibration)))]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from jobs.run.start import collector_paused
+from pipeline.confidence.presence import Presence
 from pipeline.errors import OutputError
 from pipeline.families.registry import register_family, registered_families
 from pipeline.pages.bundle_pages import render_bundle
@@ -47,6 +48,7 @@ class ActorConfig:
         deadline_s: most seconds per page; ``None`` lets the watchdog judge by earlier pages.
         document_seconds: time to render all pages of a document, in seconds.
         passwords: passwords of encrypted documents.
+        presence: presence model; ``None`` where no page is left out of a question.
         families: module paths of the registered model families by model type, as in the driver.
     """
 
@@ -60,6 +62,7 @@ class ActorConfig:
     deadline_s: float | None
     document_seconds: float = RenderLimits().document_seconds
     passwords: Passwords = field(default_factory=Passwords)
+    presence: Presence | None = None
     families: dict[str, str] = field(default_factory=registered_families)
 
 
@@ -151,6 +154,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     from pipeline.answering.bundle_answerer import BundleAnswerer
     from pipeline.answering.checkpoints import pinned
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.answering.skipping import Skipping
     from pipeline.answering.tuning import read_tuning, settle_dtype, settle_rates, tuning_file
     from pipeline.families.registry import family_at
     from pipeline.output.attempts import Markers
@@ -177,6 +181,8 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
     lanes = page_answerer.divide(config.threads, largest, tuned.lane_threads)
     page_answerer.drop_blank, page_answerer.fallback = settings.drop_blank, settings.fallback
+    if config.presence is not None and settings.skip_below is not None:
+        page_answerer.skipping = Skipping(config.presence, settings.skip_below)
     if settings.prune_auto:
         torch.set_num_threads(config.threads // lanes)  # as many as a lane has
         page_answerer.rates = settle_rates(store, page_answerer.model, tuned)

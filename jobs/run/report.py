@@ -35,7 +35,8 @@ _STATUS_WORDS = {
     "not_answerable": "not answerable",
     "needs_review": "to review",
     "failed": "failed",
-    "skipped": "not done yet",
+    "skipped": "skipped",
+    "pending": "not done yet",
 }
 """Words of the closing summary, in its order."""
 
@@ -115,7 +116,7 @@ def make_report(
     planned = planned_rows(work.units)
     counts = dict(statuses)
     # Rows without a result yet: an interrupted run, or one whose engine failed.
-    counts["skipped"] += planned - sum(counts.values())
+    counts["pending"] = planned - sum(counts.values())
     failed_share = counts["failed"] / planned if planned else 0.0
     return {
         "run_id": run_id,

@@ -11,8 +11,9 @@ from contextlib import closing
 from functools import partial
 
 from pipeline.answering.commits import Commits
+from pipeline.answering.held_back import HeldBack, may_skip, with_units
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.answering.open_page import ModelAnswer, PreparedPage
+from pipeline.answering.open_page import ModelAnswer, PageOutcome, PreparedPage, Skipped
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
 from pipeline.answering.verdict import judge
@@ -87,20 +88,26 @@ class BundleAnswerer:
         bundle, self._done_before = rendered.bundle, self.pages_done
         self.pages_done += pages - len(rendered.images)
         commits = Commits(self.store, bundle, rendered.sha256, self.clock)
+        held = HeldBack(bundle.units if self.page_answerer.skipping is not None else ())
         for failed in rendered.failures:
-            commits.add(list(_failed(bundle, failed.document_id, failed.page, failed.failure)))
+            commits.add(held.pass_on(_failed(bundle, failed.document_id, failed.page, failed.failure)))
         for image in blank:
-            commits.add(list(_blank(bundle, image)), _report(image))
+            commits.add(held.pass_on(_blank(bundle, image)), _report(image))
         for document_id, failure in bundle.failures.items():
             commits.add(list(_failed(bundle, document_id, None, failure)))
         try:
             with closing(self._pages(rendered, attempt)) as done:
                 for answers, report in done:
-                    commits.add(answers, report)
+                    commits.add(held.pass_on(answers), report)
                     self.pages_done += 1
                     if commits.due():
                         self.markers.between_pages(bundle_id, attempt, self.pages_done - self._done_before)
                         commits.commit()
+            while (best := held.best_pages(rendered)) is not None:
+                with closing(self._pages(best, attempt, all_questions=True)) as done:
+                    for answers, _ in done:
+                        commits.add(held.pass_on(answers))
+            commits.add(held.rest())
         except KeyboardInterrupt:
             commits.commit()
             raise
@@ -118,18 +125,20 @@ class BundleAnswerer:
             attempt=attempt.number,
         )
 
-    def _pages(self, rendered: RenderedBundle, attempt: Attempt) -> Generator[tuple[list[PageAnswer], PageReport]]:
-        """Yield the rows of each page as it is done.
+    def _pages(
+        self, rendered: RenderedBundle, attempt: Attempt, all_questions: bool = False
+    ) -> Generator[tuple[list[PageAnswer], PageReport]]:
+        """Yield the rows of each page as it is done; with ``all_questions``, no page is left out of any.
 
         On the first attempt, questions of several pages decode together. After a crash the pages run one by one, so
         that the page that causes it can be identified.
         """
         if attempt.number > 1:
             for image in rendered.images:
-                yield self._page_alone(rendered.bundle, image, attempt)
+                yield self._page_alone(rendered.bundle, image, attempt, all_questions)
             return
         try:
-            with closing(self.page_answerer.answer_pages(self._begun(rendered))) as answered:
+            with closing(self.page_answerer.answer_pages(self._begun(rendered, all_questions))) as answered:
                 for number, answers in answered:
                     self.page_started_at = None  # while the caller commits
                     yield _rows(rendered.bundle, rendered.images[number], answers, attempt)
@@ -137,17 +146,23 @@ class BundleAnswerer:
         finally:
             self.page_started_at = None
 
-    def _begun(self, rendered: RenderedBundle) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
+    def _begun(self, rendered: RenderedBundle, all_questions: bool) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
         """Yield each page when the model is ready for it, while the next one is prepared."""
-        with closing(look_ahead(rendered.images, partial(self._prepare, rendered.bundle))) as pages:
+        prepare = partial(self._prepare, rendered.bundle, all_questions)
+        with closing(look_ahead(rendered.images, prepare)) as pages:
             for number, page in enumerate(pages):
                 self.page_started_at = time.monotonic()
                 yield number, page.result
 
-    def _prepare(self, bundle: Bundle, image: PageImage) -> PreparedPage:
-        return self.page_answerer.prepare(decode_image(image), bundle.asks_of(image.document_id, image.page))
+    def _prepare(self, bundle: Bundle, all_questions: bool, image: PageImage) -> PreparedPage:
+        units = _units_by_question(bundle, image.document_id, image.page)
+        skippable = [] if all_questions else [name for name, unit in units.items() if may_skip(unit)]
+        asks = bundle.asks_of(image.document_id, image.page)
+        return self.page_answerer.prepare(decode_image(image), asks, image.words, skippable)
 
-    def _page_alone(self, bundle: Bundle, image: PageImage, attempt: Attempt) -> tuple[list[PageAnswer], PageReport]:
+    def _page_alone(
+        self, bundle: Bundle, image: PageImage, attempt: Attempt, all_questions: bool
+    ) -> tuple[list[PageAnswer], PageReport]:
         if (image.document_id, image.page) in attempt.crashed:
             failure = Failure(
                 "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
@@ -157,7 +172,7 @@ class BundleAnswerer:
         self.markers.note(bundle.bundle_id, attempt, image.document_id, image.page, done)
         self.page_started_at = time.monotonic()
         try:
-            ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, image))])
+            ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, all_questions, image))])
         finally:
             self.page_started_at = None
         return _rows(bundle, image, found, attempt)
@@ -165,13 +180,11 @@ class BundleAnswerer:
 
 def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:
     """Leave out what earlier attempts committed."""
-    bundle = dataclasses.replace(rendered.bundle, units=tuple(done.left(rendered.bundle.units)))
-    images = tuple(image for image in rendered.images if bundle.asks_of(image.document_id, image.page))
-    return dataclasses.replace(rendered, bundle=bundle, images=images)
+    return with_units(rendered, done.left(rendered.bundle.units))
 
 
 def _rows(
-    bundle: Bundle, image: PageImage, found: list[ModelAnswer] | PageError, attempt: Attempt
+    bundle: Bundle, image: PageImage, found: PageOutcome, attempt: Attempt
 ) -> tuple[list[PageAnswer], PageReport]:
     """Make a row for every question of a page, answered or failed."""
     if isinstance(found, PageError):
@@ -203,7 +216,10 @@ def _blank(bundle: Bundle, image: PageImage) -> Iterator[PageAnswer]:
         )
 
 
-def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer, places: PageEvidence) -> PageAnswer:
+def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer | Skipped, places: PageEvidence) -> PageAnswer:
+    if isinstance(answer, Skipped):
+        place = image.document_id, image.page, unit.question_id, unit.unit_id
+        return PageAnswer(*place, "skipped", presence=answer.presence)
     stats, pruning = answer.stats, answer.pruning
     verdict = judge(ask, answer, image.is_doubtful)
     # What says nothing comes from nowhere on the page.
@@ -215,6 +231,7 @@ def _row(image: PageImage, unit: Unit, ask: Ask, answer: ModelAnswer, places: Pa
         question_id=unit.question_id,
         unit_id=unit.unit_id,
         status=verdict.status,
+        presence=answer.presence,
         answer=answer.text,
         review_reasons=verdict.reasons,
         **dataclasses.asdict(answer.signals),
@@ -249,11 +266,13 @@ def _report(image: PageImage) -> PageReport:
     return PageReport(**{f.name: getattr(image, f.name) for f in dataclasses.fields(PageImage) if f.name in names})
 
 
-def _measured(report: PageReport, answers: Sequence[ModelAnswer]) -> PageReport:
-    retentions = [a.stats.retention for a in answers if a.stats.retention is not None]
-    vision = [a.stats.vision_ms for a in answers if a.stats.vision_ms is not None]
-    prefix = [a.stats.prefix_ms for a in answers if a.stats.prefix_ms is not None]
-    peaks = [a.peak_memory_bytes for a in answers if a.peak_memory_bytes is not None]
+def _measured(report: PageReport, answers: Sequence[ModelAnswer | Skipped]) -> PageReport:
+    costs = [answer if isinstance(answer, Skipped) else answer.stats for answer in answers]
+    asked = [answer for answer in answers if isinstance(answer, ModelAnswer)]
+    retentions = [a.stats.retention for a in asked if a.stats.retention is not None]
+    vision = [cost.vision_ms for cost in costs if cost.vision_ms is not None]
+    prefix = [cost.prefix_ms for cost in costs if cost.prefix_ms is not None]
+    peaks = [a.peak_memory_bytes for a in asked if a.peak_memory_bytes is not None]
     return dataclasses.replace(
         report,
         vision_ms=sum(vision) if vision else None,

@@ -13,11 +13,11 @@ COMMIT_SECONDS = 10.0
 """Age at which finished work is committed with the next page. Where a page takes less than this, a part is written at
 least every 20 s."""
 
-_Page = tuple[str, int | None]  # document id and page; None for a document that cannot be opened
+_Row = tuple[str, int | None]  # unit id and page; None for a document that cannot be opened
 
 
 class Commits:
-    """Takes the rows of a bundle page by page, and commits them in one part or several.
+    """Takes the rows of a bundle, mostly page by page, and commits them in one part or several.
 
     Args:
         store: output folder.
@@ -37,25 +37,25 @@ class Commits:
         self._finished: list[tuple[Sequence[PageAnswer], PageReport | None]] = []
 
     def add(self, answers: Sequence[PageAnswer], report: PageReport | None = None) -> None:
-        """Add all rows of a page, or of a document that cannot be opened.
+        """Add rows of a page, mostly all, or of a document that cannot be opened.
 
         Args:
             answers: one row per question.
-            report: cost of the page; ``None`` for one that could not be rendered.
+            report: cost of the page; ``None`` for one that could not be rendered, or whose cost was added before.
         """
         self._finished.append((answers, report))  # one step, so that an interruption cannot divide a page
 
     def due(self) -> bool:
         """Tell whether finished work has waited long enough for a commit."""
-        return bool(self._finished) and self._clock() - self._began >= COMMIT_SECONDS
+        return any(answers for answers, _ in self._finished) and self._clock() - self._began >= COMMIT_SECONDS
 
     def commit(self) -> None:
-        """Commit the finished pages; without any, this does nothing.
+        """Commit the finished rows; without any, this does nothing.
 
         Raises:
-            EngineError: a page lacks a row or has one twice, or the file system refuses.
+            EngineError: a unit has a row twice, or the file system refuses.
         """
-        self._commit({(answer.document_id, answer.page) for answers, _ in self._finished for answer in answers})
+        self._commit({(answer.unit_id, answer.page) for answers, _ in self._finished for answer in answers})
 
     def finish(self) -> None:
         """Commit all that is left of the bundle.
@@ -63,28 +63,28 @@ class Commits:
         Raises:
             EngineError: a page of the bundle is missing or has a row twice, or the file system refuses.
         """
-        left = {(unit.document_id, page) for unit in self._left.units for page in (unit.pages or (None,))}
+        left = {(unit.unit_id, page) for unit in self._left.units for page in (unit.pages or (None,))}
         self._commit(left)
 
-    def _commit(self, pages: Collection[_Page]) -> None:
+    def _commit(self, rows: Collection[_Row]) -> None:
         answers = tuple(answer for answers, _ in self._finished for answer in answers)
-        if not pages and not answers:
+        if not rows and not answers:
             return
         reports = tuple(report for _, report in self._finished if report is not None)
-        part, left = _split(self._left, pages)
+        part, left = _split(self._left, rows)
         self._store.commit(BundleResult(part, answers, reports, self._sha256))
         # Without a call in between, no interruption can come between the two.
         self._left, self._finished = left, []
         self._began = self._clock()
 
 
-def _split(bundle: Bundle, pages: Collection[_Page]) -> tuple[Bundle, Bundle]:
-    """Divide a bundle into some of its pages and the others; a unit with pages on both sides is in both."""
+def _split(bundle: Bundle, rows: Collection[_Row]) -> tuple[Bundle, Bundle]:
+    """Divide a bundle into some of its rows and the others; a unit with rows on both sides is in both."""
     taken: list[Unit] = []
     left: list[Unit] = []
     for unit in bundle.units:
-        inside = tuple(page for page in unit.pages if (unit.document_id, page) in pages)
-        if len(inside) == len(unit.pages) and (inside or (unit.document_id, None) in pages):
+        inside = tuple(page for page in unit.pages if (unit.unit_id, page) in rows)
+        if len(inside) == len(unit.pages) and (inside or (unit.unit_id, None) in rows):
             taken.append(unit)
         elif not inside:
             left.append(unit)

@@ -93,6 +93,7 @@ def _merged(pruned: ModelAnswer, unpruned: ModelAnswer, reason: FallbackReason) 
         pruning=pruned.pruning,
         fallback=reason,
         pruned_text=pruned.text,
+        presence=pruned.presence,
     )
 
 

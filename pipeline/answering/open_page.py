@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from glimpseprune.cost.prune_or_not import PruningChoice
 from glimpseprune.decode.constraint import BeginConstraint
 from pipeline.answering.choice_scores import choice_probabilities
 from pipeline.confidence.signals import Signals, signals_of
+from pipeline.errors import PageError
 from pipeline.families.base import ModelInput, PreparedImage
 from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.records import Ask, ChoiceProbability, FallbackReason
@@ -40,6 +41,7 @@ class ModelAnswer:
         is_forced: whether the limits of the answer's type replaced a token, so that the model would have said something
             else without them.
         peak_memory_bytes: most memory allocated on the device while the page was open; ``None`` without CUDA.
+        presence: probability that the page holds the answer, in 0..1; ``None`` where that was not asked.
         frame: where the grid lies on the page.
     """
 
@@ -58,6 +60,26 @@ class ModelAnswer:
     is_forced: bool = False
     peak_memory_bytes: int | None = None
     frame: Frame = WHOLE_PAGE
+    presence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Stands in the place of an answer where a page was left out of a question.
+
+    Attributes:
+        presence: probability that the page holds the answer, in 0..1.
+        vision_ms: wall time of the vision tower in milliseconds, where no question of the page was asked.
+        prefix_ms: wall time of scoring in milliseconds, where no question of the page was asked.
+    """
+
+    presence: float
+    vision_ms: float | None = None
+    prefix_ms: float | None = None
+
+
+PageOutcome = list[ModelAnswer | Skipped] | PageError
+"""What became of each question of a page, or the error that prevented the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +91,17 @@ class PreparedPage:
         image: the page.
         prompts: token ids ``[T]`` of each question.
         visible: visual tokens that the model gets to see, bool ``[N]``; ``None`` for all.
+        may_skip: ids of the questions that the page may be left out of.
+        words_found: share of the words of each question that are on the page, in 0..1; ``None`` where that cannot be
+            told. Empty where the page is left out of no question.
     """
 
     asks: tuple[Ask, ...]
     image: PreparedImage
     prompts: list[Tensor]
     visible: Tensor | None = None
+    may_skip: frozenset[str] = frozenset()
+    words_found: tuple[float | None, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,7 +109,7 @@ class OpenPage:
     """A page whose questions are prefilled but not all answered.
 
     Attributes:
-        asks: the questions.
+        asks: the questions, without those that the page is left out of.
         prompts: token ids ``[T]`` of each question.
         sequences: prefilled state of each question.
         stats: measurements of each question; the decoding time is added at the end.
@@ -93,6 +120,9 @@ class OpenPage:
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
         memory_mark: mark of the memory when the model began the page.
+        presences: probability that the page holds the answer to each question, in 0..1, ``None`` where it was not asked
+            for; empty where that holds for all.
+        skipped: questions that the page is left out of, by their place among all.
     """
 
     asks: tuple[Ask, ...]
@@ -106,6 +136,8 @@ class OpenPage:
     read: gp.EncodedPage | None
     began_at_s: float
     memory_mark: int
+    presences: Sequence[float | None] = ()
+    skipped: Mapping[int, Skipped] = field(default_factory=dict)
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Add every question to the pool."""
@@ -123,6 +155,17 @@ class OpenPage:
         """Take the answers out of the pool."""
         return [self._answer(pool.done.pop((key, i)), i, processor, eos_token_ids) for i in range(len(self.asks))]
 
+    def with_skipped(self, answers: Iterable[ModelAnswer]) -> list[ModelAnswer | Skipped]:
+        """Return what became of all questions, in their order.
+
+        Args:
+            answers: answers to all questions that were asked.
+        """
+        every: list[ModelAnswer | Skipped] = list(answers)
+        for place, skipped in sorted(self.skipped.items()):
+            every.insert(place, skipped)
+        return every
+
     def _answer(
         self, decoded: gp.Decoded, i: int, processor: ModelInput, eos_token_ids: Collection[int]
     ) -> ModelAnswer:
@@ -136,6 +179,7 @@ class OpenPage:
             signals=signals_of(decoded.logprobs, decoded.margins, keep, scores),
             new_tokens=len(decoded.tokens),
             is_forced=decoded.replaced > 0,
+            presence=self.presences[i] if self.presences else None,
             stats=stats,
             keep=keep,
             scores=scores,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -30,14 +30,17 @@ from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_mode
 from pipeline.answering.devices import check_device
 from pipeline.answering.fallback import AskedAgain, asked_again
 from pipeline.answering.lanes import in_lanes
-from pipeline.answering.open_page import ModelAnswer, OpenPage, PreparedPage
+from pipeline.answering.open_page import ModelAnswer, OpenPage, PageOutcome, PreparedPage, Skipped
 from pipeline.answering.prefilling import Prefiller
+from pipeline.answering.question_words import shares_of_words
 from pipeline.answering.quiet_loading import quiet_loading
+from pipeline.answering.skipping import Skipping
 from pipeline.errors import ModelError, PageError
 from pipeline.families.base import ModelInput, read_json
 from pipeline.families.registry import find_family
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
+from pipeline.words import Words
 
 OPEN_SECONDS = POOL_SECONDS
 """Age of an open page at which no other page begins before it is answered. Memory alone would let a slow machine read
@@ -58,6 +61,7 @@ class PageAnswerer:
 
     Attributes:
         fallback: whether questions that need the whole page, and doubtful answers, are asked again without pruning.
+        skipping: decides which pages are left out of which questions; ``None`` asks every question of every page.
         drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
         lanes: number of threads that answer pages side by side.
         rates: what operations take, by which ``--prune auto`` chooses.
@@ -70,6 +74,7 @@ class PageAnswerer:
         self.model = model
         self.processor = processor
         self.fallback = False
+        self.skipping: Skipping | None = None
         self.drop_blank = False
         self.rates = EQUAL
         self.model_ms = 0.0
@@ -156,15 +161,25 @@ class PageAnswerer:
             loaded = replace(loaded, repetition_penalty=repetition_penalty)
         return cls(loaded, processor)
 
-    def prepare(self, page: Image, asks: Sequence[Ask]) -> PreparedPage:
-        """Make a page image ``[height, width, 3]`` and its questions ready for the model.
+    def prepare(
+        self, page: Image, asks: Sequence[Ask], words: Words | None = None, may_skip: Collection[str] = ()
+    ) -> PreparedPage:
+        """Make a page image and its questions ready for the model.
 
         This does not touch the model or its device, so it may run in a thread beside them.
+
+        Args:
+            page: the pixels, ``[height, width, 3]``.
+            asks: the questions.
+            words: text layer of the page; ``None`` without one.
+            may_skip: ids of the questions that the page may be left out of.
         """
         image = self.processor.prepare(page)
         prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
         visible = self.processor.visible(page, image, visible_cells) if self.drop_blank else None
-        return PreparedPage(tuple(asks), image, prompts, visible)
+        skippable = frozenset() if self.skipping is None else frozenset(may_skip)
+        found = shares_of_words([ask.text for ask in asks], words) if skippable else ()
+        return PreparedPage(tuple(asks), image, prompts, visible, skippable, tuple(found))
 
     def answer_page(
         self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
@@ -190,11 +205,11 @@ class PageAnswerer:
             for _, answers in self._done(waiting, asked, pool):
                 if isinstance(answers, PageError):
                     raise answers
-                return answers
+                return [answer for answer in answers if isinstance(answer, ModelAnswer)]  # none is skipped here
 
     def answer_pages(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
-    ) -> Generator[tuple[Key, list[ModelAnswer] | PageError]]:
+    ) -> Generator[tuple[Key, PageOutcome]]:
         """Answer the questions of many pages, decoding those of several pages together.
 
         Args:
@@ -210,7 +225,7 @@ class PageAnswerer:
 
     def _answer_in_turn(
         self, pages: Iterable[tuple[Key, Callable[[], PreparedPage]]]
-    ) -> Generator[tuple[Key, list[ModelAnswer] | PageError]]:
+    ) -> Generator[tuple[Key, PageOutcome]]:
         pool = self._pool()
         waiting: dict[Key, OpenPage] = {}
         asked: dict[Key, AskedAgain] = {}
@@ -233,7 +248,7 @@ class PageAnswerer:
 
     def _done(
         self, waiting: dict[Key, OpenPage], asked: dict[Key, AskedAgain], pool: gp.DecodePool
-    ) -> Iterator[tuple[Key, list[ModelAnswer] | PageError]]:
+    ) -> Iterator[tuple[Key, PageOutcome]]:
         """Take out the pages whose questions are all answered; those with questions to ask again stay for that."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
             opened = waiting.pop(key)
@@ -243,11 +258,11 @@ class PageAnswerer:
                 for answer in opened.answers(pool, key, self.processor, self.model.eos_token_ids)
             ]
             if key in asked:
-                yield key, asked.pop(key).merged(answers)
+                yield key, opened.with_skipped(asked.pop(key).merged(answers))
                 continue
             again = None if opened.read is None else asked_again(opened.asks, answers)
             if again is None:
-                yield key, answers
+                yield key, opened.with_skipped(answers)
                 continue
             try:
                 with self._timed():
@@ -266,7 +281,14 @@ class PageAnswerer:
         sequences, stats, _ = self.prefiller.prefill(asks, prompts, [None] * len(places), lambda: read, pool)
         constraints = [opened.constraints[i] for i in places]
         return replace(
-            opened, asks=asks, prompts=prompts, sequences=sequences, stats=stats, constraints=constraints, read=None
+            opened,
+            asks=asks,
+            prompts=prompts,
+            sequences=sequences,
+            stats=stats,
+            constraints=constraints,
+            read=None,
+            presences=(),
         )
 
     @contextmanager
@@ -296,14 +318,23 @@ class PageAnswerer:
         pruning = self._choose_pruning(page) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
+        presences: list[float | None] = []
+        skipped: dict[int, Skipped] = {}
+        read: gp.EncodedPage | None = None
         with self._timed():
-            sequences, stats, read = self.prefiller.prefill(
-                asks, prompts, rules, partial(self.prefiller.read, page, rules), pool
-            )
+            if self.skipping is not None and page.may_skip:
+                read, presences, skipped = self.skipping.choose(page, self.prefiller, pool)
+            left = [i for i in range(len(asks)) if i not in skipped]
+            asks, prompts, rules = tuple(asks[i] for i in left), [prompts[i] for i in left], [rules[i] for i in left]
+            read_page = partial(self.prefiller.read, page, rules) if read is None else partial(_same, read)
+            sequences, stats, read = self.prefiller.prefill(asks, prompts, rules, read_page, pool)
         constraints = [self.prefiller.constraints.of(ask) for ask in asks]
         grid, frame = self.processor.token_grid(page.image), page.image.frame
         later = read.unpruned() if self.fallback and keep is None else None
-        return OpenPage(asks, prompts, sequences, stats, constraints, grid, frame, pruning, later, began_at_s, mark)
+        known = [presences[i] for i in left] if presences else []
+        return OpenPage(
+            asks, prompts, sequences, stats, constraints, grid, frame, pruning, later, began_at_s, mark, known, skipped
+        )
 
     def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
         """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
@@ -320,6 +351,10 @@ class PageAnswerer:
             return prompt
         first = int((prompt == self.processor.image_token_id).nonzero()[0])
         return torch.cat([prompt[:first], prompt[first + int((~page.visible).sum()) :]])
+
+
+def _same(read: gp.EncodedPage) -> gp.EncodedPage:
+    return read
 
 
 def _too_old(waiting: Mapping[Key, OpenPage], pool: gp.DecodePool) -> bool:

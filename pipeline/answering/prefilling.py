@@ -53,6 +53,33 @@ class Prefiller:
         prefix = page.prompts[0][: self._end_of_image(page.prompts[0])]
         return gp.encode_page(model, prefix, pixels, page.image.grid, page.visible)
 
+    def score(self, page: PreparedPage, pool: gp.DecodePool) -> tuple[gp.EncodedPage, list[Tensor]]:
+        """Read a page and score its visual tokens for each question, before any is prefilled.
+
+        When memory runs out, the questions in the pool are answered first.
+
+        Args:
+            page: the page, whose questions all have a rule.
+            pool: pool that holds the questions of other pages.
+
+        Returns:
+            The page after the vision tower, and the importance logits ``[N]`` of each question, float32.
+
+        Raises:
+            PageError: the page does not fit into the device's memory.
+        """
+        try:
+            with self.memory.prefill():
+                read = self.read(page, [ask.rule for ask in page.asks])
+                end = self._end_of_image(page.prompts[0])
+                return read, read.scores([prompt[end:] for prompt in page.prompts])
+        except torch.OutOfMemoryError as error:
+            if not len(pool):
+                raise self._too_large(page.prompts[0]) from error
+        pool.run()
+        torch.cuda.empty_cache()
+        return self.score(page, pool)
+
     def prefill(
         self,
         asks: Sequence[Ask],
@@ -67,7 +94,7 @@ class Prefiller:
         are prefilled in halves, one after the other.
 
         Args:
-            asks: the questions.
+            asks: the questions; without any, the page is only read.
             prompts: token ids ``[T]`` of each question.
             rules: rule, mask of visual tokens to keep, or ``None`` for each question.
             read_page: function that returns the page after the vision tower; it is called again where memory ran out.
@@ -78,7 +105,10 @@ class Prefiller:
         """
         try:
             with self.memory.prefill():
-                read, end = read_page(), self._end_of_image(prompts[0])
+                read = read_page()
+                if not prompts:
+                    return [], [], read
+                end = self._end_of_image(prompts[0])
                 sequences, stats = read.prefill(
                     [prompt[end:] for prompt in prompts],
                     rules,
@@ -89,13 +119,7 @@ class Prefiller:
                 return sequences, stats, read
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1 and not len(pool):
-                tokens = int((prompts[0] == self.processor.image_token_id).sum())
-                raise PageError(
-                    "infer",
-                    "OutOfMemory",
-                    f"one question on {tokens} visual tokens does not fit into the device's memory; "
-                    "lower --dpi or --max-visual-tokens",
-                ) from error
+                raise self._too_large(prompts[0]) from error
         # Outside the handler: inside it, the traceback keeps the tensors of the failed call alive.
         alone = not len(pool)
         pool.run()
@@ -106,6 +130,15 @@ class Prefiller:
         first = self.prefill(asks[:half], prompts[:half], rules[:half], read_page, pool)
         second = self.prefill(asks[half:], prompts[half:], rules[half:], read_page, pool)
         return first[0] + second[0], first[1] + second[1], second[2]
+
+    def _too_large(self, prompt: Tensor) -> PageError:
+        tokens = int((prompt == self.processor.image_token_id).sum())
+        return PageError(
+            "infer",
+            "OutOfMemory",
+            f"one question on {tokens} visual tokens does not fit into the device's memory; "
+            "lower --dpi or --max-visual-tokens",
+        )
 
     def _end_of_image(self, prompt: Tensor) -> int:
         return int((prompt == self.processor.image_token_id).nonzero()[-1]) + 1

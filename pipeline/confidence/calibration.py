@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from pipeline.confidence.features import FEATURES, Numbers
+from pipeline.confidence.features import FEATURES
+from pipeline.confidence.presence import Presence
+from pipeline.confidence.terms import Number, Numbers, Stored, Term, linear_scores
 from pipeline.errors import UsageError
 from pipeline.records import AnswerSettings
 
@@ -18,21 +19,10 @@ CALIBRATION_FILE = "calibration.json"
 """Name of the file beside an add-on or a model."""
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("expected a finite number")
-    return value
-
-
-_Number = Annotated[float, AfterValidator(_finite)]
 Mode = Literal["off", "glimpse"]
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataUsed(_Stored):
+class DataUsed(Stored):
     """One data set that a calibration was fitted on; ``answers`` of all modes, and how many were ``right``."""
 
     name: str
@@ -40,7 +30,7 @@ class DataUsed(_Stored):
     right: int = Field(ge=0)
 
 
-class FittedOn(_Stored):
+class FittedOn(Stored):
     """What a calibration was fitted on.
 
     Attributes:
@@ -68,17 +58,7 @@ class FittedOn(_Stored):
     data: tuple[DataUsed, ...]
 
 
-class Term(_Stored):
-    """What one feature adds: ``weight`` times its distance from ``mean`` in units of ``scale``, within low..high."""
-
-    low: _Number
-    high: _Number
-    mean: _Number
-    scale: float = Field(gt=0)
-    weight: _Number
-
-
-class Calibration(_Stored):
+class Calibration(Stored):
     """A logistic model of features, and an isotonic curve from its scores to probabilities.
 
     Attributes:
@@ -86,14 +66,16 @@ class Calibration(_Stored):
         terms: what each feature adds to the score, in the order of ``FEATURES``.
         bias: score of an answer with mean features.
         knots: scores and the probabilities of being right there, both rising; straight lines between them.
+        presence: what tells the pages that hold an answer from others; ``None`` where the data could not teach it.
     """
 
     format: Literal["docpipe-calibration"] = "docpipe-calibration"
     version: Literal[1] = 1
     fitted_on: FittedOn
     terms: dict[str, Term]
-    bias: _Number
-    knots: tuple[tuple[_Number, _Number], ...] = Field(min_length=1)
+    bias: Number
+    knots: tuple[tuple[Number, Number], ...] = Field(min_length=1)
+    presence: Presence | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Calibration:
@@ -108,19 +90,14 @@ class Calibration(_Stored):
 
     @property
     def fingerprint(self) -> str:
-        """Identify the content by 16 hex digits; when it was fitted and on which data makes no difference."""
-        content = self.model_dump_json(exclude={"fitted_on": {"fitted_at", "data", "model", "glimpse"}})
+        """Identify what confidence depends on by 16 hex digits; when it was fitted and on which data is left out."""
+        known_by_content = {"fitted_at", "data", "model", "glimpse"}
+        content = self.model_dump_json(exclude={"fitted_on": known_by_content, "presence": True})
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def scores(self, matrix: Numbers) -> Numbers:
         """Return the score of each row of features ``[rows, len(FEATURES)]``."""
-        low, high, mean, scale, weight = (
-            np.array([getattr(term, name) for term in self.terms.values()])
-            for name in ("low", "high", "mean", "scale", "weight")
-        )
-        inside = (np.clip(matrix, low, high) - mean) / scale
-        found: Numbers = inside @ weight + self.bias
-        return found
+        return linear_scores(self.terms, self.bias, matrix)
 
     def confidence(self, matrix: Numbers) -> Numbers:
         """Return the probability that each answer is right, in 0..1; not a number where a feature is none."""

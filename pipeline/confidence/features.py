@@ -6,13 +6,11 @@ from collections.abc import Hashable, Sequence
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.confidence.terms import Numbers
 from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.values import AnswerType, Reading
-
-Numbers = npt.NDArray[np.float64]
 
 FEATURE_COLUMNS = (
     *("answer", "value_error", "logprob_mean", "logprob_min", "logprob_first", "margin_min"),

@@ -13,8 +13,10 @@ from glimpseprune.rule import KeepRule
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
+from pipeline.answering.question_words import shares_of_words
 from pipeline.confidence.calibration import Calibration
 from pipeline.confidence.features import FEATURE_COLUMNS, features, sureness_of_others
+from pipeline.confidence.presence import clues_of
 from pipeline.datasets.example import Example, coverage
 from pipeline.evaluation.metrics import anls, exact_match, value_equal
 from pipeline.evaluation.modes import Mode
@@ -68,6 +70,8 @@ class Measured:
         fallback: why the question was asked again without pruning; ``None`` where it was not.
         pruned_answer: the answer with pruning, where it was asked again.
         pruned_exact: whether that was a right one, character for character.
+        clues: what the glimpse and the words of the page tell of whether it holds the answer, in the order of
+            ``CLUES``; ``None`` where nothing was scored.
     """
 
     document: str
@@ -104,6 +108,7 @@ class Measured:
     fallback: str | None = None
     pruned_answer: str | None = None
     pruned_exact: bool | None = None
+    clues: tuple[float, ...] | None = None
 
 
 def measure_page(
@@ -126,6 +131,7 @@ def measure_page(
     """
     counts: list[int] = []
     pixels, places = decode_image(page), PageEvidence(page)
+    words_found = shares_of_words([example.question for example in examples], page.words)
     for mode in modes:
         asks = [_ask(example, rule if mode == "glimpse" else None) for example in examples]
         keep = None
@@ -136,11 +142,12 @@ def measure_page(
         answers = page_answerer.answer_page(pixels, asks, keep)
         if mode == "glimpse":
             counts = [answer.stats.kept_tokens for answer in answers]
-        for example, ask, answer in zip(examples, asks, answers, strict=True):
+        for example, ask, answer, share in zip(examples, asks, answers, words_found, strict=True):
             says = answer.text and not says_no_answer(answer.text)
             found = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
             boxes = None if found.boxes is None else [_share(box, page) for box in found.boxes]
-            yield _measured(example, answer, mode, found.on_page, boxes)
+            clues = None if answer.scores is None or mode != "glimpse" else clues_of(answer.scores, share)
+            yield replace(_measured(example, answer, mode, found.on_page, boxes), clues=clues)
 
 
 def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[Measured]:

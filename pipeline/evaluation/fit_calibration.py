@@ -10,16 +10,17 @@ from importlib.util import find_spec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.confidence.calibration import Calibration, FittedOn, Term
+from pipeline.confidence.calibration import Calibration, FittedOn
 from pipeline.confidence.features import FEATURES
+from pipeline.confidence.terms import Numbers
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Measured, features_of
 from pipeline.evaluation.metrics import value_equal
+from pipeline.evaluation.scaled import PENALTY, Scaled
 from pipeline.questions.values import Reading
 
 FEWEST, FEWEST_OF_A_KIND = 200, 20
-_FOLDS, _PENALTY, _EDGE = 5, 1.0, 0.002
-Numbers = npt.NDArray[np.float64]
+_FOLDS = 5
 
 
 def fit_calibration(sets: Sequence[Sequence[Measured]], fitted_on: FittedOn) -> Calibration:
@@ -74,20 +75,12 @@ def _fitted(matrix: Numbers, right: npt.NDArray[np.bool_], same: npt.NDArray[np.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-    low, high = np.quantile(matrix, [_EDGE, 1 - _EDGE], axis=0)
-    low, high = np.where(low == high, matrix.min(axis=0), low), np.where(low == high, matrix.max(axis=0), high)
-    inside = np.clip(matrix, low, high)
-    mean, spread = inside.mean(axis=0), inside.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    model = LogisticRegression(C=_PENALTY, max_iter=5000)
+    scaled = Scaled.of(matrix)
+    model = LogisticRegression(C=PENALTY, max_iter=5000)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)  # in which an answer stays in one piece
-    unseen = cross_val_predict(model, (inside - mean) / scale, right, groups=same, cv=folds, method="decision_function")
-    model.fit((inside - mean) / scale, right)
-    columns = zip(low, high, mean, scale, model.coef_[0], strict=True)
-    terms = {
-        name: Term(low=low, high=high, mean=mean, scale=scale, weight=weight)
-        for name, (low, high, mean, scale, weight) in zip(FEATURES, columns, strict=True)
-    }
+    unseen = cross_val_predict(model, scaled.matrix, right, groups=same, cv=folds, method="decision_function")
+    model.fit(scaled.matrix, right)
+    terms = scaled.terms(FEATURES, model.coef_[0])
     return Calibration(fitted_on=on, terms=terms, bias=float(model.intercept_[0]), knots=_knots(unseen, right))
 
 

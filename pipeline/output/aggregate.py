@@ -12,6 +12,7 @@ from pipeline.output.schema import VALUE_COLUMNS
 from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
+_ASKED = ("answered", "needs_review", "not_answerable", "failed")
 _CHOSEN = ("status", "answer", "confidence", "page", *VALUE_COLUMNS)
 
 
@@ -28,10 +29,21 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Returns:
         ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
         answer on any page, the status is ``needs_review`` if one page has to be looked at for it, ``not_answerable`` if
-        at least one was read, else that of the first row.
+        at least one was read, else that of the first row. Pages that were skipped do not count as asked, and
+        ``chosen_by`` says how many there are.
     """
+    asked = [row for row in rows if row["status"] in _ASKED]
+    chosen = _aggregated(rule, rows, len(asked))
+    skipped = len(rows) - len(asked)
+    if skipped:
+        pages = "1 page" if skipped == 1 else f"{skipped} pages"
+        chosen["chosen_by"] += f", {pages} skipped"
+    return chosen
+
+
+def _aggregated(rule: str, rows: Sequence[Mapping[str, Any]], pages_asked: int) -> dict[str, Any]:
     found = sorted((row for row in rows if row["status"] in _FOUND and not _is_none(row)), key=lambda row: row["page"])
-    common = {"pages_asked": len(rows)}
+    common = {"pages_asked": pages_asked}
     if not found:
         known = ("needs_review", "not_answerable")
         status = next((one for one in known if any(row["status"] == one for row in rows)), rows[0]["status"])

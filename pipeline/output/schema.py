@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 _EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
 _CHOICES = pa.list_(pa.struct([("choice", pa.string()), ("probability", pa.float64())]))
@@ -34,6 +34,7 @@ ANSWERS = pa.schema(
         pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
         pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
+        pa.field("presence", pa.float64()),
         pa.field("answer", pa.string()),
         pa.field("review_reasons", pa.list_(pa.string())),
         *_VALUE,

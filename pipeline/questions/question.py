@@ -219,6 +219,7 @@ class Question(Strict):
             self.items,
             self.constrain,
             self.choice_probabilities,
+            self.text,
         )
 
     def _whole_prompt(self) -> str:

@@ -12,7 +12,7 @@ from pipeline.file_names import printable
 from pipeline.viewing.published import Published
 
 _MOST_NAMED = 5
-_RANK = ("answered", "needs_review", "not_answerable", "failed")
+_RANK = ("answered", "needs_review", "not_answerable", "failed", "skipped")
 
 
 def pick_row(run: Published, document: str, question: str, page: int | None) -> dict[str, Any]:

@@ -14,7 +14,8 @@ STATUS_WORDS = {
     "not_answerable": "not answerable",
     "needs_review": "to review",
     "failed": "failed",
-    "skipped": "not done yet",
+    "skipped": "skipped",
+    "pending": "not done yet",
 }
 """Statuses in the words of the summary that ends a run."""
 

@@ -75,3 +75,38 @@ def test_without_an_addon_only_whole_pages(tmp_path: Path) -> None:
 def test_an_empty_question_is_refused(model: gp.GlimpseModel, page: EncodedPage) -> None:
     with pytest.raises(gp.InputError, match=r"at least one token in every question, found \[0\]"):
         page.ask([torch.tensor([], dtype=torch.long)], RULE)
+
+
+def test_scores_are_those_of_a_prefill_which_then_gives_the_same_answers(model: gp.GlimpseModel) -> None:
+    plain, scored = (gp.encode_page(model, PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12)) for _ in range(2))
+    expected = plain.ask(QUESTIONS, RULE, 6)
+    for row, answer in zip(scored.scores(QUESTIONS), expected, strict=True):
+        assert answer.scores is not None
+        torch.testing.assert_close(row, answer.scores, rtol=1e-4, atol=1e-4)
+    assert scored.prefix_ms is not None
+    answers = scored.ask(QUESTIONS[1:], RULE, 6)
+    assert [answer.tokens for answer in answers] == [answer.tokens for answer in expected[1:]]
+    assert [answer.stats.prefix_ms is not None for answer in answers + scored.ask(QUESTIONS[:1], RULE, 6)] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_what_is_not_visible_scores_minus_infinity(model: gp.GlimpseModel) -> None:
+    visible = torch.ones(24, dtype=torch.bool)
+    visible[[0, 7, 23]] = False
+    page = gp.encode_page(model, PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12), visible)
+    scores = page.scores(QUESTIONS)
+    assert [torch.isfinite(row).tolist() for row in scores] == [visible.tolist()] * 3
+    (answer,) = page.ask(QUESTIONS[:1], RULE, 3)
+    assert answer.scores is not None
+    torch.testing.assert_close(scores[0], answer.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_only_an_addon_scores(tmp_path: Path, page: EncodedPage) -> None:
+    model = gp.load(make_tiny_checkpoint(tmp_path / "base"), device="cpu")
+    with pytest.raises(gp.InputError, match="with an add-on"):
+        gp.encode_page(model, PAGE["input_ids"][0], PAGE["pixel_values"], (8, 12)).scores(QUESTIONS)
+    with pytest.raises(gp.InputError, match=r"at least one token in every question, found \[0\]"):
+        page.scores([torch.tensor([], dtype=torch.long)])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pipeline.confidence.calibration import Calibration, FittedOn, Term
+from pipeline.confidence.calibration import Calibration, FittedOn
 from pipeline.confidence.features import FEATURES
+from pipeline.confidence.presence import CLUES, Presence
+from pipeline.confidence.terms import Term
 
 FITTED_ON = FittedOn(
     fitted_at="2026-01-01T00:00:00+00:00",
@@ -31,3 +33,14 @@ def believing(**changes: Any) -> Calibration:
     knots = tuple((-math.log(1e-6 - math.log(share)), share) for share in _SHARES)
     terms = {name: Term(low=-99, high=99, mean=0, scale=1, weight=name == "sure_mean") for name in FEATURES}
     return Calibration(fitted_on=FITTED_ON.model_copy(update=changes), terms=terms, bias=0.0, knots=knots)
+
+
+def word_reader(weight: float = 8.0) -> Presence:
+    """A presence model that goes by the words of the question: half of them found is a probability of .5."""
+    terms = {
+        name: Term(
+            low=-99, high=99, mean=0.5 if name == "words_found" else 0, scale=1, weight=weight * (name == "words_found")
+        )
+        for name in CLUES
+    }
+    return Presence(terms=terms, bias=0.0, held=20, absent=20)

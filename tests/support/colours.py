@@ -45,8 +45,9 @@ class ColourReader:
         self.pids = pids
         self.seconds = seconds
         self.model_ms = 0.0
+        self.skipping = None
 
-    def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
+    def prepare(self, page: Image, asks: Sequence[Ask], *_: object) -> tuple[Image, Sequence[Ask]]:
         return page, asks
 
     def answer_pages(

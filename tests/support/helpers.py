@@ -63,8 +63,11 @@ class FakePageAnswerer:
         self.raises = list(raises)
         self.pages = 0
         self.model_ms = 0.0
+        self.skipping = None
 
-    def prepare(self, page: Image, asks: Sequence[Ask]) -> tuple[Image, Sequence[Ask]]:
+    def prepare(
+        self, page: Image, asks: Sequence[Ask], words: object = None, may_skip: Sequence[str] = ()
+    ) -> tuple[Image, Sequence[Ask]]:
         return page, asks
 
     def answer_pages(

@@ -160,7 +160,7 @@ def status_counts(run: Published) -> Counter[str]:
         {entry["values"]: entry["counts"] for entry in pc.value_counts(run.answers["status"]).to_pylist()}
     )
     planned = (run.run.get("counts") or {}).get("planned", 0)
-    counts["skipped"] += max(0, planned - counts.total())
+    counts["pending"] += max(0, planned - counts.total())
     return counts
 
 

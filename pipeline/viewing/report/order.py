@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_RANK = ("needs_review", "failed", "answered", "not_answerable")
+_RANK = ("needs_review", "failed", "answered", "not_answerable", "skipped")
 
 
 def review_first(answers: pa.Table) -> pa.Table:

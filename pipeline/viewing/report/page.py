@@ -36,7 +36,7 @@ from pipeline.viewing.report.table import MOST_ROWS, table_data
 from pipeline.viewing.texts import STATUS_WORDS
 
 _HERE = files("pipeline.viewing.report")
-_ORDER = ("needs_review", "failed", "answered", "not_answerable", "skipped")
+_ORDER = ("needs_review", "failed", "answered", "not_answerable", "skipped", "pending")
 """Statuses in the order in which a person looks at them."""
 
 

@@ -4,7 +4,7 @@
   const columns = data.columns;
   const count = columns.status.length;
   const by = (id) => document.getElementById(id);
-  const words = { answered: "answered", not_answerable: "not answerable", needs_review: "to review", failed: "failed", skipped: "not done yet" };
+  const words = { answered: "answered", not_answerable: "not answerable", needs_review: "to review", failed: "failed", skipped: "skipped", pending: "not done yet" };
   const kinds = { new: "new", answer: "other answer", status: "other status", gone: "gone" };
   const number = new Intl.NumberFormat("en");
 

@@ -61,6 +61,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "locale": (["--locale", "de_CH"], "de_CH"),
     "calibration": (["--calibration", "c.json"], "c.json"),
     "review_below": (["--review-below", "0.9"], 0.9),
+    "skip_below": (["--skip-below", "0.05"], 0.05),
 }
 
 
@@ -89,7 +90,9 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 EMPTY_REPORT: dict[str, Any] = {
-    "counts": dict.fromkeys(("planned", "answered", "not_answerable", "skipped", "failed", "needs_review"), 0),
+    "counts": dict.fromkeys(
+        ("planned", "answered", "not_answerable", "skipped", "failed", "needs_review", "pending"), 0
+    ),
     "model_note": None,
     "this_run": {"pages_per_s": None, "pages": 0, "bundles": 0},
     "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None, "asked_again": 0, "changed_again": 0},

@@ -86,7 +86,7 @@ def stored(settings: RunSettings) -> dict[str, Any]:
     run: dict[str, Any] = json.loads(Path(settings.output, "run.json").read_text())
     counts = run["counts"]
     assert counts["planned"] == ROWS == sum(value for key, value in counts.items() if key != "planned")
-    assert pq.read_table(Path(settings.output, "answers")).num_rows == ROWS - counts["skipped"]
+    assert pq.read_table(Path(settings.output, "answers")).num_rows == ROWS - counts["pending"]
     with OutputLock(Folder(settings.output)):  # is free again
         return run
 
@@ -143,7 +143,7 @@ def test_lost_bundles_are_tried_again(settings: RunSettings, engine: Callable[[E
     engine(forgetful)
     assert run_job(settings, QUESTIONS)["this_run"]["passes"] == 3
     assert passes == [3, 2, 1]
-    assert stored(settings)["counts"]["skipped"] == 0
+    assert stored(settings)["counts"]["pending"] == 0
 
 
 def test_bundles_that_stay_lost_are_an_engine_fault(settings: RunSettings, engine: Callable[[Engine], None]) -> None:
@@ -151,7 +151,7 @@ def test_bundles_that_stay_lost_are_an_engine_fault(settings: RunSettings, engin
     with pytest.raises(EngineError, match=f"18 of {ROWS} rows are still missing after 3 passes"):
         run_job(settings, QUESTIONS)
     run = stored(settings)
-    assert (run["exit_code"], run["counts"]["answered"], run["counts"]["skipped"]) == (3, 36, 18)
+    assert (run["exit_code"], run["counts"]["answered"], run["counts"]["pending"]) == (3, 36, 18)
     assert "18 of" in run["error"]
 
 
@@ -167,7 +167,7 @@ def test_what_was_done_before_a_fault_is_published(
     with pytest.raises(type(error), match=str(error)):
         run_job(settings, QUESTIONS)
     run = stored(settings)
-    assert (run["exit_code"], run["error"], run["counts"]["skipped"]) == (3, str(error), 36)
+    assert (run["exit_code"], run["error"], run["counts"]["pending"]) == (3, str(error), 36)
     engine(loop)
     assert run_job(settings, QUESTIONS)["this_run"]["bundles"] == 2
 
@@ -184,7 +184,7 @@ def test_an_interrupted_run_publishes_and_resumes(
 
     engine(interrupted)
     report = run_job(settings, QUESTIONS)
-    assert (report["exit_code"], report["interrupted"], report["counts"]["skipped"]) == (130, True, 36)
+    assert (report["exit_code"], report["interrupted"], report["counts"]["pending"]) == (130, True, 36)
     stored(settings)
     assert not list(Path(settings.output, "inflight").iterdir())  # a stop on purpose blames no page
     engine(loop)
@@ -228,7 +228,7 @@ def test_ctrl_c_in_the_middle_of_a_bundle_keeps_its_finished_pages(
     run = settings.model_copy(update={"engine": "local"})
     report = run_job(run, QUESTIONS, load=load(Interrupting(20, number)))
     assert [count() for count in followed] == [20]  # progress moves page by page
-    assert (report["exit_code"], report["interrupted"], report["counts"]["skipped"]) == (130, True, ROWS - 22)
+    assert (report["exit_code"], report["interrupted"], report["counts"]["pending"]) == (130, True, ROWS - 22)
     assert {key: report["this_run"][key] for key in ("bundles", "pages", "rows")} == {
         "bundles": 1,
         "pages": 20,

@@ -84,9 +84,9 @@ def test_a_run_that_is_interrupted_resumes(command: list[str], tmp_path: Path) -
     assert process.returncode == 130, said
     run = json.loads((out / "run.json").read_text())
     assert (run["engine"], run["interrupted"]) == ("ray", True)
-    assert run["counts"]["skipped"] > 0
+    assert run["counts"]["pending"] > 0
     assert run["counts"]["planned"] == PAGES == sum(v for k, v in run["counts"].items() if k != "planned")
-    assert pq.read_table(out / "answers").num_rows == PAGES - run["counts"]["skipped"]
+    assert pq.read_table(out / "answers").num_rows == PAGES - run["counts"]["pending"]
     assert not (out / ".docpipe.lock").exists()
     assert not list((out / "inflight").iterdir())
     assert "interrupted; the same command resumes" in said[0].splitlines()

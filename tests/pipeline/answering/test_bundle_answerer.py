@@ -190,7 +190,7 @@ class Watched(FakePageAnswerer):
         self.ready = threading.Semaphore(0)
         self.answerer: BundleAnswerer | None = None
 
-    def prepare(self, page: Any, asks: Any) -> Any:
+    def prepare(self, page: Any, asks: Any, *_: object) -> Any:
         self.prepared.append((float(page.mean()), threading.current_thread().name))
         self.ready.release()
         if float(page.mean()) in self.unready:

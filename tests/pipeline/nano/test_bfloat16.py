@@ -17,8 +17,9 @@ from pipeline.records import Ask, Image, PageImage
 from pipeline.samples.questions import ask
 from pipeline.samples.write import write_samples
 
-PAGES, QUESTIONS, LIMIT = 40, 6, 24
-MOST_DIFFERENT = 3  # of 240 answers; found: 1 pruned, 1 unpruned
+FAST = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+PAGES, QUESTIONS, LIMIT = (40 if FAST else 8), 6, 24  # without instructions for it, a page takes four seconds
+MOST_DIFFERENT = 3  # of 240 answers, where one differs pruned and one unpruned; of the first 48 none may
 LEAST_RIGHT = 0.93
 
 
@@ -55,7 +56,6 @@ def answers(dtype: str, asked: list[tuple[Image, list[str], list[str]]]) -> dict
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # without instructions for bfloat16, four minutes of a core
 def test_few_answers_differ_in_16_bits(asked: list[tuple[Image, list[str], list[str]]]) -> None:
     exact, rounded = answers("float32", asked), answers("bfloat16", asked)
     truth = [answer for _, _, right in asked for answer in right]
@@ -63,5 +63,5 @@ def test_few_answers_differ_in_16_bits(asked: list[tuple[Image, list[str], list[
     for mode, want in exact.items():
         differ = sum(one != other for one, other in zip(want, rounded[mode], strict=True))
         right = sum(one == other for one, other in zip(truth, rounded[mode], strict=True)) / len(truth)
-        assert differ <= MOST_DIFFERENT, mode
+        assert differ <= MOST_DIFFERENT * FAST, mode
         assert right >= LEAST_RIGHT, mode

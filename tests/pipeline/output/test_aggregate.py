@@ -78,7 +78,19 @@ def test_without_any_answer_the_status_says_why(rule: str, statuses: list[str], 
     chosen = aggregate(rule, [row(n, "n/a", status=status) for n, status in enumerate(statuses, 1)])
     assert chosen["status"] == expected
     assert [chosen[name] for name in ("answer", "value", "confidence", "page")] == [None] * 4
-    assert chosen["chosen_by"] == f"{rule}: no answer on any page"
+    skipped = ", 1 page skipped" if "skipped" in statuses else ""
+    assert chosen["chosen_by"] == f"{rule}: no answer on any page{skipped}"
+    assert chosen["pages_asked"] == len(statuses) - statuses.count("skipped")
+
+
+def test_skipped_pages_were_not_asked_and_are_told() -> None:
+    skipped = [row(n, None, None, status="skipped") for n in (1, 3)]
+    found = aggregate("best", [skipped[0], row(2, "ten"), skipped[1]])
+    assert (found["answer"], found["page"], found["pages_asked"]) == ("ten", 2, 1)
+    assert found["chosen_by"] == "most confident of 1 answers, 2 pages skipped"
+    none = aggregate("sum", [*skipped, row(2, "n/a", status="not_answerable")])
+    assert (none["status"], none["confidence"]) == ("not_answerable", None)
+    assert none["chosen_by"] == "sum: no answer on any page, 2 pages skipped"
 
 
 def test_without_a_calibration_answers_are_ranked_by_what_the_model_says_and_have_no_confidence() -> None:

@@ -27,6 +27,7 @@ def test_the_schemas_are_pinned() -> None:
             "answered_at: timestamp[us, tz=UTC] not null",
             "is_current: bool not null",
             "status: string not null",
+            "presence: double",
             "answer: string",
             "review_reasons: list<item: string>",
             "value: string",

@@ -68,3 +68,19 @@ def test_answers_that_were_asked_again_are_counted(tmp_path: Path) -> None:
     published(store)
     found = read_totals(store.folder, {answer.unit_id for answer in again})
     assert (found.asked_again, found.changed_again) == (len(again) - 1, 1)
+
+
+def test_what_was_skipped_is_counted_by_question_and_by_page(tmp_path: Path) -> None:
+    store = store_at(str(tmp_path))
+    for result in results_for([3, 3]):
+        skipped = [  # of the first document, page 1 has another question, and page 2 has none
+            dataclasses.replace(one, status="skipped") if (one.question_id, one.page) in skips else one
+            for one in result.answers
+            for skips in [{("total", 1), ("total", 2)} if one.document_id == result.answers[0].document_id else set()]
+        ]
+        store.commit(dataclasses.replace(result, answers=tuple(skipped)))
+        published(store)
+    every = store.done().units
+    found = read_totals(store.folder, every)
+    assert (found.skipped_questions, found.skipped_pages) == (2, 1)
+    assert read_totals(store.folder, ()).skipped_questions == 0

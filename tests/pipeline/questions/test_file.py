@@ -98,6 +98,7 @@ def test_what_is_asked() -> None:
         "money",
         32,
         KeepRule(threshold=0.25, max_ratio=0.2, min_tokens=2),
+        text="What is the total amount?",
     )
     assert total.to_ask(None).rule is None
     assert kind.to_ask(rule).prompt == (

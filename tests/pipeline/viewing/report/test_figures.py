@@ -95,7 +95,7 @@ def test_no_time_no_cost(tmp_path: Path) -> None:
 
 def test_rows_that_an_interrupted_run_has_not_come_to_are_counted(tmp_path: Path) -> None:
     counts = status_counts(run_of(tmp_path, answers=[answer()], run={"counts": {"planned": 5}}))
-    assert (counts["answered"], counts["skipped"], counts.total()) == (1, 4, 5)
+    assert (counts["answered"], counts["pending"], counts.total()) == (1, 4, 5)
 
 
 def test_memory_is_that_of_the_gpu_where_there_was_one(tmp_path: Path) -> None:
@@ -127,3 +127,9 @@ def test_sizes_and_times_in_words() -> None:
         "3.0 GB",
     ]
     assert [duration(s) for s in (0.1234, 9.9, 42.4, 90, 7260)] == ["0.12 s", "9.9 s", "42 s", "2 min", "2 h 01 min"]
+
+
+def test_skipped_rows_are_apart_from_those_that_are_not_done(tmp_path: Path) -> None:
+    rows = [answer(), answer(page=2, status="skipped", answer=None)]
+    counts = status_counts(run_of(tmp_path, answers=rows, run={"counts": {"planned": 5}}))
+    assert (counts["answered"], counts["skipped"], counts["pending"]) == (1, 1, 3)

@@ -1,0 +1,170 @@
+"""Of every question that is asked of several pages one page is read, whatever ends the run in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.answering.commits import COMMIT_SECONDS
+from pipeline.answering.held_back import may_skip
+from pipeline.answering.open_page import ModelAnswer, Skipped
+from pipeline.output.attempts import Markers
+from pipeline.output.folder import Folder
+from pipeline.output.publish import publish
+from pipeline.output.store import OutputStore
+from pipeline.records import Bundle, Document, Failure, PageCount, PageFailure, PageImage, RenderedBundle, Unit
+from pipeline.units import make_bundles, make_units
+from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
+from tests.support.published import everything
+
+PAGES, BROKEN, BLANK, BELOW = 7, 3, 1, 0.5
+ASKED = questions("id: found, text: x", "id: nowhere, text: x", "id: twice, text: x", "id: single, text: x, pages: '2'")
+PRESENCE = {
+    "found": {5: 0.9},
+    "nowhere": {4: 0.4, 6: 0.4},  # the lower page of the two best
+    "twice": {2: 0.6, 7: 0.8},
+    "single": {},
+}
+VOLATILE = ("peak_rss_bytes", "run_id", "answered_at")
+
+
+class DeathError(BaseException):
+    """Stands for the end of the process."""
+
+
+class Skips(FakePageAnswerer):
+    """Skips by a table; each page takes longer than a commit waits; ``on_page`` is told number and whether again."""
+
+    def __init__(self, on_page: Callable[[int, bool], None] = lambda page, again: None) -> None:
+        super().__init__()
+        self.skipping = BELOW  # type: ignore[assignment]
+        self.on_page = on_page
+        self.now = 0.0
+        self.asked: list[tuple[int, str]] = []
+
+    def prepare(self, page: Any, asks: Any, words: object = None, may: Sequence[str] = ()) -> Any:
+        return page, [(ask, ask.question_id in may) for ask in asks]
+
+    def _answer_page(self, page: Any, asks: Any) -> Any:
+        number = int(page[0, 0, 0])
+        self.now += COMMIT_SECONDS
+        self.on_page(number, not any(may for _, may in asks))
+        found: list[ModelAnswer | Skipped] = []
+        for ask, may in asks:
+            presence = PRESENCE[ask.question_id].get(number, 0.1)
+            if may and presence < BELOW:
+                found.append(Skipped(presence))
+                continue
+            self.asked.append((number, ask.question_id))
+            found += super()._answer_page(page, [ask])
+        return found
+
+
+class Work:
+    """A document with a blank page and one that cannot be rendered."""
+
+    def __init__(self, output: Path) -> None:
+        self.folder = Folder(str(output))
+        self.store = OutputStore(self.folder)
+        self.documents = [Document("d", "d.pdf", "/d.pdf", 1, "1")]
+        self.counts = {"d": PageCount("d", PAGES)}
+        self.units = make_units(self.documents, self.counts, ASKED, SETTINGS)
+
+    def run(self, page_answerer: Skips) -> None:
+        answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)  # type: ignore[arg-type]
+        left = self.store.done().left(self.units)
+        for bundle in make_bundles(left, self.documents, ASKED, SETTINGS, self.counts):
+            answerer.run(rendered(bundle))
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        publish(self.store, {}, everything(self.store))
+        found = {}
+        for name in ("answers", "pages", "failures", "documents"):
+            rows = pq.read_table(Path(self.folder.uri, name)).to_pylist()
+            rows = [{key: value for key, value in row.items() if key not in VOLATILE} for row in rows]
+            found[name] = sorted(rows, key=lambda r: (r["document_id"], r.get("page") or 0, r.get("question_id", "")))
+        return found
+
+
+def rendered(bundle: Bundle) -> RenderedBundle:
+    """Pages whose grey is their number."""
+    images = [
+        PageImage(
+            *("d", page, 28.0, 28.0, 72.0, 28, 28, 1, 1.0, "raw", bytes([page] * 28 * 28 * 3)), blank=page == BLANK
+        )
+        for page in bundle.pages_of("d")
+        if page != BROKEN
+    ]
+    failures = [PageFailure("d", BROKEN, Failure("render", "RenderCrash", "x"))] * (BROKEN in bundle.pages_of("d"))
+    return RenderedBundle(bundle, tuple(images), tuple(failures), {"d": "sha"})
+
+
+def statuses(rows: Sequence[dict[str, Any]], question: str) -> list[tuple[str, float | None]]:
+    return [(row["status"][:4], row["presence"]) for row in rows if row["question_id"] == question]
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
+    work = Work(tmp_path / "uninterrupted")
+    work.run(page_answerer := Skips())
+    assert sorted(page_answerer.asked) == [(2, "single"), (2, "twice"), (4, "nowhere"), (5, "found"), (7, "twice")]
+    return work.tables()
+
+
+def test_every_page_has_its_row_and_one_page_of_every_question_is_read(
+    expected: dict[str, list[dict[str, Any]]],
+) -> None:
+    rows = expected["answers"]
+    blank, broken, skipped = ("not_", None), ("fail", None), ("skip", 0.1)
+    assert statuses(rows, "found") == [blank, skipped, broken, skipped, ("answ", None), skipped, skipped]
+    assert statuses(rows, "nowhere") == [blank, skipped, broken, ("answ", 0.4), skipped, ("skip", 0.4), skipped]
+    assert statuses(rows, "twice") == [blank, ("answ", None), broken, skipped, skipped, skipped, ("answ", None)]
+    assert statuses(rows, "single") == [("answ", None)]
+    empty = [row for row in rows if row["status"] == "skipped"]
+    assert {row[name] for row in empty for name in ("answer", "confidence_raw", "finish_reason", "retention")} == {None}
+    assert [row["pages_asked"] for row in expected["documents"]] == [1, 4, 3, 3]
+    assert [row["page"] for row in expected["pages"]] == [1, 2, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DeathError])
+@pytest.mark.parametrize("again", [False, True])
+def test_resumed_equals_uninterrupted_after_any_page(
+    tmp_path: Path, expected: dict[str, list[dict[str, Any]]], error: type[BaseException], again: bool
+) -> None:
+    for page in (4,) if again else (2, 4, 5, 6, 7):
+
+        def ends(number: int, second: bool, page: int = page) -> None:
+            if (number, second) == (page, again):
+                raise error
+
+        work = Work(tmp_path / str(page))
+        with pytest.raises(error):
+            work.run(Skips(ends))
+        committed = {unit for held in work.store.parts().values() for unit in held.pages}
+        nowhere = next(unit.unit_id for unit in work.units if unit.question_id == "nowhere")
+        assert nowhere not in committed  # or the rest of it could not know that nothing was read
+        if error is KeyboardInterrupt:
+            Markers(work.folder).clear()  # as the run does, which stopped on purpose
+        work.run(Skips())
+        assert work.tables() == expected
+
+
+def test_where_the_best_page_fails_the_next_best_is_read(tmp_path: Path) -> None:
+    def fails(number: int, second: bool) -> None:
+        if (number, second) == (4, True):
+            raise page_error()
+
+    work = Work(tmp_path / "out")
+    work.run(Skips(fails))
+    found = dict(zip((1, 2, 3, 4, 5, 6, 7), statuses(work.tables()["answers"], "nowhere"), strict=True))
+    assert (found[4], found[6], found[5]) == (("fail", 0.4), ("answ", 0.4), ("skip", 0.1))
+
+
+def test_pages_are_left_out_of_questions_of_several_pages_only() -> None:
+    assert [may_skip(Unit("u", "d", "q", pages)) for pages in ((), (3,), (3, 4))] == [False, False, True]
+    assert may_skip(Unit("u", "d", "q", (3,), whole=False))  # which had more
