@@ -9,35 +9,30 @@ from collections.abc import Callable, Collection, Generator, Hashable, Iterable,
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor
 
 import glimpseprune as gp
-from glimpseprune import golden
 from glimpseprune.cost.prune_or_not import POOL_SECONDS, PruningChoice, choose_pruning
 from glimpseprune.cost.rates import EQUAL
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
 from glimpseprune.stats import now_ms
 from pipeline.answering.cache_memory import CacheMemory
-from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.answering.devices import check_device
 from pipeline.answering.fallback import AskedAgain, asked_again
 from pipeline.answering.lanes import in_lanes
+from pipeline.answering.loading import load_model
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PageOutcome, PreparedPage, Skipped
 from pipeline.answering.prefilling import Prefiller
 from pipeline.answering.question_words import shares_of_words
-from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.answering.skipping import Skipping
-from pipeline.errors import ModelError, PageError
-from pipeline.families.base import ModelInput, read_json
-from pipeline.families.registry import find_family
+from pipeline.errors import PageError
+from pipeline.families.base import ModelInput
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
 from pipeline.words import Words
@@ -145,18 +140,7 @@ class PageAnswerer:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        folder = resolve_model(model, revision)
-        addon = None if glimpse is None else resolve_addon(glimpse, glimpse_revision)
-        try:
-            whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
-            family = find_family(whole)
-            with quiet_loading():
-                loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
-                processor = family.load_input(whole)
-                model_type = read_json(whole / "config.json")["model_type"]
-                golden.check(str(loaded.backbone.device), loaded.backbone.dtype, attn, model_type)
-        except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{model} cannot be loaded: {error}") from error
+        loaded, processor = load_model(model, glimpse, device, dtype, attn, revision, glimpse_revision)
         if repetition_penalty is not None:
             loaded = replace(loaded, repetition_penalty=repetition_penalty)
         return cls(loaded, processor)

@@ -340,6 +340,6 @@ def test_a_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch, tiny_base: 
         return str(tiny_base)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    monkeypatch.setattr("pipeline.answering.page_answerer.snapshot_download", download)
+    monkeypatch.setattr("pipeline.answering.loading.snapshot_download", download)
     PageAnswerer.load("org/model", None, "cpu", "auto", "auto", 0, "v1")
     assert [(one["name"], one["revision"]) for one in seen] == [("org/model", "v1")] * 2
