@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_addon(tmp_path_factory.mktemp("tiny") / "glimpse")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """No more threads than OpenMP may start in tests, since oneDNN leaves out what it gives to others."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

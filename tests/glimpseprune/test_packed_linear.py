@@ -6,7 +6,6 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,8 @@ RULES = (None, gp.KeepRule(max_ratio=0.4, min_tokens=3))
 GRID = (9, 7)
 PREFIX = torch.tensor([5, 6, 259, *[261] * (GRID[0] * GRID[1]), 260])
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """No more threads than OpenMP may start in tests."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def load(folder: Path) -> gp.GlimpseModel:

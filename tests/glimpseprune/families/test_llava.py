@@ -148,6 +148,7 @@ def test_a_published_addon_for_another_base_is_refused_before_the_base_is_read(
             gp.load(base, glimpse=folder, device="cpu")
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_packed_weights_answer_the_same(base: Path) -> None:
     plain, packed = (gp.load(base, device="cpu", dtype="float32") for _ in range(2))
     packed.backbone.pack()

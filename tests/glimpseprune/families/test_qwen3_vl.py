@@ -74,6 +74,7 @@ def test_the_tower_computes_what_the_stock_modules_do(model: gp.GlimpseModel, vi
         torch.testing.assert_close(image.tokens, stock.pooler_output, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("packed", [False, True])
 @torch.inference_mode()
 def test_a_layer_computes_what_the_stock_layer_does(base: Path, packed: bool) -> None:

@@ -171,7 +171,15 @@ def test_the_exit_code_of_a_job_is_that_of_its_run(status: str, driver: int | No
 def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"python": str(Path(sys.executable).parent / "python")}
     monkeypatch.setattr("jobs.run.report.shutil.which", installed.get)
-    counts = {"planned": 9, "answered": 4, "not_answerable": 0, "pending": 2, "failed": 1, "needs_review": 2}
+    counts = {
+        "planned": 9,
+        "answered": 4,
+        "not_answerable": 0,
+        "skipped": 0,
+        "pending": 2,
+        "failed": 1,
+        "needs_review": 2,
+    }
     report = {
         "counts": counts,
         "documents": 3,

@@ -160,7 +160,7 @@ def test_a_page_that_kills_the_loop_costs_that_page_once_the_command_is_run_agai
 
 def test_ctrl_c_ends_the_loop_and_blames_no_page(tmp_path: Path, tiny_base: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(8):  # two of them do not fit into one bundle
+    for number in range(24):  # two of them do not fit into one bundle; enough to be interrupted on a busy machine
         make_pdf(tmp_path / "in" / f"{number}.pdf", [WHITE] * 17)
     out = tmp_path / "out"
     process = start_loop("load_slowly_answering", tiny_base, tmp_path / "in", out)

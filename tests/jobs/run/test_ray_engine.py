@@ -48,7 +48,7 @@ QUESTIONS = parse_questions(
     "questions.yaml",
 )
 SETTINGS = AnswerSettings(
-    "m", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
+    "nano", "f", None, None, None, 72, PixelBudget(28, 4 * 784, 16 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
 )
 RESOURCES = Resources(
     actors=1, actor_cpus=0.5, actor_gpus=0.0, actor_threads=1, renders=1, render_cpus=1.0, render_memory_bytes=2**30
@@ -208,7 +208,7 @@ def test_pages_in_flight_do_not_grow_with_the_number_of_documents(ray_session: N
     for i in range(12):
         make_pdf(pdfs / f"{i:02}.pdf", [WHITE] * 17, size_pt=700)
     settings = AnswerSettings(
-        "m", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
+        "nano", "f", None, None, None, 72, PixelBudget(28, 784, 600 * 784, "pipeline.families.qwen2_5_vl"), "float32", 0
     )
     bundles = units_and_bundles(pdfs, settings)[1]
     assert len(bundles) == 12

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from glimpseprune.families.qwen2_5_vl_rope import rope_positions
 from glimpseprune.families.qwen2_5_vl_vision import run_tower as run_pipeline_tower
+from glimpseprune.families.tower_attention import SDPA
 from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.nano.training import recipe, vocabulary
@@ -81,7 +82,7 @@ class TestForward:
             image = np.repeat(batch.pixels[row].numpy()[..., None], 3, axis=-1)
             pixels, grid = processor.image(image)
             with torch.no_grad():
-                theirs, _ = run_pipeline_tower(vision, pixels, (grid[0] // 2, grid[1] // 2), cells, ())
+                theirs, _ = run_pipeline_tower(vision, pixels, (grid[0] // 2, grid[1] // 2), cells, (), SDPA)
             torch.testing.assert_close(ours[row, : len(cells)], theirs, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("paper", [True, False])
