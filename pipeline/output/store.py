@@ -19,7 +19,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.parts import read_held, write_part
 from pipeline.output.schema import SCHEMA_VERSION
-from pipeline.output.tables import read_tables
+from pipeline.output.tables import other_version, read_tables
 from pipeline.records import STATUSES, BundleResult, PageCount
 
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
@@ -120,10 +120,7 @@ class OutputStore:
         known = self._read("settings.json") or {}
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise SettingsChangedError(
-                f"{self.folder.uri} was made by another version of docpipe (tables of version "
-                f"{known['schema_version']}, this docpipe writes version {SCHEMA_VERSION}); take another --output"
-            )
+            raise SettingsChangedError(other_version(self.folder.uri, known["schema_version"]))
         flags, questions = changed_flags(known, given), changed_questions(known, given)
         if flags or questions:
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))

@@ -45,7 +45,7 @@ def read_footer(folder: Folder, name: str, key: str) -> dict[str, str]:
         key: key of an entry that the footer must have.
 
     Raises:
-        UsageError: the file is damaged or was written with other columns.
+        UsageError: the file is damaged, or another version of docpipe wrote it.
         EngineError: the file cannot be read.
     """
     try:
@@ -53,10 +53,25 @@ def read_footer(folder: Folder, name: str, key: str) -> dict[str, str]:
             metadata = pq.read_metadata(file).metadata
     except pa.ArrowInvalid as error:
         raise _damaged(folder, name, str(error)) from error
-    version = (metadata or {}).get(b"schema_version")
-    if version != str(SCHEMA_VERSION).encode() or key.encode() not in metadata:
-        raise _damaged(folder, name, "it has another schema version")
+    version = (metadata or {}).get(b"schema_version", b"").decode(errors="replace")
+    if version and version != str(SCHEMA_VERSION):  # what it holds is whole, so nobody may be told to delete it
+        raise UsageError(other_version(f"{folder.uri}/{name}", version))
+    if not version or key.encode() not in metadata:
+        raise _damaged(folder, name, "it has no schema version")
     return {entry.decode(): text.decode() for entry, text in metadata.items()}
+
+
+def other_version(found: str, version: object) -> str:
+    """Say that a file or folder has tables of another version.
+
+    Args:
+        found: where it is.
+        version: version of its tables.
+    """
+    return (
+        f"{found} was made by another version of docpipe (tables of version {version}, this docpipe writes version "
+        f"{SCHEMA_VERSION}); read it with that version, or take another --output"
+    )
 
 
 def read_footers(folder: Folder, names: Sequence[str], key: str) -> list[dict[str, str]]:

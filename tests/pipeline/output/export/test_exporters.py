@@ -323,7 +323,7 @@ def test_folders_that_hold_no_answers(folder: Folder, tmp_path: Path) -> None:
 
 def test_folders_of_another_version_are_told(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.output.tables.SCHEMA_VERSION", 99)
-    with pytest.raises(UsageError, match="is not a file of this version of docpipe"):
+    with pytest.raises(UsageError, match="made by another version of docpipe .* read it with that version"):
         export(folder, tmp_path / "a.csv")
 
 
