@@ -163,20 +163,18 @@ class Backbone(Protocol):
         hidden: Tensor,
         rotary: Rotary,
         cache: Cache,
-        filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer: ``[B, T, D] -> [B, T, D]``.
 
-        Attention is causal without ``filled`` and ``bias``.
+        Attention is causal without a ``bias``.
 
         Args:
             layer: number of the layer.
             hidden: input of the layer, ``[B, T, D]``.
             rotary: cosines and sines of the T positions.
             cache: cache for the keys and values of the T tokens.
-            filled: mask of the slots that a single new token (T = 1) sees, bool ``[B, S]``.
-            bias: summand for the attention scores, ``[B, 1, T, S]``.
+            bias: summand for the attention scores, ``[B, 1, T, S]``, or one that broadcasts to it.
         """
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
@@ -198,13 +196,12 @@ def run_layers(
     hidden: Tensor,
     rotary: Rotary,
     cache: Cache,
-    filled: Tensor | None = None,
     bias: Tensor | None = None,
     deep: DeepFeatures | None = None,
 ) -> Tensor:
     """Run several decoder layers in turn, each with :meth:`Backbone.run_layer`, and add deep features between them."""
     for layer in layers:
-        hidden = backbone.run_layer(layer, hidden, rotary, cache, filled, bias)
+        hidden = backbone.run_layer(layer, hidden, rotary, cache, bias)
         if deep is not None:
             deep.add(layer, hidden)
     return hidden

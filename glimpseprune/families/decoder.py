@@ -75,12 +75,10 @@ class Decoder:
         hidden: Tensor,
         rotary: Rotary,
         cache: Cache,
-        filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
-        mask = bias if filled is None else filled[:, None, None]  # [B, 1, 1, S]
-        return self.layers[layer].run(hidden, mask, rotary, cache)
+        return self.layers[layer].run(hidden, bias, rotary, cache)
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""

@@ -105,11 +105,10 @@ class Llava:
         hidden: Tensor,
         rotary: Rotary,
         cache: Cache,
-        filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""
-        return self.decoder.run_layer(layer, hidden, rotary, cache, filled, bias)
+        return self.decoder.run_layer(layer, hidden, rotary, cache, bias)
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Compute the keys (after rotary) and values of every position, ``[B, H_kv, T, d]`` each."""

@@ -80,9 +80,11 @@ def run_to_end(
         return hidden[rows, ends]
     keys, values = cache.update(*backbone.keys_values(last, hidden, rotary), last)
     places = torch.arange(hidden.shape[1], device=hidden.device)
-    filled = places <= ends[:, None] if hidden.shape[0] > 1 else None
+    bias = None
+    if hidden.shape[0] > 1:
+        bias = hidden.new_zeros(hidden.shape[:2]).masked_fill_(places > ends[:, None], float("-inf"))[:, None, None]
     turned = rotary[0][rows, ends][:, None], rotary[1][rows, ends][:, None]
-    return backbone.run_layer(last, hidden[rows, ends][:, None], turned, _Filled(keys, values), filled)[:, 0]
+    return backbone.run_layer(last, hidden[rows, ends][:, None], turned, _Filled(keys, values), bias)[:, 0]
 
 
 class _Filled:

@@ -102,15 +102,13 @@ class ToyBackbone:
         hidden: Tensor,
         rotary: Rotary,
         cache: Cache,
-        filled: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         keys, values = cache.update(*self.keys_values(layer, hidden, rotary), layer)
         query, gate = self._project(layer, hidden)[0::3]
-        mask = bias if filled is None else filled[:, None, None]
-        causal = mask is None and query.shape[1] > 1
+        causal = bias is None and query.shape[1] > 1
         out = F.scaled_dot_product_attention(
-            self._turn(query, rotary).transpose(1, 2), keys, values, attn_mask=mask, is_causal=causal
+            self._turn(query, rotary).transpose(1, 2), keys, values, attn_mask=bias, is_causal=causal
         )
         return hidden + out.transpose(1, 2).flatten(2) * gate.flatten(2).tanh()
 
