@@ -14,11 +14,16 @@ def draw_sample(page: pymupdf.Page, runs: Sequence[Run], shapes: Sequence[Shape]
 
     The base fonts print plain text without being embedded; one run that they cannot print has all fonts embedded.
     """
+    # One content stream for all: PyMuPDF parses what a page has before it adds another.
+    below = page.new_shape()
     for shape in shapes:
-        _draw_shape(page, shape)
-    if all(run.plain for run in runs):
+        _draw_shape(below, shape)
+    plain = all(run.plain for run in runs)
+    if plain:
         for run in runs:
-            page.insert_text((run.x, run.y), run.text, fontname=run.font, fontsize=run.size)
+            below.insert_text((run.x, run.y), run.text, fontname=run.font, fontsize=run.size)
+    below.commit()
+    if plain:
         return
     for ink in sorted({run.ink for run in runs}):
         writer = pymupdf.TextWriter(page.rect)
@@ -27,13 +32,14 @@ def draw_sample(page: pymupdf.Page, runs: Sequence[Run], shapes: Sequence[Shape]
         writer.write_text(page, color=(ink,))
 
 
-def _draw_shape(page: pymupdf.Page, shape: Shape) -> None:
+def _draw_shape(drawing: pymupdf.Shape, shape: Shape) -> None:
     box = shape.box
     stroke, fill = ((None if grey is None else (grey,)) for grey in (shape.stroke, shape.fill))
     if box.y0 == box.y1 or box.x0 == box.x1:
-        page.draw_line((box.x0, box.y0), (box.x1, box.y1), color=stroke, width=0.6)
+        drawing.draw_line((box.x0, box.y0), (box.x1, box.y1))
     else:
-        page.draw_rect(pymupdf.Rect(box.x0, box.y0, box.x1, box.y1), color=stroke, fill=fill, width=0.6)
+        drawing.draw_rect(pymupdf.Rect(box.x0, box.y0, box.x1, box.y1))
+    drawing.finish(color=stroke, fill=fill, width=0.6)
 
 
 def _write(writer: pymupdf.TextWriter, run: Run) -> None:

@@ -59,7 +59,7 @@ def questions_file(keys: Sequence[str] | None = None) -> str:
         for field in FIELDS
         if keys is None or field.key in keys
     ]
-    defaults = {"prompt": "{text}", "max_new_tokens": 24}
+    defaults = {"prompt": "{text}", "max_new_tokens": 48}
     return str(yaml.safe_dump({"version": 1, "defaults": defaults, "questions": entries}, sort_keys=False))
 
 

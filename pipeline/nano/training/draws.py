@@ -6,9 +6,12 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.nano.training import recipe
+from pipeline.nano.training.language import Questions
 from pipeline.nano.training.pages import PageBatch, page_batch
 from pipeline.nano.training.real_questions import real_page_batch
 from pipeline.nano.training.real_text import real_batch
@@ -25,6 +28,16 @@ class Drawn:
     source: str
     batch: TextBatch | PageBatch
     shift: int = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all of it by name; of pages also what is asked, and the shift."""
+        batch = self.batch
+        found = {"pixels": batch.pixels, "patch": batch.patch, "cell": batch.cell}
+        if isinstance(batch, PageBatch):
+            found |= {name: getattr(batch.questions, name) for name in Questions.__slots__}
+            found |= {} if batch.seen is None else {"seen": batch.seen}
+            found["shift"] = torch.tensor(self.shift)
+        return found
 
 
 def phase_of(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
@@ -45,8 +58,22 @@ def phase_of(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
     raise ValueError(f"the recipe has {begun} steps, asked for step {step}")
 
 
+def shown_first(step: int, repeats: int) -> int:
+    """The step that first shows what a step shows: its own number, or an earlier one whose batch is shown again.
+
+    Every batch is shown so many times, some hundred steps apart, since a GPU learns faster than CPUs draw.
+
+    Args:
+        step: number of the step, from 0.
+        repeats: how many times each batch is shown.
+    """
+    begun, again = divmod(step, repeats)
+    earlier = begun - again * recipe.APART
+    return step if earlier < 0 else earlier * repeats
+
+
 def draw(seed: int, phases: Sequence[Phase], step: int, part: int) -> Drawn:
-    """Draw one part of a step's batch; the same arguments, the same batch.
+    """Draw one part of the batch that a step shows first; the same arguments, the same batch.
 
     Args:
         seed: of the run.
@@ -75,8 +102,10 @@ def draw(seed: int, phases: Sequence[Phase], step: int, part: int) -> Drawn:
     return Drawn(name, page_batch(batch_seed, phase.batch * source.pages, family, source.asking, paper, worn), shift)
 
 
-def draw_ahead(seed: int, phases: Sequence[Phase], steps: Sequence[int], part: int, processes: int) -> Iterator[Drawn]:
-    """Draw the batches of steps in order, in processes that begin as copies of this one.
+def draw_ahead(
+    seed: int, phases: Sequence[Phase], steps: range, part: int, processes: int, repeats: int
+) -> Iterator[Drawn]:
+    """Draw what steps show, in order, in processes that begin as copies of this one.
 
     Args:
         seed: of the run.
@@ -84,17 +113,26 @@ def draw_ahead(seed: int, phases: Sequence[Phase], steps: Sequence[int], part: i
         steps: numbers of the steps.
         part: number of the part.
         processes: number of processes.
+        repeats: how many times each batch is shown.
     """
-    dataset = _Draws(seed, phases, part)
+    last = {shown_first(step, repeats): step for step in steps}
+    order = list(dict.fromkeys(shown_first(step, repeats) for step in steps))
     loader = DataLoader(
-        dataset,
+        _Draws(seed, phases, part),
         batch_size=None,
-        sampler=steps,
+        sampler=order,
         num_workers=processes,
         prefetch_factor=_AHEAD,
         multiprocessing_context="fork",
     )
-    return iter(loader)
+    drawn = zip(order, loader, strict=True)
+    kept: dict[int, Drawn] = {}
+    for step in steps:
+        wanted = shown_first(step, repeats)
+        while wanted not in kept:
+            number, batch = next(drawn)
+            kept[number] = batch
+        yield kept.pop(wanted) if last[wanted] == step else kept[wanted]
 
 
 class _Draws(Dataset[Drawn]):

@@ -24,8 +24,10 @@ from pipeline.samples.fields import FIELDS
 OTHER = len(FIELDS)  # number of a field whose label is on no list
 TAGS = 2 * (OTHER + 1) + 1  # nothing, value of a field, label of a field
 OFFSETS = 28  # places in a value
-POINTER_LAYERS = (2, 3)  # their head 0 is taught to look at the cell of the character to write
-LABEL_LAYERS = (1, 2)  # head 1 of the answer mark is taught to look at the label that is asked for
+# On the way to layers of these numbers, what a reader knows is told.
+TAG_LAYERS, ASKED_LAYER, START_LAYER, SLOT_LAYERS = (3, 4), 3, 4, (4, 5)
+POINTER_LAYERS = (3, 4)  # their head 0 is taught to look at the cell of the character to write
+LABEL_LAYERS = (2, 3)  # head 1 of the answer mark is taught to look at the label that is asked for
 _HEAD = WIDTH // HEADS
 
 
@@ -34,12 +36,12 @@ class AnswerHeads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tag2, self.tag3 = nn.Linear(WIDTH, TAGS), nn.Linear(WIDTH, TAGS)
-        self.offset2, self.offset3 = nn.Linear(WIDTH, OFFSETS), nn.Linear(WIDTH, OFFSETS)
-        self.slot3, self.slot4 = nn.Linear(WIDTH, SLOTS), nn.Linear(WIDTH, SLOTS)
+        self.tags = nn.ModuleList(nn.Linear(WIDTH, TAGS) for _ in TAG_LAYERS)
+        self.offsets = nn.ModuleList(nn.Linear(WIDTH, OFFSETS) for _ in TAG_LAYERS)
+        self.slots = nn.ModuleList(nn.Linear(WIDTH, SLOTS) for _ in SLOT_LAYERS)
         self.start = nn.Linear(WIDTH, SLOTS)
         self.asked, self.place = nn.Linear(WIDTH, OTHER + 1), nn.Linear(WIDTH, OFFSETS)
-        for head in self.children():
+        for head in self.modules():
             if isinstance(head, nn.Linear):
                 nn.init.zeros_(head.weight)
                 nn.init.zeros_(head.bias)
@@ -88,8 +90,8 @@ class AnswerFigures:
         slot: of the characters in the cells.
         tags: of what the cells are.
         asked: of what is asked for.
-        exact: ``[B, Q]`` bool, answers right in every token.
-        counted: ``[B, Q]`` bool, whether there is such a question.
+        exact: ``[B, T]`` bool, answers right in every token, by the number of the question.
+        counted: ``[B, T]`` bool, whether there is such a question.
         tokens: share of answer tokens right.
         pointed: share of answer characters whose cell the last pointer head looks at most.
     """
@@ -105,7 +107,7 @@ class AnswerFigures:
     pointed: Tensor
 
 
-def text_rotary(rows: int, columns: int, offset: Tensor, shift: int, cells: Tensor | None = None) -> Rotary:
+def text_rotary(rows: int, columns: int, offset: Tensor, shift: int | Tensor) -> Rotary:
     """Cosines and sines ``[B, 1, 1 + cells + tokens, head]`` of the image's start, the image and its questions.
 
     Args:
@@ -113,14 +115,13 @@ def text_rotary(rows: int, columns: int, offset: Tensor, shift: int, cells: Tens
         columns: of the image.
         offset: ``[B, T]`` places of the tokens in their questions.
         shift: moves the questions to where they would stand behind an image of so many rows or columns more.
-        cells: ``[B, K]`` the cells that are seen; all when None.
     """
-    batch = offset.shape[0]
-    cells = torch.arange(rows * columns).expand(batch, -1) if cells is None else cells
+    batch, device = offset.shape[0], offset.device
+    cells = torch.arange(rows * columns, device=device).expand(batch, -1)
     image = torch.stack((torch.ones_like(cells), 1 + cells // columns, 1 + cells % columns))
     text = (1 + shift + max(rows, columns) + offset).expand(3, -1, -1)
-    positions = torch.cat((torch.zeros(3, batch, 1, dtype=torch.long), image, text), 2)
-    inverse = 1.0 / ROPE_THETA ** (torch.arange(0, _HEAD, 2).float() / _HEAD)
+    positions = torch.cat((torch.zeros(3, batch, 1, dtype=torch.long, device=device), image, text), 2)
+    inverse = 1.0 / ROPE_THETA ** (torch.arange(0, _HEAD, 2, device=device).float() / _HEAD)
     angles = positions[..., None].float() * inverse
     angles = torch.cat([chunk[i] for i, chunk in enumerate(torch.split(angles, list(ROPE_SECTIONS), -1))], -1).repeat(
         1, 1, 2
@@ -134,7 +135,7 @@ def answer_losses(
     image: Tensor,
     questions: Questions,
     rotary: Rotary,
-    hidden: Tensor | None = None,
+    seen: Tensor | None = None,
 ) -> AnswerFigures:
     """Run the questions of a batch.
 
@@ -144,45 +145,36 @@ def answer_losses(
         image: ``[B, N, WIDTH]`` visual tokens in raster order; its precision is computed in.
         questions: what is asked and what is right.
         rotary: of :func:`text_rotary`, in the same precision.
-        hidden: ``[B, N]`` added to attention scores over the image, where some of it is not there.
+        seen: ``[B, N]`` bool in raster order, the cells that the model is shown; all when None.
     """
     batch, length = questions.ids.shape
     page = image.shape[1] + 1
     embedding = text.embed_tokens.weight.to(image.dtype)
     start = embedding[vocabulary.VISION_START].expand(batch, 1, -1)
     x = torch.cat((start, image, F.embedding(questions.ids, embedding)), 1)
-    over_page, over_all = _masks(questions.number, page, hidden, x.dtype)
+    over_page, over_all = _masks(questions.number, page, seen, x.dtype)
     losses: dict[str, list[Tensor]] = {"pointer": [], "slot": [], "tags": [], "asked": []}
     pointed = x.new_zeros(())
     for number, layer in enumerate(text.layers):
         cells, words = x[:, 1:page], x[:, page:]
-        if number in (2, 3):
-            losses["tags"].append(_entropy(cells, getattr(heads, f"tag{number}"), questions.tags))
-            losses["tags"].append(_entropy(cells, getattr(heads, f"offset{number}"), questions.offsets))
-        if number == 2:
+        if number in TAG_LAYERS:
+            which = TAG_LAYERS.index(number)
+            losses["tags"].append(_entropy(cells, heads.tags[which], questions.tags))
+            losses["tags"].append(_entropy(cells, heads.offsets[which], questions.offsets))
+        if number == ASKED_LAYER:
             losses["asked"].append(_entropy(words, heads.asked, questions.asked))
             losses["asked"].append(_entropy(words, heads.place, questions.place))
-        if number == 3:
+        if number == START_LAYER:
             losses["tags"].append(_entropy(cells, heads.start, questions.starts))
-        if number in (3, 4):
-            losses["slot"].append(_entropy(words, getattr(heads, f"slot{number}"), questions.slot))
-        y = rms_norm(x, layer.input_layernorm)
-        attention = layer.self_attn
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        query, key, value = (linear(y, proj).view(batch, -1, HEADS, _HEAD).transpose(1, 2) for proj in projections)
-        query, key = rotate(query, rotary) * _HEAD**-0.5, rotate(key, rotary)
-        among = (query[:, :, :page], key[:, :, :page], value[:, :, :page])
-        seen = F.scaled_dot_product_attention(*among, attn_mask=over_page, scale=1.0)
-        scores = query[:, :, page:] @ key.mT + over_all  # [B, H, T, page + T]
+        if number in SLOT_LAYERS:
+            losses["slot"].append(_entropy(words, heads.slots[SLOT_LAYERS.index(number)], questions.slot))
+        x, looks = run_layer(layer, x, page, rotary, over_page, over_all)
         for layers, head, cell in ((POINTER_LAYERS, 0, questions.pointer), (LABEL_LAYERS, 1, questions.label)):
             if number in layers:
-                losses["pointer"].append(_looks_at(scores[:, head], cell))
+                losses["pointer"].append(_looks_at(looks[:, head], cell))
         if number == POINTER_LAYERS[-1]:
             there = questions.pointer >= 0
-            pointed = ((scores[:, 0].argmax(-1) == questions.pointer + 1) & there).sum() / there.sum().clamp(min=1)
-        asked = torch.softmax(scores, -1) @ value
-        x = x + linear(torch.cat((seen, asked), 2).transpose(1, 2).flatten(2), attention.o_proj)
-        x = x + swiglu(rms_norm(x, layer.post_attention_layernorm), layer.mlp)
+            pointed = ((looks[:, 0].argmax(-1) == questions.pointer + 1) & there).sum() / there.sum().clamp(min=1)
     logits = F.linear(rms_norm(x[:, page:], text.norm), embedding).float()
     targets = questions.targets
     wanted = targets >= 0
@@ -201,17 +193,48 @@ def answer_losses(
     )
 
 
-def _masks(number: Tensor, page: int, hidden: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """What is added to the scores of the page over itself and of the questions over page and questions."""
+def run_layer(
+    layer: Any, x: Tensor, page: int, rotary: Rotary, over_page: Tensor | None, over_all: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One layer over pages and their questions.
+
+    Args:
+        layer: of the stock model.
+        x: ``[B, page + T, WIDTH]``.
+        page: tokens of a page.
+        rotary: as of :func:`text_rotary`.
+        over_page: ``[B, 1, page, page]`` added to the scores of the page over itself; only causal when None.
+        over_all: ``[B, 1, T, page + T]`` added to the scores of the questions.
+
+    Returns:
+        The layer's output, and the scores of the questions' first two heads, ``[B, 2, T, page + T]``.
+    """
+    y = rms_norm(x, layer.input_layernorm)
+    attention = layer.self_attn
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    query, key, value = (linear(y, proj).view(x.shape[0], -1, HEADS, _HEAD).transpose(1, 2) for proj in projections)
+    query, key = rotate(query, rotary) * _HEAD**-0.5, rotate(key, rotary)
+    among = (query[:, :, :page], key[:, :, :page], value[:, :, :page])
+    seen = F.scaled_dot_product_attention(*among, attn_mask=over_page, scale=1.0, is_causal=over_page is None)
+    scores = query[:, :, page:] @ key.mT + over_all
+    asked = torch.softmax(scores, -1) @ value
+    x = x + linear(torch.cat((seen, asked), 2).transpose(1, 2).flatten(2), attention.o_proj)
+    return x + swiglu(rms_norm(x, layer.post_attention_layernorm), layer.mlp), scores[:, :2]
+
+
+def _masks(number: Tensor, page: int, image: Tensor | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor]:
+    """What is added to the scores of the page over itself (only causal when None) and of the questions over both."""
     batch, length = number.shape
     gone = number.new_zeros((batch, page), dtype=dtype)
-    if hidden is not None:
-        gone[:, 1:] = hidden.to(dtype)
-    causal = torch.full((page, page), -1e9, dtype=dtype, device=number.device).triu(1)
+    if image is not None:
+        gone[:, 1:] = torch.where(image, 0.0, -1e9).to(dtype)
     earlier = torch.ones(length, length, dtype=torch.bool, device=number.device).tril()
     own = (number[:, :, None] == number[:, None]) & earlier
     near = torch.where(own, 0.0, -1e9).to(dtype)
     over_all = torch.cat((gone[:, None].expand(-1, length, -1), near), -1)
+    if image is None:
+        return None, over_all[:, None]
+    causal = torch.full((page, page), -1e9, dtype=dtype, device=number.device).triu(1)
     return (causal + gone[:, None])[:, None], over_all[:, None]
 
 
@@ -222,15 +245,15 @@ def _looks_at(scores: Tensor, cell: Tensor) -> Tensor:
 
 
 def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-    """For each question of each page, whether all wanted tokens are right, and whether there are any: ``[B, Q]``."""
+    """For each question of each page, whether all wanted tokens are right, and whether there are any: ``[B, T]``."""
     home = number.clamp(min=0)
-    zeros = number.new_zeros(number.shape[0], int(number.max()) + 1)
+    zeros = torch.zeros_like(number)
     tokens = zeros.scatter_add(1, home, wanted.long())
     wrong = zeros.scatter_add(1, home, (wanted & ~right).long())
     return (wrong == 0) & (tokens > 0), tokens > 0
 
 
-def _entropy(x: Tensor, head: nn.Linear, target: Tensor) -> Tensor:
+def _entropy(x: Tensor, head: Any, target: Tensor) -> Tensor:
     return _mean_entropy(linear(x, head), target)
 
 

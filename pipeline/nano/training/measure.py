@@ -57,7 +57,7 @@ def _measured(task: NanoTask, pages: int, draw: Callable[[int], PageBatch]) -> d
             own = batch.questions.targets[page, batch.questions.number[page] == question]
             right = bool(told["exact_of"][page, question])
             (absent if own[own >= 0].tolist() == _N_A else found).append(right)
-        figures.append((float(told["tokens"]), float(told["pointed"]), float(told["page_read"])))
+        figures.append((float(told["tokens"]), float(told["pointed"]), float(told["read"])))
     tokens, pointed, read = (sum(column) / len(figures) for column in zip(*figures, strict=True))
     return {
         "exact": sum(found) / max(1, len(found)),

@@ -39,7 +39,8 @@ class Muon(torch.optim.Optimizer):
             if not parameters:
                 continue
             for parameter in parameters:
-                self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                if not self.state[parameter]:
+                    self.state[parameter]["momentum"] = torch.zeros_like(parameter)
             gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
             momenta: list[Tensor] = [self.state[parameter]["momentum"] for parameter in parameters]
             torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)

@@ -27,7 +27,7 @@ def open_text() -> Opening:
     """Values and labels on no list, in the base fonts and the plain layout."""
     return Opening(
         values=0.85,
-        labels=0.35,
+        labels=0.45,
         looks=0.0,
         words=training_words(),
         draw_label=draw_label,
@@ -43,5 +43,5 @@ def open_looks() -> Opening:
     files = tuple((font_name(regular), font_name(bold)) for regular, bold in [*_BOLD.items(), *alone])
     faces = BASE_FACES * 4 + tuple((name, name) for name in BASE[2::4]) + files
     return Opening(
-        values=0.85, labels=0.35, looks=1.0, words=training_words(), draw_label=draw_label, faces=faces, foreign=0.03
+        values=0.85, labels=0.45, looks=1.0, words=training_words(), draw_label=draw_label, faces=faces, foreign=0.03
     )

@@ -19,7 +19,6 @@ from pipeline.nano.training.shape import CELL
 from pipeline.nano.training.targets import CLASS_OF, IGNORE, CharacterTargets, character_targets
 from pipeline.nano.training.text_pages import PIXELS_PER_POINT
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
-from pipeline.nano.training.visible import Visible, make_visible
 from pipeline.nano.training.wear import wear
 from pipeline.pages.blank_paper import visible_cells
 from pipeline.samples import Family, Sample, make_sample
@@ -40,17 +39,17 @@ class PageBatch:
 
     Attributes:
         pixels: ``[B, H, W]`` uint8 grey.
-        patch: reading targets in window order, ``[B, patches, COLUMNS]``, of what is visible.
-        cell: reading targets in window order, ``[B, cells, SLOTS]``, of what is visible.
-        questions: what is asked; cells are counted among the visible ones.
-        visible: what is seen of the pages; all when None.
+        patch: reading targets in window order, ``[B, patches, COLUMNS]``.
+        cell: reading targets in window order, ``[B, cells, SLOTS]``.
+        questions: what is asked.
+        seen: ``[B, cells]`` bool in raster order, the cells that the model is shown; all when None.
     """
 
     pixels: Tensor
     patch: Tensor
     cell: Tensor
     questions: Questions
-    visible: Visible | None
+    seen: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,23 +158,21 @@ def stack(sheets: Sequence[Sheet], tokens: int, paper: bool) -> PageBatch:
             arrays["tags"][b] = 0
             _tag(field, place, targets, keys, {name: arrays[name][b] for name in _CELL_ARRAYS})
         row = {name: arrays[name][b] for name in _QUESTION_ARRAYS}
-        among = np.where(mask, np.cumsum(mask) - 1, IGNORE)  # a cell's place among the visible ones
-        _write_all(row, sheet.asked, field, place, targets, keys, among)
+        _write_all(row, sheet.asked, field, place, targets, keys, mask)
+        grid = mask.reshape(rows, columns)
+        targets.cell[~grid] = IGNORE
+        targets.patch[~grid.repeat(2, 0).repeat(2, 1)] = IGNORE
+        for name in _CELL_ARRAYS:
+            arrays[name][b, ~mask] = IGNORE
         patches.append(targets.patch)
         cells.append(targets.cell)
         masks.append(mask)
     patch = in_window_order(torch.from_numpy(np.stack(patches)))
     cell = cells_in_window_order(torch.from_numpy(np.stack(cells)))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    visible = None
-    if not paper:
-        visible = make_visible(torch.from_numpy(np.stack(masks)), rows, columns)
-        patch = visible.of_windowed(patch.view(count, rows * columns, -1), IGNORE).view(count, -1, patch.shape[-1])
-        cell = visible.of_windowed(cell, IGNORE)
-        for name in _CELL_ARRAYS:
-            tensors[name] = torch.where(visible.present, visible.of_cells(tensors[name]), IGNORE)
+    seen = None if paper else torch.from_numpy(np.stack(masks))
     pixels = torch.from_numpy(np.stack([sheet.grey for sheet in sheets]))
-    return PageBatch(pixels, patch, cell, Questions(**tensors), visible)
+    return PageBatch(pixels, patch, cell, Questions(**tensors), seen)
 
 
 def move_down(rng: random.Random, sample: Sample) -> Sample:
@@ -264,11 +261,11 @@ def _write_all(
     place: Ints,
     targets: CharacterTargets,
     keys: list[str],
-    among: Ints,
+    seen: npt.NDArray[np.bool_],
 ) -> None:
     """Fill one page's arrays with its questions."""
     begin = 0
-    where = np.where(targets.where >= 0, among[targets.where], IGNORE)
+    where = np.where((targets.where >= 0) & seen[targets.where], targets.where, IGNORE)
     for number, asked in enumerate(chosen):
         prompt = [vocabulary.VISION_END, *asked.question, vocabulary.ANSWER]
         answer = vocabulary.answer_ids(asked.answer)

@@ -45,7 +45,7 @@ SOURCES = {
 }
 # What training draws from is loaded when a step needs it.
 OPENINGS: dict[str, Callable[[], Opening | None]] = {"known": lambda: None, "text": open_text, "looks": open_looks}
-OPENED = {"known": 0.15, "text": 0.4, "looks": 0.45}  # shares of the batches
+OPENED = {"known": 0.2, "text": 0.4, "looks": 0.4}  # shares of the batches
 PAPER = 0.5  # share of the batches whose blank paper is seen
 
 
@@ -71,22 +71,17 @@ class Phase:
     batch: int = 1
 
 
-_CROPS = {"text": 0.6, "real": 0.4}
-_PAGES = {"small": 0.16, "page": 0.16, "square": 0.1, "wide": 0.1, "tall": 0.06, "a4": 0.04}
-_ALL = {"text": 0.16, "real": 0.12, "lines": 0.1, **_PAGES}
+_PAGES = {"small": 0.14, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.08, "a4": 0.06}
+_ALL = {"text": 0.14, "real": 0.1, "lines": 0.08, **_PAGES}
 PHASES = (
-    Phase(1300, {"text": 1.0}, rate=2.0),
-    Phase(1450, {"text": 0.22, "real": 0.13, "small": 0.65}),
-    # The tower limits everything else, and crops teach it three times as many characters a second as pages do.
-    Phase(1210, _CROPS, rate=1.5),
-    Phase(667, _CROPS, rate=1.5, batch=4),
-    Phase(381, {"text": 0.2, "real": 0.1, "small": 0.6, "lines": 0.1}, rate=1.2, batch=4),
-    Phase(2002, _ALL, rate=1.2, batch=4),
-    Phase(286, _ALL, rate=1.2, last_rate=1.0, batch=4),
-    Phase(906, _ALL, rate=1.0, last_rate=0.1, worn=0.3, batch=4),
-    Phase(3000, _ALL, rate=0.2, last_rate=0.0, worn=0.3),
+    Phase(775, {"text": 0.75, "real": 0.25}, rate=1.6, batch=4),
+    Phase(1240, {"text": 0.2, "real": 0.1, "small": 0.65, "lines": 0.05}, rate=1.2, batch=4),
+    Phase(4475, _ALL, rate=1.2, worn=0.05, batch=4),
+    Phase(2035, _ALL, rate=1.2, last_rate=0.8, worn=0.05, batch=4),
+    Phase(4034, _ALL, rate=0.8, last_rate=0.0, worn=0.25, batch=4),
 )
-WARM_UP = 60
+REPEATS, APART = 3, 150  # how many times a batch is shown, and how many new ones are shown in between
+WARM_UP = 100
 # At twice these rates the tower learns faster at first, and the answers worse: what is asked is forgotten in bursts.
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
 MAX_GRAD_NORM = 5.0

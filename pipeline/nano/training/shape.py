@@ -11,7 +11,7 @@ from pipeline.nano.training import vocabulary
 PATCH, CELL, WINDOW = 14, 28, 112  # pixels: patch of the vision tower, visual token, attention window
 VISION_WIDTH, VISION_HEADS, VISION_DEPTH, VISION_MLP = 192, 6, 6, 512
 FULL_ATTENTION = (1,)  # vision layers that see the whole page
-WIDTH, HEADS, LAYERS, MLP = 256, 8, 5, 768
+WIDTH, HEADS, LAYERS, MLP = 256, 8, 6, 768
 # How many wavelengths of the rotary embedding turn with time, row and column; time is constant within a page. Readers
 # of the format expect these three sections one behind the other. With a base above 1 the columns would get the long
 # wavelengths alone, by which neighbours cannot be told apart. Positions are whole numbers, so an angle of more than pi

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from glimpseprune.training.trainer import Figures
 from glimpseprune.without_cudnn import without_cudnn
 from pipeline.nano.training import recipe
-from pipeline.nano.training.draws import Drawn, draw, draw_ahead, phase_of
+from pipeline.nano.training.captured import CapturedLosses
+from pipeline.nano.training.draws import Drawn, draw, draw_ahead, phase_of, shown_first
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
 from pipeline.nano.training.muon import fast_dtype, make_optimizers
 from pipeline.nano.training.pages import PageBatch
@@ -46,6 +47,9 @@ class NanoTask:
     def __init__(self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES) -> None:
         self.seed, self.device, self.phases = seed, device, phases
         self._ahead: Iterator[Drawn] | None = None
+        self._captured: CapturedLosses | None = None
+        # By the size of an image: cosines and sines of its patches, and where each cell stands in window order.
+        self._sizes: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
         self.dtype = fast_dtype(device)
         self.steps = sum(phase.steps for phase in phases)
         module = NanoModule(seed)
@@ -69,57 +73,63 @@ class NanoTask:
 
     def _drawn(self, step: int, part: int) -> Drawn:
         if self.device.type == "cpu":
-            return draw(self.seed, self.phases, step, part)
+            return draw(self.seed, self.phases, shown_first(step, recipe.REPEATS), part)
         if self._ahead is None:
             processes = max(1, len(os.sched_getaffinity(0)) - 1)
-            self._ahead = draw_ahead(self.seed, self.phases, range(step, self.steps), part, processes)
+            self._ahead = draw_ahead(self.seed, self.phases, range(step, self.steps), part, processes, recipe.REPEATS)
         return next(self._ahead)
 
     def _loss(self, drawn: Drawn) -> tuple[Tensor, Figures]:
-        if isinstance(drawn.batch, TextBatch):
-            loss, right = self.text_loss(drawn.batch)
-            return loss, {f"{drawn.source}_read": float(right)}
-        loss, figures = self.page_loss(drawn.batch, drawn.shift)
+        inputs = {name: tensor.to(self.device) for name, tensor in drawn.tensors().items()}
+        if self.device.type == "cuda":
+            if self._captured is None:
+                self._captured = CapturedLosses(self._compute, list(self.module.parameters()))
+            loss, figures = self._captured(inputs)
+        else:
+            loss, figures = self._compute(inputs)
         single = {name: value for name, value in figures.items() if value.ndim == 0}
         values = torch.stack([value.float() for value in single.values()]).tolist()  # one wait for the device
-        before = "lines_" if drawn.source == "lines" else ""
-        return loss, {f"{before}{name}": value for name, value in zip(single, values, strict=True)}
+        return loss, {f"{drawn.source}_{name}": value for name, value in zip(single, values, strict=True)}
 
-    def _rotary(self, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        cos, sin = (t.to(self.device, self.dtype) for t in rotary)
-        return cos, sin
+    def _compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and figures of :meth:`Drawn.tensors`."""
+        if "ids" not in inputs:
+            loss, right = self.text_loss(TextBatch(**inputs))
+            return loss, {"read": right}
+        questions = Questions(**{name: inputs[name] for name in Questions.__slots__})
+        pages = PageBatch(inputs["pixels"], inputs["patch"], inputs["cell"], questions, inputs.get("seen"))
+        return self.page_loss(pages, inputs["shift"])
+
+    def _turns(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Rotary embedding of the patches of an image."""
+        if (height, width) not in self._sizes:
+            cos, sin = vision_rotary(height, width)
+            order = raster_order(height // CELL, width // CELL)
+            turns = cos.to(self.device, self.dtype), sin.to(self.device, self.dtype)
+            self._sizes[height, width] = *turns, order.to(self.device)
+        return self._sizes[height, width][:2]
 
     def text_loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """Loss of reading crops, and the share of their characters read right."""
         vision = self.module.model.model.visual
         pixels, patch, cell = (t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell))
-        height, width = pixels.shape[1:]
-        x = run_tower(vision, pixels, self._rotary(vision_rotary(height, width)))
+        x = run_tower(vision, pixels, self._turns(*pixels.shape[1:]))
         return reading_losses(vision, self.module.reading, x, merge(vision, x), patch, cell)
 
-    def page_loss(self, pages: PageBatch, shift: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def page_loss(self, pages: PageBatch, shift: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and figures of pages whose questions stand ``shift`` rows or columns further behind the image."""
         height, width = pages.pixels.shape[1:]
         rows, columns = height // CELL, width // CELL
         vision, text = self.module.model.model.visual, self.module.model.model.language_model
         pixels, patch, cell = (t.to(self.device) for t in (pages.pixels, pages.patch, pages.cell))
+        seen = None if pages.seen is None else pages.seen.to(self.device)
         told = Questions(*(getattr(pages.questions, name).to(self.device) for name in Questions.__slots__))
-        visible = pages.visible
-        turns = self._rotary(
-            text_rotary(rows, columns, pages.questions.offset, shift, None if visible is None else visible.cells)
-        )
-        vision_turns = self._rotary(vision_rotary(height, width))
-        if visible is None:
-            x = run_tower(vision, pixels, vision_turns)
-            tokens = merge(vision, x)
-            image, hidden = tokens[:, raster_order(rows, columns).to(self.device)], None
-        else:
-            visible = visible.to(self.device)
-            x = run_tower(vision, pixels, vision_turns, visible.patches, visible.known.repeat_interleave(4, 1))
-            tokens = merge(vision, x)
-            image, hidden = visible.in_raster_order(tokens), visible.hidden
+        cos, sin = text_rotary(rows, columns, told.offset, shift)
+        x = run_tower(vision, pixels, self._turns(height, width), seen)
+        tokens = merge(vision, x)
+        image = tokens[:, self._sizes[height, width][2]]
         reading, right = reading_losses(vision, self.module.reading, x, tokens, patch, cell)
-        said = answer_losses(text, self.module.answering, image, told, turns, hidden)
+        said = answer_losses(text, self.module.answering, image, told, (cos.to(self.dtype), sin.to(self.dtype)), seen)
         loss = said.answer + WEIGHTS["reading"] * reading
         loss = loss + WEIGHTS["pointer"] * said.pointer + WEIGHTS["slot"] * said.slot
         loss = loss + WEIGHTS["tags"] * said.tags + WEIGHTS["asked"] * said.asked
@@ -128,7 +138,7 @@ class NanoTask:
             "exact": said.exact.sum() / said.counted.sum(),
             "tokens": said.tokens,
             "pointed": said.pointed,
-            "page_read": right,
+            "read": right,
             "exact_of": said.exact,
             "counted": said.counted,
         }

@@ -16,13 +16,15 @@ from torch import Tensor
 
 from pipeline.nano.training.fonts import BASE, COMMON, RARE, font_name
 from pipeline.nano.training.ink import ink_middle
+from pipeline.nano.training.shape import CELL
 from pipeline.nano.training.targets import CLASS_OF, character_targets
 from pipeline.nano.training.text_tokens import random_token
 from pipeline.nano.training.tower import cells_in_window_order, in_window_order
 from pipeline.samples.text import MIDDLE, can_print, load_font, text_width
 
 PIXELS_PER_POINT = 2.0  # 144 dpi
-_STYLES = 14  # fonts of a batch: each costs time to embed
+_STYLES = 14  # fonts of a sheet: each costs time to embed
+_SHEET = 8  # crops of a sheet: PyMuPDF measures all that is written whenever it writes more
 _BLACK, _DARK, _GREY, _WHITE = (0.0,), (0.3,), (0.5,), (1.0,)
 Written = tuple[int, float, float]  # class and middle of a character, the latter in points
 
@@ -39,14 +41,18 @@ class TextBatch:
 def text_batch(seed: int, count: int, height: int, width: int) -> TextBatch:
     """Draw ``count`` crops of ``height`` x ``width`` pixels; the same seed gives the same batch."""
     rng = random.Random(seed)
-    grey, classes, x, y = _sheet(rng, count * height, width)
-    patches, cells = [], []
-    for crop in range(count):
-        targets = character_targets(classes, x, y - np.float32(crop * height), height, width)
-        patches.append(targets.patch)
-        cells.append(targets.cell)
+    greys, patches, cells = [], [], []
+    for begin in range(0, count, _SHEET):
+        crops = min(_SHEET, count - begin)
+        grey, classes, x, y = _sheet(rng, crops * height, width)
+        greys.append(grey)
+        for top in range(0, crops * height, height):
+            near = (y > top - CELL) & (y < top + height + CELL)
+            targets = character_targets(classes[near], x[near], y[near] - np.float32(top), height, width)
+            patches.append(targets.patch)
+            cells.append(targets.cell)
     return TextBatch(
-        torch.from_numpy(grey.reshape(count, height, width)),
+        torch.from_numpy(np.concatenate(greys).reshape(count, height, width)),
         in_window_order(torch.from_numpy(np.stack(patches))),
         cells_in_window_order(torch.from_numpy(np.stack(cells))),
     )
@@ -61,18 +67,21 @@ def _sheet(
     characters: list[Written] = []
     with pymupdf.open() as document:
         page = document.new_page(width=wide, height=tall)
+        ground = page.new_shape()  # one content stream: PyMuPDF parses what a page has before it adds another
         writers = {ink: pymupdf.TextWriter(page.rect) for ink in (_BLACK, _DARK, _GREY, _WHITE)}
         y = rng.uniform(-4, 10)
         while y < tall + 8:
             size = rng.uniform(8, 11) if rng.random() < 0.75 else rng.uniform(6.8, 14)
             top, bottom = y - 0.95 * size, y + 0.32 * size
-            ink = _ground(rng, page, top, bottom, wide)
+            ink = _ground(rng, ground, top, bottom, wide)
             _line(rng, writers[ink], fonts, y, size, wide, characters)
             leading = rng.uniform(1.12, 1.5) if rng.random() < 0.75 else rng.uniform(1.3, 2.2)
             y += size * leading
             if rng.random() < 0.08:
-                page.draw_line((0, y - 0.9 * size), (wide, y - 0.9 * size), color=_GREY, width=rng.uniform(0.3, 1.2))
+                ground.draw_line((0, y - 0.9 * size), (wide, y - 0.9 * size))
+                ground.finish(color=_GREY, width=rng.uniform(0.3, 1.2))
                 y += 3
+        ground.commit()
         for colour, writer in writers.items():
             writer.write_text(page, color=colour)
         zoom = pymupdf.Matrix(PIXELS_PER_POINT, PIXELS_PER_POINT)
@@ -82,15 +91,17 @@ def _sheet(
     return grey, table[:, 0].astype(np.int64), table[:, 1], table[:, 2]
 
 
-def _ground(rng: random.Random, page: pymupdf.Page, top: float, bottom: float, wide: float) -> tuple[float]:
+def _ground(rng: random.Random, ground: pymupdf.Shape, top: float, bottom: float, wide: float) -> tuple[float]:
     """Shade the ground of some lines, and choose the ink that can be read on it."""
     chance = rng.random()
     if chance < 0.1:
         light = rng.uniform(0.78, 0.97)
-        page.draw_rect(pymupdf.Rect(0, top, wide, bottom), color=None, fill=(light,))
+        ground.draw_rect(pymupdf.Rect(0, top, wide, bottom))
+        ground.finish(color=None, fill=(light,))
         return _BLACK
     if chance < 0.13:
-        page.draw_rect(pymupdf.Rect(0, top, wide, bottom), color=None, fill=(rng.uniform(0.0, 0.4),))
+        ground.draw_rect(pymupdf.Rect(0, top, wide, bottom))
+        ground.finish(color=None, fill=(rng.uniform(0.0, 0.4),))
         return _WHITE
     return rng.choices((_BLACK, _DARK, _GREY), (80, 12, 8))[0]
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.nano.training.shape import (
+    CELL,
     FULL_ATTENTION,
     GREY_MEAN,
     GREY_STD,
@@ -48,11 +49,8 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def rms_norm(x: Tensor, norm: Any) -> Tensor:
-    """RMSNorm with statistics in float32, as transformers computes it."""
-    y = x.float()
-    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
-    out: Tensor = norm.weight.to(x.dtype) * y.to(x.dtype)
-    return out
+    """RMSNorm in the precision of its input, with statistics in float32."""
+    return F.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.variance_epsilon)
 
 
 def swiglu(x: Tensor, mlp: Any) -> Tensor:
@@ -98,42 +96,48 @@ def vision_rotary(height: int, width: int) -> Rotary:
     return angles.cos(), angles.sin()
 
 
-def run_tower(vision: Any, pixels: Tensor, rotary: Rotary, seen: Tensor | None = None, known: Any = None) -> Tensor:
+def run_tower(vision: Any, pixels: Tensor, rotary: Rotary, seen: Tensor | None = None) -> Tensor:
     """Hidden states after the last vision layer.
 
     Args:
         vision: the stock model's vision tower.
         pixels: ``[B, H, W]`` uint8 grey.
         rotary: of this size, in the precision to compute in.
-        seen: ``[B, S]`` the patches that are seen, in window order; all when None.
-        known: ``[B, S]`` bool, false for what fills ``seen`` up to the same length on each page.
+        seen: ``[B, cells]`` bool in raster order, the cells that the model is shown; all when None.
 
     Returns:
-        ``[B, patches, VISION_WIDTH]`` in window order, or ``[B, S, VISION_WIDTH]``.
+        ``[B, patches, VISION_WIDTH]`` in window order; of cells that are not shown without meaning.
     """
-    batch, height, width = pixels.shape
+    height, width = pixels.shape[1:]
     grey = ((pixels.float() / 255 - GREY_MEAN) / GREY_STD).to(rotary[0].dtype)
-    patches = grey.view(batch, height // PATCH, PATCH, width // PATCH, PATCH).transpose(2, 3)
+    patches = grey.view(-1, height // PATCH, PATCH, width // PATCH, PATCH).transpose(2, 3)
     x = in_window_order(patches).flatten(2)
-    count = x.shape[1]
-    if seen is not None:
-        x = x.take_along_dim(seen[..., None], 1)
-        rotary = rotary[0][0][seen], rotary[1][0][seen]
     weight = vision.patch_embed.proj.weight.sum((1, 2)).view(-1, PATCH * PATCH)
     x = F.linear(x, weight.to(x.dtype))
+    known = None
+    if seen is not None:
+        known = cells_in_window_order(seen.view(-1, height // CELL, width // CELL))
+        known = known[..., None].expand(-1, -1, (CELL // PATCH) ** 2).flatten(1)
     for number, block in enumerate(vision.blocks):
-        qkv = linear(rms_norm(x, block.norm1), block.attn.qkv)
-        query, key, value = qkv.view(batch, -1, 3, VISION_HEADS, _HEAD).unbind(2)
-        turned = torch.stack((rotate(query, rotary), rotate(key, rotary), value), 2)  # [B, patches, 3, heads, d]
-        if seen is None:
-            attended = _attention(turned, count if number in FULL_ATTENTION else _SIDE**2, None)
-        elif number in FULL_ATTENTION:
-            attended = _attention(turned, turned.shape[1], known)
-        else:
-            attended = _scattered_attention(turned, seen, known, count)
-        x = x + linear(attended, block.attn.proj)
-        x = x + swiglu(rms_norm(x, block.norm2), block.mlp)
+        x = run_block(block, x, rotary, x.shape[1] if number in FULL_ATTENTION else _SIDE**2, known)
     return x
+
+
+def run_block(block: Any, x: Tensor, rotary: Rotary, window: int, known: Tensor | None) -> Tensor:
+    """One block of the tower.
+
+    Args:
+        block: of the stock model.
+        x: ``[B, patches, VISION_WIDTH]`` in window order.
+        rotary: of these patches.
+        window: how many consecutive patches see each other.
+        known: ``[B, patches]`` bool, the patches that are seen; all when None.
+    """
+    qkv = linear(rms_norm(x, block.norm1), block.attn.qkv)
+    query, key, value = qkv.view(*x.shape[:2], 3, VISION_HEADS, _HEAD).unbind(2)
+    turned = torch.stack((rotate(query, rotary), rotate(key, rotary), value), 2)  # [B, patches, 3, heads, d]
+    x = x + linear(_attention(turned, window, known), block.attn.proj)
+    return x + swiglu(rms_norm(x, block.norm2), block.mlp)
 
 
 def merge(vision: Any, x: Tensor) -> Tensor:
@@ -188,14 +192,3 @@ def _attention(qkv: Tensor, window: int, known: Tensor | None) -> Tensor:
         mask = None if mask is None else mask.expand(-1, 1, window, -1)
         attended = F.scaled_dot_product_attention(query, key, value, mask)
     return attended.transpose(1, 2).reshape(batch, patches, -1)
-
-
-def _scattered_attention(qkv: Tensor, seen: Tensor, known: Tensor, count: int) -> Tensor:
-    """Attention inside windows of ``count`` patches, for the ``seen`` ones: ``[B, S, heads * d]``."""
-    batch = seen.shape[0]
-    home = torch.where(known, seen, count)  # what fills up goes behind the last patch
-    index = home[..., None, None, None].expand(-1, -1, *qkv.shape[2:])
-    whole = qkv.new_zeros(batch, count + 1, *qkv.shape[2:]).scatter(1, index, qkv)[:, :count]
-    there = torch.zeros(batch, count + 1, dtype=torch.bool, device=qkv.device).scatter(1, home, known)[:, :count]
-    attended = _attention(whole, _SIDE**2, there)
-    return attended.take_along_dim(seen[..., None], 1)

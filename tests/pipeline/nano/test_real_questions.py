@@ -45,10 +45,7 @@ def spell(ids: torch.Tensor) -> str:
 def test_the_pointed_cells_spell_what_stands_behind_the_words(paper: bool) -> None:
     batch = real_page_batch(3, 4, *SIZE, ASKING, paper)
     asked = batch.questions
-    if batch.visible is None:
-        cells = batch.cell[:, raster_order(ROWS, COLUMNS)]
-    else:
-        cells = batch.visible.in_raster_order(batch.cell)
+    cells = batch.cell[:, raster_order(ROWS, COLUMNS)]
     spelled = 0
     for page, token in ((asked.pointer >= 0) & (asked.slot >= 0)).nonzero().tolist():
         character = int(cells[page, int(asked.pointer[page, token]), int(asked.slot[page, token])])
@@ -102,4 +99,4 @@ def test_a_step_on_lines_has_a_finite_loss(monkeypatch: pytest.MonkeyPatch) -> N
     loss, figures = NanoTask(0, torch.device("cpu"), (Phase(1, {"lines": 1.0}),)).loss(0, 0)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
-    assert set(figures) == {"lines_answer", "lines_exact", "lines_tokens", "lines_pointed", "lines_page_read"}
+    assert set(figures) == {"lines_answer", "lines_exact", "lines_tokens", "lines_pointed", "lines_read"}

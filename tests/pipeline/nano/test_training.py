@@ -17,7 +17,7 @@ from glimpseprune.families.tower_attention import SDPA
 from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.nano.training import recipe, vocabulary
-from pipeline.nano.training.draws import draw, draw_ahead
+from pipeline.nano.training.draws import draw, draw_ahead, shown_first
 from pipeline.nano.training.export import export
 from pipeline.nano.training.fonts import fonts_installed
 from pipeline.nano.training.label_lists import draw_label
@@ -69,42 +69,37 @@ class TestForward:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         vision = model.model.visual
         batch = page_batch(5, 2, SMALL, ASKING, paper=False)
-        visible = batch.visible
-        assert visible is not None
-        x = run_tower(
-            vision, batch.pixels, vision_rotary(448, 448), visible.patches, visible.known.repeat_interleave(4, 1)
-        )
-        ours = visible.in_raster_order(merge(vision, x))
+        assert batch.seen is not None
+        ours = merge(vision, run_tower(vision, batch.pixels, vision_rotary(448, 448), batch.seen))
+        ours = ours[:, raster_order(16, 16)]
         processor = Processor(folder)
         for row in range(2):
-            cells = visible.cells[row][visible.present[row]]
+            cells = batch.seen[row].nonzero()[:, 0]
             assert 20 < len(cells) < 256
             image = np.repeat(batch.pixels[row].numpy()[..., None], 3, axis=-1)
             pixels, grid = processor.image(image)
             with torch.no_grad():
                 theirs, _ = run_pipeline_tower(vision, pixels, (grid[0] // 2, grid[1] // 2), cells, (), SDPA)
-            torch.testing.assert_close(ours[row, : len(cells)], theirs, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(ours[row, cells], theirs, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("paper", [True, False])
     def test_questions_together_are_the_stock_model_on_each_alone(self, paper: bool) -> None:
         model = make_model(4).eval()
         rows = columns = 16
         batch = page_batch(6, 2, SMALL, ASKING, paper)
-        asked, visible = batch.questions, batch.visible
-        count = rows * columns if visible is None else visible.cells.shape[1]
+        asked, count = batch.questions, rows * columns
         image = torch.randn(2, count, 256, generator=torch.Generator().manual_seed(0))
         figures = answer_losses(
             model.model.language_model,
             AnswerHeads(),
             image,
             asked,
-            text_rotary(rows, columns, asked.offset, 0, None if visible is None else visible.cells),
-            None if visible is None else visible.hidden,
+            text_rotary(rows, columns, asked.offset, 0),
+            batch.seen,
         )
         losses, counted = [], 0
         for page in range(2):
-            seen = torch.ones(count, dtype=torch.bool) if visible is None else visible.present[page]
-            cells = torch.arange(count) if visible is None else visible.cells[page][seen]
+            cells = torch.arange(count) if batch.seen is None else batch.seen[page].nonzero()[:, 0]
             for question in range(int(asked.number[page].max()) + 1):
                 own = asked.number[page] == question
                 ids = torch.tensor(
@@ -114,7 +109,7 @@ class TestForward:
                 positions = rope_positions(len(ids), [slots], [(rows, columns)])
                 stays = torch.cat((torch.tensor([0]), 1 + cells, torch.arange(1 + rows * columns, len(ids))))
                 embedded = model.model.language_model.embed_tokens(ids[stays])[None].clone()
-                embedded[0, 1 : 1 + len(cells)] = image[page, seen]
+                embedded[0, 1 : 1 + len(cells)] = image[page, cells]
                 with torch.no_grad():
                     hidden = model.model.language_model(
                         inputs_embeds=embedded, position_ids=positions[:, None, stays]
@@ -170,10 +165,7 @@ class TestTargets:
     def test_the_pointed_cells_spell_the_answer(self, paper: bool) -> None:
         batch = page_batch(7, 4, SMALL, ASKING, paper)
         asked = batch.questions
-        if batch.visible is None:
-            cells = batch.cell[:, raster_order(16, 16)]
-        else:
-            cells = batch.visible.in_raster_order(batch.cell)
+        cells = batch.cell[:, raster_order(16, 16)]
         spelled = labels = 0
         for page, token in (asked.pointer >= 0).nonzero().tolist():
             cell, slot = int(asked.pointer[page, token]), int(asked.slot[page, token])
@@ -272,13 +264,26 @@ class TestTraining:
         monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
         monkeypatch.setitem(SOURCES, "small", replace(SOURCES["small"], pages=1))
         phases = (Phase(3, {"small": 1.0}), Phase(2, {"small": 1.0}, batch=2, worn=1.0))
-        ahead = list(draw_ahead(0, phases, range(1, 5), 0, 2))
-        assert [len(drawn.batch.pixels) for drawn in ahead] == [1, 1, 2, 2]
-        for step, drawn in enumerate(ahead, 1):
+        monkeypatch.setattr(recipe, "APART", 1)
+        ahead = list(draw_ahead(0, phases, range(1, 5), 0, 2, repeats=2))
+        first = [shown_first(step, 2) for step in range(1, 5)]
+        assert first == [1, 2, 0, 4]
+        assert [len(drawn.batch.pixels) for drawn in ahead] == [1, 1, 1, 2]
+        for step, drawn in zip(first, ahead, strict=True):
             alone = draw(0, phases, step, 0)
             assert (drawn.source, drawn.shift) == (alone.source, alone.shift)
             assert torch.equal(drawn.batch.pixels, alone.batch.pixels)
             assert torch.equal(drawn.batch.cell, alone.batch.cell)
+
+    def test_batches_are_shown_as_often_as_the_recipe_says_and_far_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recipe, "APART", 10)
+        shown: dict[int, list[int]] = {}
+        for step in range(300):
+            shown.setdefault(shown_first(step, 3), []).append(step)
+        assert all(number == steps[0] for number, steps in shown.items())
+        for number in range(60, 200, 3):
+            assert np.diff(shown[number]).tolist() == [31, 31]
+        assert [shown_first(step, 1) for step in range(50)] == list(range(50))
 
     def test_rates_follow_the_phases(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "WARM_UP", 2)
@@ -331,4 +336,4 @@ class TestTraining:
         loss.backward()  # type: ignore[no-untyped-call]
         silent = [n for n, p in task.module.named_parameters() if p.grad is None and "lm_head" not in n]
         assert silent == []
-        assert set(figures) == {"answer", "exact", "tokens", "pointed", "page_read"}
+        assert set(figures) == {f"small_{name}" for name in ("answer", "exact", "tokens", "pointed", "read")}

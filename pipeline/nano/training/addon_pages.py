@@ -1,0 +1,29 @@
+"""Draws the documents that the embedded model's add-on is trained on: values, labels and looks as its base saw them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.nano.training.openings import open_looks
+from pipeline.samples import Family
+from pipeline.samples.document import BASE_FONTS
+from pipeline.samples.write import pick_seeds, write_samples
+
+
+def main() -> None:
+    """Write a folder that ``docpipe train glimpse --data`` reads."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--documents", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=11)
+    arguments = parser.parse_args()
+    opening = replace(open_looks(), values=0.6, labels=0.3, looks=0.5)
+    write_samples(
+        arguments.folder, pick_seeds(arguments.seed, arguments.documents), Family(fonts=BASE_FONTS, opening=opening)
+    )
+
+
+if __name__ == "__main__":
+    main()
