@@ -7,6 +7,7 @@ runs as it is.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -32,6 +33,17 @@ def rows_for(count: int) -> int:
     return count if count > MOST_ROWS else 1 << (count - 1).bit_length()
 
 
+_streams = threading.local()
+
+
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of this thread that records for a device; libraries keep memory for each that they see."""
+    if not hasattr(_streams, str(device)):
+        setattr(_streams, str(device), torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+    stream: torch.cuda.Stream = getattr(_streams, str(device))
+    return stream
+
+
 class StepGraphs:
     """Runs steps on a CUDA device, and repeats them as graphs.
 
@@ -42,10 +54,10 @@ class StepGraphs:
         device: device of the model.
     """
 
+    _fail = False  # of the process: torch before 2.12 takes a recording that failed to go on for ever
+
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._fails = False
+        self._device, self._stream = device, _side_stream(device)
         self.forget()
 
     def forget(self) -> None:
@@ -67,7 +79,7 @@ class StepGraphs:
             torch.OutOfMemoryError: memory is too short for the step as it is.
         """
         if key not in self._graphs:
-            if key[0] > MOST_ROWS or self._fails:
+            if key[0] > MOST_ROWS or self._fail:
                 return step()
             if key not in self._warm:
                 choice = self._beside(step)
@@ -100,10 +112,10 @@ class StepGraphs:
                 choice = step()
         except RuntimeError as error:  # what torch makes of every CUDA error; the step itself has run before
             torch.cuda.set_stream(current)  # which torch leaves to us then
-            self._fails = True
+            StepGraphs._fail = True
             warnings.warn(
                 f"expected to record a step of decode with {key[0]} rows as a CUDA graph, found {error}; decode goes "
-                "on without graphs and is slower. Report this with the versions that `docpipe doctor` prints",
+                "on without graphs in this process and is slower. Report this with what `docpipe doctor` prints",
                 stacklevel=2,
             )
             return False

@@ -51,6 +51,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
         "CUDAGraph": lambda: graph,
         "graph": found.graph,
     }
+    monkeypatch.setattr(StepGraphs, "_fail", False)
+    monkeypatch.setattr("glimpseprune.decode.graphs._streams", SimpleNamespace())
     for name, stub in stubs.items():
         monkeypatch.setattr(torch.cuda, name, stub)
     return found
@@ -91,6 +93,8 @@ def test_after_a_failure_steps_run_as_they_are(device: Device) -> None:
         warnings.simplefilter("error")
         assert noted(device, graphs) == ["step"]
         assert noted(device, graphs, (8, 256)) == ["step"]
+        other = StepGraphs(torch.device("cuda"))
+        assert [noted(device, other) for _ in range(2)] == [["step"], ["step"]]
 
 
 def test_memory_that_runs_out_in_the_step_itself_is_told(device: Device) -> None:
