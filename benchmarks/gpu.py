@@ -54,7 +54,9 @@ Rows = list[dict[str, Any]]
 def published(shape: str) -> tuple[GlimpseModel, torch.device, torch.dtype]:
     """A model with the vocabulary of the published one, whose head is part of each step."""
     device, dtype = pick_device()
-    return make_model(SHAPES[shape], device, dtype, *VOCABULARIES.get(shape, ())), device, dtype
+    model = make_model(SHAPES[shape], device, dtype, *VOCABULARIES.get(shape, ()))
+    torch.cuda.empty_cache()  # the weights were made in float32
+    return model, device, dtype
 
 
 def work_for(questions: int, device: torch.device, dtype: torch.dtype) -> Work:

@@ -1,8 +1,8 @@
 """Repeats steps of decode as CUDA graphs, which launch hundreds of kernels with one call.
 
-A step has little to compute for a GPU, so that the host, which launches one kernel after the other, takes longer than
-the device. A graph is recorded once per number of rows and of seen slots; until then, and where that fails, the step
-runs as it is.
+A step of few rows has little to compute for a GPU, so that launching one kernel after the other takes the host longer
+than the device. A graph is recorded once per number of rows and of seen slots; until then, and where that fails, the
+step runs as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from glimpseprune.decode.greedy import Choice
 
 MOST_ROWS = 64
-"""Rows up to which steps are recorded; with more, the device takes longer than the host."""
+"""Rows up to which steps are recorded; with more, the device should take longer than the host."""
 
 _LEAST_STEPS = 8  # that are still to come: to record a step takes as long as some of them
 
