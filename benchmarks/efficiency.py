@@ -16,8 +16,8 @@ from functools import partial
 
 import torch
 from contenders import Work, make_work
+from meters import count_tflops, peak_bytes, reset_peak
 from random_model import SHAPES, make_model, pick_device
-from throughput import count_tflops, peak_bytes, reset_peak
 
 import glimpseprune as gp
 from glimpseprune.model import GlimpseModel

@@ -47,13 +47,15 @@ def pick_device(name: str = "auto") -> tuple[torch.device, torch.dtype]:
     return device, torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> GlimpseModel:
-    """The model on a device."""
+def make_model(
+    shape: Shape, device: torch.device, dtype: torch.dtype, vocab: int = VOCAB, tied: bool = True
+) -> GlimpseModel:
+    """The model on a device, with as many tokens, and whether the head is the embedding."""
     head = shape.hidden // shape.heads // 2
     rows = head * 3 // 8
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": VOCAB,
+            "vocab_size": vocab,
             "hidden_size": shape.hidden,
             "intermediate_size": shape.mlp,
             "num_hidden_layers": shape.layers,
@@ -68,7 +70,7 @@ def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> Glimps
                 "rope_theta": 1e6,
                 "mrope_section": [head - 2 * rows, rows, rows],
             },
-            "tie_word_embeddings": True,
+            "tie_word_embeddings": tied,
         },
         vision_config={
             "depth": shape.vision_depth,
@@ -82,7 +84,7 @@ def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> Glimps
         video_token_id=VIDEO,
         vision_start_token_id=START,
         vision_end_token_id=END,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     torch.manual_seed(0)
     with torch.device(device):

@@ -21,20 +21,17 @@ Contenders:
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import psutil
 import torch
 from contenders import CONTENDERS, Work, make_work
+from meters import count_tflops, peak_bytes, reset_peak
 from random_model import SHAPES, make_model, pick_device
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import tqdm
 
 import glimpseprune as gp
@@ -136,35 +133,6 @@ def _seconds(
     start = now_ms(device)
     answered = contender(model, work)
     return (now_ms(device) - start) / 1e3 / answered
-
-
-def count_tflops(run: Callable[[], Any]) -> float:
-    def attention(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-        return int(sdpa_flop_count(q, k, v))
-
-    # torch has no formula for the fused attention of a CPU.
-    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=fused) as counter:
-        run()
-    return float(counter.get_total_flops()) / 1e12
-
-
-def reset_peak(device: torch.device) -> int:
-    """Bytes in use now, from which the next peak is counted."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return int(torch.cuda.memory_allocated())
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    return int(psutil.Process().memory_info().rss)
-
-
-def peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024
 
 
 def _ratio(theirs: Sequence[float] | None, ours: Sequence[float]) -> float | None:

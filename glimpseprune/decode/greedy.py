@@ -57,14 +57,19 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """Holds the tensors by which the next tokens of B sequences are chosen.
+class Choice:
+    """Holds the next tokens of B sequences as the model prefers them, on its device.
 
     Attributes:
+        tokens: best token of each sequence, ``[B, 1]``.
+        figures: what the host reads of each sequence, float64 ``[B, 3]``: the token, its log-probability, and that of
+            the likeliest other one.
         scores: logits with the repetition penalty, ``[B, vocab]``.
-        logprobs: log-probability of each token without it, ``[B, vocab]``.
+        logprobs: log-probability of each token without it, minus infinity for the best one, ``[B, vocab]``.
     """
 
+    tokens: Tensor
+    figures: Tensor
     scores: Tensor
     logprobs: Tensor
 
@@ -99,69 +104,63 @@ class Greedy:
             mark[row.result.tokens] = True
         return marks
 
-    def weigh(self, logits: Tensor, seen: Tensor | None) -> Weighed:
-        """Make the large tensors that :meth:`choose` needs, for which memory may be short; no sequence changes yet.
+    def choose(self, logits: Tensor, seen: Tensor | None) -> Choice:
+        """Choose the best next token of each sequence. The host does not wait, and no sequence changes yet.
 
         Args:
             logits: logits ``[B, vocab]``.
             seen: marks of the tokens of each sequence, as of :meth:`seen`, bool ``[B, vocab]``.
         """
-        return Weighed(self._scores(logits, seen), logits.log_softmax(dim=-1))
+        scores = self._scores(logits, seen)
+        tokens = scores.argmax(dim=-1, keepdim=True)
+        logprobs = logits.log_softmax(dim=-1)
+        return Choice(tokens, _figures(logprobs, tokens), scores, logprobs)
 
-    def choose(self, weighed: Weighed, rows: Sequence[Row], seen: Tensor | None) -> None:
-        """Append the next token to each sequence. The host waits for the device once, or twice for a constraint.
+    def take(self, rows: Sequence[Row], choice: Choice, figures: Sequence[Tensor]) -> bool:
+        """Append the tokens of one step or of several to their sequences, each up to its end.
 
-        A log-probability is the model's own, whatever a constraint leaves of the other tokens.
+        The host waits for the device once, or twice where a constraint refuses a token. The best token of all is nearly
+        always allowed, so masks are made only for the sequences of which it is not. A log-probability is the model's
+        own, whatever a constraint leaves of the other tokens.
 
         Args:
-            weighed: result of :meth:`weigh`, which is used up.
-            rows: the B sequences.
-            seen: the marks that :meth:`weigh` had; those of the new tokens are added.
+            rows: B sequences.
+            choice: choice of the last step, which may have spare rows behind them.
+            figures: figures of each step, of the same rows; of a single one, if a sequence has a constraint.
+
+        Returns:
+            Whether every sequence goes on with the token that was chosen; otherwise a constraint refused it.
 
         Raises:
             GlimpseError: a constraint refuses every token.
         """
-        tokens = self._best(weighed.scores, rows)
-        every = weighed.logprobs
-        logprobs = every.gather(1, tokens)
-        # Not the two largest of topk, which sorts, and chooses another token than argmax where two are equal.
-        others = every.scatter_(1, tokens, float("-inf")).amax(dim=-1, keepdim=True)
-        if seen is not None:
-            seen.scatter_(1, tokens, True)
-        # In double precision, which holds all of them exactly.
-        chosen = torch.cat([tokens, torch.cat([logprobs, others], dim=1).double()], dim=1).tolist()
-        for row, (token, logprob, other) in zip(rows, chosen, strict=True):
-            row.result.tokens.append(int(token))
-            row.result.logprobs.append(logprob)
-            row.result.margins.append(logprob - other)
+        steps = [figures[0].tolist()] if len(figures) == 1 else torch.stack(list(figures)).tolist()
+        refused = [
+            (place, row.constraint)
+            for place, row in enumerate(rows)
+            if row.constraint is not None and not self.over(row) and not row.constraint.take(int(steps[0][place][0]))
+        ]
+        if refused:
+            allowed = _best_allowed(choice, refused)
+            for (place, constraint), found in zip(refused, allowed, strict=True):
+                rows[place].result.replaced += 1
+                if not constraint.take(int(found[0])):
+                    raise GlimpseError(
+                        f"expected token {int(found[0])} to be allowed, as its mask says; correct the constraint"
+                    )
+                steps[0][place] = found
+        for step in steps:
+            for row, (token, logprob, other) in zip(rows, step, strict=False):
+                if not self.over(row):
+                    row.result.tokens.append(int(token))
+                    row.result.logprobs.append(logprob)
+                    row.result.margins.append(logprob - other)
+        return not refused
 
     def over(self, row: Row) -> bool:
         """Tell whether a sequence has ended."""
-        return row.result.tokens[-1] in self.eos_token_ids or len(row.result.tokens) >= row.limit
-
-    def _best(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """Return the best token of each sequence that its constraint allows, ``[B, 1]``.
-
-        The best token of all is nearly always allowed, so masks are made only for the sequences of which it is not.
-        """
-        tokens = scores.argmax(dim=-1, keepdim=True)
-        limited = [(place, row.constraint) for place, row in enumerate(rows) if row.constraint is not None]
-        if not limited:
-            return tokens
-        best = tokens[:, 0].tolist()
-        refused = [(place, constraint) for place, constraint in limited if not constraint.take(best[place])]
-        if refused:
-            places = torch.tensor([place for place, _ in refused], device=scores.device)
-            allowed = allowed_tokens([constraint for _, constraint in refused], scores)
-            better = scores[places].masked_fill_(~allowed, float("-inf")).argmax(dim=-1, keepdim=True)
-            tokens[places] = better
-            for (place, constraint), token in zip(refused, better[:, 0].tolist(), strict=True):
-                rows[place].result.replaced += 1
-                if not constraint.take(token):
-                    raise GlimpseError(
-                        f"expected token {token} to be allowed, as its mask says; correct the constraint"
-                    )
-        return tokens
+        tokens = row.result.tokens
+        return len(tokens) >= row.limit or (bool(tokens) and tokens[-1] in self.eos_token_ids)
 
     def _scores(self, logits: Tensor, seen: Tensor | None) -> Tensor:
         if seen is None:
@@ -171,3 +170,23 @@ class Greedy:
         changed = logits * self.penalty
         choose(changed, logits / self.penalty, out=changed)  # in place, since logits of many rows are large
         return torch.where(seen, changed, logits)
+
+
+def _figures(logprobs: Tensor, tokens: Tensor) -> Tensor:
+    """Collect what the host reads of tokens ``[B, 1]``; their places in ``logprobs`` are overwritten."""
+    chosen = logprobs.gather(1, tokens)
+    # Not the two largest of topk, which sorts, and chooses another token than argmax where two are equal.
+    others = logprobs.scatter_(1, tokens, float("-inf")).amax(dim=-1, keepdim=True)
+    # In double precision, which holds all of them exactly.
+    return torch.cat([tokens, torch.cat([chosen, others], dim=1).double()], dim=1)
+
+
+def _best_allowed(choice: Choice, refused: Sequence[tuple[int, TokenConstraint]]) -> list[list[float]]:
+    """Return the figures of the best token that each constraint allows, for the sequences at these places."""
+    places = torch.tensor([place for place, _ in refused], device=choice.scores.device)
+    allowed = allowed_tokens([constraint for _, constraint in refused], choice.scores)
+    tokens = choice.scores[places].masked_fill_(~allowed, float("-inf")).argmax(dim=-1, keepdim=True)
+    best = choice.figures[places, 1:2].to(choice.logprobs.dtype)
+    logprobs = choice.logprobs[places].scatter_(1, choice.tokens[places], best)
+    found: list[list[float]] = _figures(logprobs, tokens).tolist()
+    return found

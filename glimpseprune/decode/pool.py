@@ -7,22 +7,25 @@ step for many sequences takes little longer than for one.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
 
-from glimpseprune.decode.cache import PoolCache, PrefillCache
+from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
+from glimpseprune.decode.pool_cache import PoolCache
 from glimpseprune.decode.prefilled import Prefilled
-from glimpseprune.families.base import Backbone, run_layers
+from glimpseprune.decode.step import Stepper
+from glimpseprune.families.base import Backbone
 from glimpseprune.stats import now_ms
 from glimpseprune.without_cudnn import without_cudnn
 
 
 class DecodePool:
-    """Decodes its sequences greedily, one token per sequence and step.
+    """Decodes its sequences greedily.
 
     Args:
         backbone: the model.
@@ -49,7 +52,7 @@ class DecodePool:
         self._most_rows = sys.maxsize  # lowered to what fits once memory runs out
         self._ran_out = ran_out
         self._cache = PoolCache()
-        self._seen: Tensor | None = None  # tokens that each row has seen, [rows, vocab], with a repetition penalty
+        self._stepper = Stepper(backbone, self.greedy, self._cache)
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._waiting)
@@ -92,7 +95,8 @@ class DecodePool:
         row = Row(prompt, max_new_tokens, sequence.next_position, constraint and constraint())
         logits = sequence.logits[None]
         seen = self.greedy.seen([row], logits.shape[1])
-        self.greedy.choose(self.greedy.weigh(logits, seen), [row], seen)
+        choice = self.greedy.choose(logits, seen)
+        self.greedy.take([row], choice, [choice.figures])
         row.result.decode_ms = now_ms(self.backbone.device) - start
         if self.greedy.over(row):
             self.done[key] = row.result
@@ -102,8 +106,9 @@ class DecodePool:
     @torch.inference_mode()
     @without_cudnn
     def step(self) -> None:
-        """Decode one token per sequence and move finished sequences to ``done``. An empty pool does nothing.
+        """Decode a token of every sequence and move finished ones to ``done``. An empty pool does nothing.
 
+        On CUDA it is up to four tokens, because the host waits for the device after each step.
         When memory runs out, half of the sequences move to host memory; they return as others finish.
 
         Raises:
@@ -113,20 +118,22 @@ class DecodePool:
             self._enter(*self._waiting.pop(0))
         if not self._rows:
             return
-        start = now_ms(self.backbone.device)
+        start = time.perf_counter()  # nothing is queued, and the end comes with the tokens
         while True:
+            rows = [row for _, row in self._rows]
             try:
-                weighed = self.greedy.weigh(self._forward(), self._seen)
+                choice, figures = self._stepper.run(rows)
                 break
             except torch.OutOfMemoryError:
-                if len(self._rows) == 1:
+                if len(rows) == 1:
                     raise
             # After the handler, whose traceback keeps the tensors of the failed call alive.
             self._halve()
-        self._cache.advance()
-        self.greedy.choose(weighed, [row for _, row in self._rows], self._seen)
-        share = (now_ms(self.backbone.device) - start) / len(self._rows)
-        for place in reversed(range(len(self._rows))):
+        self._cache.advance(len(figures))
+        if not self.greedy.take(rows, choice, figures):
+            self._stepper.changed()
+        share = (time.perf_counter() - start) * 1e3 / len(rows)
+        for place in reversed(range(len(rows))):
             key, row = self._rows[place]
             row.result.decode_ms += share
             if self.greedy.over(row):
@@ -140,33 +147,18 @@ class DecodePool:
         while len(self):
             self.step()
 
-    def _forward(self) -> Tensor:
-        """Run the model on the last token of every sequence: logits ``[B, vocab]``."""
-        backbone = self.backbone
-        last = [[[row.result.tokens[-1]] for _, row in self._rows], [[row.position] for _, row in self._rows]]
-        tokens, positions = torch.tensor(last, device=backbone.device).unbind()  # [B, 1] each
-        hidden = backbone.embed_tokens(tokens)  # [B, 1, D]
-        rotary = backbone.rotary(positions.expand(backbone.rotary_axes, -1, -1))
-        filled, bias = self._cache.filled(), None
-        if filled is not None:  # attention would make a bias of the mask in every layer
-            bias = hidden.new_zeros(filled.shape).masked_fill_(~filled, float("-inf"))[:, None, None]
-        hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, self._cache, bias=bias)
-        return backbone.logits(hidden[:, -1])
-
     def _enter(self, key: Hashable, row: Row, cache: PrefillCache) -> None:
         """Give a sequence a row, or let it wait if there is none."""
         if len(self._rows) < self._most_rows:
             try:
-                seen = self.greedy.seen([row], self.backbone.shape.vocab_size)
-                if seen is not None and self._seen is not None:
-                    seen = torch.cat([self._seen, seen])
-                self._cache.add(cache, row.limit - len(row.result.tokens))
+                self._stepper.mark(len(self._rows), row)
+                self._cache.add(cache, row.limit - len(row.result.tokens) + self._stepper.most_ahead)
             except torch.OutOfMemoryError:
                 if not self._rows:
                     raise
             else:
                 self._rows.append((key, row))
-                self._seen = seen
+                self._stepper.changed()
                 return
             self._give_back()
         cache.offload()
@@ -174,22 +166,21 @@ class DecodePool:
 
     def _leave(self, place: int) -> None:
         self._cache.drop(place)
+        self._stepper.move(len(self._rows) - 1, place)
         self._rows[place] = self._rows[-1]
         self._rows.pop()
-        if self._seen is not None:
-            self._seen[place] = self._seen[-1]
-            self._seen = self._seen[:-1]
 
     def _trim(self) -> None:
         self._cache.trim()
-        if self._seen is not None:
-            self._seen = self._seen.clone()
+        self._stepper.trim(len(self._rows))
 
     def _halve(self) -> None:
         for place in reversed(range(len(self._rows) // 2, len(self._rows))):
             self._waiting.append((*self._rows[place], self._cache.take(place)))
             self._leave(place)
         self._give_back()
+        for place, (_, row) in enumerate(self._rows):  # steps before the one that failed have left their marks
+            self._stepper.mark(place, row)
 
     def _give_back(self) -> None:
         """Release unused memory after it ran out, and cap the rows at their present number."""

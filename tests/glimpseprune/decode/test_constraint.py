@@ -69,13 +69,15 @@ def test_the_best_allowed_token_is_taken_with_the_models_own_probability(penalty
     logits = torch.zeros(2, 288)
     logits[:, 4], logits[:, 11], logits[:, 5] = 9.0, 2.0, 1.0
     seen = greedy.seen(rows, 288)
-    greedy.choose(greedy.weigh(logits, seen), rows, seen)
+    choice = greedy.choose(logits, seen)
+    assert not greedy.take(rows, choice, [choice.figures])
     assert [row.result.tokens for row in rows] == [[11], [4]]
     assert [row.result.replaced for row in rows] == [1, 0]
     logprobs = logits.log_softmax(dim=-1)
     assert [row.result.logprobs for row in rows] == [[logprobs[0, 11].item()], [logprobs[1, 4].item()]]
     seen = greedy.seen(rows, 288)
-    greedy.choose(greedy.weigh(logits, seen), rows, seen)
+    choice = greedy.choose(logits, seen)
+    greedy.take(rows, choice, [choice.figures])
     assert rows[0].result.tokens == [11, END]
     assert greedy.over(rows[0])
 
@@ -83,9 +85,9 @@ def test_the_best_allowed_token_is_taken_with_the_models_own_probability(penalty
 def test_a_constraint_without_any_token_is_an_error() -> None:
     rows = [Row(torch.tensor([3]), 9, 1, Cycle([[]]))]
     greedy = Greedy(frozenset({END}), 1.0)
-    weighed = greedy.weigh(torch.zeros(1, 288), None)
+    choice = greedy.choose(torch.zeros(1, 288), None)
     with pytest.raises(GlimpseError, match="expected token 0 to be allowed"):
-        greedy.choose(weighed, rows, None)
+        greedy.take(rows, choice, [choice.figures])
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,10 @@ def test_the_tokens_are_those_of_transformers(penalty: float) -> None:
         logits = torch.randn(3, 12, generator=generator)
         history = [torch.cat([row.prompt, torch.tensor(row.result.tokens, dtype=torch.long)]) for row in rows]
         want = [int(stock(ids[None], one[None].clone()).argmax()) for ids, one in zip(history, logits, strict=True)]
-        greedy.choose(greedy.weigh(logits, seen), rows, seen)
+        choice = greedy.choose(logits, seen)
+        assert greedy.take(rows, choice, [choice.figures])
+        if seen is not None:  # as the next step does before anything else
+            seen.scatter_(1, choice.tokens, True)
         assert [row.result.tokens[-1] for row in rows] == want
         every = logits.log_softmax(dim=-1)
         assert [row.result.logprobs[-1] for row in rows] == every[torch.arange(3), torch.tensor(want)].tolist()
@@ -40,7 +43,8 @@ def test_the_tokens_are_those_of_transformers(penalty: float) -> None:
 def test_of_two_equal_tokens_the_first_is_chosen_as_argmax_does_and_the_margin_is_none() -> None:
     row = Row(torch.tensor([1]), 4, 1)
     greedy = Greedy(frozenset(), 1.0)
-    greedy.choose(greedy.weigh(torch.tensor([[0.0, 3.0, 3.0, 1.0]]), None), [row], None)
+    choice = greedy.choose(torch.tensor([[0.0, 3.0, 3.0, 1.0]]), None)
+    greedy.take([row], choice, [choice.figures])
     assert (row.result.tokens, row.result.margins) == ([1], [0.0])
 
 

@@ -15,7 +15,7 @@ from glimpseprune.families.qwen2_5_vl import Qwen25VL
 from tests.support.operations import Operations, count
 from tests.support.tiny_model import make_tokenizer, tiny_config
 
-MOST_PER_LAYER, MOST_OUTSIDE, MOST_FOR_A_PENALTY = 26, 55, 5
+MOST_PER_LAYER, MOST_OUTSIDE, MOST_FOR_A_PENALTY = 26, 50, 5
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def test_a_step_takes_few_operations(rows: int, penalty: float, kind: str) -> No
     per_layer = (many.calls.total() - few.calls.total()) / 2
     assert per_layer <= MOST_PER_LAYER, many.calls - few.calls
     assert few.calls.total() - 2 * per_layer <= MOST_OUTSIDE, few.calls
-    assert (many.reads, many.uploads) == (["tolist"], ["tensor"])
+    assert (many.reads, many.uploads) == (["tolist"], [])
 
 
 def test_reads_and_uploads_are_noticed() -> None:

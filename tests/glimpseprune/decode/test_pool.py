@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 import glimpseprune as gp
-from glimpseprune.decode.cache import PoolCache, PrefillCache
-from glimpseprune.decode.greedy import Decoded, Greedy
+from glimpseprune.decode.cache import PrefillCache
+from glimpseprune.decode.greedy import Decoded, Greedy, Row
 from glimpseprune.decode.pool import DecodePool
+from glimpseprune.decode.pool_cache import PoolCache
+from glimpseprune.decode.step import Stepper
 from glimpseprune.prefill.alone import Prefilled, prefill_pruned
 from tests.support.batches import item
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
@@ -75,11 +78,11 @@ def test_out_of_memory_halves_the_pool_and_goes_on(
 ) -> None:
     pool = DecodePool(model.backbone, model.eos_token_ids, penalty)
     sizes: list[int] = []
-    owner, name = (DecodePool, "_forward") if where == "in the model" else (Greedy, "weigh")
+    owner, name = (Stepper, "run") if where == "in the model" else (Greedy, "choose")
     original = getattr(owner, name)
 
-    def small(self: DecodePool | Greedy, *given: Any) -> Any:
-        sizes.append(len(pool._rows) if isinstance(self, DecodePool) else given[0].shape[0])
+    def small(self: Stepper | Greedy, *given: Any) -> Any:
+        sizes.append(len(given[0]))
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError("too many")
         return original(self, *given)
@@ -95,10 +98,10 @@ def test_out_of_memory_halves_the_pool_and_goes_on(
 
 
 def test_one_sequence_that_does_not_fit_is_an_error(model: gp.GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: DecodePool) -> torch.Tensor:
+    def full(self: Stepper, rows: Sequence[Row]) -> None:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(DecodePool, "_forward", full)
+    monkeypatch.setattr(Stepper, "run", full)
     pool = DecodePool(model.backbone, frozenset())
     pool.add(0, *_sequence(model, 1), 5)
     with pytest.raises(torch.OutOfMemoryError):
@@ -133,7 +136,9 @@ def test_new_tokens_follow_their_own_sequence(lengths: list[int]) -> None:
             want.pop()
             if step == 6:
                 pool.trim()
-        filled = pool.filled()
+        pool.look(torch.tensor(pool.lengths), pool.needed_slots)
+        hidden = pool.bias(torch.zeros(()))[:, 0, 0]
+        assert pool.equal == bool((hidden == 0).all())
         for layer in range(2):
             new = torch.randn(len(want), 1, 4, 4, generator=generator)
             halves = new.transpose(1, 2).chunk(2, dim=1)
@@ -141,8 +146,7 @@ def test_new_tokens_follow_their_own_sequence(lengths: list[int]) -> None:
             found = torch.cat([keys, values], dim=1)
             for row, sequence in enumerate(want):
                 sequence[layer] = torch.cat([sequence[layer], new[row].transpose(0, 1)], dim=1)
-                seen = slice(None) if filled is None else filled[row]
-                assert torch.equal(found[row][:, seen], sequence[layer])
+                assert torch.equal(found[row][:, hidden[row] == 0], sequence[layer])
         pool.advance()
 
 
@@ -160,6 +164,6 @@ def test_rows_come_and_go() -> None:
             assert torch.equal(ours, theirs)
     pool.trim()
     assert pool.rows == 2
-    assert pool.filled() is not None
+    assert not pool.equal
     pool.drop(1)
-    assert pool.filled() is None
+    assert pool.equal

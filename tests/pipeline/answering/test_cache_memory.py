@@ -16,8 +16,9 @@ import pytest
 import torch
 
 import glimpseprune as gp
-from glimpseprune.decode.cache import PoolCache
 from glimpseprune.decode.pool import DecodePool
+from glimpseprune.decode.pool_cache import PoolCache
+from glimpseprune.decode.step import Stepper
 from glimpseprune.rule import KeepRule
 from pipeline.answering.cache_memory import CacheMemory
 from pipeline.answering.open_page import ModelAnswer
@@ -200,7 +201,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, fails:
 def test_out_of_memory_while_decoding_lowers_the_limit_for_good(
     page_answerer: PageAnswerer, want: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out_of_memory(monkeypatch, DecodePool, "_forward", lambda pool: len(pool._rows) > 4)
+    out_of_memory(monkeypatch, Stepper, "run", lambda _, rows: len(rows) > 4)
     before = page_answerer.memory.limit_bytes
     assert texts(page_answerer) == want
     lowered = page_answerer.memory.limit_bytes
