@@ -33,7 +33,7 @@ class ModelChoice(BaseModel):
         max_ratio: largest share of an image's tokens to keep, in 0..1.
         min_tokens: smallest number of an image's tokens to keep.
         fallback: ``dense`` asks some questions again without pruning, ``off`` none.
-        drop_blank: whether blank paper is hidden from the model.
+        drop_blank: whether blank paper is hidden from the model; ``None`` takes the default of the model.
         dpi: resolution of the pages, in dots per inch; ``None`` takes the default of the model.
         max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -53,7 +53,7 @@ class ModelChoice(BaseModel):
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)
     fallback: Literal["dense", "off"] = "off"
-    drop_blank: bool = False
+    drop_blank: bool | None = None
     dpi: int | None = Field(default=None, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)
     device: Annotated[str, AfterValidator(_known_device)] = "auto"
@@ -66,7 +66,9 @@ class ModelChoice(BaseModel):
         words: list[str] = []
         for name, value in self.model_dump(exclude_defaults=True).items():
             flag = f"--{name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
+            if value is False:
+                flag = flag.replace("--", "--no-", 1)
+            words += [flag] if isinstance(value, bool) else [flag, str(value)]
         return words
 
 

@@ -77,7 +77,10 @@ Prune = Annotated[
 Fallback = Annotated[
     str | None, option(PRUNING, "dense asks doubtful or page-wide questions again, unpruned.", default="off")
 ]
-DropBlank = Annotated[bool | None, option(PRUNING, "Hide blank paper from the model.", "--drop-blank", default="off")]
+DropBlank = Annotated[
+    bool | None,
+    option(PRUNING, "Hide blank paper from the model.", "--drop-blank/--no-drop-blank", default="only for nano"),
+]
 Threshold = Annotated[
     float | None, option(PRUNING, "Keep tokens with a higher sigmoid(score).", default="add-on's own")
 ]

@@ -22,6 +22,7 @@ from pipeline.answering.checkpoints import (
     check_fit,
     default_addon,
     default_dpi,
+    default_drop_blank,
     fingerprint,
     resolve_addon,
     resolve_model,
@@ -197,7 +198,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         dtype=choice.dtype,
         seed=seed,
         prune_auto=choice.prune == "auto",
-        drop_blank=choice.drop_blank,
+        drop_blank=default_drop_blank(choice.model) if choice.drop_blank is None else choice.drop_blank,
         fallback=choice.fallback == "dense",
         repetition_penalty=choice.repetition_penalty,
     )

@@ -117,6 +117,11 @@ def default_dpi(model: str) -> int:
     return 144 if model == NANO else 200
 
 
+def default_drop_blank(model: str) -> bool:
+    """Return whether blank paper is hidden by default; the embedded model saw half of its pages without."""
+    return model == NANO
+
+
 def note_on(model: str) -> str | None:
     """Say for whom the embedded model is and what it reads; ``None`` for any other model.
 

@@ -311,6 +311,7 @@ def test_the_command_that_reproduces_a_failure(tiny_base: Path) -> None:
 def test_a_choice_writes_the_flags_that_make_it(settings_of: Any) -> None:
     choice = ModelChoice(model="a b", drop_blank=True, max_ratio=0.2, prune="auto")
     assert choice.flags() == ["--model", "a b", "--prune", "auto", "--max-ratio", "0.2", "--drop-blank"]
+    assert ModelChoice(drop_blank=False).flags() == ["--no-drop-blank"]
     assert settings_of(*choice.flags()).choice == choice
     assert ModelChoice().flags() == []
 
