@@ -53,6 +53,8 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "dtype": (["--dtype", "bfloat16"], "bfloat16"),
     "attn": (["--attn", "sdpa"], "sdpa"),
     "repetition_penalty": (["--repetition-penalty", "1.05"], 1.05),
+    "prompt": (["--prompt", "{text} Briefly."], "{text} Briefly."),
+    "max_new_tokens": (["--max-new-tokens", "5"], 5),
     "seed": (["--seed", "5"], 5),
     "quiet": (["--quiet"], True),
     "verbose": (["--verbose"], True),
@@ -120,7 +122,8 @@ def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str)
 
 def test_there_is_no_flag_without_a_test() -> None:
     fields = {field.alias or name for name, field in RunSettings.model_fields.items()}
-    assert set(FLAGS) | {"schema"} == (fields | set(ModelChoice.model_fields)) - {"choice"}
+    elsewhere = {"schema", "preset"}  # the one takes the place of another flag, the other stands for several
+    assert set(FLAGS) | elsewhere == (fields | set(ModelChoice.model_fields)) - {"choice"}
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -178,6 +181,10 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", [*NEEDED[:2], *NEEDED[4:], "--schema", ""], "--schema is empty"),
         ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
+        ("", [*NEEDED, "--preset", "mine"], "--preset: "),
+        ("preset = ['published']", NEEDED, "--preset: "),
+        ("", [*NEEDED, "--prompt", "Well?"], "--prompt: expected {text} in it"),
+        ("", [*NEEDED, "--max-new-tokens", "0"], "--max-new-tokens: "),
         ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
         ("", [*NEEDED, "--engine", "spark"], "--engine: "),
         ("", [*NEEDED, "--engine", "local", "--actors", "2"], "--engine local holds one model"),
