@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
@@ -30,10 +30,22 @@ class Walk:
     Attributes:
         reads: shapes of the tensors of which the host read what a step chose.
         real_bytes: size of the largest tensor that had values.
+        overwritten: storages of whole numbers into which something without a value was written.
     """
 
     reads: list[tuple[int, ...]] = field(default_factory=list)
     real_bytes: int = 0
+    overwritten: dict[int, UntypedStorage] = field(default_factory=dict)
+
+    def unknown(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor has no values, or no longer those that it holds."""
+        return tensor.device == META or tensor.untyped_storage()._cdata in self.overwritten
+
+    def overwrite(self, tensor: Tensor) -> None:
+        """Note that a tensor, and whatever shares its memory, has no values any more."""
+        if tensor.device != META:
+            storage = tensor.untyped_storage()
+            self.overwritten[storage._cdata] = storage
 
 
 @contextmanager
@@ -73,7 +85,7 @@ class _Values(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         found: list[Tensor] = []
         tree_map_only(Tensor, found.append, (args, kwargs))
-        if any(tensor.device == META for tensor in found):
+        if any(map(self.walk.unknown, found)):
             return self._on_meta(func, args, kwargs)
         out = func(*args, **kwargs)
         if kwargs.get("device") == META and isinstance(out, Tensor) and not out.is_floating_point():
@@ -84,17 +96,18 @@ class _Values(TorchDispatchMode):
     def _on_meta(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Run an operation on shapes; one that was run on the same shapes is not run again, as layers are many."""
         mutable = func._schema.is_mutable
-        assert not (mutable and args[0].device != META), f"{func} writes what has no value"
+        if mutable:
+            self.walk.overwrite(args[0])
         if func in _INDEXED:  # a mask that has values says how many places it means
             args = [args[0], [place for one in args[1] for place in _places(one)], *args[2:]]
         leaves, tree = tree_flatten((args, kwargs))
         key = (func, str(tree), *(_layout(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves))
         views = not mutable and any(result.alias_info is not None for result in func._schema.returns)
         if views or key not in self.known:
-            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(META), (args, kwargs))
-            out = func(*args, **kwargs)
+            same, others = tree_map_only(Tensor, lambda tensor: tensor.to(META), (args, kwargs))
+            out = func(*same, **others)
             self.known[key] = tree_map_only(Tensor, _layout, out)
-            return out
+            return args[0] if mutable else out
         return args[0] if mutable else tree_map_only(_Layout, _of_layout, self.known[key])
 
     def _look_at(self, tensor: Tensor) -> None:
@@ -112,7 +125,9 @@ class _Reads(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is torch.Tensor.tolist and args[0].device == META and args[0].shape[-1:] == (len(CHOSEN),):
+        if func in (Tensor.tolist, Tensor.numpy) and self.walk.unknown(args[0]):
+            if func is Tensor.numpy or args[0].shape[-1:] != (len(CHOSEN),):
+                return func(args[0].to(META))  # which fails
             self.walk.reads.append(tuple(args[0].shape))
             return _rows(args[0].shape[:-1])
         out = func(*args, **(kwargs or {}))
