@@ -66,18 +66,11 @@ def answers(base: Path, addon: Path, data: Path, out: Path) -> list[dict[str, ob
     ]
 
 
-@pytest.fixture(scope="module")
-def expected(data: Path, addon: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
-    """What the layout of today's transformers gives, by the weights of the 7B."""
-    folder = tmp_path_factory.mktemp("today")
-    return answers(RELEASES["7B as saved today"](folder / "base"), addon, data, folder / "out")
-
-
-@pytest.mark.parametrize("name", [name for name in RELEASES if name != "7B as saved today"])
-def test_readmes_command_answers_with_a_released_checkpoint(
-    name: str, data: Path, addon: Path, expected: list[dict[str, object]], tmp_path: Path
-) -> None:
-    base = RELEASES[name](tmp_path / "base")
+@pytest.mark.parametrize("size", ["3B", "7B"])
+def test_readmes_command_answers_with_a_released_checkpoint(size: str, data: Path, addon: Path, tmp_path: Path) -> None:
+    """In both layouts, whose weights are the same by whatever names, with the same answers."""
+    today = RELEASES[f"{size} as saved today"](tmp_path / "today")
+    base = RELEASES[f"{size} as first released"](tmp_path / "base")
     folders = ("--input", data / "pdfs", "--questions", data / "questions.yaml", "--output", tmp_path / "out")
     plan = docpipe("plan", *folders, "--model", base, "--glimpse", addon)
     stored = sum(file.stat().st_size for file in base.glob("*.safetensors")) / 1e9
@@ -86,7 +79,17 @@ def test_readmes_command_answers_with_a_released_checkpoint(
     rows = answers(base, addon, data, tmp_path / "out")
     assert rows
     assert all(0 < row["kept_tokens"] <= row["visual_tokens"] for row in rows)  # type: ignore[operator]
-    assert (rows == expected) == name.startswith("7B")  # the same weights, by whatever names
+    assert rows == answers(today, addon, data, tmp_path / "again")
+
+
+def test_doctor_measures_with_a_released_checkpoint(
+    addon: Path, tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "golden numbers   ok on cpu" in docpipe("doctor", "--device", "cpu")
+    base = RELEASES["3B as saved today"](tmp_path / "base")
+    told = docpipe("doctor", "--tune", "--model", base, "--glimpse", addon)
+    assert Path(told.split("written to ")[1].strip()).is_file()
 
 
 def test_the_published_evaluation_runs(addon: Path, tmp_path: Path) -> None:
