@@ -70,6 +70,8 @@ class RunSettings(BaseModel):
             raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
         if self.detach and self.address is None:
             raise ValueError("--detach has no effect without --address; name the cluster, or leave it out")
+        if self.shared_fs and self.address is None:
+            raise ValueError("--shared-fs has no effect without --address; name the cluster, or leave it out")
         return self
 
     @model_validator(mode="after")

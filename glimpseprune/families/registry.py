@@ -23,6 +23,7 @@ _NOT_A_FAMILY = {
     "base",
     "decoder",
     "decoder_layer",
+    "golden_prompt",
     "prompt_tokens",
     "refused",
     "registry",
