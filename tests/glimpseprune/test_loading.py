@@ -22,13 +22,13 @@ DTYPES = ("bfloat16", "float16", "float32")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A checkpoint in bfloat16 and several shards, large beside what else a process takes; and its parameters."""
     folder = tmp_path_factory.mktemp("large") / "base"
-    config = tiny_config(make_tokenizer(), layers=16)
+    config = tiny_config(make_tokenizer(), layers=10)
     for name, value in {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}.items():
         setattr(config.text_config, name, value)
     config.text_config.rope_parameters["mrope_section"] = [8, 12, 12]
     config.vision_config.out_hidden_size = 512
     model = Qwen2_5_VLForConditionalGeneration(config).to(torch.bfloat16)
-    model.save_pretrained(folder, max_shard_size="20MB")
+    model.save_pretrained(folder, max_shard_size="16MB")
     assert len(list(folder.glob("*.safetensors"))) >= 5
     return folder, sum(parameter.numel() for parameter in model.parameters())
 
