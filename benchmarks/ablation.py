@@ -83,7 +83,7 @@ def variants(layers: int) -> list[Variant]:
         Variant("language alone", LossWeights(kl=0.0, language=1.0, localisation=0.0, retention=1.0)),
         Variant("localisation alone", LossWeights(kl=0.0, language=0.0, localisation=1.0)),
     ]
-    depths = [Variant(f"K = {layer}", reduce_layer=layer) for layer in range(layers) if layer != int(0.65 * layers)]
+    depths = [Variant(f"K = {layer}", reduce_layer=layer) for layer in range(layers) if layer != round(0.65 * layers)]
     parts = [Variant("no predictor", predictor="mean"), Variant("no visual condition", predictor="blind")]
     return [Variant("full"), *parts, *losses, *depths]
 

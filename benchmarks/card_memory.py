@@ -4,7 +4,8 @@
 
 Parameters are counted on the meta device; no weights are made. A question's cache holds its kept tokens in all layers
 once it is pruned, and the whole page unpruned, where the prefix is shared by the questions of the page while they are
-prefilled. Nine tenths of a card are used; beside the weights stands what prefill works in. Prints a Markdown table.
+prefilled. Nine tenths of a card are used; beside the weights stands what prefill works in: the vision tower first, on
+four patches per visual token, and then the language model. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ VOCABULARIES = {"3b": (151_936, 1), "7b": (152_064, 2), "32b": (152_064, 2)}  # 
 PAGES = (5_040, 16_384)  # visual tokens: A4 at 200 dpi, and the most that the checkpoints take
 CARDS_GB = (24, 40, 80)
 WORKING = 4  # tensors of hidden states and MLP that a layer needs at a time
+PATCHES = 4  # per visual token
 
 
 def weight_bytes(name: str, shape: Shape) -> int:
@@ -46,7 +48,8 @@ def main() -> None:
         weights = weight_bytes(name, shape)
         for tokens in PAGES:
             whole, kept = cache_bytes(shape, tokens), cache_bytes(shape, int(tokens * ratio))
-            prefill = whole + tokens * (shape.hidden + shape.mlp) * WORKING * BYTES
+            tower = PATCHES * tokens * (shape.vision_hidden + shape.vision_mlp) * WORKING * BYTES
+            prefill = max(tower, whole + tokens * (shape.hidden + shape.mlp) * WORKING * BYTES)
             room = [int(0.9 * card * 1e9) - weights - prefill for card in CARDS_GB]
             fits = " | ".join("no" if left < whole else f"{left // whole} / {left // kept}" for left in room)
             print(

@@ -20,7 +20,9 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.rule import KeepRule
 
 _RULE = KeepRule(max_ratio=0.5, min_tokens=1)
-_TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
+_TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
+# Scores come of fewer layers and differ less, so they tell a wrong rotary index apart in bfloat16 too.
+_SCORE_TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.01, torch.bfloat16: 0.03}
 
 
 def check(
@@ -63,7 +65,7 @@ def differences(
     out, tolerance = run(name, golden, device, dtype, attn_implementation), _TOLERANCE[dtype]
     wrong = []
     scores = out.scores[0]
-    if scores is None or not _close(scores, golden.scores, tolerance):
+    if scores is None or not _close(scores, golden.scores, _SCORE_TOLERANCE[dtype]):
         wrong.append("importance scores")
     if not _close(out.first_logits[0], golden.logits, tolerance):
         wrong.append("logits of the first token")

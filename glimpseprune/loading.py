@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
 from transformers import PretrainedConfig
 
 from glimpseprune.errors import GlimpseError, UnsupportedModelError
@@ -56,21 +57,22 @@ def load(
             checkpoint is incomplete.
         OSError: the folder or hub id does not exist.
     """
-    family = family_of(base, revision)
-    config = family.read_config(base, revision=revision)
+    folder = _folder_or_hub(base, revision)
+    family = family_of(folder)
+    config = family.read_config(folder)
     module: Glimpse | None = None
     if glimpse is not None:
-        folder = addon_folder(glimpse)
-        addon_config = read_addon_config(folder)
+        addon = addon_folder(glimpse)
+        addon_config = read_addon_config(addon)
         shape = family.read_shape(config)
         addon_config.check_base(shape)
         shape.check_prune_layer(addon_config.reduce_layer)
-        module = load_addon(folder, addon_config)
+        module = load_addon(addon, addon_config)
 
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     torch_dtype = _dtype(dtype, config, target)
     attention = choose_attention(attn_implementation, target, torch_dtype)
-    model = family.load_weights(str(base), torch_dtype, SDPA.name, revision).to(target).requires_grad_(False).eval()
+    model = family.load_weights(folder, torch_dtype, target, SDPA.name).requires_grad_(False).eval()
     if module is not None:
         module = module.to(device=target, dtype=torch_dtype)
     eos = model.generation_config.eos_token_id
@@ -96,31 +98,44 @@ def new_glimpse(model: GlimpseModel, reduce_layer: int | None = None) -> Glimpse
     return Glimpse(new_addon_config(model.backbone.shape, reduce_layer)).to(model.backbone.device)
 
 
-def family_of(base: str | Path, revision: str | None = None) -> Family:
+def family_of(folder: Path) -> Family:
     """Find the family of a checkpoint by the ``model_type`` in its configuration.
 
     Args:
-        base: folder or hub id of a checkpoint.
-        revision: branch, tag or commit on the hub; ``None`` for the main branch.
+        folder: folder of a checkpoint.
 
     Raises:
         UnsupportedModelError: no family supports the checkpoint.
-        OSError: the folder or hub id does not exist.
+        OSError: the folder has no configuration.
     """
-    fields, _ = PretrainedConfig.get_config_dict(base, revision=revision)
+    fields, _ = PretrainedConfig.get_config_dict(folder)
     if "model_type" not in fields:
         raise UnsupportedModelError(
-            f"{base}: expected a model_type in config.json, found none; pass a checkpoint of transformers"
+            f"{folder}: expected a model_type in config.json, found none; pass a checkpoint of transformers"
         )
     return find_family(str(fields["model_type"]))
 
 
 def addon_folder(glimpse: str | Path) -> Path:
-    """Find the local folder of an add-on; from the hub, download only the files of the add-on."""
-    if Path(glimpse).is_dir():
-        return Path(glimpse)
-    files = [OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_CONFIG, PUBLISHED_WEIGHTS]
-    return Path(snapshot_download(str(glimpse), allow_patterns=files))
+    """Find the local folder of an add-on; from the hub, download only the files of the add-on.
+
+    Args:
+        glimpse: folder or hub id of an add-on.
+
+    Raises:
+        OSError: the folder or hub id does not exist.
+    """
+    return _folder_or_hub(glimpse, None, [OWN_CONFIG, OWN_WEIGHTS, PUBLISHED_CONFIG, PUBLISHED_WEIGHTS])
+
+
+def _folder_or_hub(name: str | Path, revision: str | None, files: list[str] | None = None) -> Path:
+    """Find a folder by its path; what is none is downloaded from the hub, all of it or some files."""
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=files))
+    except HFValidationError as error:
+        raise FileNotFoundError(f"{name}: expected a folder or a hub id, found neither; check the spelling") from error
 
 
 def _dtype(name: str, config: Any, device: torch.device) -> torch.dtype:

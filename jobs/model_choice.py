@@ -1,4 +1,4 @@
-"""Chooses the model and how it sees a page: the settings that run, plan, eval, demo and train share."""
+"""Chooses the model, how it sees a page and how it is asked: what run, plan, eval, demo and train share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from jobs.presets import PresetName, with_preset
 from pipeline.errors import UsageError
+from pipeline.questions.question import MOST_NEW_TOKENS, valid_prompt
 
 _FLASH = "flash_attention_2"
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # what every source of randomness takes
@@ -21,8 +23,15 @@ def _known_device(name: str) -> str:
     return name
 
 
+def _known_prompt(text: str) -> str:
+    try:
+        return valid_prompt(text)
+    except ValueError as error:
+        raise ValueError(f"--prompt: {error}, found {text!r}") from error
+
+
 class ModelChoice(BaseModel):
-    """A model, its add-on, its keep rule and the page size; fields are the flags with underscores.
+    """A model, its add-on, its keep rule, the page size and the prompt; fields are the flags with underscores.
 
     Attributes:
         model: ``nano``, a folder or a hub id.
@@ -41,6 +50,9 @@ class ModelChoice(BaseModel):
         attn: attention of the vision tower.
         repetition_penalty: divisor or factor for the logits of earlier tokens, 1 for none; ``None`` takes the
             checkpoint's.
+        prompt: words sent to the model for a question that sets none, with ``{text}`` for its text.
+        max_new_tokens: longest answer to a question that sets none.
+        preset: name of the preset whose values hold for flags that were not given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +72,11 @@ class ModelChoice(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
     repetition_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    prompt: Annotated[str, AfterValidator(_known_prompt)] | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1, le=MOST_NEW_TOKENS)
+    preset: PresetName | None = None
+
+    fill_in = model_validator(mode="before")(with_preset)
 
     def flags(self) -> list[str]:
         """Write the values that differ from the defaults as words of a command line."""

@@ -70,6 +70,8 @@ class RunSettings(BaseModel):
             raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
         if self.detach and self.address is None:
             raise ValueError("--detach has no effect without --address; name the cluster, or leave it out")
+        if self.shared_fs and self.address is None:
+            raise ValueError("--shared-fs has no effect without --address; name the cluster, or leave it out")
         return self
 
     @model_validator(mode="after")
@@ -136,6 +138,20 @@ def load_asked(questions: str | None, schema: str | None) -> QuestionSet:
     from pipeline.questions.schema import load_schema  # which takes a while
 
     return load_schema(str(schema))
+
+
+def questions_of(run: RunSettings) -> QuestionSet:
+    """Read the questions of a run, with its prompt and length for questions that set none.
+
+    Args:
+        run: settings of the run.
+
+    Raises:
+        QuestionsError: the file or the schema is invalid, or a question cannot take the prompt.
+    """
+    given = {"prompt": run.choice.prompt, "max_new_tokens": run.choice.max_new_tokens}
+    asked = load_asked(run.questions, run.schema_)
+    return asked.with_defaults({name: value for name, value in given.items() if value is not None})
 
 
 def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:

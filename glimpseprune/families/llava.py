@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -123,21 +124,20 @@ class Llava:
         return self.decoder.logits(hidden)
 
 
-def read_config(base: Any, revision: str | None = None) -> Any:
+def read_config(folder: Path) -> Any:
     """Read the configuration of a checkpoint.
 
     Args:
-        base: folder or hub id of the checkpoint.
-        revision: branch, tag or commit on the hub; ``None`` for the main branch.
+        folder: folder of the checkpoint.
 
     Raises:
         UnsupportedModelError: the checkpoint has another layout than transformers', or other parts than LLaVA-1.5.
     """
-    config = AutoConfig.from_pretrained(base, revision=revision)
+    config = AutoConfig.from_pretrained(folder)
     if getattr(config, "mm_vision_tower", None) is not None:
         raise UnsupportedModelError(
-            f"{base}: expected the layout of transformers, found that of the code LLaVA was trained with, whose tower "
-            f"is a checkpoint of its own; take {_TAKE}, the same weights"
+            f"{folder}: expected the layout of transformers, found that of the code LLaVA was trained with, whose "
+            f"tower is a checkpoint of its own; take {_TAKE}, the same weights"
         )
     _check_parts(config)
     return config
@@ -186,9 +186,9 @@ def _check_parts(config: Any) -> None:
         )
 
 
-def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
+def load_weights(folder: Path, dtype: torch.dtype, device: torch.device, attn_implementation: str) -> Any:
     """Load the stock model; see :class:`~glimpseprune.families.registry.LoadWeights`."""
-    return load_stock(LlavaForConditionalGeneration, base, dtype, attn_implementation, revision)
+    return load_stock(LlavaForConditionalGeneration, folder, dtype, device, attn_implementation)
 
 
 FAMILY = Family(read_config=read_config, read_shape=read_shape, load_weights=load_weights, backbone=Llava)

@@ -8,6 +8,7 @@ rotary axes are interleaved, the stock rotary module knows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -143,9 +144,9 @@ def read_shape(config: Any) -> ModelShape:
     )
 
 
-def load_weights(base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
+def load_weights(folder: Path, dtype: torch.dtype, device: torch.device, attn_implementation: str) -> Any:
     """Load the stock model; see :class:`~glimpseprune.families.registry.LoadWeights`."""
-    return load_stock(Qwen3VLForConditionalGeneration, base, dtype, attn_implementation, revision)
+    return load_stock(Qwen3VLForConditionalGeneration, folder, dtype, device, attn_implementation)
 
 
 FAMILY = Family(

@@ -5,17 +5,14 @@ The numbers were computed the long way, with full sequences and explicit masks o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from glimpseprune.families.golden_prompt import END, IMAGE, START, VIDEO, golden_prompt
 from glimpseprune.families.registry import Golden
-
-_IMAGE, _VIDEO, _START, _END = 28, 29, 30, 31
-_ROWS, _COLUMNS = 3, 5  # visual tokens: not square, and more patches than learned positions
 
 _SCORES = [
     4.2189,
@@ -77,16 +74,6 @@ def make_model() -> Any:
     return Qwen3VLForConditionalGeneration._from_config(_config(), dtype=torch.float32, attn_implementation="sdpa")
 
 
-def make_inputs(noise: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
-    """Make the prompt; ``noise(count, seed)`` gives the pixels."""
-    ids = [1, 2, _START, *[_IMAGE] * (_ROWS * _COLUMNS), _END, 5, 6, 7, 8]
-    return {
-        "input_ids": torch.tensor([ids]),
-        "pixel_values": noise(_ROWS * _COLUMNS * 4 * 1536, 99).float().view(-1, 1536),
-        "image_grid_thw": torch.tensor([[1, 2 * _ROWS, 2 * _COLUMNS]]),
-    }
-
-
 def _config() -> Qwen3VLConfig:
     return Qwen3VLConfig(
         text_config={
@@ -117,17 +104,17 @@ def _config() -> Qwen3VLConfig:
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0],
         },
-        image_token_id=_IMAGE,
-        video_token_id=_VIDEO,
-        vision_start_token_id=_START,
-        vision_end_token_id=_END,
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=START,
+        vision_end_token_id=END,
         tie_word_embeddings=False,
     )
 
 
 GOLDEN = Golden(
     make_model=make_model,
-    make_inputs=make_inputs,
+    make_inputs=partial(golden_prompt, patch_dim=1536),
     scores=_SCORES,
     logits=_LOGITS,
     tokens=_TOKENS,

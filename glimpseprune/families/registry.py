@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +23,7 @@ _NOT_A_FAMILY = {
     "base",
     "decoder",
     "decoder_layer",
+    "golden_prompt",
     "prompt_tokens",
     "refused",
     "registry",
@@ -33,20 +35,20 @@ _registered: dict[str, str] = {}
 
 
 class LoadWeights(Protocol):
-    """Reads the weights of a checkpoint folder or hub id into the stock model."""
+    """Reads the weights of a checkpoint folder into the stock model."""
 
-    def __call__(self, base: str, dtype: torch.dtype, attn_implementation: str, revision: str | None) -> Any:
-        """Return the model on the CPU, with its ``generation_config``.
+    def __call__(self, folder: Path, dtype: torch.dtype, device: torch.device, attn_implementation: str) -> Any:
+        """Return the model on its device, with its ``generation_config``.
 
         Args:
-            base: folder or hub id of a checkpoint.
+            folder: folder of a checkpoint.
             dtype: type of the weights.
+            device: device of the weights.
             attn_implementation: attention of the stock model's own forward, by its name in transformers.
-            revision: branch, tag or commit on the hub; ``None`` for the main branch.
 
         Raises:
             GlimpseError: the checkpoint is incomplete.
-            OSError: the folder or hub id does not exist.
+            OSError: the folder holds no weights.
         """
 
 
@@ -77,7 +79,7 @@ class Family:
     """Describes a model family; its module holds one of these under the name ``FAMILY``.
 
     Attributes:
-        read_config: function ``(base, revision)`` that reads the configuration of a folder or hub id.
+        read_config: function that reads the configuration of a checkpoint folder.
         read_shape: function that takes the sizes from the configuration.
         load_weights: function that loads the stock model.
         backbone: function that wraps the stock model.

@@ -19,10 +19,13 @@ from jobs.cli.options import (
     Fallback,
     Glimpse,
     Images,
+    MaxNewTokens,
     MaxRatio,
     MaxVisualTokens,
     MinTokens,
     Model,
+    Preset,
+    Prompt,
     RepetitionPenalty,
     Revision,
     Threshold,
@@ -56,6 +59,9 @@ def eval_command(
     dtype: Dtype = None,
     attn: Attn = None,
     repetition_penalty: RepetitionPenalty = None,
+    prompt: Prompt = None,
+    max_new_tokens: MaxNewTokens = None,
+    preset: Preset = None,
     seed: Annotated[int, option(MEASURING, "Seed of the random masks.")] = 0,
     by_question: Annotated[
         bool, option(MEASURING, "Print the figures of each question too.", "--by-question", default="off")
@@ -99,6 +105,9 @@ def calibrate_command(
     dtype: Dtype = None,
     attn: Attn = None,
     repetition_penalty: RepetitionPenalty = None,
+    prompt: Prompt = None,
+    max_new_tokens: MaxNewTokens = None,
+    preset: Preset = None,
     quiet: Annotated[bool, option(MEASURING, "Print errors only.", "--quiet", default="off")] = False,
 ) -> None:
     """Learn from labelled pages how often a model's answers are right, so that its confidence means what it says."""

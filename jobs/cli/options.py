@@ -70,6 +70,16 @@ RepetitionPenalty = Annotated[
     float | None,
     option(MODEL, "Divide the logits of tokens that came before by this; 1 for none.", default="the checkpoint's"),
 ]
+Prompt = Annotated[
+    str | None,
+    option(MODEL, "Words for the model, with {text} in them, where a question sets none.", default="word or phrase"),
+]
+MaxNewTokens = Annotated[
+    int | None, option(MODEL, "Longest answer, where a question sets none.", default="64, or 32 on data sets")
+]
+Preset = Annotated[
+    str | None, option(MODEL, "published: settings of the article, for flags that are not given.", default="none")
+]
 
 Prune = Annotated[
     str | None, option(PRUNING, "glimpse, auto (where it is cheaper) or off.", default="glimpse with an add-on")
@@ -96,7 +106,7 @@ MaxVisualTokens = Annotated[int | None, option(PAGES, "Most visual tokens per pa
 
 Out = Annotated[str, typer.Argument(help="Output folder of a run, path or URI.", show_default=False)]
 Data = Annotated[
-    str, option(DATA, "Folder made by `docpipe samples`, Visual-CoT .jsonl, or DocVQA .json.", default=False)
+    str, option(DATA, "Folder made by `docpipe samples`, Visual-CoT .jsonl or .json, or DocVQA .json.", default=False)
 ]
 Calibration = Annotated[
     str | None,

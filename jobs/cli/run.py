@@ -21,12 +21,15 @@ from jobs.cli.options import (
     Glimpse,
     Input,
     Limit,
+    MaxNewTokens,
     MaxRatio,
     MaxVisualTokens,
     MinTokens,
     Model,
     OutputFolder,
     PasswordFile,
+    Preset,
+    Prompt,
     Prune,
     Questions,
     RepetitionPenalty,
@@ -114,6 +117,9 @@ def run(
     dtype: Dtype = None,
     attn: Attn = None,
     repetition_penalty: RepetitionPenalty = None,
+    prompt: Prompt = None,
+    max_new_tokens: MaxNewTokens = None,
+    preset: Preset = None,
     seed: Seed = None,
     config: Config = None,
     quiet: Quiet = None,
@@ -122,10 +128,10 @@ def run(
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code():
-        from jobs.settings import load_asked, load_settings
+        from jobs.settings import load_settings, questions_of
 
         settings = load_settings(config, flags)
-        asked = load_asked(settings.questions, settings.schema_)
+        asked = questions_of(settings)
         if settings.address is not None:
             raise typer.Exit(submit_and_follow(settings, asked, settings.address))
         from jobs.run.job import run_job
@@ -157,6 +163,9 @@ def plan(
     dtype: Dtype = None,
     attn: Attn = None,
     repetition_penalty: RepetitionPenalty = None,
+    prompt: Prompt = None,
+    max_new_tokens: MaxNewTokens = None,
+    preset: Preset = None,
     limit: Limit = None,
     password_file: PasswordFile = None,
     calibration: Calibration = None,
@@ -167,7 +176,7 @@ def plan(
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code():
         from jobs.commands.forecast import forecast
-        from jobs.settings import load_asked, load_settings
+        from jobs.settings import load_settings, questions_of
 
         settings = load_settings(config, flags)
-        typer.echo(forecast(settings, load_asked(settings.questions, settings.schema_)))
+        typer.echo(forecast(settings, questions_of(settings)))

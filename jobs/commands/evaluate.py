@@ -132,6 +132,7 @@ class LoadedAnswerer:
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback
         self.dtype = str(self._page_answerer.model.backbone.dtype).removeprefix("torch.")
         self._fixed, self._modes, self._quiet = fixed, modes, quiet
+        self._prompt, self._max_new_tokens = choice.prompt, choice.max_new_tokens
 
     def measure(self, examples: Sequence[Example], most_pages: int | None = None) -> list[Measured]:
         """Answer examples in every mode.
@@ -145,8 +146,9 @@ class LoadedAnswerer:
         """
         from pipeline.datasets.example import by_page
         from pipeline.datasets.page_images import PageImages
-        from pipeline.evaluation.evaluate import measure_page
+        from pipeline.evaluation.evaluate import MAX_NEW_TOKENS, measure_page
         from pipeline.pages.renderer import RenderChild
+        from pipeline.questions.question import DEFAULT_PROMPT
 
         fixed, pages = self._fixed, list(islice(by_page(examples), most_pages))
         rows: list[Measured] = []
@@ -154,6 +156,15 @@ class LoadedAnswerer:
             images = PageImages(child, fixed.dpi, fixed.budget)
             for number, mine in enumerate(pages):
                 page, seed = images.rendered(mine[0]), fixed.seed + number
-                rows += measure_page(self._page_answerer, page, mine, self._modes, fixed.rule, seed)
+                rows += measure_page(
+                    self._page_answerer,
+                    page,
+                    mine,
+                    self._modes,
+                    fixed.rule,
+                    seed,
+                    self._prompt or DEFAULT_PROMPT,
+                    self._max_new_tokens or MAX_NEW_TOKENS,
+                )
                 progress.add()
         return rows

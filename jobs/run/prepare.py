@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from glimpseprune.rule import KeepRule
 from jobs.model_choice import ModelChoice
+from jobs.presets import MAX_RATIOS
 from jobs.progress import Progress
 from jobs.run.calibrations import FoundCalibration, find_calibration, with_skipping
 from jobs.run.children import for_each_document
@@ -181,6 +182,8 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     if addon is not None:
         check_fit(model, addon)
         rule = KeepRule(**{**asdict(addon_rule(addon)), **given})
+        if rule.max_ratio is None and choice.preset is not None:
+            rule = replace(rule, max_ratio=MAX_RATIOS[choice.preset])
     elif choice.fallback != "off":
         raise UsageError(f"--fallback {choice.fallback} needs an add-on, as pruning does; name one with --glimpse")
     elif given:

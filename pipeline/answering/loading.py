@@ -11,8 +11,8 @@ from glimpseprune import golden
 from pipeline.answering.checkpoints import is_local, resolve_addon, resolve_model
 from pipeline.answering.quiet_loading import quiet_loading
 from pipeline.errors import ModelError
-from pipeline.families.base import ModelInput, read_json
-from pipeline.families.registry import find_family
+from pipeline.families.base import ModelInput
+from pipeline.families.registry import family_and_type
 
 
 def load_model(
@@ -44,11 +44,10 @@ def load_model(
     addon = None if glimpse is None else resolve_addon(glimpse, glimpse_revision)
     try:
         whole = folder if is_local(model) else Path(snapshot_download(model, revision=revision))
-        family = find_family(whole)
+        family, model_type = family_and_type(whole)
         with quiet_loading():
             loaded = gp.load(whole, glimpse=addon, device=device, dtype=dtype, attn_implementation=attn)
             processor = family.load_input(whole)
-            model_type = read_json(whole / "config.json")["model_type"]
             golden.check(str(loaded.backbone.device), loaded.backbone.dtype, attn, model_type)
     except (gp.GlimpseError, OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{model} cannot be loaded: {error}") from error

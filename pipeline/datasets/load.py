@@ -1,4 +1,4 @@
-"""Reads data sets from disk: our samples, and the layouts of Visual-CoT and DocVQA."""
+"""Reads data sets from disk: our samples, and the layouts of Visual-CoT, its benchmark and DocVQA."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image as PilImage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.datasets.example import Example, Region
+from pipeline.datasets.visual_cot_benchmark import read_benchmark
 from pipeline.errors import UsageError
 from pipeline.questions.values import AnswerType
 from pipeline.samples.questions import ABSENT
@@ -63,8 +64,9 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
 
     Args:
         data: a folder that ``docpipe samples`` made; a ``.jsonl`` file in the layout of Visual-CoT's metadata
-            (question, answer, image, dataset, bboxs in pixels); or a ``.json`` file in the layout of DocVQA
-            (``data``: question, image, answers, questionId).
+            (question, answer, image, dataset, bboxs in pixels); a ``.json`` file with a list, in the layout of
+            Visual-CoT's benchmark; or one with an object, in the layout of DocVQA (``data``: question, image, answers,
+            questionId).
         images: folder of the images for the two file layouts, by default the file's own folder. Visual-CoT images may
             be in ``cot/<dataset>/`` or ``<dataset>/`` below it, or in the folder itself.
 
@@ -78,10 +80,10 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
     if path.suffix == ".jsonl" and path.is_file():
         return list(_visual_cot(path, folder))
     if path.suffix == ".json" and path.is_file():
-        return list(_docvqa(path, folder))
+        return list(_json(path, folder))
     raise UsageError(
         f"--data {data}: expected a folder made by `docpipe samples` (with {TRUTH}), a .jsonl file in the layout of "
-        "Visual-CoT, or a .json file in the layout of DocVQA"
+        "Visual-CoT, or a .json file in the layout of DocVQA or of Visual-CoT's benchmark"
     )
 
 
@@ -133,11 +135,18 @@ def _visual_cot(path: Path, folder: Path) -> Iterator[Example]:
         )
 
 
-def _docvqa(path: Path, folder: Path) -> Iterator[Example]:
+def _json(path: Path, folder: Path) -> Iterator[Example]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: expected JSON: {error}") from error
+    return read_benchmark(path, raw, folder) if isinstance(raw, list) else _docvqa(path, raw, folder)
+
+
+def _docvqa(path: Path, raw: Any, folder: Path) -> Iterator[Example]:
+    try:
         rows = [_DocVqaRow.model_validate(row) for row in raw["data"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValidationError) as error:
         raise UsageError(f"{path}: expected the layout of DocVQA, an object with a list `data`: {error}") from error
     for row in rows:
         if not (folder / row.image).is_file():

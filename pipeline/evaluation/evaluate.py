@@ -28,7 +28,7 @@ from pipeline.questions.question import DEFAULT_PROMPT
 from pipeline.questions.values import AnswerType, Reading
 from pipeline.records import Ask, Evidence, PageImage
 
-_MAX_NEW_TOKENS = 32
+MAX_NEW_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,8 @@ def measure_page(
     modes: Sequence[Mode],
     rule: KeepRule | None,
     seed: int,
+    prompt: str = DEFAULT_PROMPT,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Iterator[Measured]:
     """Answer the examples of one page in every mode.
 
@@ -128,12 +130,18 @@ def measure_page(
         modes: modes to measure; ``random`` must follow ``glimpse``, as it keeps the same number of tokens.
         rule: keep rule of the mode ``glimpse``.
         seed: seed of the random masks.
+        prompt: words sent to the model, with ``{text}`` for the question.
+        max_new_tokens: longest answer.
     """
     counts: list[int] = []
     pixels, places = decode_image(page), PageEvidence(page)
     words_found = shares_of_words([example.question for example in examples], page.words)
     for mode in modes:
-        asks = [_ask(example, rule if mode == "glimpse" else None) for example in examples]
+        mine = rule if mode == "glimpse" else None
+        asks = [
+            Ask(one.question_id, prompt.format(text=one.question, choices=""), "text", max_new_tokens, mine)
+            for one in examples
+        ]
         keep = None
         if mode == "random":
             grid = page_answerer.visual_grid(pixels)
@@ -172,11 +180,6 @@ def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: boo
     table = pa.Table.from_pylist([{name: getattr(row, name) for name in FEATURE_COLUMNS} for row in rows], schema)
     others = sureness_of_others(table, [(row.document, row.page, row.mode) for row in rows])
     return features(table, read_as, np.full(len(rows), np.nan) if alone else others)
-
-
-def _ask(example: Example, rule: KeepRule | None) -> Ask:
-    prompt = DEFAULT_PROMPT.format(text=example.question)
-    return Ask(example.question_id, prompt, "text", _MAX_NEW_TOKENS, rule)
 
 
 def _random_mask(rng: np.random.Generator, count: int, total: int) -> npt.NDArray[np.bool_]:

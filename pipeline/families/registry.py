@@ -47,6 +47,18 @@ def find_family(folder: Path) -> PageFamily:
         ModelError: the folder states no model type, or one of a family that is not supported; the message says why if
             it cannot be.
     """
+    return family_and_type(folder)[0]
+
+
+def family_and_type(folder: Path) -> tuple[PageFamily, str]:
+    """Find the family of a local checkpoint folder, and the model type that it states.
+
+    Args:
+        folder: local checkpoint folder.
+
+    Raises:
+        ModelError: as in :func:`find_family`.
+    """
     model_type = read_json(folder / "config.json").get("model_type")
     if not isinstance(model_type, str):
         raise ModelError(f"{folder}: expected a config.json with a model_type, as in every checkpoint")
@@ -56,7 +68,7 @@ def find_family(folder: Path) -> PageFamily:
         told = f"; {reason}. Supported" if reason else "; supported"
         advice = "Take one of those" if reason else 'To add another, see "add a family" in CONTRIBUTING.md'
         raise ModelError(f"{folder} is a {model_type!r} model{told}: {', '.join(supported_families())}. {advice}")
-    return family_at(module_path)
+    return family_at(module_path), model_type
 
 
 def family_at(module_path: str) -> PageFamily:

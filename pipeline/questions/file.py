@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipeline.errors import QuestionsError
 from pipeline.questions.question import (
+    MOST_NEW_TOKENS,
     Aggregate,
     Globs,
     Keep,
@@ -48,7 +49,7 @@ class Defaults(Strict):
     documents: Globs | None = None
     aggregate: Aggregate | None = None
     locale: LocaleName | None = None
-    max_new_tokens: Whole | None = Field(default=None, ge=1, le=4096)
+    max_new_tokens: Whole | None = Field(default=None, ge=1, le=MOST_NEW_TOKENS)
     prompt: Prompt | None = None
     keep: Keep | None = None
     review_below: Share | None = None
@@ -102,6 +103,24 @@ class QuestionSet(BaseModel):
     version: Literal[1]
     questions: tuple[Question, ...]
     places: Mapping[str, Place] = {}
+
+    def with_defaults(self, given: Mapping[str, Any]) -> QuestionSet:
+        """Return the questions with values for fields that their file leaves out.
+
+        Args:
+            given: values by field of a question.
+
+        Raises:
+            QuestionsError: a question cannot take them.
+        """
+        questions = []
+        for question in self.questions:
+            own = {name: getattr(question, name) for name in question.model_fields_set}
+            try:
+                questions.append(Question.model_validate({**given, **own}))
+            except ValidationError as error:
+                raise QuestionsError(f"question {question.id!r}: {reason_of(error.errors()[0])}") from error
+        return self.model_copy(update={"questions": tuple(questions)})
 
 
 def load_questions(uri: str) -> QuestionSet:

@@ -25,6 +25,7 @@ from pipeline.records import Ask
 Aggregate = Literal["best", "first", "all", "vote", "sum", "min", "max", "list"]
 DEFAULT_PROMPT = "{text}\nAnswer with a single word or phrase. If the page does not say, answer n/a."
 CHOICE_PROMPT = "{text}\nAnswer with one of: {choices}. If the page does not say, answer n/a."
+MOST_NEW_TOKENS = 4096
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _NUMBERS = ("integer", "number", "money")
@@ -69,7 +70,15 @@ def _valid_pages(text: str) -> str:
     return text
 
 
-def _valid_prompt(text: str) -> str:
+def valid_prompt(text: str) -> str:
+    """Return a prompt that has its placeholders.
+
+    Args:
+        text: prompt with ``{text}``, and perhaps ``{choices}``.
+
+    Raises:
+        ValueError: a placeholder is missing or unknown.
+    """
     places = [place[1:] for place in string.Formatter().parse(text) if place[1] is not None]
     plain = {("text", "", None), ("choices", "", None)}
     if ("text", "", None) not in places or set(places) - plain:
@@ -120,7 +129,7 @@ Whole = Annotated[int, BeforeValidator(as_number)]
 Decimal = Annotated[float, BeforeValidator(as_number)]
 Share = Annotated[float, BeforeValidator(as_number), Field(ge=0, le=1)]
 Switch = Annotated[bool, BeforeValidator(_as_switch)]
-Prompt = Annotated[str, AfterValidator(_valid_prompt)]
+Prompt = Annotated[str, AfterValidator(valid_prompt)]
 Choices = Annotated[tuple[str, ...], AfterValidator(_told_apart)]
 LocaleName = Annotated[str, AfterValidator(_valid_locale)]
 Globs = Annotated[str | tuple[str, ...], BeforeValidator(_valid_globs)]
@@ -154,7 +163,7 @@ class Question(Strict):
     pages: Pages = "all"
     documents: Globs | None = None
     aggregate: Aggregate = "best"
-    max_new_tokens: Whole = Field(default=64, ge=1, le=4096)
+    max_new_tokens: Whole = Field(default=64, ge=1, le=MOST_NEW_TOKENS)
     prompt: Prompt = DEFAULT_PROMPT
     keep: Keep | None = None
     review_below: Share | None = None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as stock
 
 from glimpseprune import golden
 from glimpseprune.errors import StackError
+from glimpseprune.families import qwen2_5_vl_prompts as prompts
 from glimpseprune.families import qwen2_5_vl_vision as vision
 
 
@@ -23,6 +26,21 @@ def test_a_release_that_rotates_otherwise_is_refused(monkeypatch: pytest.MonkeyP
         StackError, match="importance scores of qwen2_5_vl, logits of the first token of .*, generated tokens of"
     ):
         golden.check("cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda axes: axes + torch.tensor([[0], [1], [0]]), lambda axes: axes[[0, 2, 1]]],
+    ids=["rows off by one", "rows for columns"],
+)
+def test_wrong_positions_are_told_in_16_bits_too(
+    dtype: torch.dtype, wrong: Callable[[torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = prompts.rope_positions
+    monkeypatch.setattr(prompts, "rope_positions", lambda *given: wrong(original(*given)))
+    with pytest.raises(StackError, match="importance scores of qwen2_5_vl, .*importance scores of qwen3_vl"):
+        golden.check("cpu", dtype)
 
 
 def test_a_release_that_turns_the_vision_tower_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

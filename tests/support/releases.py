@@ -129,14 +129,12 @@ def make_3b_as_first_released(folder: Path) -> Path:
 
 def make_7b_as_saved_today(folder: Path) -> Path:
     """What today's transformers writes: nested configuration, new names, one file, ``chat_template.jinja``."""
-    config = _flat(vocab_size=152_064, tie_word_embeddings=False)
-    _write(folder, config, chat_template=False)
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    (folder / "config.json").unlink()
-    model = _model(config)
-    model.save_pretrained(folder)
-    _write_json(folder / "generation_config.json", _GENERATION)
-    return folder
+    return _save_today(folder, _flat(vocab_size=152_064, tie_word_embeddings=False))
+
+
+def make_3b_as_saved_today(folder: Path) -> Path:
+    """The same, with a head that is the embedding."""
+    return _save_today(folder, _flat(vocab_size=151_936, tie_word_embeddings=True))
 
 
 def make_published_addon(folder: Path) -> Path:
@@ -148,6 +146,7 @@ RELEASES = {
     "7B as first released": make_7b_as_first_released,
     "3B as first released": make_3b_as_first_released,
     "7B as saved today": make_7b_as_saved_today,
+    "3B as saved today": make_3b_as_saved_today,
 }
 
 
@@ -174,6 +173,15 @@ def _model(config: Mapping[str, Any]) -> Qwen2_5_VLForConditionalGeneration:
                 parameter.normal_(std=parameter[0].numel() ** -0.5)
         model.model.language_model.embed_tokens.weight.normal_()
     return model
+
+
+def _save_today(folder: Path, config: Mapping[str, Any]) -> Path:
+    _write(folder, config, chat_template=False)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    (folder / "config.json").unlink()
+    _model(config).save_pretrained(folder)
+    _write_json(folder / "generation_config.json", _GENERATION)
+    return folder
 
 
 def _weights(config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -139,13 +139,13 @@ def make_toy_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def _read_config(base: Any, revision: str | None = None) -> Any:
+def _read_config(folder: Path) -> Any:
     return SimpleNamespace(dtype=torch.float32)
 
 
 FAMILY = Family(
     read_config=_read_config,
     read_shape=lambda config: SHAPE,
-    load_weights=lambda base, dtype, attn_implementation, revision: ToyModel(),
+    load_weights=lambda folder, dtype, device, attn_implementation: ToyModel(),
     backbone=ToyBackbone,
 )

@@ -158,8 +158,8 @@ class AddonConfig:
 def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> AddonConfig:
     """Configure a new add-on for a base, by the published ratios.
 
-    The article's 3B and 7B models get their published values: K = 23 and 18, E = 256, F = 512, visual layers 31, 23,
-    15 and 7.
+    The models of the article and of its code get their published values: E = 256, F = 512, and K = 23, 18 and 42 for
+    Qwen2.5-VL of 3B, 7B and 32B, with visual layers 31, 23, 15 and 7; K = 21 and 26 for LLaVA-1.5 of 7B and 13B.
 
     Args:
         shape: sizes of the base.
@@ -169,7 +169,10 @@ def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> A
         AddonError: ``reduce_layer`` is not a layer of the base after which it can be pruned.
     """
     layers, depth, first = shape.num_hidden_layers, shape.vision_depth, shape.deep_layers
-    last = max(first, int(0.65 * layers)) if reduce_layer is None else reduce_layer
+    if reduce_layer is None:
+        last = max(first, min(round(0.65 * layers), layers - 2))  # at least one layer runs on the survivors alone
+    else:
+        last = reduce_layer
     if not first <= last < layers:
         why = f" behind the {first} after which it adds visual features" if first else ""
         raise AddonError(

@@ -47,12 +47,12 @@ REAL_TEXT: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("size", "layer"), [("7b", 20), ("13b", 26)])
+@pytest.mark.parametrize(("size", "layer"), [("7b", 21), ("13b", 26)])
 def test_the_real_sizes(size: str, layer: int) -> None:
     shape = read_shape(LlavaConfig(text_config=REAL_TEXT[size]))
     assert (shape.vision_hidden_size, shape.vision_depth, shape.vision_window) == (1024, 24, 0)
     config = new_addon_config(shape)
-    assert config.selected_visual_layers == (23, 17, 11, 5)  # as in the published add-ons
+    assert config.selected_visual_layers == (23, 17, 11, 5)  # as in the published add-ons, like the layer
     assert config.reduce_layer == layer
     assert (config.attn_fuse_size, config.visual_cond_size) == (256, 512)
 

@@ -170,7 +170,7 @@ def test_the_released_layout_of_a_configuration_is_read(tmp_path: Path) -> None:
         "tie_word_embeddings": True,
     }
     (tmp_path / "config.json").write_text(json.dumps(fields), encoding="utf-8")
-    config = family_of(tmp_path).read_config(tmp_path, revision=None)
+    config = family_of(tmp_path).read_config(tmp_path)
     assert config.text_config.rope_parameters == {**rotary, "rope_theta": 5_000_000}
     shape = read_shape(config)
     assert (shape.vision_hidden_size, shape.vision_depth, shape.num_key_value_heads) == (1024, 24, 8)

@@ -45,7 +45,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "gpus_per_actor": (["--gpus-per-actor", "0.5"], 0.5),
     "address": (["--address", "http://head:8265"], "http://head:8265"),
     "detach": (["--address", "http://head:8265", "--detach"], True),
-    "shared_fs": (["--shared-fs"], True),
+    "shared_fs": (["--address", "http://head:8265", "--shared-fs"], True),
     "limit": (["--limit", "7"], 7),
     "max_failed_share": (["--max-failed-share", "0.5"], 0.5),
     "deadline": (["--deadline", "90"], 90.0),
@@ -53,6 +53,8 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "dtype": (["--dtype", "bfloat16"], "bfloat16"),
     "attn": (["--attn", "sdpa"], "sdpa"),
     "repetition_penalty": (["--repetition-penalty", "1.05"], 1.05),
+    "prompt": (["--prompt", "{text} Briefly."], "{text} Briefly."),
+    "max_new_tokens": (["--max-new-tokens", "5"], 5),
     "seed": (["--seed", "5"], 5),
     "quiet": (["--quiet"], True),
     "verbose": (["--verbose"], True),
@@ -111,7 +113,7 @@ EMPTY_REPORT: dict[str, Any] = {
 @pytest.mark.parametrize("name", FLAGS)
 def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str) -> None:
     arguments, value = FLAGS[name]
-    needed = arguments[:2] if name == "detach" else []
+    needed = arguments[:2] if name in ("detach", "shared_fs") else []
     plain, given = settings_of(*needed).flat(), settings_of(*arguments).flat()
     wanted = list(value) if isinstance(value, tuple) else value  # as JSON has it
     assert given[name] == wanted != plain[name]
@@ -120,7 +122,8 @@ def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str)
 
 def test_there_is_no_flag_without_a_test() -> None:
     fields = {field.alias or name for name, field in RunSettings.model_fields.items()}
-    assert set(FLAGS) | {"schema"} == (fields | set(ModelChoice.model_fields)) - {"choice"}
+    elsewhere = {"schema", "preset"}  # the one takes the place of another flag, the other stands for several
+    assert set(FLAGS) | elsewhere == (fields | set(ModelChoice.model_fields)) - {"choice"}
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -178,10 +181,15 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", [*NEEDED[:2], *NEEDED[4:], "--schema", ""], "--schema is empty"),
         ("", [*NEEDED, "--max-ratio", "2"], "--max-ratio: "),
         ("", [*NEEDED, "--dtype", "int8"], "--dtype: "),
+        ("", [*NEEDED, "--preset", "mine"], "--preset: "),
+        ("preset = ['published']", NEEDED, "--preset: "),
+        ("", [*NEEDED, "--prompt", "Well?"], "--prompt: expected {text} in it"),
+        ("", [*NEEDED, "--max-new-tokens", "0"], "--max-new-tokens: "),
         ("", [*NEEDED, "--prune", "sometimes"], "--prune: "),
         ("", [*NEEDED, "--engine", "spark"], "--engine: "),
         ("", [*NEEDED, "--engine", "local", "--actors", "2"], "--engine local holds one model"),
         ("", [*NEEDED, "--engine", "local", "--address", "auto"], "--engine local runs in this process"),
+        ("", [*NEEDED, "--shared-fs"], "--shared-fs has no effect without --address"),
         ("", [*NEEDED, "--limit", "0"], "--limit: "),
         ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
     ],

@@ -37,7 +37,7 @@ def test_the_places_of_passwords_travel_and_the_passwords_do_not(
 
     def submitted(text: str, **changes: Any) -> str:
         (tmp_path / "p.yaml").write_text(text)
-        given = {**settings.flat(), "password_file": "p.yaml", "questions": "q.yaml", **changes}
+        given = {**settings.flat(), "password_file": "p.yaml", "questions": "q.yaml", "address": "auto", **changes}
         submit(RunSettings(**given), asked, "auto")
         assert sent[-1]["entrypoint"] == "python -m jobs.cluster.payload"
         return str(sent[-1]["runtime_env"]["env_vars"][ENVIRONMENT_VARIABLE])

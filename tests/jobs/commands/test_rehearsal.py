@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from jobs.cli.main import app
+from pipeline.datasets.visual_cot_benchmark import ASKS_FOR_BOX
 from pipeline.samples import Family
 from pipeline.samples.write import write_samples
+from tests.support.markdown import ROOT, commands
 from tests.support.releases import RELEASES, make_3b_as_first_released, make_published_addon
 
-README = Path(__file__).parents[3] / "README.md"
+README, REPRODUCE = ROOT / "README.md", ROOT / "docs/reproduce.md"
 SMALL = Family(min_fields=3, max_fields=3, size_pt=(224.0, 224.0), table=0.0, free_text=0.0)
 
 
@@ -62,18 +66,11 @@ def answers(base: Path, addon: Path, data: Path, out: Path) -> list[dict[str, ob
     ]
 
 
-@pytest.fixture(scope="module")
-def expected(data: Path, addon: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
-    """What the layout of today's transformers gives, by the weights of the 7B."""
-    folder = tmp_path_factory.mktemp("today")
-    return answers(RELEASES["7B as saved today"](folder / "base"), addon, data, folder / "out")
-
-
-@pytest.mark.parametrize("name", [name for name in RELEASES if name != "7B as saved today"])
-def test_readmes_command_answers_with_a_released_checkpoint(
-    name: str, data: Path, addon: Path, expected: list[dict[str, object]], tmp_path: Path
-) -> None:
-    base = RELEASES[name](tmp_path / "base")
+@pytest.mark.parametrize("size", ["3B", "7B"])
+def test_readmes_command_answers_with_a_released_checkpoint(size: str, data: Path, addon: Path, tmp_path: Path) -> None:
+    """In both layouts, whose weights are the same by whatever names, with the same answers."""
+    today = RELEASES[f"{size} as saved today"](tmp_path / "today")
+    base = RELEASES[f"{size} as first released"](tmp_path / "base")
     folders = ("--input", data / "pdfs", "--questions", data / "questions.yaml", "--output", tmp_path / "out")
     plan = docpipe("plan", *folders, "--model", base, "--glimpse", addon)
     stored = sum(file.stat().st_size for file in base.glob("*.safetensors")) / 1e9
@@ -82,7 +79,43 @@ def test_readmes_command_answers_with_a_released_checkpoint(
     rows = answers(base, addon, data, tmp_path / "out")
     assert rows
     assert all(0 < row["kept_tokens"] <= row["visual_tokens"] for row in rows)  # type: ignore[operator]
-    assert (rows == expected) == name.startswith("7B")  # the same weights, by whatever names
+    assert rows == answers(today, addon, data, tmp_path / "again")
+
+
+def test_doctor_measures_with_a_released_checkpoint(
+    addon: Path, tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "golden numbers   ok on cpu" in docpipe("doctor", "--device", "cpu")
+    base = RELEASES["3B as saved today"](tmp_path / "base")
+    told = docpipe("doctor", "--tune", "--model", base, "--glimpse", addon)
+    assert Path(told.split("written to ")[1].strip()).is_file()
+
+
+def test_the_published_evaluation_runs(addon: Path, tmp_path: Path) -> None:
+    """The command for its first data set, on one question in the layout of its file."""
+    command, *_ = (words for words in commands(REPRODUCE, "docpipe") if words[0] == "eval")
+    (tmp_path / "datas" / "cot" / "docvqa").mkdir(parents=True)
+    Image.effect_noise((224, 280), 90).convert("RGB").save(tmp_path / "datas" / "cot" / "docvqa" / "a.png")
+    turns = (f"<image>\nWho is it? {ASKS_FOR_BOX}", "[0.1, 0.1, 0.2, 0.2]", "<image>", "Nobody")
+    row = {
+        "question_id": 0,
+        "image": ["cot/docvqa/a.png", "cot/docvqa/a.png###[1, 2, 30, 40]"],
+        "conversations": [{"value": turn} for turn in turns],
+    }
+    (tmp_path / "docvqa.json").write_text(json.dumps([row]))
+    changed = {
+        "viscot_benchmark/benchmark/docvqa.json": tmp_path / "docvqa.json",
+        "datas/": tmp_path / "datas",
+        "docvqa.parquet": tmp_path / "docvqa.parquet",
+        "Qwen/Qwen2.5-VL-7B-Instruct": RELEASES["7B as first released"](tmp_path / "base"),
+        "ashun989/GlimpsePrune_Qwen2.5-VL-7B-Instruct": addon,
+    }
+    assert set(changed) <= set(command)
+    docpipe(*(changed.get(word, word) for word in command), "--max-new-tokens", "4", "--quiet")
+    off, glimpse = pq.read_table(tmp_path / "docvqa.parquet").to_pylist()
+    assert (off["mode"], off["question"], off["visual_tokens"], off["kept_tokens"]) == ("off", "Who is it?", 80, 80)
+    assert 0 < glimpse["kept_tokens"] <= 0.111 * 80
 
 
 def test_a_released_checkpoint_is_measured(data: Path, addon: Path, tmp_path: Path) -> None:

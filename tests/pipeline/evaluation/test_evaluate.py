@@ -14,6 +14,7 @@ from PIL import Image
 from jobs.commands.evaluate import parse_modes
 from pipeline.datasets.example import Region, by_page, coverage, covered_cells
 from pipeline.datasets.load import load_examples
+from pipeline.datasets.visual_cot_benchmark import ASKS_FOR_BOX
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Measured
 from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
@@ -23,6 +24,19 @@ from pipeline.questions.values import Reading
 from pipeline.samples import Family
 from pipeline.samples.write import write_samples
 from tests.support.measured import measured
+
+_TURNS = (f"<image>\nWho is the dealer ? {ASKS_FOR_BOX}", "[0.148, 0.181, 0.298, 0.508]", "<image>", "A. C. Monk")
+_BENCHMARK_ROW = json.dumps(
+    [
+        {
+            "dataset": "docvqa",
+            "split": "val",
+            "question_id": 7,
+            "image": ["cot/docvqa/a.png", "cot/docvqa/a.png###[1, 2, 3, 4]"],
+            "conversations": [{"from": ("human", "gpt")[i % 2], "value": turn} for i, turn in enumerate(_TURNS)],
+        }
+    ]
+)
 
 
 class TestMetrics:
@@ -130,13 +144,29 @@ class TestLoading:
         (example,) = load_examples(path)
         assert (example.question_id, example.answers, example.regions) == ("7", ("A", "B"), ())
 
+    @pytest.mark.parametrize("below", ["cot/docvqa", "cot/docvqa/val"])
+    def test_visual_cots_benchmark(self, tmp_path: Path, below: str) -> None:
+        (tmp_path / "datas" / below).mkdir(parents=True)
+        Image.new("RGB", (10, 20)).save(tmp_path / "datas" / below / "a.png")
+        path = tmp_path / "docvqa.json"
+        path.write_text(_BENCHMARK_ROW)
+        (example,) = load_examples(path, tmp_path / "datas")
+        assert (example.question_id, example.question, example.answers) == ("7", "Who is the dealer ?", ("A. C. Monk",))
+        assert example.regions == (Region(0.1, 0.1, 0.3, 0.2),)
+        assert example.document == tmp_path / "datas" / below / "a.png"
+
     @pytest.mark.parametrize(
         ("name", "text", "said"),
         [
             ("a.jsonl", '{"question": "x"}', "line 1"),
             ("a.jsonl", '{"question": "x", "answer": "y", "image": "gone.jpg"}', "--images"),
             ("a.jsonl", "{", "line 1"),
-            ("a.json", "[]", "DocVQA"),
+            ("a.json", "1", "DocVQA"),
+            ("a.json", "{", "expected JSON"),
+            ("a.json", '[{"question_id": 0}]', "entry 0: expected the layout of Visual-CoT's benchmark"),
+            ("a.json", _BENCHMARK_ROW.replace("[1, 2, 3, 4]", "none"), "entry 0: expected the layout"),
+            ("a.json", _BENCHMARK_ROW.replace("[1, 2, 3, 4]", "[1, 2]"), "entry 0: expected the layout"),
+            ("a.json", _BENCHMARK_ROW, "image cot/docvqa/a.png is not in .*--images"),
             ("a.json", '{"data": [{"question": "x", "image": "y", "answers": [], "questionId": 1}]}', "answers"),
             ("a.txt", "", "docpipe samples"),
         ],
