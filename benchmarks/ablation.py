@@ -92,7 +92,7 @@ def prefill_flops(page_answerer: PageAnswerer, page: Any, question: str, rule: g
     """Language model FLOPs of one prefill, glimpse and predictor included, vision tower not."""
     pixels, grid = page_answerer.processor.image(page)
     prompt = page_answerer.model.backbone.page_prompts(
-        [page_answerer.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], pixels, grid
+        [page_answerer.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], [pixels], [grid]
     )[0]
     glimpse = page_answerer.model.method
     layers = () if glimpse is None else glimpse.vision_layers

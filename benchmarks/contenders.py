@@ -106,7 +106,7 @@ def reused_prefix(model: GlimpseModel, work: Work) -> int:
     """The image once into a cache; every question continues from there, and is cut off again after its answer."""
     base: Any = model.base
     text, backbone = base.model.language_model, model.backbone
-    prompts = backbone.page_prompts(work.prompts, work.pixels, work.grid)
+    prompts = backbone.page_prompts(work.prompts, [work.pixels], [work.grid])
     image = backbone.encode(work.pixels, work.grid, ())
     shared = work.prompts[0].numel() - 20
     embedded = backbone.embed(prompts[0], [image])[:, :shared]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from glimpseprune.loading import load, new_glimpse
     from glimpseprune.methods.glimpse.addon import save_addon
     from glimpseprune.model import GlimpseModel
-    from glimpseprune.page import Answer, EncodedPage, encode_page
+    from glimpseprune.page import Answer, EncodedPage, encode_page, encode_pages
     from glimpseprune.rule import KeepRule
     from glimpseprune.stats import PruneStats
 
@@ -46,6 +46,7 @@ __all__ = [
     "StackError",
     "UnsupportedModelError",
     "encode_page",
+    "encode_pages",
     "generate",
     "load",
     "new_glimpse",
@@ -70,6 +71,7 @@ _HOME = {
     "StackError": "errors",
     "UnsupportedModelError": "errors",
     "encode_page": "page",
+    "encode_pages": "page",
     "generate": "generation",
     "load": "loading",
     "new_glimpse": "loading",

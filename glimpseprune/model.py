@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -58,18 +59,21 @@ class GlimpseModel:
             self.backbone.pack()
         return pays
 
-    def encode_images(self, prompt: Prompt, visible: Tensor | None = None) -> tuple[list[EncodedImage], float | None]:
+    def encode_images(
+        self, prompt: Prompt, visible: Sequence[Tensor] | None = None
+    ) -> tuple[list[EncodedImage], float | None]:
         """Run the vision tower on the images of a prompt.
 
         Args:
             prompt: one item of a batch.
-            visible: mask of the visual tokens that the tower sees, bool ``[N]``; ``None`` for all.
+            visible: mask of the visual tokens of each image that the tower sees, bool ``[N_i]``; ``None`` for all.
 
         Returns:
             The encoded images, and the wall time in milliseconds, ``None`` if there are no images.
         """
         layers = () if self.method is None else self.method.vision_layers
         start = now_ms(self.backbone.device)
-        pairs = zip(prompt.pixels, prompt.grids, strict=True)
-        images = [self.backbone.encode(pixels, grid, layers, visible) for pixels, grid in pairs]
+        seen = [None] * len(prompt.pixels) if visible is None else visible
+        given = zip(prompt.pixels, prompt.grids, seen, strict=True)
+        images = [self.backbone.encode(pixels, grid, layers, mask) for pixels, grid, mask in given]
         return images, now_ms(self.backbone.device) - start if images else None

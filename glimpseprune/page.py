@@ -21,7 +21,7 @@ from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import next_position
 from glimpseprune.prefill.shared import SharedPrefix, prefill_questions, read_prefix, score_questions
 from glimpseprune.prefill.unpruned import answer_together
-from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible
+from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible, split_by_image
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
 from glimpseprune.without_cudnn import without_cudnn
@@ -57,10 +57,10 @@ class EncodedPage:
     Attributes:
         model: model that encoded the page.
         prefix: beginning of every prompt about the page, without tokens that are not visible.
-        pixels: patches of the image, ``[patches, patch_dim]``.
-        grid: rows and columns of patches.
+        pixels: patches of each image, ``[patches, patch_dim]``; mostly of one.
+        grids: rows and columns of patches of each image.
         prefix_ids: token ids ``[P]`` of the beginning of every prompt, with all image tokens.
-        images: image of the page after the vision tower.
+        images: images after the vision tower.
         visible: mask of the visual tokens that the model sees, bool ``[N]``; ``None`` for all.
         vision_ms: wall time of the vision tower in milliseconds, reported with the first question.
         shared: prefix after layers 0..K; ``None`` until questions share it.
@@ -70,8 +70,8 @@ class EncodedPage:
 
     model: GlimpseModel
     prefix: Prompt
-    pixels: Tensor
-    grid: tuple[int, int]
+    pixels: Sequence[Tensor]
+    grids: Sequence[tuple[int, int]]
     prefix_ids: Tensor
     images: list[EncodedImage]
     visible: Tensor | None
@@ -200,7 +200,7 @@ class EncodedPage:
                 "leave empty questions out, or end prefix_ids earlier"
             )
         ids = [self.prompt_ids(question) for question in questions]
-        prompts = self.model.backbone.page_prompts(ids, self.pixels, self.grid)
+        prompts = self.model.backbone.page_prompts(ids, self.pixels, self.grids)
         return prompts if self.visible is None else [drop_from_prompt(prompt, self.visible) for prompt in prompts]
 
     def unpruned(self) -> EncodedPage:
@@ -261,8 +261,6 @@ class EncodedPage:
         return found
 
 
-@torch.inference_mode()
-@without_cudnn
 def encode_page(
     model: GlimpseModel,
     prefix_ids: Tensor,
@@ -282,11 +280,39 @@ def encode_page(
     Raises:
         InputError: the image and its tokens do not match, or ``visible`` does not have one entry per visual token.
     """
+    return encode_pages(model, prefix_ids, [pixels], [grid], visible)
+
+
+@torch.inference_mode()
+@without_cudnn
+def encode_pages(
+    model: GlimpseModel,
+    prefix_ids: Tensor,
+    pixels: Sequence[Tensor],
+    grids: Sequence[tuple[int, int]],
+    visible: Tensor | None = None,
+) -> EncodedPage:
+    """Encode several pages once, for all questions about them together; the keep rule applies to each image.
+
+    Args:
+        model: model from :func:`glimpseprune.load`.
+        prefix_ids: token ids ``[P]`` of the beginning of every prompt, at least up to the end of the last image.
+        pixels: patches of each image, ``[patches, patch_dim]``, at least one.
+        grids: rows and columns of patches of each image.
+        visible: mask of the visual tokens of all images that vision tower and language model see, bool ``[N]``;
+            ``None`` for all.
+
+    Raises:
+        InputError: images and their tokens do not match, or ``visible`` does not have one entry per visual token.
+    """
     device = model.backbone.device
-    pixels, prefix_ids = pixels.to(device), prefix_ids.to(device)
-    (prefix,) = model.backbone.page_prompts([prefix_ids], pixels, grid)
+    pixels, prefix_ids = [image.to(device) for image in pixels], prefix_ids.to(device)
+    (prefix,) = model.backbone.page_prompts([prefix_ids], pixels, grids)
+    seen = None
     if visible is not None:
         visible = visible.to(device)
-        prefix = drop_from_prompt(prefix, visible)
-    images, vision_ms = model.encode_images(prefix, visible)
-    return EncodedPage(model, prefix, pixels, grid, prefix_ids, images, visible, vision_ms)
+        whole = prefix
+        prefix = drop_from_prompt(whole, visible)
+        seen = split_by_image(whole, visible)
+    images, vision_ms = model.encode_images(prefix, seen)
+    return EncodedPage(model, prefix, pixels, grids, prefix_ids, images, visible, vision_ms)

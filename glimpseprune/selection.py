@@ -29,7 +29,7 @@ class Selection:
 def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None = None) -> Selection:
     """Apply a rule to the scores of one image.
 
-    If the cap or the floor decides, the tokens with the best scores stay.
+    If the cap or the floor decides, the tokens with the best scores stay. The cap is a share of the whole grid.
 
     Args:
         scores: importance logits ``[N]``, higher = keep.
@@ -37,14 +37,14 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
         grid: rows and columns of visual tokens.
         cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
     """
-    total = scores.numel()
+    total, whole = scores.numel(), grid[0] * grid[1]
     passed = torch.sigmoid(scores.float()) > rule.threshold
     if rule.margin:
         passed = _with_neighbours(passed, rule.margin, grid, cells)
     keep = passed | _anchors(passed, rule.anchor, grid, cells)
-    cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * total
+    cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * whole
     if rule.max_ratio is not None and cap_hit:
-        passed = keep = _best(scores, int(rule.max_ratio * total))
+        passed = keep = _best(scores, int(rule.max_ratio * whole))
     floor_hit = int(passed.sum()) < min(rule.min_tokens, total)
     if floor_hit:
         best = _best(scores, min(rule.min_tokens, total))

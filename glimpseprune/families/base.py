@@ -124,16 +124,18 @@ class Backbone(Protocol):
             InputError: a key is missing, or images and image tokens do not match.
         """
 
-    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Make several prompts about one image, which share its pixels.
+    def page_prompts(
+        self, input_ids: Sequence[Tensor], pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Prompt]:
+        """Make several prompts about the same images, mostly one, which share their pixels.
 
         Args:
             input_ids: token ids ``[T_b]`` of each prompt.
-            pixels: patches of the image, ``[patches, patch_dim]``.
-            grid: rows and columns of patches.
+            pixels: patches of each image, ``[patches, patch_dim]``.
+            grids: rows and columns of patches of each image.
 
         Raises:
-            InputError: a prompt's image tokens do not match the image.
+            InputError: a prompt's image tokens do not match the images.
         """
 
     def encode(

@@ -50,24 +50,27 @@ class PromptMaker:
             )
         return prompts
 
-    def page(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Make several prompts about one image, which share its pixels.
+    def page(
+        self, input_ids: Sequence[Tensor], pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Prompt]:
+        """Make several prompts about the same images, which share their pixels.
 
         Args:
             input_ids: token ids ``[T_b]`` of each prompt.
-            pixels: patches of the image, ``[patches, patch_dim]``.
-            grid: rows and columns of patches.
+            pixels: patches of each image, ``[patches, patch_dim]``.
+            grids: rows and columns of patches of each image.
 
         Raises:
-            InputError: the image has another size than the model takes, or a prompt's image tokens do not match it.
+            InputError: an image has another size than the model takes, or a prompt's image tokens do not match.
         """
-        if grid != (self.side, self.side) or len(pixels) != self.side**2:
-            raise InputError(
-                f"expected a page of {self.side} x {self.side} patches, found {len(pixels)} patches for a grid of "
-                f"{grid[0]} x {grid[1]}; prepare the page with this model's processor"
-            )
-        rows = (ids.to(pixels.device) for ids in input_ids)
-        return all_about_the_page([self._prompt(ids, [pixels], row) for row, ids in enumerate(rows)])
+        for image, grid in zip(pixels, grids, strict=True):
+            if grid != (self.side, self.side) or len(image) != self.side**2:
+                raise InputError(
+                    f"expected a page of {self.side} x {self.side} patches, found {len(image)} patches for a grid of "
+                    f"{grid[0]} x {grid[1]}; prepare the page with this model's processor"
+                )
+        rows = (ids.to(pixels[0].device) for ids in input_ids)
+        return all_about_the_page([self._prompt(ids, pixels, row) for row, ids in enumerate(rows)], len(pixels))
 
     def _prompt(self, tokens: Tensor, images: Sequence[Tensor], row: int) -> Prompt:
         """Make the prompt of one item from the first of the given images; later items use the rest."""

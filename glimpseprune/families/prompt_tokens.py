@@ -73,16 +73,20 @@ def image_slots(
     return tuple(slots)
 
 
-def all_about_the_page(prompts: list[Prompt]) -> list[Prompt]:
-    """Return prompts about one page.
+def all_about_the_page(prompts: list[Prompt], images: int) -> list[Prompt]:
+    """Return prompts about one page, or about several at once.
 
     Args:
-        prompts: the prompts, made from the same page.
+        prompts: the prompts, made from the same images.
+        images: number of the images.
 
     Raises:
-        InputError: a prompt has no image.
+        InputError: a prompt does not have all images.
     """
-    blind = [row for row, prompt in enumerate(prompts) if not prompt.pixels]
-    if blind:
-        raise InputError(f"item {blind[0]} has no image tokens for the page; begin every prompt with the image")
+    for row, prompt in enumerate(prompts):
+        if len(prompt.pixels) != images:
+            raise InputError(
+                f"item {row} has no image tokens for {images - len(prompt.pixels)} of {images} pages; begin every "
+                "prompt with the images"
+            )
     return prompts

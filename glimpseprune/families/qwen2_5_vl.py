@@ -64,9 +64,11 @@ class Qwen25VL:
         """Split a batch into prompts; see :class:`~glimpseprune.families.base.Backbone`."""
         return self.prompt_maker.batch(inputs, self.device)
 
-    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Make several prompts about one image; see :class:`~glimpseprune.families.base.Backbone`."""
-        return self.prompt_maker.page(input_ids, pixels.to(self.device), grid)
+    def page_prompts(
+        self, input_ids: Sequence[Tensor], pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Prompt]:
+        """Make several prompts about the same images; see :class:`~glimpseprune.families.base.Backbone`."""
+        return self.prompt_maker.page(input_ids, [image.to(self.device) for image in pixels], grids)
 
     def encode(
         self, pixels: Tensor, grid: tuple[int, int], layers: Sequence[int], visible: Tensor | None = None

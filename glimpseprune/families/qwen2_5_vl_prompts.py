@@ -55,19 +55,22 @@ class PromptMaker:
             )
         return prompts
 
-    def page(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
-        """Make several prompts about one image, which share its pixels.
+    def page(
+        self, input_ids: Sequence[Tensor], pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Prompt]:
+        """Make several prompts about the same images, which share their pixels.
 
         Args:
             input_ids: token ids ``[T_b]`` of each prompt.
-            pixels: patches of the image, ``[patches, patch_dim]``.
-            grid: rows and columns of patches.
+            pixels: patches of each image, ``[patches, patch_dim]``.
+            grids: rows and columns of patches of each image.
 
         Raises:
-            InputError: a prompt's image tokens do not match the image.
+            InputError: a prompt's image tokens do not match the images.
         """
-        rows = (ids.to(pixels.device) for ids in input_ids)
-        return all_about_the_page([self._prompt(ids, [pixels], [grid], row) for row, ids in enumerate(rows)])
+        rows = (ids.to(pixels[0].device) for ids in input_ids)
+        prompts = [self._prompt(ids, list(pixels), list(grids), row) for row, ids in enumerate(rows)]
+        return all_about_the_page(prompts, len(pixels))
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Turn rows and columns of patches into rows and columns of visual tokens."""

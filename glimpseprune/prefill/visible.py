@@ -21,43 +21,48 @@ from glimpseprune.stats import PruneStats
 
 
 def drop_from_prompt(prompt: Prompt, visible: Tensor) -> Prompt:
-    """Make the prompt about one image that has only the visible visual tokens.
+    """Make the prompt that has only the visible visual tokens.
 
     Args:
-        prompt: one item of a batch, with one image.
-        visible: mask of the visual tokens that the model sees, bool ``[N]``.
+        prompt: one item of a batch, with at least one image.
+        visible: mask of the visual tokens of all images that the model sees, bool ``[N]``.
 
     Raises:
-        InputError: the mask does not have one entry per visual token, or is false everywhere.
+        InputError: the mask does not have one entry per visual token, or is false for a whole image.
     """
-    (slots,) = prompt.image_slots
-    if visible.dtype != torch.bool or visible.shape != slots.shape or not bool(visible.any()):
+    total = sum(slots.numel() for slots in prompt.image_slots)
+    fits = visible.dtype == torch.bool and visible.shape == (total,)
+    seen = split_by_image(prompt, visible) if fits else [visible]
+    if not fits or not all(bool(mask.any()) for mask in seen):
         raise InputError(
-            f"expected visible of type bool and shape [{slots.numel()}] with at least one true entry, found "
-            f"{visible.dtype} and {list(visible.shape)} with {int(visible.sum())}; pass one entry per visual token, or "
-            "None for all"
+            f"expected visible of type bool and shape [{total}] with at least one true entry per image, found "
+            f"{visible.dtype} and {list(visible.shape)} with {[int(mask.sum()) for mask in seen]}; pass one entry per "
+            "visual token, or None for all"
         )
     stays = surviving_tokens(prompt, visible)
     return replace(
         prompt,
         input_ids=prompt.input_ids[stays],
         position_ids=kept_positions(prompt, stays),
-        image_slots=(torch.searchsorted(stays, slots[visible]),),
+        image_slots=tuple(
+            torch.searchsorted(stays, slots[mask]) for slots, mask in zip(prompt.image_slots, seen, strict=True)
+        ),
     )
 
 
+def split_by_image(prompt: Prompt, values: Tensor) -> tuple[Tensor, ...]:
+    """Split what there is of each visual token ``[N]`` into the parts ``[N_i]`` of the images of a prompt."""
+    return torch.split(values, [slots.numel() for slots in prompt.image_slots])
+
+
 def rule_for_visible(rule: KeepRule | Tensor | None, visible: Tensor) -> KeepRule | Tensor | None:
-    """Translate a rule or mask over all tokens into one over the visible tokens.
+    """Cut a mask over all tokens down to the visible tokens; a rule goes by the whole grid anyway.
 
     Args:
         rule: keep rule, mask of the visual tokens that stay, bool ``[N]``, or ``None`` for all.
         visible: mask of the visual tokens that the model sees, bool ``[N]``.
     """
-    if isinstance(rule, Tensor):
-        return rule.to(visible.device)[visible]
-    if rule is None or rule.max_ratio is None:
-        return rule
-    return replace(rule, max_ratio=min(1.0, rule.max_ratio * visible.numel() / int(visible.sum())))
+    return rule.to(visible.device)[visible] if isinstance(rule, Tensor) else rule
 
 
 def over_all_tokens(

@@ -99,7 +99,7 @@ class GlimpseTask:
         backbone = self.model.backbone
         shown = self._shown(example)
         ids = self.processor.prompt(DEFAULT_PROMPT.format(text=example.question), shown.grid)
-        prompt = backbone.page_prompts([ids], shown.pixels, shown.grid)[0]
+        prompt = backbone.page_prompts([ids], [shown.pixels], [shown.grid])[0]
         answer = self.processor.answer(example.answers[0], self.model.eos_token_ids)
         evidence = None
         if example.regions:

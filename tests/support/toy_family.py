@@ -64,15 +64,18 @@ class ToyBackbone:
     def prompts(self, inputs: Mapping[str, Any]) -> list[Prompt]:
         ids = inputs["input_ids"]
         pixels, (rows, columns) = inputs["pixel_values"], inputs["grid"]
-        return [p for row in ids for p in self.page_prompts([row], pixels, (rows, columns))]
+        return [p for row in ids for p in self.page_prompts([row], [pixels], [(rows, columns)])]
 
-    def page_prompts(self, input_ids: Sequence[Tensor], pixels: Tensor, grid: tuple[int, int]) -> list[Prompt]:
+    def page_prompts(
+        self, input_ids: Sequence[Tensor], pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Prompt]:
+        (image,), (grid,) = pixels, grids  # a toy takes one image
         prompts = []
         for row, ids in enumerate(input_ids):
             slots = (ids == IMAGE).nonzero()[:, 0]
             if slots.numel() != grid[0] * grid[1]:
                 raise InputError(f"item {row} has {slots.numel()} image tokens for {grid[0]} x {grid[1]} patches")
-            prompts.append(Prompt(ids, torch.arange(ids.numel())[None], (pixels,), (grid,), (slots,)))
+            prompts.append(Prompt(ids, torch.arange(ids.numel())[None], (image,), (grid,), (slots,)))
         return prompts
 
     def encode(

@@ -160,6 +160,54 @@ def test_questions_about_one_page_are_answered_as_alone(case: Case) -> None:
         gp.encode_page(case.model, torch.tensor([1, 2]), pixels, grid)
 
 
+def test_questions_about_several_pages_at_once_are_answered_as_alone(case: Case) -> None:
+    one = case.family.two_images
+    (whole,) = case.model.backbone.prompts(one)
+    end = int(whole.image_slots[-1][-1]) + 1
+    questions = [torch.cat([whole.input_ids[end:], torch.tensor(more)]) for more in ([5, 6], [7, 8, 9], [12])]
+    rules = [gp.KeepRule(0.95, None, 4), None, gp.KeepRule(max_ratio=0.25)]
+    page = gp.encode_pages(case.model, whole.input_ids[:end], whole.pixels, whole.grids)
+    for question, rule, found in zip(questions, rules, page.ask(questions, rules, 8), strict=True):
+        ids = torch.cat([whole.input_ids[:end], question])[None]
+        item = {**one, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        alone = gp.generate(case.model, item, rule=rule, max_new_tokens=8)
+        assert found.tokens == tokens_of(alone)[0]
+        assert torch.equal(found.keep, alone.keep[0])
+        torch.testing.assert_close(found.first_logits, alone.first_logits[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(gp.InputError, match="no image tokens for 1 of 2 pages"):
+        gp.encode_pages(case.model, whole.input_ids[: int(whole.image_slots[0][-1]) + 1], whole.pixels, whole.grids)
+
+
+def test_blank_paper_of_several_pages_is_left_out_of_each(case: Case) -> None:
+    (whole,) = case.model.backbone.prompts(case.family.two_images)
+    end = int(whole.image_slots[-1][-1]) + 1
+    sizes = [slots.numel() for slots in whole.image_slots]
+    visible = torch.rand(sum(sizes), generator=torch.Generator().manual_seed(3)) < 0.6
+    visible[: sizes[0]] = True
+
+    def encoded(seen: Tensor | None) -> gp.EncodedPage:
+        return gp.encode_pages(case.model, whole.input_ids[:end], whole.pixels, whole.grids, seen)
+
+    questions, rules = [whole.input_ids[end:], torch.tensor([7, 8])], [gp.KeepRule(max_ratio=0.25), None]
+    together = encoded(visible).ask(questions, rules, 6)
+    for question, rule, found in zip(questions, rules, together, strict=True):
+        (alone,) = encoded(visible).ask([question], rule, 6)
+        assert found.tokens == alone.tokens
+        assert torch.equal(found.keep, alone.keep)
+        assert not found.keep[~visible].any()
+        assert found.stats.visual_tokens == sum(sizes)
+    for kept, size in zip(together[0].keep.split(sizes), sizes, strict=True):
+        assert 0 < int(kept.sum()) <= 0.25 * size  # a share of each page, blank paper included
+    plainly, all_visible = (encoded(seen).ask(questions, rules, 6) for seen in (None, visible | True))
+    for plain, seen in zip(plainly, all_visible, strict=True):
+        assert plain.tokens == seen.tokens
+        torch.testing.assert_close(plain.first_logits, seen.first_logits, rtol=1e-4, atol=1e-4)
+    first, second = (encoded(seen).images for seen in (None, visible))
+    torch.testing.assert_close(first[0].tokens, second[0].tokens)
+    with pytest.raises(gp.InputError, match="at least one true entry per image"):
+        encoded(torch.arange(sum(sizes)) < sizes[0])
+
+
 def test_blank_paper_left_out_is_answered_together_as_alone(case: Case) -> None:
     pixels, grid = case.family.page()
     prompts = prompts_about_one_page(case)

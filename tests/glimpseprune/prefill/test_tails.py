@@ -19,7 +19,8 @@ def test_tails_hold_their_own_tokens_and_caches_their_survivors(tiny_base: Path,
     model = gp.load(tiny_base, tiny_addon, "cpu", "float32")
     backbone, method = model.backbone, model.method
     assert method is not None
-    prompts = backbone.page_prompts(*questions_about_one_page(LENGTHS))
+    ids, pixels, grid = questions_about_one_page(LENGTHS)
+    prompts = backbone.page_prompts(ids, [pixels], [grid])
     images = [backbone.encode(prompts[0].pixels[0], prompts[0].grids[0], method.vision_layers)]
     prefix = shared_prefix(prompts)
     assert prefix is not None

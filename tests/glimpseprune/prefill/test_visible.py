@@ -87,7 +87,7 @@ def test_unpruned_is_the_stock_model_on_what_is_left(model: gp.GlimpseModel) -> 
         out = _page(model, None, VISIBLE, share)
         for ids, tokens in zip(PROMPTS, out.sequences, strict=True):
             with torch.inference_mode():
-                prompt = model.backbone.page_prompts([ids], PAGE["pixel_values"], GRID)[0]
+                prompt = model.backbone.page_prompts([ids], [PAGE["pixel_values"]], [GRID])[0]
                 stays = torch.ones_like(ids, dtype=torch.bool)
                 stays[prompt.image_slots[0][~VISIBLE]] = False
                 embedded = model.backbone.embed_tokens(ids[stays][None])

@@ -203,7 +203,7 @@ class TestGradients:
         image = item([(4, 6)], 0, 0)
         ids = [torch.cat([image["input_ids"][0], torch.tensor(tail)]) for tail in ([11, 5, 6], [11, 7], [11, 5, 9, 9])]
         grid = (int(image["image_grid_thw"][0, 1]), int(image["image_grid_thw"][0, 2]))
-        prompts = model.backbone.page_prompts(ids, image["pixel_values"], grid)
+        prompts = model.backbone.page_prompts(ids, [image["pixel_values"]], [grid])
         examples = [TrainingExample(prompt, torch.tensor([40, 258]), None) for prompt in prompts]
         weights = LossWeights(kl=1.0, language=1.0, retention=1.0)
 
