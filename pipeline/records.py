@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,8 +136,10 @@ class Ask:
 class Unit:
     """One question on a range of pages of one document, which is never computed twice.
 
-    ``pages`` are 1-based. Empty ``pages`` stand for a document that cannot be opened: one failed row, page null. A unit
-    that is divided among several parts is not ``whole``: it keeps its id, and ``pages`` are some of its pages.
+    ``pages`` are 1-based, and each gets a row. Empty ``pages`` stand for a document that cannot be opened: one failed
+    row, page null. A unit that is divided among several parts is not ``whole``: it keeps its id, and ``pages`` are some
+    of its pages. A question about several pages together has one row, which the first of them names; the others are
+    ``further``.
     """
 
     unit_id: str
@@ -146,6 +147,16 @@ class Unit:
     question_id: str
     pages: tuple[int, ...]
     whole: bool = True
+    further: tuple[int, ...] = ()
+
+    @property
+    def read_pages(self) -> tuple[int, ...]:
+        """Return all pages that the model reads for this unit, in order."""
+        return self.pages + self.further
+
+    def asks_about(self, *pages: int) -> bool:
+        """Tell whether the question is asked about one page by itself, or about several together."""
+        return self.read_pages == pages if self.further else len(pages) == 1 and pages[0] in self.pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +175,11 @@ class Bundle:
 
     def pages_of(self, document_id: str) -> list[int]:
         """Return the 1-based pages of a document that any unit of this bundle needs, in order."""
-        return sorted({p for u in self.units if u.document_id == document_id for p in u.pages})
+        return sorted({p for u in self.units if u.document_id == document_id for p in u.read_pages})
 
-    def asks_of(self, document_id: str, page: int) -> list[Ask]:
-        """Return the questions asked on one page, in the order of the questions file."""
-        wanted = {u.question_id for u in self.units if u.document_id == document_id and page in u.pages}
+    def asks_of(self, document_id: str, *pages: int) -> list[Ask]:
+        """Return the questions about one page by itself, or about several together, in the order of the file."""
+        wanted = {u.question_id for u in self.units if u.document_id == document_id and u.asks_about(*pages)}
         return [ask for ask in self.asks if ask.question_id in wanted]
 
 
@@ -232,6 +243,7 @@ class Evidence:
     x1: float
     y1: float
     score: float | None
+    page: int | None = None  # that it is on; in the rows of a run always known
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +256,17 @@ class ChoiceProbability:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it."""
+    """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it.
+
+    ``page`` is the first of several that were read together, and ``further_pages`` are the others.
+    """
 
     document_id: str
     page: int | None
     question_id: str
     unit_id: str
     status: Status
+    further_pages: tuple[int, ...] = ()
     presence: float | None = None  # probability that the page holds the answer, in 0..1
     answer: str | None = None
     review_reasons: tuple[Reason, ...] = ()
@@ -285,43 +301,6 @@ class PageAnswer:
     expected_tflops_glimpse: float | None = None
     expected_tflops_unpruned: float | None = None
     failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PageReport:
-    """The cost of one page."""
-
-    document_id: str
-    page: int
-    width_pt: float
-    height_pt: float
-    dpi: float
-    width_px: int
-    height_px: int
-    visual_tokens: int
-    renderer: Renderer | None = None
-    warnings: str | None = None
-    is_repaired: bool | None = None
-    is_doubtful: bool | None = None
-    blank: bool | None = None
-    render_ms: float | None = None
-    vision_ms: float | None = None
-    prefix_ms: float | None = None
-    retention_mean: float | None = None
-    retention_min: float | None = None
-    retention_max: float | None = None
-    peak_memory_bytes: int | None = None  # device
-    peak_rss_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BundleResult:
-    """The result of a bundle or of some of its pages: exactly one answer for each page of each of its units."""
-
-    bundle: Bundle
-    answers: tuple[PageAnswer, ...]
-    pages: tuple[PageReport, ...]
-    sha256: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

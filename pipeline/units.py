@@ -12,6 +12,7 @@ from typing import Any
 from glimpseprune.rule import KeepRule
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.questions.file import QuestionSet
+from pipeline.questions.question import Question
 from pipeline.records import (
     AnswerSettings,
     Ask,
@@ -34,6 +35,7 @@ def make_units(
 ) -> list[Unit]:
     """Make a unit per question and chunk of pages, in the order of documents, pages, questions.
 
+    A question about several pages together has one unit; it is asked about those that the document has.
     A document whose pages could not be counted gets one unit without pages per question that would apply to it.
 
     Args:
@@ -53,10 +55,14 @@ def make_units(
             continue
         chunks: dict[int, dict[str, list[int]]] = {}
         for question in asked:
-            for page in question.page_ranges.resolve(count.pages):
-                chunks.setdefault((page - 1) // CHUNK_PAGES, {}).setdefault(question.id, []).append(page)
+            for page, chunk in _chunked(question, count.pages):
+                chunks.setdefault(chunk, {}).setdefault(question.id, []).append(page)
         for _, pages in sorted(chunks.items()):
-            units += [_unit(document, q.id, tuple(pages[q.id]), identities[q.id]) for q in asked if q.id in pages]
+            units += [
+                _unit(document, q.id, tuple(pages[q.id]), identities[q.id], q.page_ranges.together)
+                for q in asked
+                if q.id in pages
+            ]
     return units
 
 
@@ -121,8 +127,15 @@ def _asked_pages(document: Document, questions: QuestionSet, count: int | None) 
     asked = [question for question in questions.questions if question.applies_to(document.path)]
     if count is None:
         return {0: 1} if asked else {}
-    pages = {page for question in asked for page in question.page_ranges.resolve(count)}
-    return dict(sorted(Counter((page - 1) // CHUNK_PAGES for page in pages).items()))
+    pages = {chunked for question in asked for chunked in _chunked(question, count)}
+    return dict(sorted(Counter(chunk for _, chunk in pages).items()))
+
+
+def _chunked(question: Question, count: int) -> list[tuple[int, int]]:
+    """Pair the pages of a question with the numbers of their chunks; pages that are read together stay together."""
+    pages = question.page_ranges.resolve(count)
+    together = question.page_ranges.together
+    return [(page, ((pages[0] if together else page) - 1) // CHUNK_PAGES) for page in pages]
 
 
 def bundle_to_json(bundle: Bundle) -> str:
@@ -137,7 +150,7 @@ def bundle_from_json(text: str) -> Bundle:
         bundle_id=raw["bundle_id"],
         documents=tuple(Document(**{**d, "members": tuple(d["members"])}) for d in raw["documents"]),
         asks=tuple(_ask(ask) for ask in raw["asks"]),
-        units=tuple(Unit(**{**u, "pages": tuple(u["pages"])}) for u in raw["units"]),
+        units=tuple(Unit(**{**u, "pages": tuple(u["pages"]), "further": tuple(u["further"])}) for u in raw["units"]),
         failures={key: Failure(**failure) for key, failure in raw["failures"].items()},
     )
 
@@ -158,9 +171,11 @@ def _settings_json(settings: AnswerSettings) -> str:
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 
-def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity: str) -> Unit:
-    text = "\0".join([document.document_id, ",".join(map(str, pages)), identity])
-    return Unit(hashlib.sha256(text.encode()).hexdigest()[:24], document.document_id, question_id, pages)
+def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity: str, together: bool = False) -> Unit:
+    text = "\0".join([document.document_id, ("+" if together else ",").join(map(str, pages)), identity])
+    first, further = (pages[:1], pages[1:]) if together else (pages, ())
+    unit_id = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return Unit(unit_id, document.document_id, question_id, first, further=further)
 
 
 def _bundle_id(pack: Iterable[tuple[str, int]]) -> str:

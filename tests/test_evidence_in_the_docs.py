@@ -47,7 +47,7 @@ def test_evidence_is_drawn_around_what_a_viewer_displays(
     with pymupdf.open(tmp_path / "pdfs/a.pdf") as pdf:
         ink = bounds(picture_of(pdf[0]).max(-1) < 128)
     x0, y0, x1, y1 = (side / SCALE for side in ink)
-    evidence = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": 1.0}]
+    evidence = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": 1.0, "page": 1}]
     row = {"document": "a.pdf", "page": 1, "status": "answered", "evidence": evidence}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "answers/answers/0.parquet")
     monkeypatch.chdir(tmp_path)

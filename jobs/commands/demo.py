@@ -90,7 +90,7 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     if answer.keep is not None:
         target = out / "kept.png"
         with writing(target):
-            draw_kept(page, answer.keep, answer.grid, answer.frame).save(target)
+            draw_kept(page, answer.keep, answer.grids[0], answer.frames[0]).save(target)
         say(f"{target}: page 1 of {document.name} with the visual tokens kept for {question.text!r}")
 
 

@@ -70,7 +70,7 @@ def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> lis
     """Count the visual tokens of each page still to do; ``None`` stands for a page that cannot be rendered."""
     wanted: dict[str, set[int]] = {}
     for unit in pending:
-        wanted.setdefault(unit.document_id, set()).update(unit.pages)
+        wanted.setdefault(unit.document_id, set()).update(unit.read_pages)
 
     def measure(child: RenderChild, document: Document) -> tuple[int | None, ...]:
         pages = sorted(wanted[document.document_id])

@@ -234,4 +234,4 @@ class _Job:
 
 
 def _count_pages(units: Iterable[Unit]) -> int:
-    return len({(unit.document_id, page) for unit in units for page in unit.pages})
+    return len({(unit.document_id, page) for unit in units for page in unit.read_pages})

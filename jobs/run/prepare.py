@@ -109,10 +109,12 @@ def prepare_work(
 
     Raises:
         UsageError: a name cannot be resolved, flags contradict each other, there is no document, no question matches
-            any page, or the calibration does not fit or is missing where a flag needs it.
+            any page, one is about several pages and the model takes one, or the calibration does not fit or is missing
+            where a flag needs it.
         ModelError: the add-on does not fit the model.
     """
     settings = answer_settings(run.choice, run.seed)
+    _check_together(questions, settings)
     found = find_calibration(run.choice, run.calibration, settings)
     settings = with_skipping(found, run.choice, settings, run.skip_below)
     listing = find_documents(run.input, run.limit)
@@ -138,6 +140,16 @@ def prepare_work(
     if not units:
         raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
     return Work(settings, questions, documents, counts, units, listing.ignored, unmatched, passwords, found)
+
+
+def _check_together(questions: QuestionSet, settings: AnswerSettings) -> None:
+    """Refuse questions about several pages together for a model that takes one image per question."""
+    names = [question.id for question in questions.questions if question.page_ranges.together]
+    if names and not family_at(settings.budget.family).takes_several:
+        raise UsageError(
+            f"model {settings.model} takes one page per question, found questions about several pages together: "
+            f"{', '.join(names)}; list their pages ('1,2' in place of '1+2'), or take a model of another family"
+        )
 
 
 def count_pages(
@@ -235,7 +247,8 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
 
 
 def _frozen_question(question: Question, rule: KeepRule | None) -> dict[str, object]:
-    pages = question.page_ranges.parts  # they decide the units
+    ranges = question.page_ranges  # they decide the units
+    pages = f"{ranges.parts} together" if ranges.together else f"{ranges.parts}"
     unlimited = question.model_copy(update={"constrain": False})  # other limits ask again, and are no reason to refuse
     fields = question.model_dump(mode="json", include=set(_QUESTION_FIELDS))
     return {

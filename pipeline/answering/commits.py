@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pipeline.output.store import OutputStore
-from pipeline.records import Bundle, BundleResult, PageAnswer, PageReport, Unit
+from pipeline.records import Bundle, PageAnswer, Unit
+from pipeline.results import BundleResult, PageReport
 
 COMMIT_SECONDS = 10.0
 """Age at which finished work is committed with the next page. Where a page takes less than this, a part is written at
@@ -34,16 +35,17 @@ class Commits:
         self._clock = clock
         self._began = clock()
         self._left = bundle
-        self._finished: list[tuple[Sequence[PageAnswer], PageReport | None]] = []
+        self._finished: list[tuple[Sequence[PageAnswer], Sequence[PageReport]]] = []
 
-    def add(self, answers: Sequence[PageAnswer], report: PageReport | None = None) -> None:
+    def add(self, answers: Sequence[PageAnswer], reports: Sequence[PageReport] = ()) -> None:
         """Add rows of a page, mostly all, or of a document that cannot be opened.
 
         Args:
             answers: one row per question.
-            report: cost of the page; ``None`` for one that could not be rendered, or whose cost was added before.
+            reports: cost of the page, or of pages that were read together; none for one that could not be rendered, or
+                whose cost was added before.
         """
-        self._finished.append((answers, report))  # one step, so that an interruption cannot divide a page
+        self._finished.append((answers, reports))  # one step, so that an interruption cannot divide a page
 
     def due(self) -> bool:
         """Tell whether finished work has waited long enough for a commit."""
@@ -70,7 +72,7 @@ class Commits:
         answers = tuple(answer for answers, _ in self._finished for answer in answers)
         if not rows and not answers:
             return
-        reports = tuple(report for _, report in self._finished if report is not None)
+        reports = tuple(report for _, reports in self._finished for report in reports)
         part, left = _split(self._left, rows)
         self._store.commit(BundleResult(part, answers, reports, self._sha256))
         # Without a call in between, no interruption can come between the two.

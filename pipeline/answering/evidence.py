@@ -12,11 +12,13 @@ from pipeline.frame import WHOLE_PAGE, Frame
 from pipeline.pages.ink import Box, Ink
 from pipeline.records import Evidence
 
+CLOSE = 2.0
+"""Logits by which a second place may be worse than the best."""
+
 # Chosen on drawn documents of other seeds than those of docs/quality.md.
 _ACROSS, _DOWN = 1.0, 0.5  # tokens, by which letters may reach beyond those that hold most of them
 _SPREAD = 5.0  # logits by which words of one answer may differ
 _UNSEEN = -2.0  # mean logit of words below which the model did not look at them
-_CLOSE = 2.0  # logits by which a second place may be worse than the best
 _MARK, _MARK_LOSS = 0.4, 4.0  # width, in heights, below which a word is only a mark, and how much less it matters
 _MOST_BOXES = 5
 _SLIVER = 1e-6  # share of a page that is only a rounding error
@@ -109,7 +111,7 @@ def attention_boxes(importance: Importance, ink: Ink, least: float = -math.inf) 
     """
     regions = importance.regions(least)[:_MOST_BOXES]
     return tuple(
-        Evidence(*_tight(importance, ink, box), score) for box, score in regions if score >= regions[0][1] - _CLOSE
+        Evidence(*_tight(importance, ink, box), score) for box, score in regions if score >= regions[0][1] - CLOSE
     )
 
 

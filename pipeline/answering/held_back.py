@@ -21,7 +21,8 @@ def with_units(rendered: RenderedBundle, units: Iterable[Unit]) -> RenderedBundl
         units: units on some of its pages.
     """
     bundle = dataclasses.replace(rendered.bundle, units=tuple(units))
-    images = tuple(image for image in rendered.images if bundle.asks_of(image.document_id, image.page))
+    pages = {(unit.document_id, page) for unit in bundle.units for page in unit.read_pages}
+    images = tuple(image for image in rendered.images if (image.document_id, image.page) in pages)
     return dataclasses.replace(rendered, bundle=bundle, images=images)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from pipeline.records import Ask, ChoiceProbability, FallbackReason
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """The model's answer to one question about a page, and the visual tokens kept for it.
+    """The model's answer to one question about a page, or several at once, and the visual tokens kept for it.
 
     Attributes:
         text: the answer without special tokens.
@@ -31,9 +31,9 @@ class ModelAnswer:
         signals: how sure the model was, by its tokens and the glimpse.
         new_tokens: tokens generated, the end of sequence included.
         stats: measurements of prefill, pruning and decoding.
-        keep: kept visual tokens, bool ``[N]`` in raster order; ``None`` where nothing was pruned.
+        keep: kept visual tokens, bool ``[N]``, page by page in raster order; ``None`` where nothing was pruned.
         scores: importance logits, float32 ``[N]``; ``None`` where nothing was pruned.
-        grid: rows and columns of visual tokens, N = rows * columns.
+        grids: rows and columns of visual tokens of each page; N is the sum of rows * columns.
         pruning: choice whether to prune on this page, with its expected cost; ``None`` where the question leaves none.
         choice_probabilities: probability of each choice, and of ``n/a``; ``None`` if not asked for.
         fallback: reason why the question was asked again without pruning; ``None`` where it was not.
@@ -42,7 +42,7 @@ class ModelAnswer:
             else without them.
         peak_memory_bytes: most memory allocated on the device while the page was open; ``None`` without CUDA.
         presence: probability that the page holds the answer, in 0..1; ``None`` where that was not asked.
-        frame: where the grid lies on the page.
+        frames: where the grid lies on each page.
     """
 
     text: str
@@ -52,15 +52,31 @@ class ModelAnswer:
     stats: gp.PruneStats
     keep: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
-    grid: tuple[int, int]
+    grids: tuple[tuple[int, int], ...]
     pruning: PruningChoice | None = None
     choice_probabilities: tuple[ChoiceProbability, ...] | None = None
     fallback: FallbackReason | None = None
     pruned_text: str | None = None
     is_forced: bool = False
     peak_memory_bytes: int | None = None
-    frame: Frame = WHOLE_PAGE
+    frames: tuple[Frame, ...] = (WHOLE_PAGE,)
     presence: float | None = None
+
+    def on_page(self, number: int) -> ModelAnswer:
+        """Return the answer with what was scored and kept of one page alone.
+
+        Args:
+            number: number of the page among those that were read, from 0.
+        """
+        sizes = [rows * columns for rows, columns in self.grids]
+        mine = slice(sum(sizes[:number]), sum(sizes[: number + 1]))
+        return replace(
+            self,
+            keep=None if self.keep is None else self.keep[mine],
+            scores=None if self.scores is None else self.scores[mine],
+            grids=(self.grids[number],),
+            frames=(self.frames[number],),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +100,20 @@ PageOutcome = list[ModelAnswer | Skipped] | PageError
 
 @dataclass(frozen=True, slots=True)
 class PreparedPage:
-    """A page and its questions in host memory, ready for the model.
+    """A page, or several that are read together, and their questions in host memory, ready for the model.
 
     Attributes:
         asks: the questions.
-        image: the page.
+        images: the page, or the pages.
         prompts: token ids ``[T]`` of each question.
-        visible: visual tokens that the model gets to see, bool ``[N]``; ``None`` for all.
+        visible: visual tokens of all images that the model gets to see, bool ``[N]``; ``None`` for all.
         may_skip: ids of the questions that the page may be left out of.
         words_found: share of the words of each question that are on the page, in 0..1; ``None`` where that cannot be
             told. Empty where the page is left out of no question.
     """
 
     asks: tuple[Ask, ...]
-    image: PreparedImage
+    images: tuple[PreparedImage, ...]
     prompts: list[Tensor]
     visible: Tensor | None = None
     may_skip: frozenset[str] = frozenset()
@@ -114,8 +130,8 @@ class OpenPage:
         sequences: prefilled state of each question.
         stats: measurements of each question; the decoding time is added at the end.
         constraints: function that makes the limits of each answer, ``None`` for none.
-        grid: rows and columns of visual tokens.
-        frame: where the grid lies on the page.
+        grids: rows and columns of visual tokens of each page.
+        frames: where the grid lies on each page.
         pruning: choice whether to prune on this page; ``None`` where no question leaves it open.
         read: the page for questions that are asked again without pruning; ``None`` where none is.
         began_at_s: ``time.monotonic()`` when the model began the page.
@@ -130,8 +146,8 @@ class OpenPage:
     sequences: list[gp.Prefilled]
     stats: list[gp.PruneStats]
     constraints: list[BeginConstraint | None]
-    grid: tuple[int, int]
-    frame: Frame
+    grids: tuple[tuple[int, int], ...]
+    frames: tuple[Frame, ...]
     pruning: PruningChoice | None
     read: gp.EncodedPage | None
     began_at_s: float
@@ -183,8 +199,8 @@ class OpenPage:
             stats=stats,
             keep=keep,
             scores=scores,
-            grid=self.grid,
-            frame=self.frame,
+            grids=self.grids,
+            frames=self.frames,
             pruning=self.pruning if self.asks[i].prune_auto else None,
             choice_probabilities=None
             if sequence.continuations is None

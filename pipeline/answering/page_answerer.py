@@ -14,10 +14,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 import glimpseprune as gp
-from glimpseprune.cost.prune_or_not import POOL_SECONDS, PruningChoice, choose_pruning
+from glimpseprune.cost.prune_or_not import POOL_SECONDS
 from glimpseprune.cost.rates import EQUAL
 from glimpseprune.errors import InputError
 from glimpseprune.generation import Keep
@@ -28,12 +27,13 @@ from pipeline.answering.fallback import AskedAgain, asked_again
 from pipeline.answering.lanes import in_lanes
 from pipeline.answering.loading import load_model
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PageOutcome, PreparedPage, Skipped
+from pipeline.answering.page_pruning import choose_for_page
 from pipeline.answering.prefilling import Prefiller
 from pipeline.answering.question_words import shares_of_words
 from pipeline.answering.skipping import Skipping
+from pipeline.answering.visible_tokens import visible_tokens
 from pipeline.errors import PageError
 from pipeline.families.base import ModelInput
-from pipeline.pages.blank_paper import visible_cells
 from pipeline.records import Ask, Image
 from pipeline.words import Words
 
@@ -158,12 +158,23 @@ class PageAnswerer:
             words: text layer of the page; ``None`` without one.
             may_skip: ids of the questions that the page may be left out of.
         """
-        image = self.processor.prepare(page)
-        prompts = [self.processor.prompt(ask.prompt, image.grid) for ask in asks]
-        visible = self.processor.visible(page, image, visible_cells) if self.drop_blank else None
-        skippable = frozenset() if self.skipping is None else frozenset(may_skip)
-        found = shares_of_words([ask.text for ask in asks], words) if skippable else ()
-        return PreparedPage(tuple(asks), image, prompts, visible, skippable, tuple(found))
+        prepared = self.prepare_together([page], asks)
+        if self.skipping is None or not may_skip:
+            return prepared
+        found = tuple(shares_of_words([ask.text for ask in asks], words))
+        return replace(prepared, may_skip=frozenset(may_skip), words_found=found)
+
+    def prepare_together(self, pages: Sequence[Image], asks: Sequence[Ask]) -> PreparedPage:
+        """Make several page images, and questions about all of them, ready for the model, as :meth:`prepare` does.
+
+        Args:
+            pages: the pixels of each page, ``[height, width, 3]``.
+            asks: the questions.
+        """
+        images = tuple(self.processor.prepare(page) for page in pages)
+        prompts = [self.processor.prompt(ask.prompt, *(image.grid for image in images)) for ask in asks]
+        visible = visible_tokens(self.processor, pages, images) if self.drop_blank else None
+        return PreparedPage(tuple(asks), images, prompts, visible)
 
     def answer_page(
         self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
@@ -299,46 +310,38 @@ class PageAnswerer:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]
         began_at_s, mark = time.monotonic(), self.memory.begin()
-        pruning = self._choose_pruning(page) if keep is None else None
+        pruning = choose_for_page(self.model, page, self.rates) if keep is None else None
         if pruning is not None and pruning.choice == "unpruned":
             rules = [None if ask.prune_auto else ask.rule for ask in asks]
         presences: list[float | None] = []
         skipped: dict[int, Skipped] = {}
-        read: gp.EncodedPage | None = None
+        scored: gp.EncodedPage | None = None
         with self._timed():
             if self.skipping is not None and page.may_skip:
-                read, presences, skipped = self.skipping.choose(page, self.prefiller, pool)
+                scored, presences, skipped = self.skipping.choose(page, self.prefiller, pool)
             left = [i for i in range(len(asks)) if i not in skipped]
             asks, prompts, rules = tuple(asks[i] for i in left), [prompts[i] for i in left], [rules[i] for i in left]
-            read_page = partial(self.prefiller.read, page, rules) if read is None else partial(_same, read)
+            read_page = partial(self.prefiller.read, page, rules) if scored is None else lambda: scored
             sequences, stats, read = self.prefiller.prefill(asks, prompts, rules, read_page, pool)
         constraints = [self.prefiller.constraints.of(ask) for ask in asks]
-        grid, frame = self.processor.token_grid(page.image), page.image.frame
+        grids, frames = zip(*((self.processor.token_grid(image), image.frame) for image in page.images), strict=True)
         later = read.unpruned() if self.fallback and keep is None else None
         known = [presences[i] for i in left] if presences else []
         return OpenPage(
-            asks, prompts, sequences, stats, constraints, grid, frame, pruning, later, began_at_s, mark, known, skipped
+            asks,
+            prompts,
+            sequences,
+            stats,
+            constraints,
+            grids,
+            frames,
+            pruning,
+            later,
+            began_at_s,
+            mark,
+            known,
+            skipped,
         )
-
-    def _choose_pruning(self, page: PreparedPage) -> PruningChoice | None:
-        """Choose whether to prune the questions of a page that leave it open; ``None`` where none does."""
-        left = [(i, ask.rule) for i, ask in enumerate(page.asks) if ask.prune_auto and ask.rule is not None]
-        if not left:
-            return None
-        limits = [page.asks[i].max_new_tokens for i, _ in left]
-        prompts = [self._seen(page, page.prompts[i]) for i, _ in left]
-        return choose_pruning(self.model, prompts, [rule for _, rule in left], limits, self.rates)
-
-    def _seen(self, page: PreparedPage, prompt: Tensor) -> Tensor:
-        """Cut a prompt down to the image tokens that the language model sees, ``[T]``."""
-        if page.visible is None:
-            return prompt
-        first = int((prompt == self.processor.image_token_id).nonzero()[0])
-        return torch.cat([prompt[:first], prompt[first + int((~page.visible).sum()) :]])
-
-
-def _same(read: gp.EncodedPage) -> gp.EncodedPage:
-    return read
 
 
 def _too_old(waiting: Mapping[Key, OpenPage], pool: gp.DecodePool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pipeline.answering.evidence import Importance, attention_boxes
@@ -58,6 +58,12 @@ class PageEvidence:
             ask: question that was asked.
             answer: answer of the model, which says more than that there is none.
         """
+        found = self._of(ask, answer)
+        if found.boxes is None:
+            return found
+        return replace(found, boxes=tuple(replace(box, page=self._image.page) for box in found.boxes))
+
+    def _of(self, ask: Ask, answer: ModelAnswer) -> AnswerEvidence:
         importance = self._importance(answer)
         items = self._found(ask, answer.text)
         places = [self._best(found.places, importance) for found in items if found.places]
@@ -97,7 +103,7 @@ class PageEvidence:
         if answer.keep is None or answer.scores is None:
             return None
         size = self._image.width_pt, self._image.height_pt
-        return Importance(answer.keep, answer.scores, answer.grid, size, answer.frame)
+        return Importance(answer.keep, answer.scores, answer.grids[0], size, answer.frames[0])
 
     def _best(self, places: Sequence[Place], importance: Importance | None) -> Place:
         """Choose the place that the model looked at most; without scores, the first."""

@@ -42,16 +42,16 @@ class Prefiller:
         self._without_method = replace(model, method=None)  # computes nothing for it
 
     def read(self, page: PreparedPage, rules: Sequence[Keep]) -> gp.EncodedPage:
-        """Run the vision tower on a page.
+        """Run the vision tower on a page, or on several that are read together.
 
         Args:
-            page: the page.
+            page: the page or pages.
             rules: rule, mask of visual tokens to keep, or ``None`` for each of its questions.
         """
-        pixels = self.processor.patches(page.image, self.model.backbone.device)
+        pixels = [self.processor.patches(image, self.model.backbone.device) for image in page.images]
         model = self._without_method if all(rule is None for rule in rules) else self.model
         prefix = page.prompts[0][: self._end_of_image(page.prompts[0])]
-        return gp.encode_page(model, prefix, pixels, page.image.grid, page.visible)
+        return gp.encode_pages(model, prefix, pixels, [image.grid for image in page.images], page.visible)
 
     def score(self, page: PreparedPage, pool: gp.DecodePool) -> tuple[gp.EncodedPage, list[Tensor]]:
         """Read a page and score its visual tokens for each question, before any is prefilled.

@@ -199,7 +199,7 @@ def _measured(
 ) -> Measured:
     stats = answer.stats
     keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
-    covered = [coverage(region.on_grid(answer.frame), keep, *answer.grid) for region in example.regions]
+    covered = [coverage(region.on_grid(answer.frames[0]), keep, *answer.grids[0]) for region in example.regions]
     reading = Reading(example.type)
     none = says_no_answer(answer.text)
     return Measured(

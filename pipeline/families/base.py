@@ -90,15 +90,15 @@ class ModelInput(Protocol):
             cells: function that chooses among square cells of a given side.
         """
 
-    def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
-        """Return token ids ``[T]`` of a question with its image, up to where the answer begins.
+    def prompt(self, text: str, *grids: tuple[int, int]) -> Tensor:
+        """Return token ids ``[T]`` of a question with its images, up to where the answer begins.
 
         Args:
             text: text of the user; names of special tokens in it are plain text.
-            grid: rows and columns of patches.
+            *grids: rows and columns of patches of each image; one, unless the family takes several.
 
         Raises:
-            ModelError: the prompt of the checkpoint does not hold exactly one image.
+            ModelError: the prompt of the checkpoint does not hold exactly these images.
         """
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
@@ -143,6 +143,7 @@ class PageFamily:
         read_config: function that reads the ``config.json`` of a checkpoint folder, with ``text_config`` and
             ``vision_config`` complete and the tower's number of layers as ``depth``. It raises ModelError for a folder
             without a readable one.
+        takes_several: whether its models take several images per question.
     """
 
     read_budget: Callable[[Path, int | None], PixelBudget]
@@ -150,6 +151,7 @@ class PageFamily:
     max_visual_tokens: Callable[[PixelBudget], int]
     load_input: Callable[[Path], ModelInput]
     read_config: Callable[[Path], dict[str, Any]] = _config_as_it_is
+    takes_several: bool = False
 
 
 def check_page(width_pt: float, height_pt: float, dpi: int) -> None:

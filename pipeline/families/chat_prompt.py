@@ -7,7 +7,7 @@ torchvision; the results are the same.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import llguidance.hf
@@ -44,20 +44,24 @@ class ChatPrompt:
         self.image_token_id = int(AutoConfig.from_pretrained(folder).image_token_id)
         added = self.tokenizer.added_tokens_decoder.items()
         self._special = {*self.tokenizer.all_special_ids, *(number for number, token in added if token.special)}
-        self._around_image = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
+        self._around_images = lru_cache(_PROMPTS)(self._tokenize)  # a run asks the same questions on every page
+        self._around_text = lru_cache(_PROMPTS)(self._split_at_text)
 
-    def ids(self, text: str, visual: int) -> Tensor:
-        """Return token ids ``[T]`` of a user turn, image before text, up to where the answer begins.
+    def ids(self, text: str, *visual: int) -> Tensor:
+        """Return token ids ``[T]`` of a user turn, images before text, up to where the answer begins.
 
         Args:
             text: text as the user wrote it.
-            visual: number of visual tokens of the image.
+            *visual: number of visual tokens of each image.
 
         Raises:
-            ModelError: the chat template does not put exactly one image and the text once into the prompt.
+            ModelError: the chat template does not put every image and the text once into the prompt.
         """
-        before, after = self._around_image(text)
-        return torch.cat([before, torch.full((visual,), self.image_token_id), after])
+        first, *others = self._around_images(text, len(visual))
+        pieces = [first]
+        for tokens, piece in zip(visual, others, strict=True):
+            pieces += [torch.full((tokens,), self.image_token_id), piece]
+        return torch.cat(pieces)
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""
@@ -88,31 +92,36 @@ class ChatPrompt:
         decoded: str = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
         return decoded.strip()
 
-    def _tokenize(self, text: str) -> tuple[Tensor, Tensor]:
-        """Return the token ids before and after the image, ``[before]`` and ``[after]``; every page shares them."""
-        head, tail = self._around_text
-        ids = self._opening_ids(self._rendered(text))
+    def _tokenize(self, text: str, images: int) -> list[Tensor]:
+        """Return the token ids before, between and after the images, ``[T_i]`` each; every page shares them."""
+        head, tail = self._around_text(images)
+        ids = self._opening_ids(self._rendered(text, images))
         if self._count_special(ids) != self._count_special(head + tail):
             # Tokenized apart from the template, the user's text cannot end the turn or stand for an image.
             ids = [*head, *self._ids(text, split_special_tokens=True), *tail]
-        if ids.count(self.image_token_id) != 1:
+        if ids.count(self.image_token_id) != images:
             raise ModelError(
-                f"the chat template makes {ids.count(self.image_token_id)} image tokens for one image; expected 1"
+                f"the chat template makes {ids.count(self.image_token_id)} image tokens for {images} "
+                f"image{'' if images == 1 else 's'}; expected {images}"
             )
-        at = ids.index(self.image_token_id)
-        return torch.tensor(ids[:at], dtype=torch.long), torch.tensor(ids[at + 1 :], dtype=torch.long)
+        pieces: list[list[int]] = [[]]
+        for number in ids:
+            if number == self.image_token_id:
+                pieces.append([])
+            else:
+                pieces[-1].append(number)
+        return [torch.tensor(piece, dtype=torch.long) for piece in pieces]
 
-    @cached_property
-    def _around_text(self) -> tuple[list[int], list[int]]:
-        """The token ids that the template puts before and after any text."""
-        around = self._rendered(_PLACE).split(_PLACE)
+    def _split_at_text(self, images: int) -> tuple[list[int], list[int]]:
+        """Return the token ids that the template puts before and after any text."""
+        around = self._rendered(_PLACE, images).split(_PLACE)
         if len(around) != 2:
             raise ModelError(f"the chat template writes the text {len(around) - 1} times; expected once")
         return self._opening_ids(around[0]), self._ids(around[1])
 
-    def _rendered(self, text: str) -> str:
-        """Put an image and a text into the chat template, up to where the answer begins."""
-        content = [{"type": "image"}, {"type": "text", "text": text}]
+    def _rendered(self, text: str, images: int) -> str:
+        """Put images and a text into the chat template, up to where the answer begins."""
+        content = [{"type": "image"}] * images + [{"type": "text", "text": text}]
         rendered: str = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}],
             chat_template=self.template,

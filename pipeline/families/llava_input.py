@@ -79,17 +79,17 @@ class Processor(ModelInput):
         """Return which visual tokens to show, bool ``[N]``; padding counts as paper."""
         return torch.from_numpy(cells(image.pixels.numpy(), self.patch_px))
 
-    def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
+    def prompt(self, text: str, *grids: tuple[int, int]) -> Tensor:
         """Return token ids ``[T]`` of a user turn, image before text, up to where the answer begins.
 
         Args:
             text: text as the user wrote it.
-            grid: rows and columns of patches.
+            *grids: rows and columns of patches of the image.
 
         Raises:
             ModelError: the chat template does not put exactly one image and the text once into the prompt.
         """
-        return self.chat.ids(text, grid[0] * grid[1])
+        return self.chat.ids(text, *(rows * columns for rows, columns in grids))
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""

@@ -19,4 +19,4 @@ def _load_input(folder: Path) -> ModelInput:
     return Processor(folder)
 
 
-FAMILY = PageFamily(_read_budget, fit_page, max_visual_tokens, _load_input)
+FAMILY = PageFamily(_read_budget, fit_page, max_visual_tokens, _load_input, takes_several=True)

@@ -69,17 +69,17 @@ class Processor(ModelInput):
             return None
         return torch.from_numpy(cells(page, int(self.images.patch_size * self.images.merge_size)))
 
-    def prompt(self, text: str, grid: tuple[int, int]) -> Tensor:
-        """Return token ids ``[T]`` of a user turn, image before text, up to where the answer begins.
+    def prompt(self, text: str, *grids: tuple[int, int]) -> Tensor:
+        """Return token ids ``[T]`` of a user turn, images before text, up to where the answer begins.
 
         Args:
             text: text as the user wrote it.
-            grid: rows and columns of patches.
+            *grids: rows and columns of patches of each image.
 
         Raises:
-            ModelError: the chat template does not put exactly one image and the text once into the prompt.
+            ModelError: the chat template does not put every image and the text once into the prompt.
         """
-        return self.chat.ids(text, grid[0] * grid[1] // self.images.merge_size**2)
+        return self.chat.ids(text, *(rows * columns // self.images.merge_size**2 for rows, columns in grids))
 
     def answer(self, text: str, ends: Collection[int]) -> Tensor:
         """Return token ids ``[A]`` of an answer as the model would write it, ended by one of ``ends``."""

@@ -13,7 +13,7 @@ from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
 _ASKED = ("answered", "needs_review", "not_answerable", "failed")
-_CHOSEN = ("status", "answer", "confidence", "page", *VALUE_COLUMNS)
+_CHOSEN = ("status", "answer", "confidence", "page", "pages", *VALUE_COLUMNS)
 
 
 def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -23,14 +23,14 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer),
             ``list`` (every different value), ``vote`` (most frequent, the more confident on a tie), ``sum``, ``min`` or
             ``max`` (of the values, in one currency).
-        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``confidence_raw``, ``page`` and the columns
-            of the value.
+        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``confidence_raw``, ``page``, ``pages`` and
+            the columns of the value.
 
     Returns:
-        ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages_asked`` and ``chosen_by``. Without an
-        answer on any page, the status is ``needs_review`` if one page has to be looked at for it, ``not_answerable`` if
-        at least one was read, else that of the first row. Pages that were skipped do not count as asked, and
-        ``chosen_by`` says how many there are.
+        ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages``, ``pages_asked`` and ``chosen_by``.
+        Without an answer on any page, the status is ``needs_review`` if one page has to be looked at for it,
+        ``not_answerable`` if at least one was read, else that of the first row. Pages that were skipped do not count
+        as asked, and ``chosen_by`` says how many there are.
     """
     asked = [row for row in rows if row["status"] in _ASKED]
     chosen = _aggregated(rule, rows, len(asked))
@@ -81,7 +81,7 @@ def _of_all(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict
     """Begin a row that is made of all answers: it is right if each of them is, as if one said nothing of another."""
     shares = [row["confidence"] for row in found]
     confidence = None if None in shares else math.prod(shares)
-    return {**_chosen(best), **dict.fromkeys(("answer", "page", *VALUE_COLUMNS)), "confidence": confidence}
+    return {**_chosen(best), **dict.fromkeys(("answer", "page", "pages", *VALUE_COLUMNS)), "confidence": confidence}
 
 
 def _vote(found: Sequence[Mapping[str, Any]], sure: Callable[[Mapping[str, Any]], float]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipeline.output.folder import Folder
 
 MAX_UNEXPLAINED = 5
 _FOLDER = "inflight"
+_Place = tuple[str, tuple[int, ...]]  # id of the document, and the pages that are read at once, mostly one
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,13 @@ class Attempt:
 
     Attributes:
         number: number of the attempt, from 1; above 1, each page must be noted before it is begun.
-        crashed: pairs (document id, page) on which earlier attempts died, and which must be left out.
+        crashed: pairs (document id, pages that are read at once) on which earlier attempts died, and which must be left
+            out.
         unexplained: number of earlier attempts that died while no page was noted.
     """
 
     number: int
-    crashed: frozenset[tuple[str, int]]
+    crashed: frozenset[_Place]
     unexplained: int = 0
 
 
@@ -37,8 +39,8 @@ class _Marker(BaseModel):
 
     attempt: int
     unexplained: int
-    page: tuple[str, int] | None
-    crashed: list[tuple[str, int]]
+    page: _Place | None
+    crashed: list[_Place]
     pages_done: int = 0
 
 
@@ -73,9 +75,11 @@ class Markers:
         self._write(bundle_id, attempt, None)
         return attempt
 
-    def note(self, bundle_id: str, attempt: Attempt, document_id: str, page: int, pages_done: int = 0) -> None:
-        """Note the page that is about to begin; the page noted before it is done."""
-        self._write(bundle_id, attempt, (document_id, page), pages_done)
+    def note(
+        self, bundle_id: str, attempt: Attempt, document_id: str, pages: tuple[int, ...], pages_done: int = 0
+    ) -> None:
+        """Note the page that is about to begin, or several that are read at once; what was noted before is done."""
+        self._write(bundle_id, attempt, (document_id, pages), pages_done)
 
     def between_pages(self, bundle_id: str, attempt: Attempt, pages_done: int = 0) -> None:
         """Note that no page is at work, so that a crash now is not blamed on one."""
@@ -109,7 +113,7 @@ class Markers:
         except ValidationError as error:
             raise EngineError(f"{self._folder.uri}/{_name(bundle_id)} is damaged; delete it: {error}") from error
 
-    def _write(self, bundle_id: str, attempt: Attempt, page: tuple[str, int] | None, pages_done: int = 0) -> None:
+    def _write(self, bundle_id: str, attempt: Attempt, page: _Place | None, pages_done: int = 0) -> None:
         marker = _Marker(
             attempt=attempt.number,
             unexplained=attempt.unexplained,

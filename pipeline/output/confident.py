@@ -20,10 +20,14 @@ from pipeline.questions.values import Reading
 
 _CALIBRATION = "calibration"  # footer entry of a file of answers: fingerprint of the calibration, empty without one
 _FALLBACK = Reading()
+_ANSWERS = ("answered", "not_answerable", "needs_review")
 
 
 def as_published(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
     """Add all columns that are made at publication: the values and the confidence.
+
+    Calibrations are fitted on questions about one page. An answer about several together has no confidence, and so
+    needs review wherever one is demanded.
 
     Args:
         rows: answers, with the columns that a part holds; more are replaced.
@@ -87,15 +91,19 @@ def published_again(
 def _with_confidence(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
     read_as = [readings.get(name, _FALLBACK) for name in rows["question_id"].to_pylist()]
     found: list[float | None] = [None] * len(rows)
+    pages = [of or [] for of in rows["pages"].to_pylist()]
     if calibration is not None and len(rows):
-        pages = list(zip(rows["document_id"].to_pylist(), rows["page"].to_pylist(), strict=True))
-        confidence = calibration.confidence(features(rows, read_as, sureness_of_others(rows, pages)))
-        found = [None if np.isnan(one) else float(one) for one in confidence]
+        places = [(document, tuple(of)) for document, of in zip(rows["document_id"].to_pylist(), pages, strict=True)]
+        confidence = calibration.confidence(features(rows, read_as, sureness_of_others(rows, places)))
+        found = [
+            None if np.isnan(one) or len(of) > 1 else float(one) for one, of in zip(confidence, pages, strict=True)
+        ]
     columns: dict[str, list[Any]] = {"confidence": found, "status": [], "review_reasons": []}
     given = (rows[name].to_pylist() for name in ("status", "review_reasons"))
-    for reading, confidence_of, status, reasons in zip(read_as, found, *given, strict=True):
+    for reading, confidence_of, of, status, reasons in zip(read_as, found, pages, *given, strict=True):
         below = reading.review_below
-        is_doubtful = confidence_of is not None and below is not None and confidence_of < below
+        sure = 0.0 if confidence_of is None and len(of) > 1 and status in _ANSWERS else confidence_of
+        is_doubtful = sure is not None and below is not None and sure < below
         columns["status"].append("needs_review" if is_doubtful else status)
         columns["review_reasons"].append([*reasons, "confidence"] if is_doubtful else reasons)
     return with_columns(rows, columns)

@@ -19,7 +19,8 @@ from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.schema import COMMITTED, PART
 from pipeline.output.tables import read_footers, read_tables, write_table
-from pipeline.records import Bundle, BundleResult, PageAnswer
+from pipeline.records import Bundle, PageAnswer
+from pipeline.results import BundleResult
 
 
 def part_id(bundle: Bundle) -> str:
@@ -108,7 +109,9 @@ def _identity(answer: PageAnswer) -> dict[str, Any]:
 
 
 def _without_failure(answer: PageAnswer) -> dict[str, Any]:
-    return {name: value for name, value in asdict(answer).items() if name != "failure"}
+    pages = None if answer.page is None else [answer.page, *answer.further_pages]
+    rest = {name: value for name, value in asdict(answer).items() if name not in ("failure", "further_pages")}
+    return {**rest, "pages": pages}
 
 
 def _check(result: BundleResult) -> None:

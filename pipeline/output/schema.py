@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
-_EVIDENCE = pa.list_(pa.struct([(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [("score", pa.float64())]))
+_SIDES = [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
+_EVIDENCE = pa.list_(pa.struct([*_SIDES, ("score", pa.float64()), ("page", pa.int32())]))
+_PAGES = pa.list_(pa.int32())
 _CHOICES = pa.list_(pa.struct([("choice", pa.string()), ("probability", pa.float64())]))
 
 _VALUE = [
@@ -27,6 +29,7 @@ ANSWERS = pa.schema(
         pa.field("document", pa.string(), nullable=False),
         pa.field("document_sha256", pa.string()),
         pa.field("page", pa.int32()),
+        pa.field("pages", _PAGES),
         pa.field("question_id", pa.string(), nullable=False),
         pa.field("unit_id", pa.string(), nullable=False),
         pa.field("bundle_id", pa.string(), nullable=False),
@@ -140,6 +143,7 @@ DOCUMENTS = pa.schema(
         *_VALUE,
         pa.field("confidence", pa.float64()),
         pa.field("page", pa.int32()),
+        pa.field("pages", _PAGES),
         pa.field("pages_asked", pa.int32(), nullable=False),
         pa.field("chosen_by", pa.string(), nullable=False),
     ]

@@ -20,7 +20,8 @@ from pipeline.output.held import Held
 from pipeline.output.parts import read_held, write_part
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.output.tables import other_version, read_tables
-from pipeline.records import STATUSES, BundleResult, PageCount
+from pipeline.records import STATUSES, PageCount
+from pipeline.results import BundleResult
 
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 

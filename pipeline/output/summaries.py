@@ -7,15 +7,16 @@ from itertools import groupby, islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.output.aggregate import aggregate
 from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES, VALUE_COLUMNS
 from pipeline.questions.values import Reading
 
-PAGE_COLUMNS = ("document_id", "page", "retention", "is_current")
+PAGE_COLUMNS = ("document_id", "pages", "retention", "is_current")
 DOCUMENT_COLUMNS = (
     *("document_id", "source", "document", "question_id", "run_id", "answered_at"),
-    *("page", "status", "answer", "confidence", "confidence_raw"),
+    *("page", "pages", "status", "answer", "confidence", "confidence_raw"),
     *VALUE_COLUMNS,
 )
 _PAGE_KEY = ["document_id", "page"]
@@ -29,8 +30,8 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
 
     Args:
         reports: rows of ``pages``, earliest first; each page keeps its first row, with the highest peaks of all.
-        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page, which
-            is current if one of its answers is.
+        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page, also
+            those about several together, and it is current if one of its answers is.
     """
     rows = pa.concat_tables([COMMITTED["pages"].empty_table(), *reports])
     first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_FROM_ANSWERS, *_PEAKS)]
@@ -38,7 +39,7 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
     pages = pages.rename_columns([*_PAGE_KEY, *first, *_PEAKS])
     if answers:
         figures = [*(("retention", how) for how in ("mean", "min", "max")), ("is_current", "any")]
-        found = _grouped(pa.concat_tables(answers), figures)
+        found = _grouped(by_page(pa.concat_tables(answers)), figures)
     else:
         found = PAGES.empty_table().select([*_PAGE_KEY, *_FROM_ANSWERS])
     joined = pages.join(found.rename_columns([*_PAGE_KEY, *_FROM_ANSWERS]), _PAGE_KEY)
@@ -47,6 +48,17 @@ def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.T
         .sort_by([("document", "ascending"), ("document_id", "ascending"), ("page", "ascending")])
         .cast(PAGES)
     )
+
+
+def by_page(rows: pa.Table) -> pa.Table:
+    """Give each page that an answer is about a row of its own, with ``page`` in the place of ``pages``.
+
+    Args:
+        rows: rows of ``answers``; one without a page is left out.
+    """
+    pages = rows["pages"].combine_chunks()
+    alone = rows.drop_columns(["pages"]).take(pc.list_parent_indices(pages))
+    return alone.append_column("page", pages.flatten())
 
 
 def document_table(answers: Sequence[pa.Table], readings: Mapping[str, Reading]) -> pa.Table:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.output.folder import Folder
+from pipeline.output.summaries import by_page
 from pipeline.output.tables import read_table
 
-_COLUMNS = ("unit_id", "document_id", "page", "status", "retention", "answer", "fallback", "pruned_answer")
+_COLUMNS = ("unit_id", "document_id", "pages", "status", "retention", "answer", "fallback", "pruned_answer")
 _SUMS = ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens")
 
 
@@ -86,6 +87,7 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
 
 def _pages(rows: pa.Table) -> pa.Table:
     """Count the rows of each page, and those of them that were skipped."""
+    rows = by_page(rows.select(["document_id", "pages", "status"]))
     is_skipped = pc.cast(pc.equal(rows["status"], "skipped"), pa.int64())
     counted = pa.table(
         {

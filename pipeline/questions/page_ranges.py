@@ -1,4 +1,7 @@
-"""Reads page ranges such as ``all``, ``3`` or ``1-3,-1``: 1-based, inclusive, negative from the end."""
+"""Reads which pages a question is asked on: ``all``, ``3`` or ``1-3,-1``, or of several together: ``1+2``.
+
+Pages are 1-based, ranges inclusive, and negative numbers count from the end.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,26 @@ class PageRanges:
 
     Attributes:
         parts: first and last page of each range; empty stands for all pages.
+        together: whether the pages are read together, for one answer.
     """
 
     parts: tuple[tuple[int, int], ...]
+    together: bool = False
 
     @classmethod
     def parse(cls, text: str) -> PageRanges:
-        """Read ``all`` or a comma-separated list of pages and ranges.
+        """Read ``all``, a comma-separated list of pages and ranges, or pages joined by ``+``.
 
         Args:
-            text: page ranges such as ``1-3,-1``.
+            text: page ranges such as ``1-3,-1``, or pages to read together, such as ``1+2``.
 
         Raises:
             ValueError: a part is wrong; the message names it and what is expected.
         """
         if text.strip() == "all":
             return cls(())
+        if "+" in text:
+            return cls(tuple((page, page) for page in _together(text)), together=True)
         parts = []
         for part in text.split(","):
             match = _PART.fullmatch(part.strip())
@@ -54,3 +61,17 @@ class PageRanges:
             start, end = (page if page > 0 else page_count + 1 + page for page in (first, last))
             pages.update(range(max(start, 1), min(end, page_count) + 1))
         return tuple(sorted(pages))
+
+
+def _together(text: str) -> list[int]:
+    """Read pages that are joined by ``+``."""
+    matches = [_PART.fullmatch(part.strip()) for part in text.split("+")]
+    pages = [int(match["first"]) for match in matches if match is not None and match["last"] is None]
+    if len(pages) < len(matches):
+        raise ValueError(
+            f"{reprlib.repr(text.strip())} names no pages to read together: expected pages such as '1+2' or '1+-1'; "
+            "ranges and other pages cannot stand beside them, and need a question of their own"
+        )
+    if len(set(pages)) < len(pages):
+        raise ValueError(f"{reprlib.repr(text.strip())} names a page twice")
+    return pages

@@ -170,11 +170,13 @@ class Question(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _prompt_of_type(cls, raw: object) -> object:
-        """Give a choice a default prompt that names the choices, which the model cannot know otherwise."""
-        if isinstance(raw, Mapping) and raw.get("type") == "choice" and "prompt" not in raw:
-            return {**raw, "prompt": CHOICE_PROMPT}
-        return raw
+    def _default_prompt(cls, raw: object) -> object:
+        """Let a default prompt name the choices, which the model cannot know otherwise, and speak of several pages."""
+        if not isinstance(raw, Mapping) or "prompt" in raw:
+            return raw
+        prompt = CHOICE_PROMPT if raw.get("type") == "choice" else DEFAULT_PROMPT
+        together = "+" in str(raw.get("pages"))
+        return {**raw, "prompt": prompt.replace("the page does", "the pages do") if together else prompt}
 
     @model_validator(mode="after")
     def _consistent(self) -> Question:
@@ -196,7 +198,7 @@ class Question(Strict):
 
     @cached_property
     def page_ranges(self) -> PageRanges:
-        """Return the pages this question is asked on."""
+        """Return the pages this question is asked on, or about together."""
         return PageRanges.parse(self.pages)
 
     def applies_to(self, path: str) -> bool:

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ from pipeline.pages.apart import check_apart
 from pipeline.pages.marks import Mark, put_marks
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, PageImage
-from pipeline.viewing.crops import boxes_of
+from pipeline.viewing.crops import boxes_of, evidence_by_page
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.published import Published, rows_of
 from pipeline.viewing.texts import about, model_said, reason_words, shown
 
 _COLUMNS = (
-    *("document_id", "source", "document", "document_sha256", "page", "question_id", "status", "answer"),
-    *("review_reasons", "value_error", "confidence", "evidence", "reviewed", "model_answer"),
+    *("document_id", "source", "document", "document_sha256", "page", "pages", "question_id", "status"),
+    *("answer", "review_reasons", "value_error", "confidence", "evidence", "reviewed", "model_answer"),
 )
 _COLOURS = {"answered": (0.72, 0.9, 0.45), "needs_review": (1.0, 0.8, 0.25)}
 _MOST_CHARACTERS = 2000
@@ -108,7 +108,7 @@ def annotate_documents(
     result = Annotated()
     for rows in documents:
         path = rows[0]["document"]
-        marks = [_mark(row, questions.get(row["question_id"], row["question_id"])) for row in rows]
+        marks = [mark for row in rows for mark in _marks(row, questions.get(row["question_id"], row["question_id"]))]
         try:
             with tempfile.TemporaryDirectory(prefix="docpipe-") as desk:
                 copy = Path(desk) / "copy.pdf"
@@ -122,20 +122,21 @@ def annotate_documents(
     return result
 
 
-def _mark(row: dict[str, Any], question: str) -> Mark:
-    boxes = boxes_of(row["evidence"], _ANYWHERE, _ANYWHERE)
+def _marks(row: dict[str, Any], question: str) -> Iterator[Mark]:
+    """Yield the mark of a row on each page that its evidence is on."""
     lines = [question, row["answer"] or "no answer", *about(row)[2:], *reason_words(row["review_reasons"])]
     if row["reviewed"]:
         lines.append(model_said(row))
     if row["value_error"]:
         lines.append(row["value_error"])
-    return {
-        "page": row["page"],
-        "boxes": [(box.x0, box.y0, box.x1, box.y1) for box in boxes],
-        "colour": _COLOURS[row["status"]],
-        "subject": shown(row["question_id"], _MOST_CHARACTERS),
-        "text": "\n".join(shown(line, _MOST_CHARACTERS) for line in lines),
-    }
+    for page, evidence in evidence_by_page(row).items():
+        yield {
+            "page": page,
+            "boxes": [(box.x0, box.y0, box.x1, box.y1) for box in boxes_of(evidence, _ANYWHERE, _ANYWHERE)],
+            "colour": _COLOURS[row["status"]],
+            "subject": shown(row["question_id"], _MOST_CHARACTERS),
+            "text": "\n".join(shown(line, _MOST_CHARACTERS) for line in lines),
+        }
 
 
 def _copy(document: Document, marks: list[Mark], target: Path, child: RenderChild) -> bool:

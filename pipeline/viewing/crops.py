@@ -61,6 +61,18 @@ def boxes_of(evidence: Iterable[Mapping[str, Any]] | None, width_pt: float, heig
     return boxes
 
 
+def evidence_by_page(row: Mapping[str, Any]) -> dict[int, list[Mapping[str, Any]]]:
+    """Divide the evidence of a row among its pages, the page of the best box first.
+
+    Args:
+        row: row of ``answers`` with a page; without evidence, its first page is returned.
+    """
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for box in row["evidence"] or ():
+        found.setdefault(box["page"] or row["page"], []).append(box)  # old tables name no page in a box
+    return found or {row["page"]: []}
+
+
 def window(boxes: list[Box], width_pt: float, height_pt: float) -> Box:
     """Choose which part of a page to show: the evidence and some of what is around it.
 

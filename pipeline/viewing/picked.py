@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
 from pipeline.viewing.published import Published
+from pipeline.viewing.texts import pages_of
 
 _MOST_NAMED = 5
 _RANK = ("answered", "needs_review", "not_answerable", "failed", "skipped")
@@ -33,9 +34,9 @@ def pick_row(run: Published, document: str, question: str, page: int | None) -> 
     if question not in asked:
         raise UsageError(f"no question {question!r} was asked of {printable(document)}; {_near(question, asked)}")
     rows = of_document.filter(pc.equal(of_document["question_id"], question)).to_pylist()
-    pages = sorted(row["page"] for row in rows if row["page"] is not None)
+    pages = sorted(number for row in rows if row["page"] is not None for number in pages_of(row))
     if page is not None:
-        rows = [row for row in rows if row["page"] == page]
+        rows = [row for row in rows if row["page"] is not None and page in pages_of(row)]
         if not rows:
             raise UsageError(f"--page {page}: {question!r} was asked on page {_listed(pages)} of {printable(document)}")
     return min(rows, key=_order)

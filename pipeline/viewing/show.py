@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pymupdf
@@ -12,8 +13,7 @@ from PIL import Image as PilImage
 from pipeline.errors import PageError, UsageError
 from pipeline.file_names import printable
 from pipeline.pages.renderer import RenderChild
-from pipeline.records import PageImage
-from pipeline.viewing.crops import boxes_of, cut_out, render_page
+from pipeline.viewing.crops import boxes_of, cut_out, evidence_by_page, render_page
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.texts import about, model_said, reason_words, shown
 
@@ -21,6 +21,7 @@ _DPI = 200
 _CAPTION_DPI = 144
 _LEAST_WIDTH, _MOST_HEIGHT = 360.0, 4000.0  # points
 _PADDING = 14.0
+_GAP_PX = 24  # between crops of several pages
 _MOST_CHARACTERS = 1200
 _LONG_WORD = 24  # characters
 _CSS = """
@@ -34,7 +35,7 @@ _CSS = """
 
 
 def draw_row(row: dict[str, Any], question: str, originals: Originals, child: RenderChild) -> PilImage.Image:
-    """Draw the crop of a row's page with its evidence, and the answer under it.
+    """Draw the crop of a row's page with its evidence, and the answer under it; of several pages one below the other.
 
     Args:
         row: row of ``answers``.
@@ -49,15 +50,28 @@ def draw_row(row: dict[str, Any], question: str, originals: Originals, child: Re
     name = printable(row["document"])
     if row["page"] is None or row["status"] == "failed":
         raise UsageError(f"{name}: {row['question_id']} failed, so there is nothing to show; failures/ has the reason")
+    crops = []
     try:
-        page = render_page(child, originals.find(row), row["page"], _DPI)
+        document = originals.find(row)
+        for number, evidence in sorted(evidence_by_page(row).items()):
+            page = render_page(child, document, number, _DPI)
+            crops.append(cut_out(page, boxes_of(evidence, page.width_pt, page.height_pt)))
     except (OriginalMissing, PageError) as error:
         raise UsageError(str(error)) from error
-    return under(cut_out(page, _boxes(row, page)), caption(row, question))
+    return under(_stacked(crops), caption(row, question))
 
 
-def _boxes(row: dict[str, Any], page: PageImage) -> Any:
-    return boxes_of(row["evidence"], page.width_pt, page.height_pt)
+def _stacked(crops: Sequence[PilImage.Image]) -> PilImage.Image:
+    """Put pictures one below the other, with a gap between them."""
+    if len(crops) == 1:
+        return crops[0]
+    height = sum(crop.height for crop in crops) + _GAP_PX * (len(crops) - 1)
+    whole = PilImage.new("RGB", (max(crop.width for crop in crops), height), "white")
+    top = 0
+    for crop in crops:
+        whole.paste(crop, ((whole.width - crop.width) // 2, top))
+        top += crop.height + _GAP_PX
+    return whole
 
 
 def caption(row: dict[str, Any], question: str) -> str:

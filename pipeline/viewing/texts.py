@@ -62,6 +62,26 @@ def model_said(row: dict[str, Any]) -> str:
     return f"the model had said: {row['model_answer'] or 'no answer'}"
 
 
+def pages_of(row: dict[str, Any]) -> list[int]:
+    """Return the pages that an answer is about, mostly one; tables of an old version of docpipe name only that.
+
+    Args:
+        row: row of ``answers`` with a page.
+    """
+    return list(row["pages"] or [row["page"]])
+
+
+def page_words(pages: list[int]) -> str:
+    """Name one page, or several that were read together.
+
+    Args:
+        pages: numbers of the pages.
+    """
+    if len(pages) == 1:
+        return f"page {pages[0]}"
+    return f"pages {', '.join(map(str, pages[:-1]))} and {pages[-1]}"
+
+
 def about(row: dict[str, Any]) -> list[str]:
     """Say where an answer stands and how sure it is, in a few short phrases.
 
@@ -70,7 +90,7 @@ def about(row: dict[str, Any]) -> list[str]:
     """
     phrases = [printable(row["document"])]
     if row["page"] is not None:
-        phrases.append(f"page {row['page']}")
+        phrases.append(page_words(pages_of(row)))
     phrases.append(STATUS_WORDS.get(row["status"], row["status"]))
     if row["confidence"] is not None:
         phrases.append(f"confidence {row['confidence']:.3f}")

@@ -145,7 +145,7 @@ def test_point_16_the_order_of_questions_and_of_unnamed_choices_does_not_change_
 
 def test_ids_are_the_same_on_every_machine() -> None:
     # A changed id makes every finished output folder start over: change it only with SCHEMA_VERSION.
-    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["9226e2bc8b8c0b5cff609406"]
+    assert _ids("version: 1\nquestions:\n  - {id: a, text: A, prompt: '{text}'}\n") == ["22acc23ba3d7b2bf5fd74417"]
 
 
 def test_pages_added_at_the_end_leave_full_chunks_alone() -> None:
@@ -261,3 +261,56 @@ def test_a_plan_of_nine_hundred_thousand_pages_is_complete() -> None:
     bundles = make_bundles(units, documents, questions(), SETTINGS, counts)
     assert planned_rows(units) == 3000 * 301
     assert sum(len(b.units) for b in bundles) == len(units) == 3000 * 11
+
+
+TOGETHER = """
+version: 1
+questions:
+  - {id: a, text: A}
+  - {id: both, text: B, pages: "1+2"}
+  - {id: ends, text: E, pages: "1+-1"}
+"""
+
+
+def test_a_question_about_pages_together_has_one_unit_and_one_row() -> None:
+    units, (bundle,) = units_and_bundles([3, 1], questions(TOGETHER))
+    assert [(u.document_id[:4], u.question_id, u.pages, u.further) for u in units] == [
+        ("0000", "a", (1, 2, 3), ()),
+        ("0000", "both", (1,), (2,)),
+        ("0000", "ends", (1,), (3,)),
+        ("9e37", "a", (1,), ()),
+        ("9e37", "both", (1,), ()),  # of the pages together, those that the document has
+        ("9e37", "ends", (1,), ()),
+    ]
+    assert planned_rows(units) == 8
+    assert len({unit.unit_id for unit in units}) == 6
+    (first, second) = bundle.documents
+    assert bundle.pages_of(first.document_id) == [1, 2, 3]
+    asked = [(1,), (2,), (1, 2), (1, 3), (2, 3)]
+    assert [[ask.question_id for ask in bundle.asks_of(first.document_id, *pages)] for pages in asked] == [
+        ["a"],
+        ["a"],
+        ["both"],
+        ["ends"],
+        [],
+    ]
+    assert [ask.question_id for ask in bundle.asks_of(second.document_id, 1)] == ["a", "both", "ends"]
+    assert bundle_from_json(bundle_to_json(bundle)) == bundle
+
+
+def test_pages_together_and_the_same_pages_one_by_one_are_other_units() -> None:
+    ids = [
+        _ids(f'version: 1\nquestions:\n  - {{id: a, text: A, prompt: "{{text}}", pages: "{p}"}}\n')
+        for p in ("1,2", "1+2", "2+1", "1+3")
+    ]
+    assert ids[1] == ids[2]
+    assert len({*map(tuple, ids)}) == 3
+
+
+def test_pages_together_go_with_the_chunk_of_the_first() -> None:
+    asked = questions(
+        'version: 1\nquestions:\n  - {id: a, text: A, pages: "3+-1"}\n  - {id: b, text: B, pages: "-1"}\n'
+    )
+    units, bundles = units_and_bundles([100], asked)
+    assert [(u.question_id, u.pages, u.further) for u in units] == [("a", (3,), (100,)), ("b", (100,), ())]
+    assert [b.pages_of(b.documents[0].document_id) for b in bundles] == [[3, 100]]

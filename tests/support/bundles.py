@@ -12,17 +12,16 @@ from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import (
     AnswerSettings,
     Bundle,
-    BundleResult,
     Document,
     Evidence,
     Failure,
     PageAnswer,
     PageCount,
-    PageReport,
     PixelBudget,
     Status,
     Unit,
 )
+from pipeline.results import BundleResult, PageReport
 from pipeline.units import make_bundles, make_units
 
 SETTINGS = AnswerSettings(
@@ -111,7 +110,7 @@ def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer
         logprob_first=-math.log(1 + page),
         margin_min=1.0,
         finish_reason="stop",
-        evidence=(Evidence(0.0, 1.5, 20.25, 30.0, 2.5),) if page % 2 else (),
+        evidence=(Evidence(0.0, 1.5, 20.25, 30.0, 2.5, page),) if page % 2 else (),
         visual_tokens=1836,
         kept_tokens=kept,
         retention=kept / 1836,

@@ -69,7 +69,7 @@ class ColourReader:
         time.sleep(self.seconds)
         stats = PruneStats(16, 8, False, False, 40, 30, 4000, 3000)
         return [
-            ModelAnswer(f"{ask.question_id} {colour}", "stop", SIGNALS, 3, stats, None, None, (4, 4)) for ask in asks
+            ModelAnswer(f"{ask.question_id} {colour}", "stop", SIGNALS, 3, stats, None, None, ((4, 4),)) for ask in asks
         ]
 
 

@@ -15,6 +15,7 @@ from glimpseprune.stats import PruneStats
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.confidence.signals import signals_of
 from pipeline.errors import PageError
+from pipeline.frame import WHOLE_PAGE
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import (
     AnswerSettings,
@@ -70,25 +71,31 @@ class FakePageAnswerer:
     ) -> tuple[Image, Sequence[Ask]]:
         return page, asks
 
+    def prepare_together(self, pages: list[Image], asks: Sequence[Ask]) -> tuple[list[Image], Sequence[Ask]]:
+        return pages, asks
+
     def answer_pages(
-        self, pages: Iterable[tuple[Any, Callable[[], tuple[Image, Sequence[Ask]]]]]
+        self, pages: Iterable[tuple[Any, Callable[[], tuple[Image | list[Image], Sequence[Ask]]]]]
     ) -> Iterator[tuple[Any, list[ModelAnswer] | PageError]]:
         return one_by_one(self._answer_page, pages)
 
-    def _answer_page(self, page: Image, asks: Sequence[Ask]) -> list[ModelAnswer]:
+    def _answer_page(self, page: Image | list[Image], asks: Sequence[Ask]) -> list[ModelAnswer]:
+        pages = page if isinstance(page, list) else [page]
         self.pages += 1
         self.model_ms += 0.01
         error = self.raises.pop(0) if self.raises else None
         if error is not None:
             raise error
-        grid = (page.shape[0] // 28, page.shape[1] // 28)
-        total = grid[0] * grid[1]
+        grids = tuple((page.shape[0] // 28, page.shape[1] // 28) for page in pages)
+        total = sum(rows * columns for rows, columns in grids)
+        means = "+".join(f"{page.mean():.2f}" for page in pages)
+        frames = (WHOLE_PAGE,) * len(pages)
         keep = np.zeros(total, dtype=bool)
         keep[: total // 10] = True
         stats = PruneStats(total, int(keep.sum()), False, False, total + 9, 50, 1000, 50, 1.5, 2.5, 3.5)
         return [
             ModelAnswer(
-                f"{page.mean():.2f} {ask.prompt}", "stop", SIGNALS, 4, stats, keep, keep.astype(np.float32), grid
+                f"{means} {ask.prompt}", "stop", SIGNALS, 4, stats, keep, keep.astype(np.float32), grids, frames=frames
             )
             for ask in asks
         ]

@@ -16,7 +16,8 @@ from pipeline.output.publish import publish
 from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.questions.values import Reading
-from pipeline.records import Bundle, BundleResult, Failure, Unit
+from pipeline.records import Bundle, Failure, Unit
+from pipeline.results import BundleResult
 from tests.support.bundles import result_of, units_and_bundles
 
 SCHEMAS = {"answers": ANSWERS, "pages": PAGES, "documents": DOCUMENTS, "failures": FAILURES}
@@ -62,7 +63,7 @@ def tables(uri: str) -> Tables:
             with fs.open(path, "rb") as file:
                 table = pq.read_table(file)
             assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"7"
+            assert table.schema.metadata[b"schema_version"] == b"8"
             for row in table.to_pylist():
                 at: datetime = row.pop("answered_at")
                 assert at.utcoffset() == timedelta(0)

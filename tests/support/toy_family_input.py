@@ -93,7 +93,8 @@ def load_input(folder: Path) -> ModelInput:
         def visible(self, page: Image, image: PreparedImage, cells: VisibleCells) -> torch.Tensor | None:
             return torch.from_numpy(cells(page, PATCH_PX))
 
-        def prompt(self, text: str, grid: tuple[int, int]) -> torch.Tensor:
+        def prompt(self, text: str, *grids: tuple[int, int]) -> torch.Tensor:
+            (grid,) = grids  # one image
             return torch.tensor([START, *[IMAGE] * (grid[0] * grid[1]), *_ids(text), ANSWER])
 
         def answer(self, text: str, ends: Collection[int]) -> torch.Tensor:

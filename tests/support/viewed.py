@@ -24,7 +24,7 @@ from pipeline.questions.question import AnswerType, Question
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 QUESTIONS = {"total": "What is the total?", "date": "When was it written?"}
-TOTAL_BOX = {"x0": 200.0, "y0": 92.0, "x1": 290.0, "y1": 108.0, "score": 3.0}
+TOTAL_BOX = {"x0": 200.0, "y0": 92.0, "x1": 290.0, "y1": 108.0, "score": 3.0, "page": 1}
 """Where ``write_pdf`` writes the total, in points."""
 _SHARED = {
     "document_id": "id-a",
@@ -78,7 +78,8 @@ _FAILURE = {
 
 def answer(**given: Any) -> dict[str, Any]:
     """A row of ``answers``; what is not given is that of a usual one."""
-    return {**_ANSWER, **given}
+    made = {**_ANSWER, **given}
+    return {"pages": None if made["page"] is None else [made["page"]], **made}
 
 
 def page(**given: Any) -> dict[str, Any]:

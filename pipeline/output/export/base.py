@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
-"""A current answer: columns of ``answers``, with ``reviewed``, ``place``, ``width_pt`` and ``height_pt``."""
+"""A current answer: columns of ``answers``, with ``reviewed``, ``place``, and ``sizes``: page, ``width_pt`` and
+``height_pt`` of each of its pages."""
 
 Cell = str | int | float | bool | Decimal | date | None
 Level = Literal["documents", "pages"]

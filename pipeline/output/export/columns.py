@@ -75,7 +75,7 @@ def value_of(row: Row) -> Cell:
 
 
 def best_box(row: Row) -> str | None:
-    """Write the best box of the evidence as ``x0 y0 x1 y1``, in points.
+    """Write the best box of the evidence as ``x0 y0 x1 y1``, in points; of several pages, behind ``p`` and its page.
 
     Args:
         row: an answer.
@@ -83,7 +83,17 @@ def best_box(row: Row) -> str | None:
     if not row["evidence"]:
         return None
     box = row["evidence"][0]
-    return " ".join(f"{box[side]:.1f}" for side in ("x0", "y0", "x1", "y1"))
+    page = [f"p{box['page']}"] if len(row["pages"]) > 1 else []
+    return " ".join([*page, *(f"{box[side]:.1f}" for side in ("x0", "y0", "x1", "y1"))])
+
+
+def pages_of(row: Row) -> Cell:
+    """Return the page of an answer as a number, or several that were read together as the questions file writes them.
+
+    Args:
+        row: an answer.
+    """
+    return row["page"] if len(row["pages"] or ()) < 2 else "+".join(map(str, row["pages"]))
 
 
 def on_one_line(text: str | None) -> str | None:
@@ -109,7 +119,7 @@ def _reasons(row: Row) -> str | None:
 
 _WHERE = (
     Column("document", _named("document")),
-    Column("page", _named("page")),
+    Column("page", pages_of),
     Column("question", _named("question_id")),
 )
 _SEEN = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.output.export.base import Column, Exporter, Row
 
-_AS_THEY_ARE = ("review_reasons", "evidence")
+_AS_THEY_ARE = ("page", "pages", "review_reasons", "evidence")
 _NOT_HERE = ("value", "currency", "box")
 
 
@@ -21,7 +21,7 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> list[st
         rows: the rows.
         columns: columns of a sheet, whose names are used; value and evidence are written whole.
     """
-    named = [column for column in columns if column.name not in (*_NOT_HERE, *_AS_THEY_ARE)]
+    named = [column for column in columns if column.name == "page" or column.name not in (*_NOT_HERE, *_AS_THEY_ARE)]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             line: dict[str, Any] = {column.name: column.cell(row) for column in named}

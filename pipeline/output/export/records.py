@@ -80,14 +80,20 @@ def _citation(row: Row) -> dict[str, Any]:
 def _places(row: Row) -> list[dict[str, Any]]:
     if row["page"] is None or row["status"] not in ("answered", "needs_review"):
         return []
-    boxes = [
-        {"x": box["x0"], "y": box["y0"], "w": box["x1"] - box["x0"], "h": box["y1"] - box["y0"]}
-        for box in row["evidence"] or ()
-    ]
-    size = None if row["width_pt"] is None else {"width": row["width_pt"], "height": row["height_pt"]}
+    boxes: dict[int, list[dict[str, float]]] = {}
+    for box in row["evidence"] or ():
+        sides = {"x": box["x0"], "y": box["y0"], "w": box["x1"] - box["x0"], "h": box["y1"] - box["y0"]}
+        boxes.setdefault(box["page"], []).append(sides)
+    sizes = {size["page"]: _size(size) for size in row["sizes"]}
     text = row["evidence_text"]
-    place = {"page": row["page"], "matching_text": text, "bounding_boxes": boxes, "page_dimensions": size}
-    return [place]
+    return [
+        {"page": page, "matching_text": text, "bounding_boxes": boxes.get(page, []), "page_dimensions": sizes[page]}
+        for page in boxes or row["pages"]
+    ]
+
+
+def _size(page: Mapping[str, Any]) -> dict[str, float] | None:
+    return None if page["width_pt"] is None else {"width": page["width_pt"], "height": page["height_pt"]}
 
 
 EXPORTER = Exporter(write, levels=("documents",))

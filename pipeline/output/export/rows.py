@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +15,7 @@ from pipeline.output.export.base import Level, Row
 from pipeline.output.folder import Folder
 from pipeline.output.publish import DOCUMENTS_FILE, PAGES_FILE, check_tables
 from pipeline.output.reviews import read_reviews, with_reviews
-from pipeline.output.summaries import DOCUMENT_COLUMNS, document_table
+from pipeline.output.summaries import DOCUMENT_COLUMNS, by_page, document_table
 from pipeline.output.tables import read_batches, read_table
 
 ROWS_AT_A_TIME = 200_000  # of answers in memory
@@ -128,11 +129,15 @@ def _of_documents(folder: Folder, prefix: str, answers: pa.Table, asked: Asked) 
 
 
 def _with_sizes(folder: Folder, prefix: str, rows: pa.Table) -> pa.Table:
+    """Add the sizes of all pages of each row, as a list."""
     pages = _read_prefix(folder, PAGES_FILE, ("document_id", "page", *_SIZES), prefix)
-    found = pc.index_in(_key(rows, "document_id", "page"), value_set=_key(pages, "document_id", "page"))
-    for name in _SIZES:
-        rows = rows.append_column(name, pages[name].take(found))
-    return rows
+    mine = by_page(rows.select(["document_id", "pages"]))
+    found = pc.index_in(_key(mine, "document_id", "page"), value_set=_key(pages, "document_id", "page"))
+    columns = [mine["page"], *(pages[name].take(found) for name in _SIZES)]
+    sizes = pa.StructArray.from_arrays([column.combine_chunks() for column in columns], ["page", *_SIZES])
+    counts = pc.fill_null(pc.list_value_length(rows["pages"].combine_chunks()), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], counts.cumsum()]), pa.int32())
+    return rows.append_column("sizes", pa.ListArray.from_arrays(offsets, sizes))
 
 
 def _key(rows: pa.Table, *names: str) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.errors import PageError
 from pipeline.file_names import printable
 from pipeline.pages.renderer import RenderChild
-from pipeline.viewing.crops import boxes_of, cut_out, render_page
+from pipeline.viewing.crops import boxes_of, cut_out, evidence_by_page, render_page
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.published import rows_of
 
@@ -45,6 +45,8 @@ def make_crops(
 ) -> Crops:
     """Draw the first rows of the table that can have a picture; each page is rendered once.
 
+    Of an answer about several pages, the one with the best evidence is drawn.
+
     Args:
         answers: rows of ``answers``, in the order of the table.
         most: largest number of pictures.
@@ -61,13 +63,14 @@ def make_crops(
     crops = Crops(wanted=len(rows))
     by_page: dict[tuple[str, int], list[int]] = {}
     for number, row in rows.items():
-        by_page.setdefault((row["document_id"], row["page"]), []).append(number)
-    for numbers in by_page.values():
+        by_page.setdefault((row["document_id"], next(iter(evidence_by_page(row)))), []).append(number)
+    for (_, page_number), numbers in by_page.items():
         first = rows[numbers[0]]
         try:
-            page = render_page(child, originals.find(first), first["page"], _DPI)
+            page = render_page(child, originals.find(first), page_number, _DPI)
             for number in numbers:
-                boxes = boxes_of(rows[number]["evidence"], page.width_pt, page.height_pt)
+                evidence = evidence_by_page(rows[number])[page_number]
+                boxes = boxes_of(evidence, page.width_pt, page.height_pt)
                 crops.pictures[number] = {"src": _data_uri(cut_out(page, boxes)), "boxes": len(boxes)}
         except (OriginalMissing, PageError) as error:
             crops.missing[printable(first["document"])] = printable(str(error))

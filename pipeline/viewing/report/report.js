@@ -65,6 +65,7 @@
     const value = cell.getValue();
     return element("bdi", {}, value === null || value === "" ? "\u2013" : String(value));
   };
+  const pages = (row) => row.page === null ? "\u2013" : data.together[row.i] || String(row.page);  // 1+2: read together
   const measured = (write) => (cell) => {
     const value = cell.getValue();
     return element("span", {}, value === null ? "\u2013" : write(value));
@@ -100,7 +101,7 @@
     { title: "Answer", field: "answer", widthGrow: 4, minWidth: 150, responsive: 0, formatter: text, sorter: textual },
     { title: "Question", field: "question", widthGrow: 2, minWidth: 104, responsive: 1, formatter: text, sorter: ofColumn("question") },
     { title: "Document", field: "document", widthGrow: 3, minWidth: 140, responsive: 3, formatter: text, sorter: ofDocument },
-    { title: "Page", field: "page", width: 70, responsive: 4, formatter: text, sorter: numeric, hozAlign: "right" },
+    { title: "Page", field: "page", width: 70, responsive: 4, formatter: (cell) => element("bdi", {}, pages(cell.getData())), sorter: numeric, hozAlign: "right" },
     { title: "Sure", field: "confidence", width: 78, responsive: 2, formatter: measured((value) => value.toFixed(3)), sorter: numeric, hozAlign: "right" },
     { title: "Kept", field: "kept", width: 84, responsive: 6, formatter: measured(percent), sorter: numeric, hozAlign: "right" },
     { title: "ms", field: "ms", width: 74, responsive: 7, formatter: measured((value) => number.format(value)), sorter: numeric, hozAlign: "right" },
@@ -139,7 +140,7 @@
     const crop = data.crops[row.i];
     if (crop) {
       const places = crop.boxes === 0 ? "the whole page, as no place was found" : crop.boxes === 1 ? "the place framed" : "the places framed";
-      return element("figure", { class: "crop" }, element("img", { src: crop.src, alt: `Page ${row.page} of ${row.document}: ${places}` }));
+      return element("figure", { class: "crop" }, element("img", { src: crop.src, alt: `Page ${pages(row)} of ${row.document}: ${places}` }));
     }
     if (row.status === "failed" || row.page === null || row.change === "gone") return null;
     return element("p", { class: "crop empty" }, "No picture of this row in this file.");
@@ -164,7 +165,7 @@
     fact("Status", words[row.status] || row.status);
     fact("Sure", row.confidence === null ? "" : row.confidence.toFixed(3));
     fact("Document", row.document);
-    fact("Page", row.page === null ? "" : String(row.page));
+    fact("Page", row.page === null ? "" : pages(row));
     fact("Question", question.id);
     fact("Kept", row.kept === null ? "" : percent(row.kept));
     parts.push(facts);

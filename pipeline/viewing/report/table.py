@@ -18,8 +18,17 @@ MOST_ROWS = 250_000  # more take a browser long to open
 _MOST_CHARACTERS = 400
 _KINDS = ("", "new", "answer", "status", "gone")
 _COLUMNS = (
-    *("document_id", "document", "page", "question_id", "unit_id", "status", "answer", "value", "value_error"),
-    *("review_reasons", "confidence", "retention", "prefill_ms", "decode_ms", "evidence_text", "on_page"),
+    *("document_id", "document", "page", "pages", "question_id", "unit_id", "status", "answer", "value"),
+    *(
+        "value_error",
+        "review_reasons",
+        "confidence",
+        "retention",
+        "prefill_ms",
+        "decode_ms",
+        "evidence_text",
+        "on_page",
+    ),
     *("reviewed", "model_answer"),
 )
 
@@ -55,10 +64,13 @@ def table_data(run: Published, answers: pa.Table, changes: Changes | None) -> di
     reviewed: dict[int, str] = {}
     notes: dict[int, int] = {}
     printed: dict[int, str] = {}
+    together: dict[int, str] = {}
     not_on_page: list[int] = []
     for number, row in enumerate(rows_of(answers, _COLUMNS)):
         columns["document"].append(paths.of(row["document"]))
         columns["page"].append(row["page"])
+        if len(row["pages"] or ()) > 1:
+            together[number] = "+".join(map(str, row["pages"]))
         columns["question"].append(questions[row["question_id"]])
         columns["status"].append(statuses.of(row["status"]))
         columns["answer"].append(None if row["answer"] is None else shown(row["answer"], _MOST_CHARACTERS))
@@ -80,7 +92,7 @@ def table_data(run: Published, answers: pa.Table, changes: Changes | None) -> di
         if error:
             notes[number] = errors.of(shown(error, _MOST_CHARACTERS))
     data: dict[str, Any] = {"values": values, "reviewed": reviewed, "notes": notes, "printed": printed}
-    data["not_on_page"] = not_on_page
+    data["not_on_page"], data["together"] = not_on_page, together
     if changes is not None:
         columns["change"] = [_KINDS.index(kind) for kind in changes.kinds[: len(answers)]]
         data["before"] = {number: _before(was) for number, was in changes.before.items() if number < len(answers)}

@@ -79,7 +79,9 @@ def test_every_row_of_a_bundle_is_answered_or_failed(bundle: Bundle, tmp_path: P
     assert row["document_sha256"] is not None
     assert rows[4]["document_sha256"] is None
     assert (row["kept_tokens"], row["visual_tokens"], row["kv_bytes_kept"], row["decode_ms"]) == (12, 121, 50, 3.5)
-    assert row["evidence"] == [{"x0": 0.0, "y0": 0.0, "x1": 300.0, "y1": pytest.approx(600 / 11), "score": 1.0}]
+    assert row["evidence"] == [
+        {"x0": 0.0, "y0": 0.0, "x1": 300.0, "y1": pytest.approx(600 / 11), "score": 1.0, "page": 1}
+    ]
     pages = pq.read_table(tmp_path / "out" / "pages").to_pylist()
     assert [(p["page"], p["width_px"], p["vision_ms"], p["prefix_ms"]) for p in pages] == [
         (1, 308, 1.5, None),

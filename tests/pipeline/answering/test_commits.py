@@ -20,17 +20,8 @@ from pipeline.output.attempts import Markers
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
-from pipeline.records import (
-    Bundle,
-    BundleResult,
-    Document,
-    Failure,
-    PageCount,
-    PageFailure,
-    PageImage,
-    Receipt,
-    RenderedBundle,
-)
+from pipeline.records import Bundle, Document, Failure, PageCount, PageFailure, PageImage, Receipt, RenderedBundle
+from pipeline.results import BundleResult
 from pipeline.units import make_bundles, make_units
 from tests.support.bundles import result_of, units_and_bundles
 from tests.support.helpers import SETTINGS, FakePageAnswerer, questions

@@ -36,7 +36,7 @@ KEEP, SCORES = np.ones(10, bool), np.zeros(10, np.float32)
 def made(confidence: float = 0.9, floor_hit: bool = False, pruned: bool = True) -> ModelAnswer:
     stats = replace(STATS, floor_hit=floor_hit)
     signals = signals_of([math.log(confidence)] * 2, [1.0] * 2)
-    return ModelAnswer("x", "stop", signals, 2, stats, KEEP if pruned else None, SCORES if pruned else None, (2, 5))
+    return ModelAnswer("x", "stop", signals, 2, stats, KEEP if pruned else None, SCORES if pruned else None, ((2, 5),))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def answer_of(text: str, *looked: tuple[int, int], pruned: bool = True) -> Model
     keep = (scores > 0).ravel()
     stats = PruneStats(200, int(keep.sum()), False, False, 209, 50, 1000, 50, 1.5, 2.5, 3.5)
     known = (keep, scores.ravel()) if pruned else (None, None)
-    return ModelAnswer(text, "stop", 0.5, 4, stats, *known, GRID)
+    return ModelAnswer(text, "stop", 0.5, 4, stats, *known, (GRID,))
 
 
 def evidence_of(page: PageImage, answer: ModelAnswer, kind: str = "text", **more: Any) -> AnswerEvidence:

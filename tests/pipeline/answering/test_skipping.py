@@ -103,7 +103,7 @@ def test_only_what_may_be_skipped_is(plain: PageAnswerer) -> None:
 
 
 def test_pages_that_are_left_unpruned_are_scored_too(plain: PageAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.answering.page_answerer.choose_pruning", _unpruned)
+    monkeypatch.setattr("pipeline.answering.page_pruning.choose_pruning", _unpruned)
     answerer = skipping(plain)
     asks = [replace(ask, prune_auto=True) for ask in ASKS]
     prepared = answerer.prepare(page(0), asks, WORDS, IDS)

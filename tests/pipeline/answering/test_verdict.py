@@ -14,7 +14,7 @@ from tests.support.helpers import SIGNALS
 
 def answer(text: str = "x", **changes: Any) -> ModelAnswer:
     stats = PruneStats(10, 5, changes.pop("floor_hit", False), False, 20, 15, 200, 150)
-    made = ModelAnswer(text, "stop", SIGNALS, 3, stats, None, None, (2, 5))
+    made = ModelAnswer(text, "stop", SIGNALS, 3, stats, None, None, ((2, 5),))
     return dataclasses.replace(made, **changes)
 
 

@@ -199,7 +199,7 @@ def test_a_document_is_answered_from_its_pages(base: Path, addon: Path, tmp_path
         alone = [answerer.answer_page(decode_image(image), [one])[0] for one in asks]
         assert [answer.text for answer in together] == [answer.text for answer in alone]
         assert all(answer.stats.kept_tokens <= 0.4 * TOKENS for answer in together)
-        assert all(answer.grid == (ROWS, ROWS) for answer in together)
+        assert all(answer.grids == ((ROWS, ROWS),) for answer in together)
 
 
 def test_an_addon_is_checked_against_its_base_from_the_configurations(

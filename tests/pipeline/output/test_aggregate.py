@@ -31,7 +31,9 @@ def row(
         value = json.dumps(day.isoformat())
     made = dict.fromkeys(VALUE_COLUMNS) | {"value": value, "value_currency": currency, "value_date": day}
     made["value_number"] = None if number is None else Decimal(number).quantize(Decimal("1.0000000000"))
-    return {"page": page, "status": status, "answer": answer, "confidence": confidence, "confidence_raw": 0.5, **made}
+    pages = None if page is None else [page]
+    made |= {"page": page, "pages": pages}
+    return {"status": status, "answer": answer, "confidence": confidence, "confidence_raw": 0.5, **made}
 
 
 ROWS = [

@@ -38,15 +38,15 @@ def test_each_crash_is_narrowed_down_to_its_page(uri: str) -> None:
     markers = Markers(Folder(uri))
     second = markers.begin("b")
     assert (second.number, second.crashed) == (2, frozenset())
-    markers.note("b", second, "d", 1)
-    markers.note("b", second, "d", 2)  # died here
+    markers.note("b", second, "d", (1,))
+    markers.note("b", second, "d", (2,))  # died here
     markers = Markers(Folder(uri))
     third = markers.begin("b")
-    assert (third.number, third.crashed) == (3, frozenset({("d", 2)}))
-    markers.note("b", third, "d", 3)
-    markers.note("b", third, "e", 1)  # and here
+    assert (third.number, third.crashed) == (3, frozenset({("d", (2,))}))
+    markers.note("b", third, "d", (3,))
+    markers.note("b", third, "e", (1, 2))  # and here
     fourth = Markers(Folder(uri)).begin("b")
-    assert (fourth.number, fourth.crashed) == (4, frozenset({("d", 2), ("e", 1)}))
+    assert (fourth.number, fourth.crashed) == (4, frozenset({("d", (2,)), ("e", (1, 2))}))
     markers.done("b")
     assert Markers(Folder(uri)).begin("b") == Attempt(1, frozenset())
 
@@ -54,22 +54,22 @@ def test_each_crash_is_narrowed_down_to_its_page(uri: str) -> None:
 def test_a_crash_before_the_first_page_of_an_attempt_blames_none_and_forgets_none(uri: str) -> None:
     markers = Markers(Folder(uri))
     markers.begin("b")
-    markers.note("b", markers.begin("b"), "d", 2)
+    markers.note("b", markers.begin("b"), "d", (2,))
     markers.begin("b")
-    assert markers.begin("b") == Attempt(4, frozenset({("d", 2)}), unexplained=2)
+    assert markers.begin("b") == Attempt(4, frozenset({("d", (2,))}), unexplained=2)
 
 
 def test_bundles_do_not_mix(uri: str) -> None:
     markers = Markers(Folder(uri))
-    markers.note("a", markers.begin("a"), "d", 1)
+    markers.note("a", markers.begin("a"), "d", (1,))
     markers.begin("b")
     markers.done("b")
-    assert Markers(Folder(uri)).begin("a") == Attempt(2, frozenset({("d", 1)}))
+    assert Markers(Folder(uri)).begin("a") == Attempt(2, frozenset({("d", (1,))}))
     assert Markers(Folder(uri)).begin("b") == Attempt(1, frozenset())
 
 
 def test_a_bundle_that_every_page_of_which_crashes_comes_to_an_end(uri: str) -> None:
-    pages = [("d", page) for page in range(1, 33)]
+    pages = [("d", (page,)) for page in range(1, 33)]
     attempts = 0
     while True:
         attempts += 1
@@ -107,7 +107,7 @@ def test_markers_tell_how_far_the_bundles_in_flight_are(uri: str) -> None:
     a, b = markers.begin("a"), markers.begin("b")
     assert markers.pages_done() == 0
     markers.between_pages("a", a, 7)
-    markers.note("b", b, "d", 4, 3)
+    markers.note("b", b, "d", (4,), 3)
     assert Markers(Folder(uri)).pages_done() == 10
     markers.done("a")
     assert Markers(Folder(uri)).pages_done() == 3

@@ -16,7 +16,8 @@ from pipeline.output import publish as publishing
 from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
 from pipeline.output.store import OutputStore
-from pipeline.records import Bundle, BundleResult, Document, Unit
+from pipeline.records import Bundle, Document, Unit
+from pipeline.results import BundleResult
 from tests.support.bundles import documents_with, questions, result_of, units_and_bundles
 from tests.support.published import broken_page, published, store_at, tables
 

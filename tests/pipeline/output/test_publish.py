@@ -21,7 +21,8 @@ from pipeline.output.parts import part_id
 from pipeline.output.publish import publish
 from pipeline.output.summaries import document_table
 from pipeline.questions.values import Reading
-from pipeline.records import STATUSES, BundleResult
+from pipeline.records import STATUSES
+from pipeline.results import BundleResult
 from tests.support.bundles import questions, result_of, rows_of, units_and_bundles
 from tests.support.published import READINGS, everything, published, results_for, sql, store_at, tables
 
@@ -47,7 +48,7 @@ def test_the_tables_hold_what_the_parts_hold(memory: str) -> None:
     assert {key: one[key] for key in ("answer", "confidence_raw", "evidence", "kept_tokens", "kv_bytes_full")} == {
         "answer": "date on page 1",
         "confidence_raw": 0.5,
-        "evidence": [{"x0": 0.0, "y0": 1.5, "x1": 20.25, "y1": 30.0, "score": 2.5}],
+        "evidence": [{"x0": 0.0, "y0": 1.5, "x1": 20.25, "y1": 30.0, "score": 2.5, "page": 1}],
         "kept_tokens": 105,
         "kv_bytes_full": 3_000_000_000,
     }

@@ -159,7 +159,7 @@ def test_jsonl_has_values_and_all_evidence(folder: Folder, tmp_path: Path) -> No
     export(folder, tmp_path / "a.jsonl", level="pages")
     first, *_, last = read_lines(tmp_path / "a.jsonl")
     assert first["value"] == {"amount": "1903.88", "currency": "USD"}
-    assert first["evidence"] == [{"x0": 0.0, "y0": 1.5, "x1": 20.25, "y1": 30.0, "score": 2.5}]
+    assert first["evidence"] == [{"x0": 0.0, "y0": 1.5, "x1": 20.25, "y1": 30.0, "score": 2.5, "page": 1}]
     assert (first["reviewed"], first["review_reasons"]) == (False, [])
     assert (last["value"], last["review_reasons"]) == (None, ["value"])
     assert "soon" in last["value_error"]
