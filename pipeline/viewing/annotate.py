@@ -25,7 +25,7 @@ from pipeline.records import Document, PageImage
 from pipeline.viewing.crops import boxes_of, evidence_by_page
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.published import Published, rows_of
-from pipeline.viewing.texts import about, model_said, reason_words, shown
+from pipeline.viewing.texts import about, model_said, pages_of, reason_words, shown
 
 _COLUMNS = (
     *("document_id", "source", "document", "document_sha256", "page", "pages", "question_id", "status"),
@@ -124,7 +124,12 @@ def annotate_documents(
 
 def _marks(row: dict[str, Any], question: str) -> Iterator[Mark]:
     """Yield the mark of a row on each page that its evidence is on."""
-    lines = [question, row["answer"] or "no answer", *about(row)[2:], *reason_words(row["review_reasons"])]
+    lines = [
+        question,
+        row["answer"] or "no answer",
+        *about(row)[(1 if len(pages_of(row)) > 1 else 2) :],
+        *reason_words(row["review_reasons"]),
+    ]
     if row["reviewed"]:
         lines.append(model_said(row))
     if row["value_error"]:

@@ -93,7 +93,8 @@ def result_of(bundle: Bundle, broken: Mapping[tuple[str, int], Failure] | None =
 
 def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer:
     if failure is not None or page is None:
-        return PageAnswer(unit.document_id, page, unit.question_id, unit.unit_id, "failed", failure=failure)
+        place = unit.document_id, page, unit.question_id, unit.unit_id
+        return PageAnswer(*place, "failed", unit.further, failure=failure)
     status: Status = ("answered", "answered", "not_answerable", "needs_review")[page % 4]
     kept = 100 + page + len(unit.question_id)
     return PageAnswer(
@@ -102,6 +103,7 @@ def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer
         question_id=unit.question_id,
         unit_id=unit.unit_id,
         status=status,
+        further_pages=unit.further,
         answer=f"{unit.question_id} on page {page}",
         review_reasons=("floor",) if status == "needs_review" else (),
         confidence_raw=1 / (1 + page),
@@ -110,7 +112,7 @@ def _answer(unit: Unit, page: int | None, failure: Failure | None) -> PageAnswer
         logprob_first=-math.log(1 + page),
         margin_min=1.0,
         finish_reason="stop",
-        evidence=(Evidence(0.0, 1.5, 20.25, 30.0, 2.5, page),) if page % 2 else (),
+        evidence=tuple(Evidence(0.0, 1.5, 20.25, 30.0, 2.5, on) for on in (unit.further or (page,)) if page % 2),
         visual_tokens=1836,
         kept_tokens=kept,
         retention=kept / 1836,

@@ -68,6 +68,20 @@ def test_answers_become_notes_and_others_do_not(tmp_path: Path, child: RenderChi
     assert os.listdir(tmp_path / "in") == ["a"]
 
 
+def test_an_answer_about_pages_together_has_a_note_on_each_page_with_a_box(tmp_path: Path, child: RenderChild) -> None:
+    write_pdf(tmp_path / "in/a.pdf", pages=3)
+    here = of_document(tmp_path / "in", "a.pdf")
+    rows = [
+        answer(**here, pages=[1, 2, 3], evidence=[TOTAL_BOX | {"page": 3}, TOTAL_BOX | {"page": 2}]),
+        answer(**here, pages=[1, 2], question_id="date", answer="May", evidence=[]),
+    ]
+    annotated(tmp_path, rows, child)
+    told = "What is the total?\n1903.88\npages 1, 2 and 3\nanswered\nconfidence 0.900"
+    date = "When?\nMay\npages 1 and 2\nanswered\nconfidence 0.900"
+    found = notes(tmp_path / "copies/a.pdf")
+    assert [page[0].partition("\n")[2] for page in found] == [date.partition("\n")[2], *[told.partition("\n")[2]] * 2]
+
+
 def test_what_people_corrected_becomes_their_answer(tmp_path: Path, child: RenderChild) -> None:
     write_pdf(tmp_path / "in/a.pdf")
     here = of_document(tmp_path / "in", "a.pdf")

@@ -26,6 +26,20 @@ def test_the_picture_holds_the_crop_and_the_words(tmp_path: Path, child: RenderC
     assert (below.max(-1) < 80).sum() > 300  # letters of the answer
 
 
+def test_pages_together_are_shown_one_below_the_other(tmp_path: Path, child: RenderChild) -> None:
+    write_pdf(tmp_path / "in/a.pdf", pages=3)
+    here = {**of_document(tmp_path / "in", "a.pdf"), **NO_ERROR, "pages": [1, 3]}
+    boxes = [TOTAL_BOX | {"page": 3}, TOTAL_BOX]
+    one, both = (
+        np.asarray(draw_row(answer(**here, evidence=evidence), "What?", Originals(child), child)).astype(int)
+        for evidence in (boxes[:1], boxes)
+    )
+    yellow = [((picture[..., 0] > 240) & (picture[..., 2] < 120)).any(axis=1).nonzero()[0] for picture in (one, both)]
+    assert both.shape[0] > one.shape[0] + 200
+    assert np.diff(yellow[0]).max() < 30 < np.diff(yellow[1]).max()  # one place, and two
+    assert "pages 1 and 3" in caption(answer(**here), "What?")
+
+
 def test_a_row_that_failed_has_nothing_to_show(child: RenderChild) -> None:
     row = answer(status="failed", answer=None, page=None, **NO_ERROR)
     with pytest.raises(UsageError, match=r"a\.pdf: total failed, so there is nothing to show"):

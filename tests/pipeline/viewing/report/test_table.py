@@ -36,6 +36,12 @@ def test_each_row_is_told_by_column(tmp_path: Path) -> None:
     assert "change" not in columns
 
 
+def test_pages_together_are_named_as_the_questions_file_does(tmp_path: Path) -> None:
+    run = run_of(tmp_path, answer(), answer(question_id="date", pages=[1, 3]))
+    data = table_data(run, run.answers, None)
+    assert (data["columns"]["page"], data["together"]) == ([1, 1], {1: "1+3"})
+
+
 def test_long_answers_are_cut_and_say_so(tmp_path: Path) -> None:
     run = run_of(tmp_path, answer(answer="x" * 1_000_000), answer(answer="a\x00b\u202ec"))
     long, odd = table_data(run, run.answers, None)["columns"]["answer"]
