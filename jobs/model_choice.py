@@ -110,6 +110,19 @@ def device_of(choice: ModelChoice) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_attention_here(choice: ModelChoice) -> None:
+    """Refuse an attention implementation that cannot run on this machine; see :func:`check_attention`.
+
+    Args:
+        choice: model and how it runs.
+
+    Raises:
+        UsageError: flash attention was asked for, and cannot run.
+    """
+    if choice.attn == _FLASH:  # the device takes a second to find
+        check_attention(choice, device_of(choice))
+
+
 def check_attention(choice: ModelChoice, device: str) -> None:
     """Refuse an attention implementation that cannot run, before a model is loaded.
 

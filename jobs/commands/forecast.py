@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.model_choice import check_attention_here
 from jobs.progress import Progress, counted
+from jobs.run.calibrations import check_review
 from jobs.run.children import for_each_document
 from jobs.run.not_read import named
-from jobs.run.prepare import Work, prepare_work
+from jobs.run.prepare import Work, device_setting, frozen_settings, prepare_work
 from jobs.settings import RunSettings
-from pipeline.answering.checkpoints import note_on, resolve_model
+from pipeline.answering.checkpoints import TEXT_SIZES, note_on, resolve_model
 from pipeline.errors import PageError
 from pipeline.families.registry import find_family
 from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
+from pipeline.output.publish import check_tables
 from pipeline.output.store import OutputStore
 from pipeline.pages.apart import check_apart
 from pipeline.pages.documents import ignored_words
@@ -37,14 +40,23 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         questions: questions to ask.
 
     Raises:
-        UsageError: the settings cannot work, as in :func:`jobs.run.job.run_job`.
+        UsageError: the settings cannot work, or do not fit to the output folder, as in :func:`jobs.run.job.run_job`.
+        ModelError: the model's configuration cannot be one, or the add-on does not fit.
     """
     check_apart(run.input, run.output)
     store = OutputStore(Folder(run.output))
+    check_tables(store.folder)
+    if run.address is None:
+        check_attention_here(run.choice)
     work = prepare_work(run, questions, store, read_passwords(run.password_file), remember=False)
+    store.refuse_changed(frozen_settings(work.settings, questions))
+    if run.choice.device != "auto":  # which another machine may understand otherwise
+        store.refuse_changed(device_setting(run.choice, run.choice.device))
+    check_review(work.found, run.choice, [question.reading() for question in questions.questions])
     pending = work.pending(store.done())
-    tokens = _visual_tokens(run, work, pending)
-    known = [count for count in tokens if count is not None]
+    pages = _visual_tokens(run, work, pending)
+    known = [count for count in pages.values() if count is not None]
+    sizes = [sum(pages[unit.document_id, page] or 0 for page in unit.read_pages) for unit in pending if unit.further]
     failures = [(d.path, work.counts[d.document_id].failure) for d in work.documents]
     unopened = [FailedDocument(path, 0, f.error_type, f.error_message) for path, f in failures if f is not None]
     of_which = f", of which {len(unopened)} cannot be opened" if unopened else ""
@@ -56,8 +68,8 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
         f"visual tokens    {sum(known)} on {counted(len(known), 'page')} to do"
         + (f", {sum(known) / len(known):.0f} per page" if known else ""),
-        f"memory per model {_memory(run, resolve_model(run.choice.model, run.choice.revision), max(known, default=0))}",
-        f"time             {_time(store.read_run(), len(tokens))}",
+        f"memory per model {_memory(run, max([*known, *sizes], default=0))}",
+        f"time             {_time(store.read_run(), len(pages))}",
     ]
     lines += [ignored_words(work.ignored)] if work.ignored else []
     lines += ["cannot be opened:", *named(unopened, len(unopened))] if unopened else []
@@ -66,7 +78,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     return "\n".join(lines)
 
 
-def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> list[int | None]:
+def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> dict[tuple[str, int], int | None]:
     """Count the visual tokens of each page still to do; ``None`` stands for a page that cannot be rendered."""
     wanted: dict[str, set[int]] = {}
     for unit in pending:
@@ -83,22 +95,28 @@ def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> lis
     documents = [document for document in work.documents if wanted.get(document.document_id)]
     with Progress(len(documents), "document", run.quiet) as progress:
         for_each_document(documents, measure, found, progress.add, passwords=work.passwords)
-    return [count for counts in found.values() for count in counts]
+    return {
+        (key, page): count
+        for key, counts in found.items()
+        for page, count in zip(sorted(wanted[key]), counts, strict=True)
+    }
 
 
-def _memory(run: RunSettings, folder: Path, largest_page: int) -> str:
+def _memory(run: RunSettings, largest_page: int) -> str:
     """Describe the size of the weights, and of one question's unpruned KV cache on the largest page."""
+    folder = resolve_model(run.choice.model, run.choice.revision)
     raw = find_family(folder).read_config(folder)
     text = raw.get("text_config", raw)
     stored = raw.get("dtype") or raw.get("torch_dtype") or text.get("dtype") or "float32"
-    head_dim = text["hidden_size"] // text["num_attention_heads"]
-    elements = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head_dim * largest_page
+    hidden, layers, heads, key_heads = (text.get(name, 0) for name in TEXT_SIZES)
+    elements = 2 * layers * key_heads * (hidden // max(heads, 1)) * largest_page
     parameters = _weight_bytes(folder) // _BYTES.get(stored, 4)
 
     def told(dtype: str) -> str:
         size = _BYTES.get(dtype, 4)
         known = f"{parameters * size / 1e9:.3f} GB of weights" if parameters else "weights (not on this machine yet)"
-        return f"{known} + {elements * size / 1e9:.3f} GB of KV cache for one question on the largest page, unpruned"
+        cache = f"{elements * size / 1e9:.3f} GB of KV cache" if elements else "a KV cache of unknown size"
+        return f"{known} + {cache} for one question on the largest page, unpruned"
 
     if run.choice.dtype != "auto":
         return told(run.choice.dtype)

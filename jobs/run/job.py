@@ -15,7 +15,7 @@ from jobs.progress import Progress
 from jobs.run.calibrations import check_review
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
-from jobs.run.prepare import Work, frozen_settings, prepare_work, reproduce_command
+from jobs.run.prepare import Work, device_setting, frozen_settings, prepare_work, reproduce_command
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
@@ -200,8 +200,7 @@ class _Job:
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
         check_attention(run.choice, device)
-        if run.choice.dtype == "auto":  # it means another type on another device, so the answers would differ
-            self.store.check_settings({"--device (with --dtype auto)": device.partition(":")[0]})
+        self.store.check_settings(device_setting(run.choice, device))
         calibration = None if work.settings.skip_below is None else work.found.calibration
         config = ActorConfig(
             settings=work.settings,

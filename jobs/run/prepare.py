@@ -20,6 +20,7 @@ from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import (
     NANO,
     addon_rule,
+    check_config,
     check_fit,
     default_addon,
     default_dpi,
@@ -185,6 +186,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     if choice.fallback != "off" and choice.prune == "off":
         raise UsageError(f"--fallback {choice.fallback} has no effect without pruning; leave out one of the two")
     model = resolve_model(choice.model, choice.revision)
+    check_config(model)
     name = choice.glimpse or default_addon(choice.model)
     if choice.prune in ("glimpse", "auto") and name is None:
         raise UsageError(f"--prune {choice.prune} needs an add-on; name one with --glimpse")
@@ -244,6 +246,16 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         "--seed": settings.seed,
         **{f"question {question.id}": _frozen_question(question, settings.rule) for question in questions.questions},
     }
+
+
+def device_setting(choice: ModelChoice, device: str) -> dict[str, object]:
+    """Return the setting that a device is within an output folder; with ``--dtype auto``, it decides the type.
+
+    Args:
+        choice: model and how it runs.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    return {"--device (with --dtype auto)": device.partition(":")[0]} if choice.dtype == "auto" else {}
 
 
 def _frozen_question(question: Question, rule: KeepRule | None) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from glimpseprune.errors import AddonError
@@ -19,6 +20,10 @@ _EMBEDDED = Path(__file__).parents[1] / NANO
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
 _WHOLE_BYTES = 64 << 20  # the fingerprint covers files up to this size whole, larger ones by samples
 _SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
+_PARTS = ("text_config", "vision_config")
+TEXT_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+"""Sizes of a language model, as a configuration names them."""
+_DOWNLOAD = "download the checkpoint again, or write what its authors published"
 
 
 def resolve_model(name: str, revision: str | None = None) -> Path:
@@ -209,6 +214,29 @@ def _folder_or_hub(name: str, flag: str, patterns: list[str] | None, revision: s
             f"{flag} {name}: no such folder, and no hub repository of that name can be reached "
             f"({type(error).__name__}); check the spelling and the network, or download it and name the folder"
         ) from error
+
+
+def check_config(folder: Path) -> None:
+    """Refuse a model whose configuration cannot be one, before anything is counted or loaded.
+
+    Args:
+        folder: folder of the model.
+
+    Raises:
+        ModelError: a part of the configuration is no object, or a size in it is no whole number; the message names the
+            field.
+    """
+    raw = find_family(folder).read_config(folder)
+    for part in _PARTS:
+        if not isinstance(raw.get(part, {}), dict):
+            found = json.dumps(raw[part])
+            raise ModelError(f"{folder}/config.json: expected an object as {part}, found {found:.60}; {_DOWNLOAD}")
+    text = raw.get("text_config", raw)
+    for name in TEXT_SIZES:
+        size = text.get(name, 1)  # transformers knows the sizes that a checkpoint leaves out
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            found = json.dumps(size)
+            raise ModelError(f"{folder}/config.json: expected a whole number as {name}, found {found:.60}; {_DOWNLOAD}")
 
 
 def check_fit(model: Path, addon: Path) -> None:

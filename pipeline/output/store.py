@@ -118,6 +118,23 @@ class OutputStore:
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
         """
+        known, merged = self._merged(settings)
+        if merged != known:
+            self.folder.write("settings.json", json.dumps(merged, indent=2).encode())
+
+    def refuse_changed(self, settings: Mapping[str, object]) -> None:
+        """Refuse what :meth:`check_settings` refuses, and write nothing.
+
+        Args:
+            settings: settings that may not change.
+
+        Raises:
+            SettingsChangedError: a setting differs from the recorded one.
+        """
+        self._merged(settings)
+
+    def _merged(self, settings: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the recorded settings, and these with what is new or has changed without harm."""
         known = self._read("settings.json") or {}
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
@@ -125,9 +142,7 @@ class OutputStore:
         flags, questions = changed_flags(known, given), changed_questions(known, given)
         if flags or questions:
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
-        merged = {**known, **given}
-        if merged != known:
-            self.folder.write("settings.json", json.dumps(merged, indent=2).encode())
+        return known, {**known, **given}
 
     def status_counts(self, unit_ids: Collection[str]) -> dict[str, int]:
         """Count the published rows of some units by status."""
