@@ -106,7 +106,12 @@ MaxVisualTokens = Annotated[int | None, option(PAGES, "Most visual tokens per pa
 
 Out = Annotated[str, typer.Argument(help="Output folder of a run, path or URI.", show_default=False)]
 Data = Annotated[
-    str, option(DATA, "Folder made by `docpipe samples`, Visual-CoT .jsonl or .json, or DocVQA .json.", default=False)
+    str,
+    option(
+        DATA,
+        "Folder of `docpipe samples`, corrected --output of a run, Visual-CoT .jsonl or .json, or DocVQA .json.",
+        default=False,
+    ),
 ]
 Calibration = Annotated[
     str | None,
@@ -121,7 +126,8 @@ SkipBelow = Annotated[
     ),
 ]
 Images = Annotated[
-    str | None, option(DATA, "Folder of the images named in a .json or .jsonl file.", default="the file's folder")
+    str | None,
+    option(DATA, "Folder of the images that a file names, or of a run's documents.", default="where they were"),
 ]
 Job = Annotated[str, typer.Argument(help="Job id that `docpipe run --detach` printed.")]
 ClusterAddress = Annotated[str, typer.Option("--address", help="Address of the cluster: http://head:8265, or auto.")]

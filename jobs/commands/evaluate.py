@@ -148,7 +148,6 @@ class LoadedAnswerer:
         from pipeline.datasets.page_images import PageImages
         from pipeline.evaluation.evaluate import MAX_NEW_TOKENS, measure_page
         from pipeline.pages.renderer import RenderChild
-        from pipeline.questions.question import DEFAULT_PROMPT
 
         fixed, pages = self._fixed, list(islice(by_page(examples), most_pages))
         rows: list[Measured] = []
@@ -163,7 +162,7 @@ class LoadedAnswerer:
                     self._modes,
                     fixed.rule,
                     seed,
-                    self._prompt or DEFAULT_PROMPT,
+                    self._prompt,
                     self._max_new_tokens or MAX_NEW_TOKENS,
                 )
                 progress.add()

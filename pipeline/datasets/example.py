@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.frame import Frame
-from pipeline.questions.values import AnswerType
+from pipeline.questions.values import AnswerType, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Example:
         regions: places where the answer is printed; empty if they are unknown or the page does not hold the answer.
         answerable: whether the page holds the answer.
         type: what the answer stands for.
+        reading: how answers are read; ``None`` for the type alone.
+        prompt: the words that the model is asked with; ``None`` for the default prompt.
     """
 
     document: Path
@@ -55,6 +57,13 @@ class Example:
     regions: tuple[Region, ...]
     answerable: bool = True
     type: AnswerType = "text"
+    reading: Reading | None = None
+    prompt: str | None = None
+
+    @property
+    def read_as(self) -> Reading:
+        """Return how answers are read."""
+        return Reading(self.type) if self.reading is None else self.reading
 
 
 def by_page(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -1,4 +1,4 @@
-"""Reads data sets from disk: our samples, and the layouts of Visual-CoT, its benchmark and DocVQA."""
+"""Reads data sets from disk: samples, corrections of a run, and the layouts of Visual-CoT, its benchmark and DocVQA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from PIL import Image as PilImage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.datasets.corrections import load_corrections
 from pipeline.datasets.example import Example, Region
 from pipeline.datasets.visual_cot_benchmark import read_benchmark
 from pipeline.errors import UsageError
@@ -63,12 +64,13 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
     """Read a data set; its format follows from the file name.
 
     Args:
-        data: a folder that ``docpipe samples`` made; a ``.jsonl`` file in the layout of Visual-CoT's metadata
-            (question, answer, image, dataset, bboxs in pixels); a ``.json`` file with a list, in the layout of
-            Visual-CoT's benchmark; or one with an object, in the layout of DocVQA (``data``: question, image, answers,
-            questionId).
-        images: folder of the images for the two file layouts, by default the file's own folder. Visual-CoT images may
-            be in ``cot/<dataset>/`` or ``<dataset>/`` below it, or in the folder itself.
+        data: a folder that ``docpipe samples`` made; the output folder of a run, with corrections; a ``.jsonl`` file
+            in the layout of Visual-CoT's metadata (question, answer, image, dataset, bboxs in pixels); a ``.json`` file
+            with a list, in the layout of Visual-CoT's benchmark; or one with an object, in the layout of DocVQA
+            (``data``: question, image, answers, questionId).
+        images: folder of the images for the file layouts, by default the file's own folder; Visual-CoT images may
+            be in ``cot/<dataset>/`` or ``<dataset>/`` below it, or in the folder itself. Folder of the documents of a
+            run, by default where the run found them.
 
     Raises:
         UsageError: the data set does not exist, an entry has another layout, or an image is missing.
@@ -77,13 +79,16 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
     folder = Path(images).expanduser() if images is not None else path.parent
     if path.is_dir() and (path / TRUTH).is_file():
         return list(_samples(path))
+    if path.is_dir() and (path / "answers").is_dir():
+        return load_corrections(path, folder if images is not None else None)
     if path.suffix == ".jsonl" and path.is_file():
         return list(_visual_cot(path, folder))
     if path.suffix == ".json" and path.is_file():
         return list(_json(path, folder))
     raise UsageError(
-        f"--data {data}: expected a folder made by `docpipe samples` (with {TRUTH}), a .jsonl file in the layout of "
-        "Visual-CoT, or a .json file in the layout of DocVQA or of Visual-CoT's benchmark"
+        f"--data {data}: expected a folder made by `docpipe samples` (with {TRUTH}), the --output of a run with "
+        "corrections, a .jsonl file in the layout of Visual-CoT, or a .json file in the layout of DocVQA or of "
+        "Visual-CoT's benchmark"
     )
 
 

@@ -118,7 +118,7 @@ def measure_page(
     modes: Sequence[Mode],
     rule: KeepRule | None,
     seed: int,
-    prompt: str = DEFAULT_PROMPT,
+    prompt: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Iterator[Measured]:
     """Answer the examples of one page in every mode.
@@ -130,7 +130,8 @@ def measure_page(
         modes: modes to measure; ``random`` must follow ``glimpse``, as it keeps the same number of tokens.
         rule: keep rule of the mode ``glimpse``.
         seed: seed of the random masks.
-        prompt: words sent to the model, with ``{text}`` for the question.
+        prompt: words sent to the model, with ``{text}`` for the question; ``None`` for those of each example, or the
+            default.
         max_new_tokens: longest answer.
     """
     counts: list[int] = []
@@ -138,10 +139,7 @@ def measure_page(
     words_found = shares_of_words([example.question for example in examples], page.words)
     for mode in modes:
         mine = rule if mode == "glimpse" else None
-        asks = [
-            Ask(one.question_id, prompt.format(text=one.question, choices=""), "text", max_new_tokens, mine)
-            for one in examples
-        ]
+        asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, mine) for one in examples]
         keep = None
         if mode == "random":
             grid = page_answerer.visual_grid(pixels)
@@ -182,6 +180,12 @@ def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: boo
     return features(table, read_as, np.full(len(rows), np.nan) if alone else others)
 
 
+def _prompt_of(example: Example, prompt: str | None) -> str:
+    if prompt is None and example.prompt is not None:
+        return example.prompt
+    return (prompt or DEFAULT_PROMPT).format(text=example.question, choices="")
+
+
 def _random_mask(rng: np.random.Generator, count: int, total: int) -> npt.NDArray[np.bool_]:
     mask = np.zeros(total, bool)
     mask[rng.choice(total, count, replace=False)] = True
@@ -200,7 +204,7 @@ def _measured(
     stats = answer.stats
     keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
     covered = [coverage(region.on_grid(answer.frames[0]), keep, *answer.grids[0]) for region in example.regions]
-    reading = Reading(example.type)
+    reading = example.read_as
     none = says_no_answer(answer.text)
     return Measured(
         document=example.document.name,
