@@ -46,18 +46,28 @@ def export(
 def review(
     out: Out,
     sheet: Annotated[
-        Path, option(FILE, "Sheet that docpipe export --review wrote, filled in.", "--import", default=False)
+        Path,
+        option(FILE, "Filled-in sheet of docpipe export --review, or another --output.", "--import", default=False),
     ],
 ) -> None:
-    """Take back a review sheet: its corrections go before the answers of the model from now on."""
+    """Take back a review sheet, or corrections of another run: they go before the answers of the model from now on."""
     with as_exit_code():
         import getpass
         import os
 
         from jobs.progress import counted
+        from pipeline.output.carried_over import take_over
         from pipeline.output.corrections import take_corrections
         from pipeline.output.folder import Folder
 
+        if sheet.is_dir():
+            done = take_over(Folder(out), Folder(str(sheet)))
+            typer.echo(
+                f"{counted(done.added, 'correction')} added, {done.known} known already, {done.left.total()} not taken"
+            )
+            for reason, number in done.left.most_common():
+                typer.echo(f"{counted(number, 'correction')} not taken: {reason}", err=True)
+            return
         try:
             reviewer = getpass.getuser()
         except (KeyError, OSError):  # a container may have no name for its user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import getpass
+import json
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,25 @@ def test_what_cannot_be_done(out: str, words: list[str], reason: str) -> None:
     assert (code, len(said.splitlines())) == (2, 1), said
     assert reason in said
     assert not Path("nowhere").exists()
+
+
+def test_corrections_of_another_run_are_taken_over(out: str) -> None:
+    folder = output_folder(Path("other"), {"total": [["12", "7 USD"]], "date": [["2024-05-18", None]]})
+    rows = read_table(folder, folder.names("answers", ".parquet")[0], ["unit_id", "document_id", "page", "question_id"])
+    said = {("total", 1): "12 USD", ("date", 1): "2024-05-19"}
+    add_reviews(
+        folder,
+        [
+            {**row, "document": "x", "answer": "x", "reviewed_answer": said[key], "comment": None, "reviewer": "ada"}
+            for row in rows.to_pylist()
+            if (key := (row["question_id"], row["page"])) in said
+        ],
+    )
+    texts = {"total": "What is the total?", "date": "How long?"}
+    asked = {f"question {name}": {"identity": "x", "fields": {"text": text}} for name, text in texts.items()}
+    folder.write("settings.json", json.dumps(asked).encode())
+    code, told = call("review", out, "--import", "other")
+    assert code == 0, told
+    assert "1 correction added, 0 known already, 1 not taken" in told
+    assert "1 correction not taken: the question is asked in other words" in told
+    assert [row["reviewed_answer"] for row in read_reviews(Folder(out)).to_pylist()] == ["12 USD"]
