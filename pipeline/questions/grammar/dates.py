@@ -25,10 +25,16 @@ _YEAR = "(?:18|19|20|21)[0-9][0-9]"
 _LEAP = "(?:18|19|20|21)(?:0[48]|[2468][048]|[13579][26])|2000"
 _YEARS = {31: _YEAR, 30: _YEAR, 28: _YEAR, 29: _LEAP}
 _TWO_DIGITS = {31: "[0-9][0-9]", 30: "[0-9][0-9]", 28: "[0-9][0-9]", 29: "[02468][048]|[13579][26]"}
+_SHORT_YEAR = "['\u2019]"  # in front of a year of two figures
+_TWO_FIGURES = {length: f"(?:{days.replace('0?', '0')})" for length, days in _DAY.items()}
 _LENGTHS = (31, 30, 28, 29)
 
 _CLOCK = "(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
-_TIME = f"(?:{_CLOCK}(?: ?[AaPp][Mm])?(?: (?:UTC|GMT))?|(?:1[0-2]|[1-9]) ?[AaPp][Mm])"
+_HALF = r"[AaPp](?:[Mm]|\.[Mm]\.)"
+_ZONE = "[+-](?:0[0-9]|1[0-4]):[0-5][0-9]"
+_TIME = f"(?:{_CLOCK}(?:(?: ?{_HALF})?(?: (?:UTC|GMT))?|{_ZONE})|(?:1[0-2]|[1-9]) ?{_HALF})"
+_OF_YEAR = f"{SPACE}(?:г\\.|р\\.|r\\.)"  # "of the year", behind figures
+_JOINT = f"(?:{SPACE}|[-/])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +47,38 @@ class _Customs:
         ordinal: expression of what may stand behind it.
         before_month: expression of what stands between day and month.
         before_year: expression of what stands between month and year.
+        behind_year: expression of what may stand behind the year.
     """
 
     languages: str
     article: str = ""
     ordinal: str = ""
-    before_month: str = SPACE
-    before_year: str = SPACE
+    before_month: str = _JOINT
+    before_year: str = _JOINT
+    behind_year: str = ""
 
 
 _POINT = r"\."
-_OF = f"{SPACE}(?:de{SPACE})?"
+_POINTED = f"(?:\\.{SPACE}?|{_JOINT})"
+_OF = f"(?:{SPACE}(?:de{SPACE})?|[-/])"
 _CUSTOMS = (
-    _Customs("en", "", "st|nd|rd|th", f"(?:{SPACE}(?:of{SPACE})?|-)", f"(?:,?{SPACE}|-)"),
-    _Customs("da nb", f"den{SPACE}", _POINT),
-    _Customs("sv", f"den{SPACE}"),
-    _Customs("de fi cs sk sl hr hu et lv", "", _POINT),
+    _Customs(
+        "en",
+        f"the{SPACE}",
+        "st|nd|rd|th",
+        f"(?:{SPACE}(?:(?:day{SPACE})?of{SPACE})?|[-/])",
+        f"(?:,?{SPACE}|[-/]|,)",
+        f" at {_TIME}",
+    ),
+    _Customs("da nb", f"den{SPACE}", "", _POINTED),
+    _Customs("sv", f"den{SPACE}", ":e"),
+    _Customs("de fi cs sk sl hr hu et lv", "", "", _POINTED),
     _Customs("fr", f"le{SPACE}", "er"),
-    _Customs("es pt gl", "", "\u00ba", _OF, f"{SPACE}(?:del?{SPACE})?"),
+    _Customs("es pt gl", "", "\u00ba", _OF, f"(?:{SPACE}(?:del?{SPACE})?|[-/])"),
     _Customs("it", "", "[\u00ba\u00b0]"),
-    _Customs("nl ro tr ru uk bg pl el lt id ca he ar fa hi"),
+    _Customs("ru", "", "", _POINTED, behind_year=f"{SPACE}(?:г\\.|года)"),
+    _Customs("pl", behind_year=f"{SPACE}r\\."),
+    _Customs("nl ro tr uk bg el lt id ca he ar fa hi"),
 )
 
 
@@ -73,13 +91,14 @@ def dates(commas: bool = True) -> str:
     comma = ",?" if commas else ""
     days = words(name for one in _CUSTOMS for name in _called(one.languages, _WEEKDAYS))
     before = maybe(rf"{days}\.?{comma} ") + maybe(f"{_TIME} ")
-    behind = maybe(f"{comma} (?:at |um )?{_TIME}")
+    behind, in_german = maybe(f"{comma} (?:at |um )?{_TIME}"), f"{comma} (?:um )?{_CLOCK} Uhr"
     named = [_named(one, one.languages, comma) for one in _CUSTOMS]
     for one in _CUSTOMS:
         for language in set(one.languages.split()) & set(_WITH_WEEKDAY):
             named.append(rf"{words(_called(language, _WEEKDAYS))}\.?{comma} {_named(one, language, comma)}")
     return either(
-        f"{before}{either(*_in_figures(), *_east_asian())}{behind}",
+        before
+        + either(either(*_in_figures()) + maybe(_OF_YEAR) + either(behind, in_german), either(*_east_asian()) + behind),
         f"{either(*named)}{maybe(f'{comma} {_TIME}')}",
     )
 
@@ -92,9 +111,10 @@ def _in_figures() -> Iterator[str]:
         for length in _LENGTHS:
             day, month = f"(?:{_DAY[length]})", f"(?:{_MONTH[length]})"
             year = f"(?:{_YEARS[length]}|{_TWO_DIGITS[length]})"
-            ascii_digits += [between.join((day, month, year)), between.join((year, month, day)) + maybe(r"\.")]
+            ascii_digits += [between.join((day, month, year)), between.join((year, month, day))]
             if sign != r"\.":  # nobody writes the month first with dots
                 ascii_digits.append(between.join((month, day, year)))
+    ascii_digits = [either(*ascii_digits) + maybe(_POINT)]
     for length in _LENGTHS:  # as 20240518
         day, month = (
             either(*(part.replace("0?", "0") for part in parts[length].split("|"))) for parts in (_DAY, _MONTH)
@@ -114,17 +134,21 @@ def _east_asian() -> Iterator[str]:
 
 def _named(customs: _Customs, languages: str, comma: str) -> str:
     """Return the expression of dates with the name of the month, in languages that put them together alike."""
-    before_year = customs.before_year if comma else customs.before_year.replace(",?", "")
+    before_year = customs.before_year if comma else customs.before_year.replace(",?", "").replace("|,", "")
     forms = []
     for length in _LENGTHS:
-        day, year = f"(?:{_DAY[length]})", f"(?:{_YEARS[length]})"
-        month = words(_called(languages, _MONTHS[length])) + maybe(_POINT)
-        ordinal = maybe(customs.ordinal)
-        forms.append(f"{maybe(customs.article)}{day}{ordinal}{customs.before_month}{month}{before_year}{year}")
+        day, whole = f"(?:{_DAY[length]})", f"(?:{_YEARS[length]})"
+        year = f"(?:{whole}|{_SHORT_YEAR}?(?:{_TWO_DIGITS[length]}))"
+        name = words(_called(languages, _MONTHS[length]))
+        month, ordinal, of_year = name + maybe(_POINT), maybe(customs.ordinal), maybe(customs.behind_year)
+        behind_month = f"(?:{maybe(_POINT)}{before_year}|{_POINT})"
+        forms.append(f"{maybe(customs.article)}{day}{ordinal}{customs.before_month}{name}{behind_month}{year}{of_year}")
         if "en" in languages.split():
-            forms.append(f"{month} {day}{ordinal}{comma} {year}")
+            forms.append(f"{month}{_JOINT}{day}{ordinal}{before_year}{year}{of_year}")
+            forms.append(f"{whole}{_JOINT}{month}{_JOINT}{day}")
+            forms.append(f"{_TWO_FIGURES[length]}{name}{year}")  # as 05MAR24
         if "hu" in languages.split():
-            forms.append(rf"{year}\. {words(_called('hu', _MONTHS[length]))} {day}{maybe(_POINT)}")
+            forms.append(rf"{whole}\. {words(_called('hu', _MONTHS[length]))}{maybe(_POINT)} {day}{maybe(_POINT)}")
     return either(*forms)
 
 

@@ -18,6 +18,9 @@ _LOCALES = (
     "fi_FI is_IS hu_HU ro_RO tr_TR ru_RU uk_UA pl_PL cs_CZ sk_SK sl_SI hr_HR bg_BG el_GR lt_LT lv_LV et_EE ja_JP zh_CN "
     "ko_KR ar_EG he_IL hi_IN th_TH vi_VN id_ID"
 ).split()
+_SIGNS_BESIDE_CODES = "$ € £ ¥ kr kr. ₹ rs. r$ zł us$ c$ ca$ a$ s$ hk$ nz$".split()
+"""Signs that are printed on one side of an amount with the code of the currency on the other, as in ``$5 CAD``."""
+_SIGNS_BEHIND = ("€", "kr", "kr.", "zł")
 _EVERYWHERE = ("EUR", "USD", "GBP", "CHF", "JPY")
 _THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 
@@ -35,15 +38,28 @@ def money() -> str:
         f"{signs}{blank}{SIGN}{blank}{any_amount}",
         f"{minus}{any_amount}{maybe(behind)}",
         f"{minus}{maybe('[$€£¥₹]')}{below_one}",
+        f"{minus}{below_one}{behind}",
         # A minus behind a whole amount may also stand for no cents.
         f"{maybe(signs + blank)}{with_cents}{MINUS}",
         f"{with_cents}{MINUS}{behind}",
         rf"\({maybe(signs + blank)}{amount}\)",
         rf"{signs}{blank}\({amount}\)",
         rf"\({amount}{behind}\)",
+        rf"\({amount}\){behind}",
+        *_with_sign_and_code(minus, blank),
         f"{either(*_THREE_DECIMALS)}{blank}{unsigned(3, 3)}",
         f"{unsigned(3, 3)}{blank}{either(*_THREE_DECIMALS)}",
     )
+
+
+def _with_sign_and_code(minus: str, blank: str) -> Iterator[str]:
+    """Yield amounts with a sign on one side and the code of a currency that it stands for on the other."""
+    amount = unsigned(1, 2, latin=True)
+    for sign in _SIGNS_BESIDE_CODES:
+        own = either(*sorted(codes().intersection(SIGNS[sign])))
+        yield f"{minus}{words([sign])}{blank}{amount}{blank}{own}"
+        if sign in _SIGNS_BEHIND:
+            yield f"{minus}{own}{blank}{amount}{blank}{words([sign])}"
 
 
 def _currencies() -> tuple[str, str]:

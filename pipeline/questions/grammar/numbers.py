@@ -35,15 +35,17 @@ _SCRIPTS = (
 )
 
 
-def unsigned(least: int | None, most: int | None = None, needed: bool = False) -> str:
+def unsigned(least: int | None, most: int | None = None, needed: bool = False, latin: bool = False) -> str:
     """Return the expression of a number without a sign.
 
     Args:
         least: least digits behind the decimal sign, where there is one; ``None`` for whole numbers.
         most: most digits there; ``None`` for any number of them.
         needed: whether there has to be a decimal sign.
+        latin: whether only Latin digits are meant.
     """
-    return either(*(form for script in _SCRIPTS for form in _forms(script, least, most, needed)))
+    scripts = _SCRIPTS[:1] if latin else _SCRIPTS
+    return either(*(form for script in scripts for form in _forms(script, least, most, needed)))
 
 
 def number(decimals: bool) -> str:

@@ -105,17 +105,35 @@ def _named(cleaned: str, customs: Customs | None, text: str) -> date:
     ranges = len(runs) != 2
     if ranges or (len(runs[0][0]) > 2 and re.search(r"[^\W\d]", cleaned[: runs[0].start()])):
         raise NoValue(f"expected a date with one day, a month and a year, found {text!r}")
+    is_short = all(len(run[0]) <= 2 for run in runs)  # then both figures may be the day
+    if is_short and len(runs[1][0]) == 1:
+        raise NoValue(f"expected a year of two or four figures, found {text!r}")
     for languages in _languages(customs):
-        parsed = _parser(languages).get_date_data(cleaned)
-        if parsed.date_obj is not None and parsed.period == "day" and re.search(r"[^\W\d]{2}", cleaned):
-            found: date = parsed.date_obj.date()
-            return found
+        found = _with_name(cleaned, languages, "DMY")
+        if found is None:
+            continue
+        other = _with_name(cleaned, languages, "YMD") if is_short and _begins_with_year(customs) else None
+        return _one_of([found, other], text)
     raise NoValue(f"expected a date with day, month and year, found {text!r}")
 
 
+def _with_name(cleaned: str, languages: tuple[str, ...], order: str) -> date | None:
+    """Read a date with the name of its month; the order tells day and year apart where both have two figures."""
+    parsed = _parser(languages, order).get_date_data(cleaned)
+    if parsed.date_obj is None or parsed.period != "day" or not re.search(r"[^\W\d]{2}", cleaned):
+        return None
+    found: date = parsed.date_obj.date()
+    return found
+
+
+def _begins_with_year(customs: Customs | None) -> bool:
+    """Tell whether the declared locale writes the year in front of the name of the month."""
+    return customs is not None and str(customs.locale.date_formats["long"].pattern).startswith("y")
+
+
 @cache
-def _parser(languages: tuple[str, ...]) -> DateDataParser:
-    return DateDataParser(languages=list(languages), settings=_SETTINGS)
+def _parser(languages: tuple[str, ...], order: str) -> DateDataParser:
+    return DateDataParser(languages=list(languages), settings={**_SETTINGS, "DATE_ORDER": order})
 
 
 def _languages(customs: Customs | None) -> Iterator[tuple[str, ...]]:

@@ -111,7 +111,7 @@ def read_money(text: str, customs: Customs | None) -> Money:
     before, sign = _sign(before)
     behind, ending = _ending(behind)
     named = [word for word in (before, behind) if word]
-    currencies = {_currency(word, customs, text) for word in named}
+    currencies = {_currency(word, customs, text) for word in _decisive(named)}
     if len(currencies) > 1:
         raise NoValue(f"expected one currency, found {' and '.join(named)} in {text!r}")
     currency, shared = currencies.pop() if currencies else (None, None)
@@ -120,6 +120,16 @@ def read_money(text: str, customs: Customs | None) -> Money:
     if number.endswith("-") and amount.as_tuple().exponent == 0:
         raise NoValue(f"the dash behind {text!r} may be a minus, or stand for no cents")
     return Money(amount, currency, shared)
+
+
+def _decisive(named: list[str]) -> list[str]:
+    """Leave a sign out beside the code of one of its currencies, which says the same and more: ``$1.00 CAD``."""
+    coded = [word for word in named if word in codes()]
+    if len(named) == 2 and len(coded) == 1:
+        (sign,) = (word for word in named if word not in coded)
+        if coded[0] in SIGNS.get(sign.casefold(), ()):
+            return coded
+    return named
 
 
 def _sign(before: str) -> tuple[str, str]:

@@ -87,6 +87,83 @@ def test_every_right_string_of_the_table_is_allowed(kind: str) -> None:
         assert walk.is_accepting(), text
 
 
+PRINTED = """
+5 Mar 24|en_GB|2024-03-05
+05-Mar-24|en_US|2024-03-05
+5 Mar '24|en_GB|2024-03-05
+Mar 5, 24|en_US|2024-03-05
+March 5,2024|en_US|2024-03-05
+5/Mar/2024|en_GB|2024-03-05
+05MAR2024|en_US|2024-03-05
+05MAR24|en_US|2024-03-05
+2024-Mar-05|en_US|2024-03-05
+the 5th of March 2024|en_GB|2024-03-05
+March 5, 2024 at 2:30 p.m.|en_US|2024-03-05
+31 Dec 99|en_GB|1999-12-31
+24 Dec 24|en_GB|2024-12-24
+05.03.2024.|hr_HR|2024-03-05
+5. 3. 24.|hr_HR|2024-03-05
+05.03.2024 r.|pl_PL|2024-03-05
+5 stycznia 2024 r.|pl_PL|2024-01-05
+5 марта 2024 г.|ru_RU|2024-03-05
+05.янв.2024|ru_RU|2024-01-05
+5. März 24|de_DE|2024-03-05
+5.Mär.2024|de_DE|2024-03-05
+05.03.2024 um 14:30 Uhr|de_DE|2024-03-05
+12. maj 24|da_DK|2024-05-12
+12 mars 24|sv_SE|2024-03-12
+12 mars 24|fr_FR|2024-03-12
+5-mrt-2024|nl_NL|2024-03-05
+05-ene-24|es_ES|2024-01-05
+5 de marzo de 24|es_ES|2024-03-05
+05/fev/2024|pt_BR|2024-02-05
+2024-03-05 14:30:00+01:00|en_US|2024-03-05
+$1,234.56 CAD|en_US|1234.56 CAD
+$1,234.56 CAD|None|1234.56 CAD
+$ 1,234.56 MXN|en_US|1234.56 MXN
+US$1,234.56 USD|en_CA|1234.56 USD
+€ 1.234,56 EUR|de_DE|1234.56 EUR
+EUR 1.234,56 €|de_DE|1234.56 EUR
+£1,234.56 GBP|en_US|1234.56 GBP
+R$ 1.234,56 BRL|pt_BR|1234.56 BRL
+kr 1 234,56 SEK|nb_NO|1234.56 SEK
+DKK 1.234,56 kr.|da_DK|1234.56 DKK
+PLN 1 234,56 zł|pl_PL|1234.56 PLN
+.50 USD|en_US|0.50 USD
+(1,234.56) USD|en_US|-1234.56 USD
+"""
+
+
+@pytest.mark.parametrize("row", PRINTED.strip().splitlines())
+def test_what_is_printed_can_be_written_and_read_without_doubt(row: str) -> None:
+    text, locale, want = row.split("|")
+    kind = "date" if want.count("-") == 2 else "money"
+    value = parse_value(text, kind, None if locale == "None" else locale).value
+    assert value is not None
+    assert want == (value.date.isoformat() if value.date else f"{value.number} {value.currency}")
+    assert expression(kind).fullmatch(text)
+    walk = matcher(kind)
+    walk.reset()
+    assert walk.consume_tokens(list(text.encode()))
+    assert walk.is_accepting()
+
+
+@pytest.mark.parametrize(
+    ("text", "locale"),
+    [("12-márc-24", "hu_HU"), ("24. márc. 05", "hu_HU"), ("12 Sept 24", "ja_JP"), ("5 Mar 4", "en_US")],
+)
+def test_two_figures_may_be_the_day_or_the_year_where_the_year_comes_first(text: str, locale: str) -> None:
+    parsed = parse_value(text, "date", locale)
+    assert parsed.value is None
+    assert parsed.error is not None
+    assert "may be" in parsed.error or "two or four figures" in parsed.error
+
+
+def test_a_code_that_the_sign_does_not_stand_for_is_a_contradiction() -> None:
+    assert "expected one currency" in (parse_value("$5.00 EUR", "money", "en_US").error or "")
+    assert expression("money").fullmatch("$5.00 EUR") is None
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_allowed_has_a_reader(kind: str) -> None:
     texts = {text for seed in range(120) if (text := drawn(kind, seed)) is not None}
