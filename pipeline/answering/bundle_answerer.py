@@ -16,6 +16,7 @@ from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.rows import answered_rows, blank_rows, failed_rows, report_of, reports_of, unopened_rows
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.held import Held
+from pipeline.output.scored import forget_scored, read_scored, write_scored
 from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import decode_image
 from pipeline.records import Bundle, Failure, PageAnswer, Receipt, RenderedBundle
@@ -70,19 +71,21 @@ class BundleAnswerer:
         if attempt.number > 1:
             rendered = _left_of(rendered, self.store.done(bundle_id))
         bundle, self._done_before = rendered.bundle, self.pages_done
-        items = items_of(rendered)
-        counted = {(image.document_id, image.page) for item in items for image in item.counted}
-        self.pages_done += pages - len(counted)
         commits = Commits(self.store, bundle, rendered.sha256, self.clock)
         held = HeldBack(bundle.units if self.page_answerer.skipping is not None else ())
+        scored = read_scored(self.store.folder, bundle_id) if self.page_answerer.skipping is not None else {}
+        left = held.recall(rendered, scored)
+        items = items_of(left)
+        counted = {(image.document_id, image.page) for item in items for image in item.counted}
+        self.pages_done += pages - len(counted)
         commits.add([], [report_of(i) for i in rendered.images if (i.document_id, i.page) not in counted])
-        for item in not_read(rendered):
+        for item in not_read(left):
             rows = blank_rows(bundle, item) if item.failure is None else failed_rows(bundle, item, item.failure)
             commits.add(held.pass_on(rows))
         for document_id, failure in bundle.failures.items():
             commits.add(unopened_rows(bundle, document_id, failure))
         try:
-            with closing(self._answered(bundle, items, attempt)) as done:
+            with closing(self._answered(left.bundle, items, attempt)) as done:
                 for answers, reports in done:
                     commits.add(held.pass_on(answers), reports)
                     self.pages_done += len(reports)
@@ -96,11 +99,14 @@ class BundleAnswerer:
             commits.add(held.rest())
         except KeyboardInterrupt:
             commits.commit()
+            write_scored(self.store.folder, bundle_id, held.scored())
             raise
         if attempt.number > 1:
             self.markers.between_pages(bundle_id, attempt, pages)
         commits.finish()
         self.markers.done(bundle_id)
+        if self.page_answerer.skipping is not None:
+            forget_scored(self.store.folder, bundle_id)
         return Receipt(
             bundle_id=bundle_id,
             pages=pages,

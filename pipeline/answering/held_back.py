@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from pipeline.output.scored import Scored
 from pipeline.records import PageAnswer, RenderedBundle, Unit
 
 
@@ -75,6 +76,35 @@ class HeldBack:
         if not units:
             return None
         return with_units(rendered, (dataclasses.replace(u, pages=(best[u.unit_id],), whole=False) for u in units))
+
+    def scored(self) -> Scored:
+        """Return the presence of the pages that were skipped, by unit and page."""
+        found: Scored = {}
+        for row in (row for rows in self._held.values() for row in rows):
+            if row.status == "skipped" and row.page is not None and row.presence is not None:
+                found.setdefault(row.unit_id, {})[row.page] = row.presence
+        return found
+
+    def recall(self, rendered: RenderedBundle, scored: Scored) -> RenderedBundle:
+        """Hold the rows of pages that were scored before an interruption, and return what is left to read.
+
+        Args:
+            rendered: the bundle with its pages.
+            scored: what :meth:`scored` returned then.
+        """
+        units = []
+        for unit in rendered.bundle.units:
+            held = self._held.get(unit.unit_id)
+            known = {page: presence for page, presence in scored.get(unit.unit_id, {}).items() if page in unit.pages}
+            if held is None or not known:
+                units.append(unit)
+                continue
+            place = unit.document_id, unit.question_id, unit.unit_id
+            held += [PageAnswer(place[0], page, *place[1:], "skipped", presence=one) for page, one in known.items()]
+            left = tuple(page for page in unit.pages if page not in known)
+            units += [dataclasses.replace(unit, pages=left, whole=False)] if left else []
+        bundle = dataclasses.replace(rendered.bundle, units=tuple(units))
+        return dataclasses.replace(rendered, bundle=bundle)
 
     def rest(self) -> list[PageAnswer]:
         """Give out the rows of all units of which no page could be read."""

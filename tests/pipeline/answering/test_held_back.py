@@ -137,10 +137,12 @@ def test_resumed_equals_uninterrupted_after_any_page(
     tmp_path: Path, expected: dict[str, list[dict[str, Any]]], error: type[BaseException], again: bool
 ) -> None:
     for page in (4,) if again else (2, 4, 5, 6, 7):
+        read: list[int] = []
 
-        def ends(number: int, second: bool, page: int = page) -> None:
+        def ends(number: int, second: bool, page: int = page, read: list[int] = read) -> None:
             if (number, second) == (page, again):
                 raise error
+            read.append(number)
 
         work = Work(tmp_path / str(page))
         with pytest.raises(error):
@@ -150,8 +152,30 @@ def test_resumed_equals_uninterrupted_after_any_page(
         assert nowhere not in committed  # or the rest of it could not know that nothing was read
         if error is KeyboardInterrupt:
             Markers(work.folder).clear()  # as the run does, which stopped on purpose
-        work.run(Skips())
+        resumed: list[int] = []
+        work.run(Skips(lambda number, _, resumed=resumed: resumed.append(number)))  # type: ignore[misc]
         assert work.tables() == expected
+        assert work.folder.names("scored", ".json") == []
+        if error is KeyboardInterrupt:  # only the best page of "nowhere" is scored, and later read
+            assert sorted(read + resumed) == [2, 4, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("lost", [b"", b"{}", b'{"presences": {"u": {"x": 1}}}'])
+def test_where_nothing_is_known_of_the_pages_they_are_scored_again(
+    tmp_path: Path, expected: dict[str, list[dict[str, Any]]], lost: bytes
+) -> None:
+    def ends(number: int, second: bool) -> None:
+        if number == 6:
+            raise KeyboardInterrupt
+
+    work = Work(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        work.run(Skips(ends))
+    Markers(work.folder).clear()
+    (name,) = work.folder.names("scored", ".json")
+    work.folder.write(name, lost)
+    work.run(Skips())
+    assert work.tables() == expected
 
 
 def test_where_the_best_page_fails_the_next_best_is_read(tmp_path: Path) -> None:
