@@ -18,7 +18,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pymupdf
 
 from pipeline.output.folder import Folder
 from pipeline.output.reviews import read_reviews, with_reviews
@@ -54,19 +53,15 @@ def to_review(answers: pa.Table) -> pa.Table:
     return doubtful.select(["document", "page", "question_id", "answer", "review_reasons", "value_error"])
 
 
-def draw_evidence(answers: pa.Table, documents: Path, to: Path) -> Path | None:
-    """Cut the place of one total out of its page, as a picture."""
+def show_one(folder: Path, answers: pa.Table, documents: Path, to: Path) -> None:
+    """Cut the place of one total out of its page, with the answer under it."""
     shown = answers.filter((pc.field("question_id") == TOTAL) & (pc.list_value_length(pc.field("evidence")) > 0))
     if len(shown) == 0:
-        return None
+        return
     row = shown.slice(0, 1).to_pylist()[0]
-    box = row["evidence"][0]
-    with pymupdf.open(documents / row["document"]) as pdf:
-        page = pdf[row["page"] - 1]
-        # The box is on the page as displayed; a clip is on the page before it is turned.
-        around = pymupdf.Rect(box["x0"] - 40, box["y0"] - 20, box["x1"] + 40, box["y1"] + 20) & page.rect
-        page.get_pixmap(dpi=144, clip=around * page.derotation_matrix).save(to)
-    return to
+    to.unlink(missing_ok=True)
+    page = ["--page", str(row["page"]), "--input", documents, "--to", to]
+    subprocess.run(["docpipe", "show", *page, "--", folder, row["document"], TOTAL], check=True)
 
 
 def main() -> None:
@@ -94,7 +89,7 @@ def main() -> None:
         for row in table.to_pylist():
             print("  " + "  ".join(str(value) for value in row.values()))
     subprocess.run(["docpipe", "export", folder, "--format", "records", "--to", to / "records.jsonl"], check=True)
-    print(f"one total: {draw_evidence(answers, options.documents, to / 'total.png')}")
+    show_one(folder, answers, options.documents, to / "total.png")
 
 
 if __name__ == "__main__":
