@@ -214,6 +214,7 @@ class _Job:
             deadline_s=run.deadline,
             document_seconds=run.document_seconds,
             passwords=work.passwords,
+            pages_at_once=max(question.page_ranges.at_once for question in work.questions.questions),
         )
         return config, resources
 

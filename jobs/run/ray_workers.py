@@ -49,6 +49,7 @@ class ActorConfig:
         document_seconds: time to render all pages of a document, in seconds.
         passwords: passwords of encrypted documents.
         presence: presence model; ``None`` where no page is left out of a question.
+        pages_at_once: most pages that the model reads for one question.
         families: module paths of the registered model families by model type, as in the driver.
     """
 
@@ -63,6 +64,7 @@ class ActorConfig:
     document_seconds: float = RenderLimits().document_seconds
     passwords: Passwords = field(default_factory=Passwords)
     presence: Presence | None = None
+    pages_at_once: int = 1
     families: dict[str, str] = field(default_factory=registered_families)
 
 
@@ -179,7 +181,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     )
     page_answerer.model.pack()
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
-    lanes = page_answerer.divide(config.threads, largest, tuned.lane_threads)
+    lanes = page_answerer.divide(config.threads, largest * config.pages_at_once, tuned.lane_threads)
     page_answerer.drop_blank, page_answerer.fallback = settings.drop_blank, settings.fallback
     if config.presence is not None and settings.skip_below is not None:
         page_answerer.skipping = Skipping(config.presence, settings.skip_below)

@@ -33,7 +33,7 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         as asked, and ``chosen_by`` says how many there are.
     """
     asked = [row for row in rows if row["status"] in _ASKED]
-    chosen = _aggregated(rule, rows, len(asked))
+    chosen = _aggregated(rule, rows, sum(len(row["pages"] or (None,)) for row in asked))
     skipped = len(rows) - len(asked)
     if skipped:
         pages = "1 page" if skipped == 1 else f"{skipped} pages"

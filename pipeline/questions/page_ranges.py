@@ -52,6 +52,11 @@ class PageRanges:
             parts.append((first, last))
         return cls(tuple(parts))
 
+    @property
+    def at_once(self) -> int:
+        """Return the most pages that the model reads for one answer."""
+        return len(self.parts) if self.together else 1
+
     def resolve(self, page_count: int) -> tuple[int, ...]:
         """Return the chosen pages of a document with ``page_count`` pages, increasing, without missing ones."""
         if not self.parts:

@@ -236,8 +236,8 @@ def test_each_question_about_pages_together_has_one_row(expected: dict[str, list
     assert (lost["page"], lost["error_type"], lost["error_message"]) == (3, "RenderCrash", "page 3: x")
     assert [row["page"] for row in expected["pages"]] == [1, 2, 4, 5, 6, 7]
     documents = {row["question_id"]: (row["page"], row["pages"], row["pages_asked"]) for row in expected["documents"]}
-    assert documents["both"] == (1, [1, 2], 1)
-    assert documents["lost"] == (None, None, 1)
+    assert documents["both"] == (1, [1, 2], 2)
+    assert documents["lost"] == (None, None, 2)
     assert "none" not in documents
 
 

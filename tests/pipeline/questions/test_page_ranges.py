@@ -73,7 +73,8 @@ def test_pages_that_are_read_together_come_in_their_order_as_far_as_they_are_the
     ranges = PageRanges.parse(text)
     assert ranges.together
     assert ranges.resolve(page_count) == pages
-    assert not PageRanges.parse(text.replace("+", ",")).together
+    apart = PageRanges.parse(text.replace("+", ","))
+    assert (ranges.at_once, apart.at_once, apart.together) == (text.count("+") + 1, 1, False)
 
 
 @pytest.mark.parametrize("text", ["+1", "1+", "1+2,3", "3,1+2", "1-2+3", "1+all", "1++2", "0+1"])
