@@ -161,9 +161,9 @@ class BundleAnswerer:
         self, bundle: Bundle, item: Item, attempt: Attempt, all_questions: bool
     ) -> tuple[list[PageAnswer], list[PageReport]]:
         if (item.document_id, item.pages) in attempt.crashed:
-            failure = Failure(
-                "infer", "ModelCrash", "the process that held the model died or hung on this page", attempt.number
-            )
+            where = "this page" if len(item.pages) == 1 else "these pages"
+            told = f"the process that held the model died or hung on {where}"
+            failure = Failure("infer", "ModelCrash", told, attempt.number)
             return failed_rows(bundle, item, failure), reports_of(item)
         done = self.pages_done - self._done_before
         self.markers.note(bundle.bundle_id, attempt, item.document_id, item.pages, done)
