@@ -103,7 +103,7 @@ def test_flash_attention_that_cannot_run(
         (f"run -i s/pdfs -o FILE/sub {RUN}", "cannot write FILE/sub/"),
         (f"run -i s/pdfs -o /proc/x {RUN}", "cannot write /proc/x/"),
         ("plan -i s/pdfs -o FILE -q q.yaml", "FILE: expected a folder, found a file"),
-        ("plan -i s/pdfs -o FILE/sub -q q.yaml", "cannot read FILE/sub/"),
+        ("plan -i s/pdfs -o FILE/sub -q q.yaml", "cannot list FILE/sub/"),
         ("eval --data s --out FILE", "FILE exists and is no Parquet file"),
         ("eval --data s --out s/truth.jsonl", "s/truth.jsonl exists and is no Parquet file"),
         ("eval --data s --out s", "cannot write s: [Errno 21]"),
