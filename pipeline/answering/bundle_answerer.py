@@ -9,10 +9,10 @@ from functools import partial
 
 from pipeline.answering.commits import Commits
 from pipeline.answering.held_back import HeldBack, may_skip, with_units
-from pipeline.answering.items import Item, items_of, not_read, units_about
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import PreparedPage
 from pipeline.answering.page_answerer import PageAnswerer
+from pipeline.answering.page_groups import PageGroup, not_read, page_groups, units_about
 from pipeline.answering.rows import answered_rows, blank_rows, failed_rows, report_of, reports_of, unopened_rows
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.held import Held
@@ -75,17 +75,17 @@ class BundleAnswerer:
         held = HeldBack(bundle.units if self.page_answerer.skipping is not None else ())
         scored = read_scored(self.store.folder, bundle_id) if self.page_answerer.skipping is not None else {}
         left = held.recall(rendered, scored)
-        items = items_of(left)
-        counted = {(image.document_id, image.page) for item in items for image in item.counted}
+        groups = page_groups(left)
+        counted = {(image.document_id, image.page) for group in groups for image in group.counted}
         self.pages_done += pages - len(counted)
         commits.add([], [report_of(i) for i in rendered.images if (i.document_id, i.page) not in counted])
-        for item in not_read(left):
-            rows = blank_rows(bundle, item) if item.failure is None else failed_rows(bundle, item, item.failure)
+        for group in not_read(left):
+            rows = blank_rows(bundle, group) if group.failure is None else failed_rows(bundle, group, group.failure)
             commits.add(held.pass_on(rows))
         for document_id, failure in bundle.failures.items():
             commits.add(unopened_rows(bundle, document_id, failure))
         try:
-            with closing(self._answered(left.bundle, items, attempt)) as done:
+            with closing(self._answered(left.bundle, groups, attempt)) as done:
                 for answers, reports in done:
                     commits.add(held.pass_on(answers), reports)
                     self.pages_done += len(reports)
@@ -93,7 +93,7 @@ class BundleAnswerer:
                         self.markers.between_pages(bundle_id, attempt, self.pages_done - self._done_before)
                         commits.commit()
             while (best := held.best_pages(rendered)) is not None:
-                with closing(self._answered(best.bundle, items_of(best), attempt, all_questions=True)) as done:
+                with closing(self._answered(best.bundle, page_groups(best), attempt, all_questions=True)) as done:
                     for answers, _ in done:
                         commits.add(held.pass_on(answers))
             commits.add(held.rest())
@@ -118,61 +118,61 @@ class BundleAnswerer:
         )
 
     def _answered(
-        self, bundle: Bundle, items: Sequence[Item], attempt: Attempt, all_questions: bool = False
+        self, bundle: Bundle, groups: Sequence[PageGroup], attempt: Attempt, all_questions: bool = False
     ) -> Generator[tuple[list[PageAnswer], list[PageReport]]]:
-        """Yield the rows of each item as it is done; with ``all_questions``, no page is left out of any.
+        """Yield the rows of each group as it is done; with ``all_questions``, no page is left out of any.
 
         On the first attempt, questions of several pages decode together. After a crash the pages run one by one, so
         that the page that causes it can be identified.
         """
         if attempt.number > 1:
-            for item in items:
-                yield self._alone(bundle, item, attempt, all_questions)
+            for group in groups:
+                yield self._alone(bundle, group, attempt, all_questions)
             return
         try:
-            with closing(self.page_answerer.answer_pages(self._begun(bundle, items, all_questions))) as answered:
+            with closing(self.page_answerer.answer_pages(self._begun(bundle, groups, all_questions))) as answered:
                 for number, answers in answered:
                     self.page_started_at = None  # while the caller commits
-                    yield answered_rows(bundle, items[number], answers, attempt.number)
+                    yield answered_rows(bundle, groups[number], answers, attempt.number)
                     self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
         finally:
             self.page_started_at = None
 
     def _begun(
-        self, bundle: Bundle, items: Sequence[Item], all_questions: bool
+        self, bundle: Bundle, groups: Sequence[PageGroup], all_questions: bool
     ) -> Iterator[tuple[int, Callable[[], PreparedPage]]]:
-        """Yield each item when the model is ready for it, while the next one is prepared."""
+        """Yield each group when the model is ready for it, while the next one is prepared."""
         prepare = partial(self._prepare, bundle, all_questions)
-        with closing(look_ahead(items, prepare)) as pages:
+        with closing(look_ahead(groups, prepare)) as pages:
             for number, page in enumerate(pages):
                 self.page_started_at = time.monotonic()
                 yield number, page.result
 
-    def _prepare(self, bundle: Bundle, all_questions: bool, item: Item) -> PreparedPage:
-        asks = bundle.asks_of(item.document_id, *item.pages)
-        pixels = [decode_image(image) for image in item.images]
+    def _prepare(self, bundle: Bundle, all_questions: bool, group: PageGroup) -> PreparedPage:
+        asks = bundle.asks_of(group.document_id, *group.pages)
+        pixels = [decode_image(image) for image in group.images]
         if len(pixels) > 1:
             return self.page_answerer.prepare_together(pixels, asks)
-        units = units_about(bundle, item.document_id, *item.pages)
+        units = units_about(bundle, group.document_id, *group.pages)
         skippable = [] if all_questions else [name for name, unit in units.items() if may_skip(unit)]
-        return self.page_answerer.prepare(pixels[0], asks, item.images[0].words, skippable)
+        return self.page_answerer.prepare(pixels[0], asks, group.images[0].words, skippable)
 
     def _alone(
-        self, bundle: Bundle, item: Item, attempt: Attempt, all_questions: bool
+        self, bundle: Bundle, group: PageGroup, attempt: Attempt, all_questions: bool
     ) -> tuple[list[PageAnswer], list[PageReport]]:
-        if (item.document_id, item.pages) in attempt.crashed:
-            where = "this page" if len(item.pages) == 1 else "these pages"
+        if (group.document_id, group.pages) in attempt.crashed:
+            where = "this page" if len(group.pages) == 1 else "these pages"
             told = f"the process that held the model died or hung on {where}"
             failure = Failure("infer", "ModelCrash", told, attempt.number)
-            return failed_rows(bundle, item, failure), reports_of(item)
+            return failed_rows(bundle, group, failure), reports_of(group)
         done = self.pages_done - self._done_before
-        self.markers.note(bundle.bundle_id, attempt, item.document_id, item.pages, done)
+        self.markers.note(bundle.bundle_id, attempt, group.document_id, group.pages, done)
         self.page_started_at = time.monotonic()
         try:
-            ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, all_questions, item))])
+            ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, all_questions, group))])
         finally:
             self.page_started_at = None
-        return answered_rows(bundle, item, found, attempt.number)
+        return answered_rows(bundle, group, found, attempt.number)
 
 
 def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:

@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.answering.items import Item, NotRead, units_about
-from pipeline.answering.joint_evidence import ItemEvidence
+from pipeline.answering.group_evidence import GroupEvidence
 from pipeline.answering.open_page import ModelAnswer, PageOutcome, Skipped
 from pipeline.answering.page_evidence import AnswerEvidence
+from pipeline.answering.page_groups import NotRead, PageGroup, units_about
 from pipeline.answering.verdict import judge
 from pipeline.errors import PageError
 from pipeline.questions.no_answer import says_no_answer
@@ -20,37 +20,37 @@ from pipeline.results import PageReport
 
 
 def answered_rows(
-    bundle: Bundle, item: Item, found: PageOutcome, attempt: int
+    bundle: Bundle, group: PageGroup, found: PageOutcome, attempt: int
 ) -> tuple[list[PageAnswer], list[PageReport]]:
-    """Make a row for every question about an item, answered or failed, and report what its pages cost.
+    """Make a row for every question about a page group, answered or failed, and report what its pages cost.
 
     Args:
         bundle: the bundle.
-        item: what the model read.
+        group: what the model read.
         found: what became of the questions.
         attempt: number of the attempt at the bundle.
     """
     if isinstance(found, PageError):
         failure = Failure(found.stage, found.error_type, found.message, attempt)
-        return failed_rows(bundle, item, failure), reports_of(item)
-    units, asks = units_about(bundle, item.document_id, *item.pages), bundle.asks_of(item.document_id, *item.pages)
-    places = ItemEvidence(item.images)
-    rows = [_row(item, units[ask.question_id], ask, answer, places) for ask, answer in zip(asks, found, strict=True)]
-    if len(item.images) > 1:  # what the pages took together says nothing of each
-        return rows, reports_of(item)
-    return rows, [_measured(report, found) for report in reports_of(item)]
+        return failed_rows(bundle, group, failure), reports_of(group)
+    units, asks = units_about(bundle, group.document_id, *group.pages), bundle.asks_of(group.document_id, *group.pages)
+    places = GroupEvidence(group.images)
+    rows = [_row(group, units[ask.question_id], ask, answer, places) for ask, answer in zip(asks, found, strict=True)]
+    if len(group.images) > 1:  # what the pages took together says nothing of each
+        return rows, reports_of(group)
+    return rows, [_measured(report, found) for report in reports_of(group)]
 
 
-def failed_rows(bundle: Bundle, item: Item | NotRead, failure: Failure) -> list[PageAnswer]:
+def failed_rows(bundle: Bundle, group: PageGroup | NotRead, failure: Failure) -> list[PageAnswer]:
     """Make a failed row for every question about some pages.
 
     Args:
         bundle: the bundle.
-        item: the pages.
+        group: the pages.
         failure: the reason.
     """
-    about = units_about(bundle, item.document_id, *item.pages)
-    return [_place(unit, item.pages, "failed", failure=failure) for unit in about.values()]
+    about = units_about(bundle, group.document_id, *group.pages)
+    return [_place(unit, group.pages, "failed", failure=failure) for unit in about.values()]
 
 
 def unopened_rows(bundle: Bundle, document_id: str, failure: Failure) -> list[PageAnswer]:
@@ -65,24 +65,24 @@ def unopened_rows(bundle: Bundle, document_id: str, failure: Failure) -> list[Pa
     return [PageAnswer(document_id, None, unit.question_id, unit.unit_id, "failed", failure=failure) for unit in mine]
 
 
-def blank_rows(bundle: Bundle, item: NotRead) -> list[PageAnswer]:
+def blank_rows(bundle: Bundle, group: NotRead) -> list[PageAnswer]:
     """Make a row for every question about blank pages, which the model need not see.
 
     Args:
         bundle: the bundle.
-        item: the pages.
+        group: the pages.
     """
-    about = units_about(bundle, item.document_id, *item.pages)
-    return [_place(unit, item.pages, "not_answerable", finish_reason="blank") for unit in about.values()]
+    about = units_about(bundle, group.document_id, *group.pages)
+    return [_place(unit, group.pages, "not_answerable", finish_reason="blank") for unit in about.values()]
 
 
-def reports_of(item: Item) -> list[PageReport]:
-    """Report the pages that count to an item, without what the model took.
+def reports_of(group: PageGroup) -> list[PageReport]:
+    """Report the pages that count to a page group, without what the model took.
 
     Args:
-        item: what the model reads.
+        group: what the model reads.
     """
-    return [report_of(image) for image in item.counted]
+    return [report_of(image) for image in group.counted]
 
 
 def _place(unit: Unit, pages: tuple[int, ...], status: Status, **more: Any) -> PageAnswer:
@@ -91,17 +91,17 @@ def _place(unit: Unit, pages: tuple[int, ...], status: Status, **more: Any) -> P
     return PageAnswer(*place, status, tuple(further), **more)
 
 
-def _row(item: Item, unit: Unit, ask: Ask, answer: ModelAnswer | Skipped, places: ItemEvidence) -> PageAnswer:
+def _row(group: PageGroup, unit: Unit, ask: Ask, answer: ModelAnswer | Skipped, places: GroupEvidence) -> PageAnswer:
     if isinstance(answer, Skipped):
-        return _place(unit, item.pages, "skipped", presence=answer.presence)
+        return _place(unit, group.pages, "skipped", presence=answer.presence)
     stats, pruning = answer.stats, answer.pruning
-    verdict = judge(ask, answer, any(image.is_doubtful for image in item.images))
+    verdict = judge(ask, answer, any(image.is_doubtful for image in group.images))
     # What says nothing comes from nowhere on the page.
     said = answer.text and not says_no_answer(answer.text, ask.choices)
     evidence = places.of(ask, answer) if said else AnswerEvidence()
     return _place(
         unit,
-        item.pages,
+        group.pages,
         verdict.status,
         presence=answer.presence,
         answer=answer.text,

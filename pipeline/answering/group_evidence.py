@@ -14,7 +14,7 @@ from pipeline.records import Ask, Evidence, PageImage
 _MOST_ENTRIES = 200  # of a list
 
 
-class ItemEvidence:
+class GroupEvidence:
     """Finds the evidence of all answers about the same pages.
 
     Args:

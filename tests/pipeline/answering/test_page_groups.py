@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.answering.items import items_of, not_read
+from pipeline.answering.page_groups import not_read, page_groups
 from pipeline.records import Document, Failure, PageCount, PageFailure, PageImage, RenderedBundle
 from pipeline.units import make_bundles, make_units
 from tests.support.helpers import SETTINGS, questions
@@ -30,7 +30,7 @@ def rendered(broken: tuple[int, ...] = (), blank: tuple[int, ...] = ()) -> Rende
 
 
 def read(found: RenderedBundle) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    return [(item.pages, tuple(image.page for image in item.counted)) for item in items_of(found)]
+    return [(group.pages, tuple(image.page for image in group.counted)) for group in page_groups(found)]
 
 
 def left_out(found: RenderedBundle) -> list[tuple[tuple[int, ...], str | None]]:
@@ -58,10 +58,10 @@ def test_a_blank_page_is_read_beside_one_that_is_not() -> None:
 @pytest.mark.parametrize("blank", [(), (3,), (1, 3)])
 def test_every_unit_is_read_or_not(broken: tuple[int, ...], blank: tuple[int, ...]) -> None:
     found = rendered(broken, blank)
-    places = [item.pages for item in items_of(found)] + [one.pages for one in not_read(found)]
+    places = [group.pages for group in page_groups(found)] + [one.pages for one in not_read(found)]
     asked = [ask.question_id for pages in places for ask in found.bundle.asks_of("d", *pages)]
     assert sorted(asked) == ["a", "a", "b", "c", "d"]
-    counted = [image.page for item in items_of(found) for image in item.counted]
+    counted = [image.page for group in page_groups(found) for image in group.counted]
     assert len(counted) == len(set(counted))
     left = dataclasses.replace(found, images=found.images[1:])
-    assert 1 not in {page for item in items_of(left) for page in item.pages}
+    assert 1 not in {page for group in page_groups(left) for page in group.pages}

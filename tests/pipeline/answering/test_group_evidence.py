@@ -8,7 +8,7 @@ import numpy as np
 
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats
-from pipeline.answering.joint_evidence import ItemEvidence
+from pipeline.answering.group_evidence import GroupEvidence
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
 from pipeline.frame import WHOLE_PAGE
@@ -34,7 +34,7 @@ def answer_of(text: str, *looked: dict[tuple[int, int], float], pruned: bool = T
 
 
 def evidence_of(pages: list[PageImage], answer: ModelAnswer, kind: str = "text", **more: str) -> AnswerEvidence:
-    return ItemEvidence(pages).of(Ask("q", "What?", kind, 8, KeepRule(), **more), answer)  # type: ignore[arg-type]
+    return GroupEvidence(pages).of(Ask("q", "What?", kind, 8, KeepRule(), **more), answer)  # type: ignore[arg-type]
 
 
 def without_text(page: PageImage) -> PageImage:
@@ -44,7 +44,7 @@ def without_text(page: PageImage) -> PageImage:
 def test_one_page_has_the_evidence_of_that_page() -> None:
     answer = answer_of("75.00 EUR", {(0, 4): 5.0})
     ask = Ask("q", "What?", "text", 8, KeepRule())
-    assert ItemEvidence([FIRST]).of(ask, answer) == PageEvidence(FIRST).of(ask, answer)
+    assert GroupEvidence([FIRST]).of(ask, answer) == PageEvidence(FIRST).of(ask, answer)
 
 
 def test_the_glimpse_tells_the_same_words_on_two_pages_apart() -> None:

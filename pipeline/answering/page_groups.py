@@ -9,12 +9,12 @@ from pipeline.records import Bundle, Failure, PageImage, RenderedBundle, Unit
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PageGroup:
     """What the model reads at once.
 
     Attributes:
         images: one page, or those of questions about several pages together, in order.
-        counted: those of them that no earlier item has; their cost is reported with this one.
+        counted: those of them that no earlier group has; their cost is reported with this one.
     """
 
     images: tuple[PageImage, ...]
@@ -46,7 +46,7 @@ class NotRead:
     failure: Failure | None
 
 
-def items_of(rendered: RenderedBundle) -> list[Item]:
+def page_groups(rendered: RenderedBundle) -> list[PageGroup]:
     """List what the model reads: first every page that is asked about by itself, then pages together.
 
     A blank page is read only beside one that is not.
@@ -56,16 +56,16 @@ def items_of(rendered: RenderedBundle) -> list[Item]:
     """
     bundle = rendered.bundle
     by_page = {(image.document_id, image.page): image for image in rendered.images}
-    items = [Item((i,), (i,)) for i in rendered.images if not i.blank and bundle.asks_of(i.document_id, i.page)]
-    seen = {(item.document_id, page) for item in items for page in item.pages}
+    groups = [PageGroup((i,), (i,)) for i in rendered.images if not i.blank and bundle.asks_of(i.document_id, i.page)]
+    seen = {(group.document_id, page) for group in groups for page in group.pages}
     for document_id, pages in _together(bundle):
         images = [by_page[document_id, page] for page in pages if (document_id, page) in by_page]
         if len(images) < len(pages) or all(image.blank for image in images):
             continue
         counted = [image for image in images if not image.blank and (document_id, image.page) not in seen]
         seen |= {(document_id, page) for page in pages}
-        items.append(Item(tuple(images), tuple(counted)))
-    return items
+        groups.append(PageGroup(tuple(images), tuple(counted)))
+    return groups
 
 
 def not_read(rendered: RenderedBundle) -> Iterator[NotRead]:
