@@ -158,8 +158,8 @@ class AddonConfig:
 def new_addon_config(shape: NormAndWindow, reduce_layer: int | None = None) -> AddonConfig:
     """Configure a new add-on for a base, by the published ratios.
 
-    The models of the article and of its code get their published values: E = 256, F = 512, and K = 23, 18 and 42 for
-    Qwen2.5-VL of 3B, 7B and 32B, with visual layers 31, 23, 15 and 7; K = 21 and 26 for LLaVA-1.5 of 7B and 13B.
+    The models of the article and of its code get their published values: E = 256, F = 512, visual layers 31, 23, 15 and
+    7, and K = 23, 18, 42, 21 and 26 for language models of 36, 28, 64, 32 and 40 layers.
 
     Args:
         shape: sizes of the base.

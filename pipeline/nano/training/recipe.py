@@ -1,6 +1,6 @@
 """How the embedded model is trained: the phases, in order, with what each shows it and how fast it learns.
 
-A phase is a share of the steps. The shipped weights came from an earlier recipe (``pipeline/nano/CARD.md``).
+The shipped weights came from it (``pipeline/nano/CARD.md``).
 """
 
 from __future__ import annotations
