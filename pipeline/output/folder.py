@@ -10,7 +10,7 @@ from typing import IO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import UsageError
 from pipeline.file_names import without_password
 from pipeline.output.faults import explain
@@ -185,7 +185,8 @@ class Folder:
     @contextmanager
     def _explained(self, verb: str, name: str) -> Iterator[None]:
         try:
-            yield
+            with as_os_errors():
+                yield
         except OSError as error:
             where = f"{self.uri.rstrip('/')}/{name}" if name else self.uri
             raise explain(error, verb, where) from error

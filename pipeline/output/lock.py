@@ -112,6 +112,8 @@ class OutputLock:
             holder = self._read(name)
             if holder is None:
                 continue
+            if holder.token == self._me.token:  # it was written although the answer said otherwise, as in a retry
+                return
             if not holder.is_gone(datetime.now(UTC)):
                 raise UsageError(
                     f"{self._folder.uri} is in use by process {holder.pid} on {holder.host} "

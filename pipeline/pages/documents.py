@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
-from pipeline.addresses import remote_uri
+from pipeline.addresses import as_os_errors, remote_uri
 from pipeline.errors import UsageError
 from pipeline.file_names import local_input, local_uri, printable, readable, without_password
 from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
@@ -106,11 +106,12 @@ def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
                 address = f"{real(folder)}/{name}"
                 yield address, _document(entry, address, local_uri(entry.path), given, named), entry
             return
-        named, fs, entries = find_remote(given)
-        for entry in entries:
-            uri = remote_uri(given, fs, entry.path)
-            address = without_password(uri)
-            yield address, _document(entry, address, uri, given, named), entry
+        with as_os_errors():
+            named, fs, entries = find_remote(given)
+            for entry in entries:
+                uri = remote_uri(given, fs, entry.path)
+                address = without_password(uri)
+                yield address, _document(entry, address, uri, given, named), entry
     except UsageError as error:
         raise UsageError(f"--input {_shown(given)}: {error}") from error
     except (OSError, ValueError, ImportError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import QuestionsError, UsageError
 from pipeline.questions.yaml_text import MOST_BYTES, decode
 
@@ -18,9 +18,10 @@ def read_text(uri: str, what: str) -> str:
         QuestionsError: the file cannot be read, is too large or holds no text.
     """
     try:
-        fs, path = open_address(uri)
-        with fs.open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        with as_os_errors():
+            fs, path = open_address(uri)
+            with fs.open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
     except (UsageError, OSError, ValueError, ImportError) as error:
         raise QuestionsError(f"{uri}: cannot be read: {error}; name {what}") from error
     if len(data) > MOST_BYTES:
