@@ -24,8 +24,12 @@ _NUMBERS = {
     "PartialCredentialsError": errno.EACCES,
     "ProfileNotFound": errno.EACCES,
     "ParamValidationError": errno.EINVAL,
+    401: errno.EACCES,
+    403: errno.EACCES,
+    404: errno.ENOENT,
+    410: errno.ENOENT,
 }
-"""Error number of the system for errors of botocore; those of the network are errors of input and output."""
+"""Error numbers of the system for errors of botocore and for statuses of the web; others are of input and output."""
 
 
 def open_address(given: str) -> tuple[Any, str]:
@@ -96,22 +100,25 @@ def remote_uri(given: str, fs: Any, path: str) -> str:
 
 @contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Raise what the library of S3 raises in the body as :class:`OSError`, as other file systems do.
+    """Raise what the libraries of S3 and the web raise in the body as :class:`OSError`, as other file systems do.
 
     Raises:
-        OSError: there are no credentials, the address lacks a part, or the store cannot be reached.
+        OSError: there are no credentials, access is denied, the address lacks a part, or nothing answers.
     """
     try:
         yield
-    except _errors_of_s3() as error:
+    except _errors_of_libraries() as error:
+        if isinstance(error, OSError):
+            raise
         message = " ".join(str(error).split())
-        raise OSError(_NUMBERS.get(type(error).__name__, errno.EIO), message) from error
+        status = getattr(error, "status", type(error).__name__)
+        raise OSError(_NUMBERS.get(status, errno.EIO), message) from error
 
 
-def _errors_of_s3() -> Any:
-    """Return the class of errors that botocore raises; none unless it is loaded."""
-    module = sys.modules.get("botocore.exceptions")
-    return () if module is None else module.BotoCoreError
+def _errors_of_libraries() -> tuple[type[Exception], ...]:
+    """Return the classes of errors that botocore and aiohttp raise, as far as they are loaded."""
+    names = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)
 
 
 def _split_host(uri: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from pipeline.output.tables import other_version, read_tables
 from pipeline.records import STATUSES, PageCount
 from pipeline.results import BundleResult
 
+_PAGE_COUNTS = "cache/page_counts.json"
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
@@ -154,15 +155,22 @@ class OutputStore:
         return {status: counts[status] for status in STATUSES}
 
     def page_counts(self) -> dict[str, PageCount]:
-        """Return the page counts that earlier runs saved, by document id; failed counts are not saved."""
-        known = self._read("cache/page_counts.json") or {}
+        """Return the page counts that earlier runs saved, by document id; failed counts are not saved.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        known = self._read(_PAGE_COUNTS) or {}
+        for pages in known.values():
+            if type(pages) is not int or pages < 1:
+                raise self.damaged(_PAGE_COUNTS, f"expected numbers of pages, found {pages!r:.50}")
         return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
 
     def save_page_counts(self, counts: Iterable[PageCount]) -> None:
         """Add page counts to those saved before."""
         known = {document_id: count.pages for document_id, count in self.page_counts().items()}
         known.update({count.document_id: count.pages for count in counts if count.pages is not None})
-        self.folder.write("cache/page_counts.json", json.dumps(known).encode())
+        self.folder.write(_PAGE_COUNTS, json.dumps(known).encode())
 
     def settle(self, name: str, value: Mapping[str, object]) -> dict[str, Any]:
         """Write a JSON file unless another process has, and return what is there from now on.
@@ -226,7 +234,7 @@ class OutputStore:
         raw = self.folder.read(name)
         try:
             value = {} if raw is None else json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.folder.uri}/{name} is not valid JSON: {error}; {_remedy(name)}") from error
         if not isinstance(value, dict):
             raise UsageError(

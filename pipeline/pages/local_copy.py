@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.addresses import as_os_errors, open_remote
 from pipeline.errors import DocpipeError, EngineError, PageError
-from pipeline.file_names import local_path, without_password
+from pipeline.file_names import local_path, without_password, without_secrets
 from pipeline.records import Document
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -75,7 +75,7 @@ def _explained(uri: str, error: Exception) -> DocpipeError:
     """Tell a document that cannot be read from a store that does not answer, and from a full disk."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return _no_room(error)
-    reason = f"{uri} cannot be fetched: {error}".replace(uri, without_password(uri))
+    reason = f"{without_password(uri)} cannot be fetched: {without_secrets(str(error), uri)}"
     if isinstance(error, PermissionError | ValueError) or _answers(uri):
         return PageError("open", "DocumentUnreadable", reason)
     return EngineError(f"{reason}; once its store answers, run the same command again")

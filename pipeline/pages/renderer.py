@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from pipeline.errors import ModelError, PageError, Stage
+from pipeline.output.faults import writing
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.local_copy import LocalCopy
@@ -151,10 +152,13 @@ class RenderChild:
 
         Raises:
             PageError: the document is no PDF, cannot be opened, or cannot be written to.
+            OutputError: the copy cannot be written.
             EngineError: the child cannot be started, or a remote document cannot be copied.
         """
-        request = {**self._request("annotate", document), "marks": str(marks), "target": str(target)}
-        self._ask(request, self.limits.open_seconds, "open")
+        request = {**self._request("annotate", document), "marks": str(marks)}
+        _, copy = self._ask(request, self.limits.open_seconds, "open")
+        with writing(target):
+            target.write_bytes(copy)
 
     def render(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget | None
