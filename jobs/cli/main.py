@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.evaluation import calibrate_command, eval_command
+from jobs.cli.nightly import nightly
 from jobs.cli.options import example
 from jobs.cli.results import export, review
 from jobs.cli.run import PLAN_EXAMPLE, RUN_EXAMPLE, plan, run
@@ -54,6 +55,7 @@ def docpipe(
 
 app.command("run", epilog=example(RUN_EXAMPLE))(run)
 app.command("plan", epilog=example(PLAN_EXAMPLE))(plan)
+app.command("nightly", epilog=example("nightly --config job.toml"))(nightly)
 app.command("show", epilog=example(SHOW_EXAMPLE))(show)
 app.command("annotate", epilog=example("annotate answers/ --to annotated/"))(annotate)
 app.command("report", epilog=example("report answers/ --price-per-hour 2.5"))(report)

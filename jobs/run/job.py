@@ -77,7 +77,7 @@ def run_job(
         check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
-        store.check_settings(frozen_settings(work.settings, questions))
+        store.check_settings(frozen_settings(work.settings, questions), run.reworded)
         found = work.found
         asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
         check_review(found, run.choice, list(asked.readings.values()))

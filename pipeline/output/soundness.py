@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from pipeline.output.schema import DOCUMENTS, PART, REVIEWS, TABLES
+from pipeline.output.schema import DOCUMENTS, LISTING, PART, REVIEWS, TABLES
 from pipeline.questions.values import Reading
 
-_SCHEMAS = {**TABLES, "documents": DOCUMENTS, "reviews": REVIEWS, "parts": PART}
+_SCHEMAS = {**TABLES, "documents": DOCUMENTS, "reviews": REVIEWS, "parts": PART, "nights": LISTING}
 _TOGETHER = ("parts", "readings", "calibration")  # entries that a published file of answers has, or has none of
 
 

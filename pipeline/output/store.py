@@ -37,7 +37,7 @@ def _refusal(uri: str, flags: Mapping[str, str], questions: Mapping[str, Sequenc
     lines = [f"{uri} holds answers of other settings, and answers of two settings do not mix:"]
     lines += [f"  {line}" for line in flags.values()]
     lines += [f"  question {name}: {line}" for name, changes in questions.items() for line in changes]
-    ways = [f"Give question {name} a new id, or change it back" for name in questions]
+    ways = [f"Give question {name} a new id, or change it back, or take --reworded" for name in questions]
     if flags:
         ways.append(f"Give back the old value of {', '.join(flags)}")
     return "\n".join([*lines, *ways]) + "\nOr take another --output"
@@ -107,7 +107,7 @@ class OutputStore:
             done.add(held)
         return done
 
-    def check_settings(self, settings: Mapping[str, object]) -> None:
+    def check_settings(self, settings: Mapping[str, object], reworded: bool = False) -> None:
         """Refuse to mix answers of different settings in one folder; the first run records its settings.
 
         A new key, such as a new question, is added; a recorded key that is no longer given stays. A difference that no
@@ -115,6 +115,7 @@ class OutputStore:
 
         Args:
             settings: settings that may not change, as :mod:`pipeline.output.changed` describes them.
+            reworded: whether the content of questions may change, whose old answers are then no longer current.
 
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
@@ -141,7 +142,7 @@ class OutputStore:
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise SettingsChangedError(other_version(self.folder.uri, known["schema_version"]))
         flags, questions = changed_flags(known, given), changed_questions(known, given)
-        if flags or questions:
+        if flags or (questions and not reworded):
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
         return known, {**known, **given}
 

@@ -15,7 +15,9 @@ from pipeline.output.schema import SCHEMA_VERSION, with_metadata
 from pipeline.output.soundness import check_columns, check_footer
 
 SUFFIX = ".parquet"
-_OURS = re.compile(r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents")
+_OURS = re.compile(
+    r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents|nights/listing"
+)
 _READERS = 16  # a footer takes two small reads, which on an object store are nearly all waiting
 
 

@@ -15,7 +15,7 @@ from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import UsageError
 from pipeline.globs import split_glob
 
-_WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight")
+_WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight", "nights")
 """Folders that a run makes in its output folder."""
 
 
