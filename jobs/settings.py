@@ -143,6 +143,8 @@ def _read_config(config: Path) -> tuple[dict[str, Any], Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"--config {config}: {error}") from error
     nightly = raw.pop("nightly", {})
+    if isinstance(nightly, dict):
+        nightly = {key.replace("-", "_"): value for key, value in nightly.items()}
     settings = {key.replace("-", "_"): value for key, value in raw.items()}
     if isinstance(settings.get("input"), str):
         settings["input"] = [settings["input"]]

@@ -22,6 +22,7 @@ from jobs.cli.train import train_app
 from jobs.cli.try_out import demo, doctor, questions_app, samples
 from jobs.cli.usage import OneLineErrors
 from jobs.cli.view import SHOW_EXAMPLE, annotate, report, show
+from jobs.cli.watch import watch
 
 DISTRIBUTION = "glimpse-docpipe"
 app = typer.Typer(
@@ -67,6 +68,7 @@ app.command("eval", epilog=example("eval --data samples/ --out scores.parquet"))
 app.command("calibrate", epilog=example("calibrate --data samples/ --out calibration.json"))(calibrate_command)
 app.command("export", epilog=example("export answers/ --to answers.xlsx"))(export)
 app.command("review", epilog=example("review answers/ --import review.xlsx"))(review)
+app.command("watch", epilog=example("watch answers/"))(watch)
 app.add_typer(train_app, name="train")
 for _command in (status, logs, stop):
     app.command(epilog=example(f"{_command.__name__} raysubmit_1234 --address http://head:8265"))(_command)
