@@ -2,8 +2,8 @@
 
     python benchmarks/nights.py --documents 1000 --out nights
 
-The first night is over all documents. Before the second, 1 % of them are new, 0.5 % changed, 0.3 % deleted, one question
-is new and one reworded. The third finds nothing new, so its time is that of the unchanged part.
+The first night is over all documents. Before the second, 1 % of them are new, 0.5 % changed and 0.3 % deleted; one
+question is new and one reworded. The third finds nothing new, so its time is that of the unchanged part.
 """
 
 from __future__ import annotations
