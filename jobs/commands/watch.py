@@ -84,7 +84,7 @@ def view_lines(view: View, earlier: tuple[datetime, int] | None) -> Iterator[str
         yield f"in flight  {counted(len(view.in_flight), 'bundle')}, {counted(done, 'page')} done in them"
     for one in view.in_flight:
         if one.attempt > 1:
-            left_out = ", ".join(f"page {page} of {document}" for document, page in one.crashed)
+            left_out = ", ".join(f"page {'+'.join(map(str, pages))} of {document}" for document, pages in one.crashed)
             yield f"again      bundle {one.bundle_id}, attempt {one.attempt}" + (left_out and f", without {left_out}")
     if view.last_part_at is not None:
         yield f"last part  {_interval(_since(view, view.last_part_at))} ago"

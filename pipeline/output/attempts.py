@@ -42,13 +42,13 @@ class InFlight:
         bundle_id: id of the bundle.
         attempt: number of the attempt, from 1.
         pages_done: number of its pages that are done.
-        crashed: pairs (document id, page) that are left out.
+        crashed: pairs (document id, pages that are read at once) that are left out.
     """
 
     bundle_id: str
     attempt: int
     pages_done: int
-    crashed: tuple[tuple[str, int], ...]
+    crashed: tuple[_Place, ...]
 
 
 class _Marker(BaseModel):

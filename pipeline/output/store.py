@@ -120,22 +120,23 @@ class OutputStore:
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
         """
-        known, merged = self._merged(settings)
+        known, merged = self._merged(settings, reworded)
         if merged != known:
             self.folder.write("settings.json", json.dumps(merged, indent=2).encode())
 
-    def refuse_changed(self, settings: Mapping[str, object]) -> None:
+    def refuse_changed(self, settings: Mapping[str, object], reworded: bool = False) -> None:
         """Refuse what :meth:`check_settings` refuses, and write nothing.
 
         Args:
             settings: settings that may not change.
+            reworded: whether the content of questions may change.
 
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
         """
-        self._merged(settings)
+        self._merged(settings, reworded)
 
-    def _merged(self, settings: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _merged(self, settings: Mapping[str, object], reworded: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the recorded settings, and these with what is new or has changed without harm."""
         known = self._read("settings.json") or {}
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))

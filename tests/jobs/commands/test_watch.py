@@ -51,7 +51,7 @@ def test_what_is_shown_of_a_run() -> None:
         1000,
         Counter(answered=3900, failed=12, needs_review=88),
         Counter(RenderTimeout=9, EncryptedDocument=3),
-        [InFlight("b1", 1, 12, ()), InFlight("b2", 3, 2, (("d0", 7),))],
+        [InFlight("b1", 1, 12, ()), InFlight("b2", 3, 2, (("d0", (7,)),))],
         NOW - timedelta(seconds=75),
     )
     assert list(view_lines(view, None)) == [
