@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
+from pipeline.output.drift import Thresholds
 from pipeline.pages.limits import DOCUMENT_SECONDS
 from pipeline.questions.file import QuestionSet, load_questions
 from pipeline.questions.question import LocaleName
@@ -46,6 +47,7 @@ class RunSettings(BaseModel):
     calibration: str | None = None
     review_below: float | None = Field(default=None, ge=0, le=1)
     skip_below: float | None = Field(default=None, ge=0, le=1)
+    reworded: bool = False
     seed: Seed = 0
     quiet: bool = False
     verbose: bool = False
@@ -98,7 +100,7 @@ class RunSettings(BaseModel):
 
 
 def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
-    """Merge flags over a TOML file.
+    """Merge flags over a TOML file, whose table ``[nightly]`` is left aside.
 
     Args:
         config: TOML file with the keys of :class:`RunSettings`, in dashes or underscores; ``None`` takes flags alone.
@@ -109,18 +111,44 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     """
     merged: dict[str, Any] = {}
     if config is not None:
-        try:
-            raw = tomllib.loads(config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-            raise UsageError(f"--config {config}: {error}") from error
-        merged = {key.replace("-", "_"): value for key, value in raw.items()}
-        if isinstance(merged.get("input"), str):
-            merged["input"] = [merged["input"]]
+        merged, _ = _read_config(config)
     merged.update({key: value for key, value in flags.items() if value is not None and value != []})
     try:
         return RunSettings.model_validate(merged)
     except ValidationError as error:
         raise UsageError("; ".join(problem(e) for e in error.errors())) from error
+
+
+def load_thresholds(config: Path) -> Thresholds:
+    """Read the table ``[nightly]`` of a TOML file.
+
+    Args:
+        config: the file.
+
+    Raises:
+        UsageError: the file cannot be read, a key is unknown, or a value is out of range.
+    """
+    _, given = _read_config(config)
+    try:
+        return Thresholds.model_validate(given)
+    except ValidationError as error:
+        told = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors())
+        raise UsageError(f"--config {config}: [nightly] {'; '.join(told)}") from error
+
+
+def _read_config(config: Path) -> tuple[dict[str, Any], Any]:
+    """Return the settings of a run in a TOML file, and its table ``[nightly]``."""
+    try:
+        raw = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"--config {config}: {error}") from error
+    nightly = raw.pop("nightly", {})
+    if isinstance(nightly, dict):
+        nightly = {key.replace("-", "_"): value for key, value in nightly.items()}
+    settings = {key.replace("-", "_"): value for key, value in raw.items()}
+    if isinstance(settings.get("input"), str):
+        settings["input"] = [settings["input"]]
+    return settings, nightly
 
 
 def load_asked(questions: str | None, schema: str | None) -> QuestionSet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import fsspec
 
@@ -20,6 +20,11 @@ ROOT_MARK = "/./"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # The addresses of repositories have other things there: github://owner:name@branch/folder.
 _PASSWORD = re.compile(r"^(?!github:|git:)([A-Za-z][\w+.-]*://[^/:@]*):[^/]*(@)")
+# Whoever has a signed address may read what it names.
+_SIGNED = re.compile(
+    r"(?<=[?&])([^=&#]*(?:token|secret|signature|sig|password|credential|key|keyid|code)=)[^&#]+", re.IGNORECASE
+)
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _FILE_SCHEMES = ("file://", "local://")
 
 
@@ -43,12 +48,39 @@ def printable(name: str) -> str:
 
 
 def without_password(address: str) -> str:
-    """Leave the password out of an address such as ``sftp://user:password@host/folder``.
+    """Leave out the password of an address such as ``sftp://user:password@host/folder``, and signatures of web ones.
+
+    Args:
+        address: any path or URI.
+    """
+    named = same_for_all(address)
+    return _SIGNED.sub(r"\1", named) if _WEB.match(named) else named
+
+
+def same_for_all(address: str) -> str:
+    """Leave out the password only, so that addresses of two files stay two.
 
     Args:
         address: any path or URI.
     """
     return _PASSWORD.sub(r"\1\2", address)
+
+
+def without_secrets(message: str, address: str) -> str:
+    """Leave out of a message what :func:`without_password` leaves out of an address.
+
+    Args:
+        message: what a library said about the address.
+        address: any path or URI.
+    """
+    told = message.replace(address, without_password(address))
+    secrets = [found[0].removeprefix(found[1]) for found in _SIGNED.finditer(address)] if _WEB.match(address) else []
+    if found := _PASSWORD.match(address):
+        secrets.append(found[0].removeprefix(found[1])[1:-1])
+    for secret in secrets:
+        for written in {secret, unquote(secret)}:
+            told = told.replace(written, "***")
+    return told
 
 
 def local_uri(path: str) -> str:

@@ -52,6 +52,18 @@ def all_options(command: Any) -> set[str]:
     return own.union(*(all_options(below) for below in getattr(command, "commands", {}).values()))
 
 
+def test_every_threat_names_tests_that_are_there() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    rows = text.partition("## Threats")[2].partition("## The renderer")[0].splitlines()
+    threats = [row.split("|") for row in rows if row.startswith("| ")][2:]
+    assert len(threats) > 15
+    for _, threat, _, proofs, _ in threats:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", proofs)
+        assert named, threat
+        for file, test in named:
+            assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), test
+
+
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_commands_and_options_exist(document: Path) -> None:
     for words in commands(document, "docpipe"):

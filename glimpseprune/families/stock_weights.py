@@ -32,7 +32,11 @@ def load_stock(kind: Any, folder: Path, dtype: torch.dtype, device: torch.device
     """
     stored = _stored_dtype(folder) or dtype
     model, info = kind.from_pretrained(
-        folder, dtype=stored, attn_implementation=attn_implementation, output_loading_info=True
+        folder,
+        dtype=stored,
+        attn_implementation=attn_implementation,
+        use_safetensors=True,  # pickled weights could run code
+        output_loading_info=True,
     )
     for missing in ("missing_keys", "mismatched_keys"):
         if info[missing]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.evaluation import calibrate_command, eval_command
+from jobs.cli.nightly import nightly
 from jobs.cli.options import example
 from jobs.cli.results import export, review
 from jobs.cli.run import PLAN_EXAMPLE, RUN_EXAMPLE, plan, run
@@ -21,6 +22,7 @@ from jobs.cli.train import train_app
 from jobs.cli.try_out import demo, doctor, questions_app, samples
 from jobs.cli.usage import OneLineErrors
 from jobs.cli.view import SHOW_EXAMPLE, annotate, report, show
+from jobs.cli.watch import watch
 
 DISTRIBUTION = "glimpse-docpipe"
 app = typer.Typer(
@@ -54,6 +56,7 @@ def docpipe(
 
 app.command("run", epilog=example(RUN_EXAMPLE))(run)
 app.command("plan", epilog=example(PLAN_EXAMPLE))(plan)
+app.command("nightly", epilog=example("nightly --config job.toml"))(nightly)
 app.command("show", epilog=example(SHOW_EXAMPLE))(show)
 app.command("annotate", epilog=example("annotate answers/ --to annotated/"))(annotate)
 app.command("report", epilog=example("report answers/ --price-per-hour 2.5"))(report)
@@ -65,6 +68,7 @@ app.command("eval", epilog=example("eval --data samples/ --out scores.parquet"))
 app.command("calibrate", epilog=example("calibrate --data samples/ --out calibration.json"))(calibrate_command)
 app.command("export", epilog=example("export answers/ --to answers.xlsx"))(export)
 app.command("review", epilog=example("review answers/ --import review.xlsx"))(review)
+app.command("watch", epilog=example("watch answers/"))(watch)
 app.add_typer(train_app, name="train")
 for _command in (status, logs, stop):
     app.command(epilog=example(f"{_command.__name__} raysubmit_1234 --address http://head:8265"))(_command)

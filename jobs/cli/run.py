@@ -82,6 +82,12 @@ ReviewBelow = Annotated[
 ]
 
 
+Reworded = Annotated[
+    bool | None,
+    option(RUN, "Ask a changed question anew; its old answers stay, not current.", "--reworded", default="refuse it"),
+]
+
+
 def run(
     input: Input = None,
     questions: Questions = None,
@@ -113,6 +119,7 @@ def run(
     calibration: Calibration = None,
     review_below: ReviewBelow = None,
     skip_below: SkipBelow = None,
+    reworded: Reworded = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = None,

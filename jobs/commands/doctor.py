@@ -11,6 +11,8 @@ import psutil
 from glimpseprune.errors import StackError
 from pipeline.answering.checkpoints import NANO, resolve_model
 from pipeline.errors import UsageError
+from pipeline.pages.child_process import ChildProcess
+from pipeline.pages.limits import RenderLimits
 
 _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow", "pydantic", "fsspec")
 
@@ -41,6 +43,7 @@ def examine(device: str) -> tuple[list[str], bool]:
     lines += _devices()
     memory = psutil.virtual_memory()
     lines.append(f"memory           {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
+    lines.append(f"renderer         {_renderer()}")
     lines.append(f"embedded model   {_nano()}")
     import torch
 
@@ -71,6 +74,14 @@ def _devices() -> list[str]:
         name = torch.cuda.get_device_name(index)
         lines.append(f"gpu {index}            {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     return [*lines, f"flash-attn       {flash}"]
+
+
+def _renderer() -> str:
+    child = ChildProcess(RenderLimits().memory_bytes)
+    child.kill()
+    if child.not_confined is None:
+        return "without network and write access"
+    return f"NOT CONFINED, the kernel refused {child.not_confined}; docs/security.md says what that means"
 
 
 def _nano() -> str:

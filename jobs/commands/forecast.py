@@ -49,7 +49,7 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     if run.address is None:
         check_attention_here(run.choice)
     work = prepare_work(run, questions, store, read_passwords(run.password_file), remember=False)
-    store.refuse_changed(frozen_settings(work.settings, questions))
+    store.refuse_changed(frozen_settings(work.settings, questions), run.reworded)
     if run.choice.device != "auto":  # which another machine may understand otherwise
         store.refuse_changed(device_setting(run.choice, run.choice.device))
     check_review(work.found, run.choice, [question.reading() for question in questions.questions])

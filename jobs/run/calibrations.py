@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.model_choice import ModelChoice
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.answering.checkpoints import default_addon, is_local, resolve_addon, resolve_model
 from pipeline.confidence.calibration import CALIBRATION_FILE, Calibration, parse_calibration
 from pipeline.errors import UsageError
@@ -144,8 +144,9 @@ def _folders(choice: ModelChoice, settings: AnswerSettings) -> Iterator[Path]:
 
 def _read(address: str, name: str) -> bytes:
     try:
-        fs, path = open_address(address)
-        content: bytes = fs.cat_file(path)
+        with as_os_errors():
+            fs, path = open_address(address)
+            content: bytes = fs.cat_file(path)
     except (UsageError, OSError, ValueError, ImportError) as error:
         raise UsageError(
             f"the calibration {name} cannot be read: {error}; name a file of `docpipe calibrate`"

@@ -28,6 +28,7 @@ from pipeline.output.attempts import Markers
 from pipeline.output.current import Plan
 from pipeline.output.failed import read_failed
 from pipeline.output.folder import Folder
+from pipeline.output.live import Running, write_running
 from pipeline.output.lock import OutputLock
 from pipeline.output.publish import check_tables, publish
 from pipeline.output.store import OutputStore, new_run_id
@@ -77,7 +78,7 @@ def run_job(
         check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
-        store.check_settings(frozen_settings(work.settings, questions))
+        store.check_settings(frozen_settings(work.settings, questions), run.reworded)
         found = work.found
         asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
         check_review(found, run.choice, list(asked.readings.values()))
@@ -157,6 +158,7 @@ class _Job:
         pages = _count_pages(pending)
         engine, self.outcome.engine_why = choose_engine(self.run, address, pages)
         self.outcome.engine = engine.name
+        write_running(self.store.folder, self._running(engine, pages, planned_rows(pending)))
         try:
             with engine.session():
                 self._passes(engine, pending)
@@ -169,6 +171,17 @@ class _Job:
         left = self.work.pending(self.store.done())
         self.outcome.pages = pages - _count_pages(left)
         self.outcome.rows = planned_rows(pending) - planned_rows(left)
+
+    def _running(self, engine: Engine, pages: int, rows: int) -> Running:
+        return Running(
+            run_id=self.store.run_id,
+            began_at=datetime.now(UTC),
+            engine=engine.name,
+            documents=len(self.work.documents),
+            pages=pages,
+            rows=rows,
+            planned_rows=planned_rows(self.work.units),
+        )
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""

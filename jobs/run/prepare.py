@@ -134,7 +134,8 @@ def prepare_work(
             if remember and fresh:
                 store.save_page_counts(fresh.values())
         counts |= fresh
-        added, elsewhere = embedded_documents(uncounted, counts, passwords), None
+        (added, refused), elsewhere = embedded_documents(uncounted, counts, passwords), None
+        counts |= refused
         documents = documents + added
     units = make_units(documents, counts, questions, settings)
     unmatched = unmatched_questions(questions, documents, counts)

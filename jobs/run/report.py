@@ -154,6 +154,7 @@ def _named(run: RunSettings) -> dict[str, Any]:
 
     flag, asked = run.asked
     return {
+        "calibration": None if run.calibration is None else shown(run.calibration),
         "input": list(map(shown, run.input)),
         flag.removeprefix("--"): shown(asked),
         "output": shown(run.output),

@@ -34,6 +34,23 @@ class Attempt:
     unexplained: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A bundle that is being worked on.
+
+    Attributes:
+        bundle_id: id of the bundle.
+        attempt: number of the attempt, from 1.
+        pages_done: number of its pages that are done.
+        crashed: pairs (document id, pages that are read at once) that are left out.
+    """
+
+    bundle_id: str
+    attempt: int
+    pages_done: int
+    crashed: tuple[_Place, ...]
+
+
 class _Marker(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,9 +108,22 @@ class Markers:
         Raises:
             EngineError: the folder cannot be read, or a marker is damaged.
         """
+        return sum(bundle.pages_done for bundle in self.in_flight())
+
+    def in_flight(self) -> list[InFlight]:
+        """List the bundles in flight, as of their last notes.
+
+        Raises:
+            EngineError: the folder cannot be read, or a marker is damaged.
+        """
         names = self._folder.names(_FOLDER, ".json")
-        markers = [self._read(name.removeprefix(f"{_FOLDER}/").removesuffix(".json")) for name in names]
-        return sum(marker.pages_done for marker in markers if marker is not None)
+        bundles = [name.removeprefix(f"{_FOLDER}/").removesuffix(".json") for name in names]
+        read = ((bundle, self._read(bundle)) for bundle in bundles)
+        return [
+            InFlight(bundle, marker.attempt, marker.pages_done, tuple(marker.crashed))
+            for bundle, marker in read
+            if marker is not None
+        ]
 
     def done(self, bundle_id: str) -> None:
         """Forget a bundle once it is committed."""

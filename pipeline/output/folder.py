@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, cast
+from datetime import UTC, datetime
+from typing import IO, Any, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import UsageError
 from pipeline.file_names import without_password
 from pipeline.output.faults import explain
@@ -136,6 +137,29 @@ class Folder:
         names = sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
         return [f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")]
 
+    def written_since(self, folder: str, suffix: str, since: datetime) -> dict[str, datetime]:
+        """List the files directly in a subfolder that were written at some time or later, with that time in UTC.
+
+        Args:
+            folder: name of the subfolder.
+            suffix: ending of the wanted names.
+            since: the time.
+
+        Raises:
+            EngineError: the folder cannot be listed.
+        """
+        with self._explained("list", folder):
+            try:
+                entries = self.fs.ls(self.path(folder), detail=True)
+            except FileNotFoundError:
+                return {}
+        written = {f"{folder}/{entry['name'].rpartition('/')[2]}": _written_at(entry) for entry in entries}
+        return {
+            name: at
+            for name, at in sorted(written.items())
+            if at >= since and name.endswith(suffix) and not name.startswith(f"{folder}/.")
+        }
+
     def delete(self, name: str) -> None:
         """Delete a file; a missing file is no error.
 
@@ -185,7 +209,21 @@ class Folder:
     @contextmanager
     def _explained(self, verb: str, name: str) -> Iterator[None]:
         try:
-            yield
+            with as_os_errors():
+                yield
         except OSError as error:
             where = f"{self.uri.rstrip('/')}/{name}" if name else self.uri
             raise explain(error, verb, where) from error
+
+
+def _written_at(entry: Mapping[str, Any]) -> datetime:
+    """Return when an entry of a listing was written, as its file system says; now where it does not."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        found = entry.get(key)
+        if isinstance(found, int | float):
+            return datetime.fromtimestamp(found, UTC)
+        if isinstance(found, datetime):
+            return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        if isinstance(found, str):
+            return datetime.fromisoformat(found)
+    return datetime.now(UTC)

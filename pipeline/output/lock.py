@@ -23,22 +23,56 @@ STALE_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 
-class _Holder(BaseModel):
+class Holder(BaseModel):
+    """The process that holds an output folder.
+
+    Attributes:
+        token: random name of this holding.
+        host: name of the machine.
+        pid: id of the process.
+        born: start of the process in clock ticks since boot; it differs if the pid was reused.
+        pid_space: the scope in which the pid is unique; containers can share a host name, but not this.
+        since: when it took the folder, in UTC.
+        heartbeat: when it last renewed the lock, in UTC.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     token: str
     host: str
     pid: int
-    born: str  # start of the process in clock ticks since boot; it differs if the pid was reused
-    pid_space: str  # the scope in which the pid is unique; containers can share a host name, but not this
+    born: str
+    pid_space: str
     since: datetime
     heartbeat: datetime
 
     def is_gone(self, now: datetime) -> bool:
-        """Tell whether the holder died: at once on its own machine, elsewhere by ``STALE_SECONDS`` of silence."""
-        if (now - self.heartbeat).total_seconds() > STALE_SECONDS:
-            return True
-        return self.pid_space == _pid_space() and not _is_alive(self.pid, self.born)
+        """Tell whether the holder died: on its own machine whatever the clock says, elsewhere by long silence."""
+        if self.pid_space == _pid_space():
+            return not _is_alive(self.pid, self.born)
+        return (now - self.heartbeat).total_seconds() > STALE_SECONDS
+
+
+def read_holder(folder: Folder, name: str = NAME) -> Holder | None:
+    """Tell who holds an output folder; ``None`` if nobody does.
+
+    Args:
+        folder: the output folder.
+        name: name of the lock file in it.
+
+    Raises:
+        UsageError: the lock file is damaged.
+        EngineError: the lock file cannot be read.
+    """
+    data = folder.read(name)
+    if data is None:
+        return None
+    try:
+        return Holder.model_validate_json(data)
+    except ValidationError as error:
+        raise UsageError(
+            f"{folder.uri}/{name} cannot be read; if no other run is using the folder, delete that file"
+        ) from error
 
 
 class OutputLock:
@@ -60,7 +94,7 @@ class OutputLock:
         self._thread = threading.Thread(target=self._beat, name="output-lock", daemon=True)
         now = datetime.now(UTC)
         pid = os.getpid()
-        self._me = _Holder(
+        self._me = Holder(
             token=uuid.uuid4().hex,
             host=socket.gethostname(),
             pid=pid,
@@ -112,6 +146,8 @@ class OutputLock:
             holder = self._read(name)
             if holder is None:
                 continue
+            if holder.token == self._me.token:  # it was written although the answer said otherwise, as in a retry
+                return
             if not holder.is_gone(datetime.now(UTC)):
                 raise UsageError(
                     f"{self._folder.uri} is in use by process {holder.pid} on {holder.host} "
@@ -149,16 +185,8 @@ class OutputLock:
     def _renewed(self) -> bytes:
         return self._me.model_copy(update={"heartbeat": datetime.now(UTC)}).model_dump_json().encode()
 
-    def _read(self, name: str) -> _Holder | None:
-        data = self._folder.read(name)
-        if data is None:
-            return None
-        try:
-            return _Holder.model_validate_json(data)
-        except ValidationError as error:
-            raise UsageError(
-                f"{self._folder.uri}/{name} cannot be read; if no other run is using the folder, delete that file"
-            ) from error
+    def _read(self, name: str) -> Holder | None:
+        return read_holder(self._folder, name)
 
 
 def _is_alive(pid: int, born: str) -> bool:

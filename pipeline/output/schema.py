@@ -165,6 +165,11 @@ REVIEWS = pa.schema(
 )
 """The corrections that people made, as they wrote them."""
 
+LISTING = pa.schema(
+    [pa.field("document_id", pa.string(), nullable=False), pa.field("document", pa.string(), nullable=False)]
+)
+"""The documents of the last night that ended with every row."""
+
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
 """The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 

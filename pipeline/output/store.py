@@ -23,6 +23,7 @@ from pipeline.output.tables import other_version, read_tables
 from pipeline.records import STATUSES, PageCount
 from pipeline.results import BundleResult
 
+_PAGE_COUNTS = "cache/page_counts.json"
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
@@ -36,7 +37,7 @@ def _refusal(uri: str, flags: Mapping[str, str], questions: Mapping[str, Sequenc
     lines = [f"{uri} holds answers of other settings, and answers of two settings do not mix:"]
     lines += [f"  {line}" for line in flags.values()]
     lines += [f"  question {name}: {line}" for name, changes in questions.items() for line in changes]
-    ways = [f"Give question {name} a new id, or change it back" for name in questions]
+    ways = [f"Give question {name} a new id, or change it back, or take --reworded" for name in questions]
     if flags:
         ways.append(f"Give back the old value of {', '.join(flags)}")
     return "\n".join([*lines, *ways]) + "\nOr take another --output"
@@ -106,7 +107,7 @@ class OutputStore:
             done.add(held)
         return done
 
-    def check_settings(self, settings: Mapping[str, object]) -> None:
+    def check_settings(self, settings: Mapping[str, object], reworded: bool = False) -> None:
         """Refuse to mix answers of different settings in one folder; the first run records its settings.
 
         A new key, such as a new question, is added; a recorded key that is no longer given stays. A difference that no
@@ -114,33 +115,35 @@ class OutputStore:
 
         Args:
             settings: settings that may not change, as :mod:`pipeline.output.changed` describes them.
+            reworded: whether the content of questions may change, whose old answers are then no longer current.
 
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
         """
-        known, merged = self._merged(settings)
+        known, merged = self._merged(settings, reworded)
         if merged != known:
             self.folder.write("settings.json", json.dumps(merged, indent=2).encode())
 
-    def refuse_changed(self, settings: Mapping[str, object]) -> None:
+    def refuse_changed(self, settings: Mapping[str, object], reworded: bool = False) -> None:
         """Refuse what :meth:`check_settings` refuses, and write nothing.
 
         Args:
             settings: settings that may not change.
+            reworded: whether the content of questions may change.
 
         Raises:
             SettingsChangedError: a setting differs from the recorded one.
         """
-        self._merged(settings)
+        self._merged(settings, reworded)
 
-    def _merged(self, settings: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _merged(self, settings: Mapping[str, object], reworded: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the recorded settings, and these with what is new or has changed without harm."""
         known = self._read("settings.json") or {}
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise SettingsChangedError(other_version(self.folder.uri, known["schema_version"]))
         flags, questions = changed_flags(known, given), changed_questions(known, given)
-        if flags or questions:
+        if flags or (questions and not reworded):
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
         return known, {**known, **given}
 
@@ -154,15 +157,22 @@ class OutputStore:
         return {status: counts[status] for status in STATUSES}
 
     def page_counts(self) -> dict[str, PageCount]:
-        """Return the page counts that earlier runs saved, by document id; failed counts are not saved."""
-        known = self._read("cache/page_counts.json") or {}
+        """Return the page counts that earlier runs saved, by document id; failed counts are not saved.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        known = self._read(_PAGE_COUNTS) or {}
+        for pages in known.values():
+            if type(pages) is not int or pages < 1:
+                raise self.damaged(_PAGE_COUNTS, f"expected numbers of pages, found {pages!r:.50}")
         return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
 
     def save_page_counts(self, counts: Iterable[PageCount]) -> None:
         """Add page counts to those saved before."""
         known = {document_id: count.pages for document_id, count in self.page_counts().items()}
         known.update({count.document_id: count.pages for count in counts if count.pages is not None})
-        self.folder.write("cache/page_counts.json", json.dumps(known).encode())
+        self.folder.write(_PAGE_COUNTS, json.dumps(known).encode())
 
     def settle(self, name: str, value: Mapping[str, object]) -> dict[str, Any]:
         """Write a JSON file unless another process has, and return what is there from now on.
@@ -226,7 +236,7 @@ class OutputStore:
         raw = self.folder.read(name)
         try:
             value = {} if raw is None else json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.folder.uri}/{name} is not valid JSON: {error}; {_remedy(name)}") from error
         if not isinstance(value, dict):
             raise UsageError(

@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
 from pipeline.output.schema import SCHEMA_VERSION, with_metadata
+from pipeline.output.soundness import check_columns, check_footer
 
 SUFFIX = ".parquet"
-_OURS = re.compile(r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents")
+_OURS = re.compile(
+    r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents|nights/listing"
+)
 _READERS = 16  # a footer takes two small reads, which on an object store are nearly all waiting
 
 
@@ -58,7 +61,12 @@ def read_footer(folder: Folder, name: str, key: str) -> dict[str, str]:
         raise UsageError(other_version(f"{folder.uri}/{name}", version))
     if not version or key.encode() not in metadata:
         raise _damaged(folder, name, "it has no schema version")
-    return {entry.decode(): text.decode() for entry, text in metadata.items()}
+    footer = {entry.decode(errors="replace"): text.decode(errors="replace") for entry, text in metadata.items()}
+    try:
+        check_footer(footer, name)
+    except ValueError as error:
+        raise _damaged(folder, name, str(error)) from error
+    return footer
 
 
 def other_version(found: str, version: object) -> str:
@@ -94,8 +102,10 @@ def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
     """
     try:
         with folder.open(name) as file:
-            return pq.ParquetFile(file).read(columns=list(columns)).replace_schema_metadata(None)
-    except pa.ArrowInvalid as error:
+            parquet = pq.ParquetFile(file)
+            check_columns(parquet.schema_arrow, name)
+            return parquet.read(columns=list(columns)).replace_schema_metadata(None)
+    except ValueError as error:  # Arrow's own among them
         raise _damaged(folder, name, str(error)) from error
 
 
@@ -114,7 +124,9 @@ def read_batches(folder: Folder, name: str, columns: Sequence[str], rows: int) -
     """
     try:
         with folder.open(name) as file:
-            for batch in pq.ParquetFile(file).iter_batches(rows, columns=list(columns)):
+            parquet = pq.ParquetFile(file)
+            check_columns(parquet.schema_arrow, name)
+            for batch in parquet.iter_batches(rows, columns=list(columns)):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
     except pa.ArrowInvalid as error:
         raise _damaged(folder, name, str(error)) from error

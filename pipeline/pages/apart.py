@@ -11,11 +11,11 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import UsageError
 from pipeline.globs import split_glob
 
-_WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight")
+_WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight", "nights")
 """Folders that a run makes in its output folder."""
 
 
@@ -76,9 +76,10 @@ def check_apart(inputs: Sequence[str], output: str, flag: str = "--output") -> N
 def _place(address: str, pattern: bool) -> _Place | None:
     """Find the place of an address, which may hold wildcards; ``None`` for one that its reader will refuse."""
     try:
-        fs, path = open_address(address)
-        local = isinstance(fs, LocalFileSystem)
-        base, below = split_glob(path, os.path.lexists if local else fs.exists) if pattern else (path, "")
+        with as_os_errors():
+            fs, path = open_address(address)
+            local = isinstance(fs, LocalFileSystem)
+            base, below = split_glob(path, os.path.lexists if local else fs.exists) if pattern else (path, "")
     except (UsageError, OSError, ValueError, ImportError):
         return None
     return _Place(fs, PurePosixPath(os.path.realpath(base) if local else base), PurePosixPath(below).parts)

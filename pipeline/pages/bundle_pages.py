@@ -16,7 +16,7 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
         settings: settings of the run, of which resolution and page sizes are used.
 
     Raises:
-        EngineError: the child cannot be started.
+        EngineError: the child cannot be started, or a remote document cannot be copied.
         ModelError: the model family cannot be imported in the child.
     """
     images: list[PageImage] = []

@@ -29,6 +29,9 @@ class ChildProcess:
     Args:
         memory_bytes: limit of the child's address space.
 
+    Attributes:
+        not_confined: what the kernel did not let the child give up, and why; ``None`` where that is nothing.
+
     Raises:
         EngineError: the child does not start.
     """
@@ -56,7 +59,8 @@ class ChildProcess:
             finally:
                 os.close(theirs)
             try:
-                self._receive(time.monotonic() + _START_SECONDS)
+                began, _ = self._receive(time.monotonic() + _START_SECONDS)
+                self.not_confined: str | None = began["not_confined"]
             except (ChildDied, TimeoutError) as error:
                 complaints.seek(0)
                 said = complaints.read().decode(errors="replace").strip().splitlines()

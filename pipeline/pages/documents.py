@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
-from pipeline.addresses import remote_uri
+from pipeline.addresses import as_os_errors, remote_uri
 from pipeline.errors import UsageError
-from pipeline.file_names import local_input, local_uri, printable, readable, without_password
+from pipeline.file_names import (
+    local_input,
+    local_uri,
+    printable,
+    readable,
+    same_for_all,
+    without_password,
+    without_secrets,
+)
 from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
 from pipeline.pages.local_files import find_local
 from pipeline.pages.remote_files import find_remote
@@ -106,15 +114,17 @@ def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
                 address = f"{real(folder)}/{name}"
                 yield address, _document(entry, address, local_uri(entry.path), given, named), entry
             return
-        named, fs, entries = find_remote(given)
-        for entry in entries:
-            uri = remote_uri(given, fs, entry.path)
-            address = without_password(uri)
-            yield address, _document(entry, address, uri, given, named), entry
+        with as_os_errors():
+            named, fs, entries = find_remote(given)
+            for entry in entries:
+                uri = remote_uri(given, fs, entry.path)
+                address = same_for_all(uri)
+                yield address, _document(entry, address, uri, given, named), entry
     except UsageError as error:
         raise UsageError(f"--input {_shown(given)}: {error}") from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"--input {_shown(given)}: cannot be listed: {printable(str(error))}") from error
+        reason = printable(without_secrets(str(error), given))
+        raise UsageError(f"--input {_shown(given)}: cannot be listed: {reason}") from error
 
 
 def _shown(given: str) -> str:

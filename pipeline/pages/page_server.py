@@ -64,8 +64,7 @@ class PageServer:
         if request["do"] == "embedded":
             return {"embedded": embedded_in(_source(request), request["passwords"])}, b""
         if request["do"] == "annotate":
-            annotate(_source(request), request["passwords"], request["marks"], request["target"])
-            return {}, b""
+            return {}, annotate(_source(request), request["passwords"], request["marks"])
         if request["do"] == "open":
             self._file = None
             self._file = _open(request)

@@ -12,7 +12,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from pipeline.addresses import open_address
 from pipeline.errors import UsageError
-from pipeline.file_names import ROOT_MARK
+from pipeline.file_names import ROOT_MARK, without_password
 from pipeline.globs import split_glob
 from pipeline.pages.entry import Entry
 from pipeline.records import Failure
@@ -40,7 +40,11 @@ def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
     if pattern:
         return False, fs, _glob(fs, base, pattern)
     if fs.isfile(root):
-        return True, fs, iter([_entry(root, marked if mark else PurePosixPath(root).name, fs.info(root))])
+        return (
+            True,
+            fs,
+            iter([_entry(root, marked if mark else PurePosixPath(without_password(root)).name, fs.info(root))]),
+        )
     if fs.isdir(root):
         return False, fs, _find(fs, root) if isinstance(fs, AsyncFileSystem) else _walk(fs, root)
     raise UsageError("no such file or folder")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -16,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from pipeline.addresses import open_remote
 from pipeline.errors import ModelError, PageError, Stage
-from pipeline.file_names import local_path, without_password
+from pipeline.output.faults import writing
 from pipeline.pages.child_process import ChildDied, ChildProcess
 from pipeline.pages.limits import RenderLimits
+from pipeline.pages.local_copy import LocalCopy
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
 from pipeline.records import Document, Failure, Image, PageFailure, PageImage, PixelBudget, Renderer
@@ -47,7 +45,7 @@ class RenderChild:
         self._process: ChildProcess | None = None
         self._open: tuple[Document, Renderer] | None = None  # the document that the process has open, and for whom
         self._pages = 0  # number of pages of the open document
-        self._copy: tuple[Document, Path] | None = None  # copy of the remote document that was fetched last
+        self._copy = LocalCopy()
         self._cancelled = False
 
     def __enter__(self) -> RenderChild:
@@ -61,7 +59,7 @@ class RenderChild:
     def close(self) -> None:
         """Stop the process and delete local copies; the next request starts anew."""
         self._stop()
-        self._drop_copy()
+        self._copy.drop()
 
     def cancel(self) -> None:
         """End a request that another thread waits for, with :class:`~concurrent.futures.CancelledError`, for good."""
@@ -82,7 +80,7 @@ class RenderChild:
 
         Raises:
             PageError: the document cannot be opened.
-            EngineError: the child cannot be started.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
         """
         document_id = document.document_id
         try:
@@ -101,7 +99,7 @@ class RenderChild:
 
         Raises:
             PageError: the document cannot be opened.
-            EngineError: the child cannot be started.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
         """
         header, _ = self._ask(self._request("embedded", document), self.limits.open_seconds, "open")
         return [(int(number), str(name)) for number, name in header["embedded"]]
@@ -114,7 +112,7 @@ class RenderChild:
 
         Raises:
             PageError: the document cannot be read.
-            EngineError: the child cannot be started.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
         """
         header, _ = self._ask(self._request("sha256", document), self.limits.open_seconds, "open")
         return str(header["sha256"])
@@ -132,7 +130,7 @@ class RenderChild:
 
         Raises:
             PageError: the document cannot be opened, or measuring it takes too long.
-            EngineError: the child cannot be started.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
             ModelError: the model family cannot be imported in the child.
         """
         found: list[int | None] = []
@@ -154,10 +152,13 @@ class RenderChild:
 
         Raises:
             PageError: the document is no PDF, cannot be opened, or cannot be written to.
-            EngineError: the child cannot be started.
+            OutputError: the copy cannot be written.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
         """
-        request = {**self._request("annotate", document), "marks": str(marks), "target": str(target)}
-        self._ask(request, self.limits.open_seconds, "open")
+        request = {**self._request("annotate", document), "marks": str(marks)}
+        _, copy = self._ask(request, self.limits.open_seconds, "open")
+        with writing(target):
+            target.write_bytes(copy)
 
     def render(
         self, document: Document, pages: Sequence[int], dpi: int, budget: PixelBudget | None
@@ -173,7 +174,7 @@ class RenderChild:
             budget: page sizes that the model takes; ``None`` for a picture that people look at, and no model.
 
         Raises:
-            EngineError: the child cannot be started.
+            EngineError: the child cannot be started, or a remote document cannot be copied.
             ModelError: the model family cannot be imported in the child.
         """
         unopened: Failure | None = None
@@ -237,7 +238,7 @@ class RenderChild:
     def _request(self, do: str, document: Document) -> dict[str, Any]:
         return {
             "do": do,
-            "path": str(self._path(document)),
+            "path": str(self._copy.of(document)),
             "members": list(document.members),
             "passwords": self.passwords.of(document.path),
         }
@@ -270,38 +271,6 @@ class RenderChild:
         if self._process is not None:
             self._process.kill()
         self._process, self._open = None, None
-
-    def _path(self, document: Document) -> Path:
-        """Return a local path of the document; a remote one is copied, and replaces the last copy.
-
-        A name that is not UTF-8 is reached through a link, since the libraries take names in UTF-8 only.
-        """
-        local = local_path(document.uri)
-        if local == document.uri:
-            return Path(local)
-        try:
-            if self._copy is None or self._copy[0] != document:
-                self._drop_copy()
-                target = Path(tempfile.mkdtemp(prefix="docpipe-")) / "document"
-                self._copy = document, target
-                if local is not None:
-                    target.symlink_to(local)
-                else:
-                    fs, path = open_remote(document.uri)
-                    fs.get_file(path, str(target))
-        except FileNotFoundError as error:
-            self._drop_copy()
-            raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
-        except (OSError, ValueError, ImportError) as error:
-            self._drop_copy()
-            reason = f"{document.uri} cannot be fetched: {error}".replace(document.uri, without_password(document.uri))
-            raise PageError("open", "DocumentUnreadable", reason) from error
-        return self._copy[1]
-
-    def _drop_copy(self) -> None:
-        if self._copy is not None:
-            shutil.rmtree(self._copy[1].parent, ignore_errors=True)
-        self._copy = None
 
 
 def _target(dpi: int, budget: PixelBudget | None) -> dict[str, Any]:

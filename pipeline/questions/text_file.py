@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.addresses import open_address
+from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import QuestionsError, UsageError
+from pipeline.file_names import without_password, without_secrets
 from pipeline.questions.yaml_text import MOST_BYTES, decode
 
 
@@ -17,12 +18,15 @@ def read_text(uri: str, what: str) -> str:
     Raises:
         QuestionsError: the file cannot be read, is too large or holds no text.
     """
+    shown = without_password(uri)
     try:
-        fs, path = open_address(uri)
-        with fs.open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        with as_os_errors():
+            fs, path = open_address(uri)
+            with fs.open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
     except (UsageError, OSError, ValueError, ImportError) as error:
-        raise QuestionsError(f"{uri}: cannot be read: {error}; name {what}") from error
+        reason = without_secrets(str(error), uri)
+        raise QuestionsError(f"{shown}: cannot be read: {reason}; name {what}") from error
     if len(data) > MOST_BYTES:
-        raise QuestionsError(f"{uri}: is larger than {MOST_BYTES // 10**6} MB, so it is not {what}; split it")
-    return decode(data, uri)
+        raise QuestionsError(f"{shown}: is larger than {MOST_BYTES // 10**6} MB, so it is not {what}; split it")
+    return decode(data, shown)

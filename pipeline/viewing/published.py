@@ -125,9 +125,11 @@ def _json(folder: Folder, name: str) -> dict[str, Any]:
     raw = folder.read(name)
     try:
         found = {} if raw is None else json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{folder.uri}/{name} is not valid JSON: {error}; the next run writes it again") from error
-    return dict(found)
+    if not isinstance(found, dict):
+        raise UsageError(f"{folder.uri}/{name}: expected a JSON object; the next run writes it again")
+    return found
 
 
 def rows_of(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -184,3 +184,26 @@ def test_other_families_and_values_are_refused(tmp_path: Path) -> None:
         gp.load(PARITY / "base", attn_implementation="eager", device="cpu")
     with pytest.raises(gp.GlimpseError, match="pip install flash-attn"):
         gp.load(PARITY / "base", attn_implementation="flash_attention_2", device="cpu")
+
+
+def test_a_base_checkpoint_with_pickled_weights_is_refused_and_not_run(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    shutil.copytree(PARITY / "base", tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").unlink()
+    torch.save({"weights": Payload()}, tmp_path / "base" / "pytorch_model.bin")
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        gp.load(tmp_path / "base", device="cpu")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_code_beside_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    shutil.copytree(PARITY / "base", tmp_path / "base")
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "harm.Config", "AutoModel": "harm.Model"}
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "base" / "harm.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    gp.load(tmp_path / "base", device="cpu")
+    assert not (tmp_path / "executed").exists()

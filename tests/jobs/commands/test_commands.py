@@ -90,6 +90,10 @@ def test_doctor() -> None:
     assert "golden numbers   ok on cpu" in text
     assert "transformers     5." in text
     assert "GiB free" in text
+    (renderer,) = [line for line in lines if line.startswith("renderer ")]
+    assert renderer.split(maxsplit=1)[1].startswith(
+        ("without network and write access", "NOT CONFINED, the kernel refused")
+    )
 
 
 def test_doctor_refuses_a_stack_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:

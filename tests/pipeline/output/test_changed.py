@@ -37,7 +37,8 @@ def test_the_same_settings_are_accepted_again(uri: str) -> None:
         ({"--model": {**MODEL, "fingerprint": "ff"}}, "  --model nano has other content than when the answers were"),
         (
             {"question a": asked("B")},
-            '  question a: text was "A", is "B"\nGive question a a new id, or change it back\nOr take another --output',
+            '  question a: text was "A", is "B"\nGive question a a new id, or change it back, or take --reworded\n'
+            "Or take another --output",
         ),
         (
             {"question a": asked(type="choice", choices=["x", "y"], prompt="{text} {choices}")},
@@ -49,7 +50,10 @@ def test_the_same_settings_are_accepted_again(uri: str) -> None:
             {"--dpi": 150, "question a": {**asked(), "identity": "other"}},
             "is 150\nGive back the old value of --dpi\nOr",
         ),
-        ({"--dpi": 150, "question a": asked("B")}, "or change it back\nGive back the old value of --dpi\nOr take"),
+        (
+            {"--dpi": 150, "question a": asked("B")},
+            "or change it back, or take --reworded\nGive back the old value of --dpi\nOr take",
+        ),
     ],
 )
 def test_point_16_a_changed_setting_is_refused_in_words(uri: str, changed: dict[str, object], message: str) -> None:

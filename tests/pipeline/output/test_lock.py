@@ -103,6 +103,16 @@ def test_a_pid_that_was_given_out_again_does_not_hold(uri: str) -> None:
             assert holder(uri)["born"] != "1"
 
 
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_clock_that_jumps_an_hour_frees_no_lock_of_a_living_process(uri: str, seconds: float) -> None:
+    with OutputLock(Folder(uri), heartbeat_seconds=1000) as mine:
+        age(uri, seconds)
+        with pytest.raises(UsageError, match="in use by process"), OutputLock(Folder(uri)):
+            pytest.fail("two runs hold the folder")
+        mine.check()
+    assert files(uri) == []
+
+
 @pytest.mark.parametrize(("seconds", "free"), [(290, False), (310, True)])
 def test_a_holder_elsewhere_is_followed_after_five_minutes_of_silence(uri: str, seconds: float, free: bool) -> None:
     with OutputLock(Folder(uri), heartbeat_seconds=1000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,13 @@ def test_a_page_that_takes_too_much_memory_costs_that_page_only(put: Put) -> Non
         assert (result.failure.stage, result.failure.error_type) == ("render", "RenderOutOfMemory")
         assert isinstance(next(child.render(sound, [1], 72, BUDGET)), PageImage)
         assert child.pid != first
-        assert Path(f"/proc/{child.pid}/limits").read_text().count(str(GIB // 2)) == 2
+        limits = dict(re.findall(r"Max ([a-z ]+?) +\d+ +(\d+) ", Path(f"/proc/{child.pid}/limits").read_text()))
+        assert [limits[name] for name in ("address space", "file size", "open files", "core file size")] == [
+            str(GIB // 2),
+            str(GIB // 2),
+            "64",
+            "0",
+        ]
 
 
 def test_a_child_that_cannot_start_is_a_fault_of_the_machine(put: Put) -> None:

@@ -1,0 +1,188 @@
+"""Runs on storage that fails: an S3 that refuses calls, a disk that fills, an output that cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s3fs import S3FileSystem
+
+from jobs.run.job import run_job
+from jobs.settings import RunSettings
+from pipeline.errors import OutputError
+from pipeline.output.folder import Folder
+from pipeline.output.lock import NAME
+from tests.support.colours import WHITE, load_colours, make_pdf
+from tests.support.engines import QUESTIONS, settings_of
+from tests.support.published import Tables, tables
+from tests.support.s3_server import S3Server, s3_bucket
+
+OTHERWISE = {"run_id", "render_ms", "vision_ms", "peak_rss_bytes", "command", "source", "document_id", "unit_id"} | {
+    "bundle_id"
+}
+"""Columns that differ between two runs of the same documents in two places."""
+
+DOCPIPE = [sys.executable, "-m", "jobs", "run", "--engine", "local", "--device", "cpu"]
+ASKED = 'version: 1\nquestions: [{id: a, text: "What is the total?", max_new_tokens: 2}]\n'
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with s3_bucket(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture
+def pdfs(tmp_path: Path) -> Path:
+    (tmp_path / "pdfs" / "deep").mkdir(parents=True)
+    for number in range(5):
+        make_pdf(tmp_path / "pdfs" / f"{number}.pdf", [WHITE] * 9)
+    (tmp_path / "pdfs" / "deep" / "damaged.pdf").write_bytes(b"no PDF")
+    return tmp_path / "pdfs"
+
+
+def rows(uri: str) -> Tables:
+    """Whole tables of a run, but for what depends on where its documents lie."""
+    return {
+        name: sorted(
+            ({key: value for key, value in row.items() if key not in OTHERWISE} for row in found),
+            key=lambda row: json.dumps(row, sort_keys=True, default=str),
+        )
+        for name, found in tables(uri).items()
+    }
+
+
+def on_s3(settings: RunSettings) -> RunSettings:
+    return settings.model_copy(update={"input": ("s3://bucket/in",), "output": "s3://bucket/out"})
+
+
+def report_at(uri: str) -> dict[str, Any]:
+    data = Folder(uri).read("run.json")
+    assert data is not None
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_from_and_to_s3_gives_all_rows_though_a_fifth_of_the_calls_fail(
+    s3: S3Server, pdfs: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(pdfs, tmp_path / "out", "local", tiny_base)
+    run_job(settings, QUESTIONS, load=load_colours)
+    S3FileSystem().put(str(pdfs), "bucket/in", recursive=True)
+    s3.share = 0.2
+    report = run_job(on_s3(settings), QUESTIONS, load=load_colours)
+    again = run_job(on_s3(settings), QUESTIONS, load=load_colours)
+    s3.share = 0.0
+    assert min(s3.refused[status] for status in ("503 Slow Down", "500 Internal Server Error")) > 10
+    assert 0.15 < s3.refused.total() / (s3.refused.total() + s3.served.total()) < 0.25
+    expected = rows(str(tmp_path / "out"))
+    assert [len(expected[name]) for name in ("answers", "pages", "failures")] == [45 + 10 + 2, 45, 2]
+    assert rows("s3://bucket/out") == expected
+    assert (report["exit_code"], report["counts"]["failed"], report["counts"]["pending"]) == (0, 2, 0)
+    assert again["this_run"]["bundles"] == 0
+    assert not S3FileSystem().exists(f"bucket/out/{NAME}")
+    assert not S3FileSystem().find("bucket/out/inflight")
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_store_says_so_and_completes_when_run_again(
+    s3: S3Server, pdfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of its own, since the lock of one that goes on is not taken over."""
+    S3FileSystem().put(str(pdfs), "bucket/in", recursive=True)
+    (tmp_path / "q.yaml").write_text(ASKED)
+    monkeypatch.setenv("FSSPEC_S3", '{"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 2}}}')
+    command = [*DOCPIPE, "--input", "s3://bucket/in", "--questions", "q.yaml", "--output", "s3://bucket/out"]
+    command += ["--max-failed-share", "0.5"]
+
+    s3.only, s3.share = "(PUT|HEAD) /bucket/out/(parts|answers|run.json)", 1.0
+    lost = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert lost.returncode == 3, lost.stderr
+    (line,) = [line for line in lost.stderr.splitlines() if line.startswith("docpipe: cannot")]
+    assert line.startswith("docpipe: cannot write s3://bucket/out/")
+    assert line.endswith("check access and free space, then run the same command again")
+    assert "Traceback" not in lost.stderr
+
+    s3.share = 0.0
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert report_at("s3://bucket/out")["counts"]["pending"] == 0
+    assert len(rows("s3://bucket/out")["answers"]) == 46
+
+
+def test_an_output_on_s3_that_may_not_be_written_is_refused_before_any_work(
+    s3: S3Server, pdfs: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    S3FileSystem().put(str(pdfs), "bucket/in", recursive=True)
+    s3.only, s3.share, s3.statuses = "PUT /bucket/out", 1.0, ("403 Forbidden",)
+    with pytest.raises(OutputError, match="^cannot write s3://bucket/out/.docpipe.lock: Access Denied; check access"):
+        run_job(on_s3(settings_of(pdfs, tmp_path / "out", "local", tiny_base)), QUESTIONS, load=load_colours)
+    assert S3FileSystem().find("bucket/out") == []
+
+
+def in_mounts(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell script that may mount file systems, which nobody else sees."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _may_mount() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return in_mounts("mount -t tmpfs none /mnt", Path("/")).returncode == 0
+
+
+may_mount = pytest.mark.skipif(not _may_mount(), reason="file systems may not be mounted here")
+
+
+@pytest.mark.slow
+@may_mount
+def test_a_disk_that_fills_ends_the_run_and_the_rerun_completes(pdfs: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text(ASKED)
+    (tmp_path / "out").mkdir()
+    run = " ".join([*DOCPIPE, "-i", "pdfs", "-q", "q.yaml", "-o", "out", "--max-failed-share", "0.5"])
+    script = f"""
+        mount -t tmpfs -o size=1m none out
+        head -c 1000000 /dev/zero > out/ballast
+        rc=0; {run} 2> full.err || rc=$?
+        echo $rc
+        rm out/ballast
+        rc=0; {run} 2> rerun.err || rc=$?
+        echo $rc
+        mount -o remount,ro out
+        rc=0; {run} 2> readonly.err || rc=$?
+        echo $rc
+        cp -r out kept
+    """
+    done = in_mounts(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    codes = [line for line in done.stdout.splitlines() if line.isdecimal()]
+    assert codes == ["2", "0", "2"], [(tmp_path / name).read_text() for name in ("full.err", "rerun.err")]
+    for name, reason in (("full.err", os.strerror(28)), ("readonly.err", os.strerror(30))):
+        last = (tmp_path / name).read_text().splitlines()[-1]
+        assert last.startswith("docpipe: cannot write out/")
+        assert reason in last
+        assert last.endswith("check access and free space, then run the same command again")
+        assert "Traceback" not in (tmp_path / name).read_text()
+    report = report_at(str(tmp_path / "kept"))
+    assert (report["exit_code"], report["counts"]["pending"], report["counts"]["planned"]) == (0, 0, 46)
+    assert len(rows(str(tmp_path / "kept"))["answers"]) == 46
+    assert not [name for name in os.listdir(tmp_path / "kept") if ".tmp-" in name]
+
+
+@pytest.mark.slow
+def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(pdfs: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text(ASKED)
+    run = " ".join([*DOCPIPE, "-i", "pdfs", "-q", "q.yaml", "-o", "out"])
+    limited = ["sh", "-c", f"ulimit -f 8; trap '' XFSZ; {run}"]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert os.strerror(27) in done.stderr.splitlines()[-1]
