@@ -171,12 +171,10 @@ class Question(Strict):
     @model_validator(mode="before")
     @classmethod
     def _default_prompt(cls, raw: object) -> object:
-        """Let a default prompt name the choices, which the model cannot know otherwise, and speak of several pages."""
-        if not isinstance(raw, Mapping) or "prompt" in raw:
+        """Let the default prompt name the choices, which the model cannot know otherwise."""
+        if not isinstance(raw, Mapping) or "prompt" in raw or raw.get("type") != "choice":
             return raw
-        prompt = CHOICE_PROMPT if raw.get("type") == "choice" else DEFAULT_PROMPT
-        together = "+" in str(raw.get("pages"))
-        return {**raw, "prompt": prompt.replace("the page does", "the pages do") if together else prompt}
+        return {**raw, "prompt": CHOICE_PROMPT}
 
     @model_validator(mode="after")
     def _consistent(self) -> Question:
@@ -234,7 +232,10 @@ class Question(Strict):
         )
 
     def _whole_prompt(self) -> str:
-        return self.prompt.format(text=self.text, choices=", ".join(self.choices or ()))
+        prompt = self.prompt
+        if "+" in str(self.pages) and prompt in (DEFAULT_PROMPT, CHOICE_PROMPT):
+            prompt = prompt.replace("the page does", "the pages do")
+        return prompt.format(text=self.text, choices=", ".join(self.choices or ()))
 
     def reading(self, locale: str | None = None, review_below: float | None = None) -> Reading:
         """Tell how the answers are read; it may change at any time, since they are kept as they came.

@@ -62,7 +62,7 @@ def test_the_parts_of_this_run_are_counted_and_each_is_read_once(
         assert view.failures == Counter(a.failure.error_type for a in answers if a.failure is not None)
         assert view.pages == len({(a.document_id, a.page) for a in answers if a.page is not None})
         assert view.last_part_at is not None
-        assert abs((view.last_part_at - NOW).total_seconds()) < 120
+        assert abs((view.last_part_at - datetime.now(UTC)).total_seconds()) < 120
     write_running(folder, running("run-3"))
     assert watcher.look().statuses.total() == 0
 

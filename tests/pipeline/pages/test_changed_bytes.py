@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import zlib
 from typing import Any
 
 import numpy as np
+import pymupdf
 import pytest
 from PIL import Image as PilImage
 from PIL import ImageDraw
@@ -70,13 +72,26 @@ PROGRESSIVE = encoded(scan(), "JPEG", quality=80, progressive=True)
 FLATE = zlib.compress(scan().tobytes())
 
 
-@pytest.mark.parametrize("seed", range(6))
+def with_line_end(end: bytes, number: int) -> bytes:
+    """One of the drawn documents whose compressed content happens to have such a line end."""
+    found = []
+    for seed in itertools.count():
+        data = make_sample(seed).pdf()
+        with pymupdf.open(stream=data) as document:
+            if any(end in document.xref_stream_raw(xref) for xref in document[0].get_contents()):
+                found.append(data)
+        if len(found) > number:
+            return found[number]
+    raise AssertionError
+
+
+@pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("ends", [(b"\n", b"\r\n"), (b"\r", b"")], ids=["crlf", "no cr"])
 def test_a_pdf_that_was_sent_as_text_is_told(
-    child: RenderChild, put: Put, seed: int, ends: tuple[bytes, bytes]
+    child: RenderChild, put: Put, number: int, ends: tuple[bytes, bytes]
 ) -> None:
     """Line ends are changed in compressed data too, and each renderer stops at another place."""
-    sound = make_sample(seed).pdf()
+    sound = with_line_end(ends[0], number)
     assert is_trusted(first_page(child, put, "sound.pdf", sound))
     assert is_told(first_page(child, put, "sent.pdf", sound.replace(*ends)))
 
