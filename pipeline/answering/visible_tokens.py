@@ -26,3 +26,16 @@ def visible_tokens(processor: ModelInput, pages: Sequence[Image], images: Sequen
         return None
     every = (torch.ones(math.prod(processor.token_grid(image)), dtype=torch.bool) for image in images)
     return torch.cat([whole if mask is None else mask for mask, whole in zip(chosen, every, strict=True)])
+
+
+def seen_on_page(processor: ModelInput, page: Image, drop_blank: bool) -> Tensor:
+    """Return which visual tokens of a page are shown to the model, bool ``[N]``.
+
+    Args:
+        processor: model input of the checkpoint.
+        page: pixels ``[height, width, 3]``.
+        drop_blank: whether blank paper is hidden.
+    """
+    image = processor.prepare(page)
+    seen = visible_tokens(processor, [page], [image]) if drop_blank else None
+    return torch.ones(math.prod(processor.token_grid(image)), dtype=torch.bool) if seen is None else seen

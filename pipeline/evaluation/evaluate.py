@@ -14,6 +14,7 @@ from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
 from pipeline.answering.question_words import shares_of_words
+from pipeline.answering.visible_tokens import seen_on_page
 from pipeline.confidence.calibration import Calibration
 from pipeline.confidence.features import FEATURE_COLUMNS, features, sureness_of_others
 from pipeline.confidence.presence import clues_of
@@ -142,9 +143,9 @@ def measure_page(
         asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, mine) for one in examples]
         keep = None
         if mode == "random":
-            grid = page_answerer.visual_grid(pixels)
+            seen = seen_on_page(page_answerer.processor, pixels, page_answerer.drop_blank).numpy()
             rng = np.random.default_rng([seed, len(examples), *counts])
-            keep = [_random_mask(rng, count, grid[0] * grid[1]) for count in counts]
+            keep = [_random_mask(rng, count, seen) for count in counts]
         answers = page_answerer.answer_page(pixels, asks, keep)
         if mode == "glimpse":
             counts = [answer.stats.kept_tokens for answer in answers]
@@ -186,9 +187,10 @@ def _prompt_of(example: Example, prompt: str | None) -> str:
     return (prompt or DEFAULT_PROMPT).format(text=example.question, choices="")
 
 
-def _random_mask(rng: np.random.Generator, count: int, total: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(total, bool)
-    mask[rng.choice(total, count, replace=False)] = True
+def _random_mask(rng: np.random.Generator, count: int, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Keep some of the tokens that are seen."""
+    mask = np.zeros_like(seen)
+    mask[rng.choice(np.flatnonzero(seen), count, replace=False)] = True
     return mask
 
 
