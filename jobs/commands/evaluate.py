@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs.model_choice import ModelChoice, Seed, check_attention, device_of, gather_choice
+from jobs.model_choice import ModelChoice, Seed, check_attention_here, device_of, gather_choice
 from jobs.progress import Progress
 from jobs.run.calibrations import find_calibration
 from jobs.run.prepare import answer_settings
@@ -116,7 +116,7 @@ class LoadedAnswerer:
 
         if "glimpse" in modes and fixed.rule is None:
             raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
-        check_attention(choice, device_of(choice))
+        check_attention_here(choice)
         dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
         self._page_answerer = PageAnswerer.load(
             choice.model,

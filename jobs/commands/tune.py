@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -116,8 +117,7 @@ def _fastest_lanes(answerer: PageAnswerer, settings: AnswerSettings, threads: in
 
 
 def _tokens(answerer: PageAnswerer, page: Image) -> int:
-    rows, columns = answerer.visual_grid(page)
-    return rows * columns
+    return math.prod(answerer.processor.token_grid(answerer.processor.prepare(page)))
 
 
 def _drawn_pages(settings: AnswerSettings, threads: int) -> Sequence[Image]:

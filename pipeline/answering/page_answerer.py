@@ -302,10 +302,6 @@ class PageAnswerer:
         model = self.model
         return gp.DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty, self.memory.ran_out)
 
-    def visual_grid(self, page: Image) -> tuple[int, int]:
-        """Return the rows and columns of visual tokens of a page image ``[height, width, 3]``."""
-        return self.processor.token_grid(self.processor.prepare(page))
-
     def _open(self, page: PreparedPage, keep: Sequence[npt.NDArray[np.bool_]] | None, pool: gp.DecodePool) -> OpenPage:
         asks, prompts = page.asks, page.prompts
         rules: list[Keep] = [ask.rule for ask in asks] if keep is None else [torch.from_numpy(mask) for mask in keep]

@@ -129,13 +129,7 @@ class Folder:
         Raises:
             EngineError: the folder cannot be listed.
         """
-        with self._explained("list", folder):
-            try:
-                paths = self.fs.ls(self.path(folder), detail=False)
-            except FileNotFoundError:
-                return []
-        names = sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
-        return [f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")]
+        return sorted(self._entries(folder, suffix, detail=False))
 
     def written_since(self, folder: str, suffix: str, since: datetime) -> dict[str, datetime]:
         """List the files directly in a subfolder that were written at some time or later, with that time in UTC.
@@ -148,16 +142,23 @@ class Folder:
         Raises:
             EngineError: the folder cannot be listed.
         """
+        entries = self._entries(folder, suffix, detail=True)
+        written = {name: _written_at(entry) for name, entry in sorted(entries.items())}
+        return {name: at for name, at in written.items() if at >= since}
+
+    def _entries(self, folder: str, suffix: str, detail: bool) -> dict[str, Any]:
+        """List what a subfolder holds with this ending, by ``folder/name``, as the file system tells it."""
         with self._explained("list", folder):
             try:
-                entries = self.fs.ls(self.path(folder), detail=True)
+                entries = self.fs.ls(self.path(folder), detail=detail)
             except FileNotFoundError:
                 return {}
-        written = {f"{folder}/{entry['name'].rpartition('/')[2]}": _written_at(entry) for entry in entries}
+        paths = [entry["name"] if detail else entry for entry in entries]
+        names = [path.rstrip("/").rsplit("/", 1)[-1] for path in paths]
         return {
-            name: at
-            for name, at in sorted(written.items())
-            if at >= since and name.endswith(suffix) and not name.startswith(f"{folder}/.")
+            f"{folder}/{name}": entry
+            for name, entry in zip(names, entries, strict=True)
+            if name.endswith(suffix) and not name.startswith(".")
         }
 
     def delete(self, name: str) -> None:

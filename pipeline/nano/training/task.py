@@ -110,26 +110,23 @@ class NanoTask:
         return self._sizes[height, width][:2]
 
     def text_loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        """Loss of reading crops, and the share of their characters read right."""
+        """Loss of reading crops on the device, and the share of their characters read right."""
         vision = self.module.model.model.visual
-        pixels, patch, cell = (t.to(self.device) for t in (batch.pixels, batch.patch, batch.cell))
-        x = run_tower(vision, pixels, self._turns(*pixels.shape[1:]))
-        return reading_losses(vision, self.module.reading, x, merge(vision, x), patch, cell)
+        x = run_tower(vision, batch.pixels, self._turns(*batch.pixels.shape[1:]))
+        return reading_losses(vision, self.module.reading, x, merge(vision, x), batch.patch, batch.cell)
 
     def page_loss(self, pages: PageBatch, shift: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and figures of pages whose questions stand ``shift`` rows or columns further behind the image."""
+        """Loss and figures of pages on the device, whose questions stand ``shift`` rows or columns further behind."""
         height, width = pages.pixels.shape[1:]
         rows, columns = height // CELL, width // CELL
         vision, text = self.module.model.model.visual, self.module.model.model.language_model
-        pixels, patch, cell = (t.to(self.device) for t in (pages.pixels, pages.patch, pages.cell))
-        seen = None if pages.seen is None else pages.seen.to(self.device)
-        told = Questions(*(getattr(pages.questions, name).to(self.device) for name in Questions.__slots__))
-        cos, sin = text_rotary(rows, columns, told.offset, shift)
-        x = run_tower(vision, pixels, self._turns(height, width), seen)
+        cos, sin = text_rotary(rows, columns, pages.questions.offset, shift)
+        x = run_tower(vision, pages.pixels, self._turns(height, width), pages.seen)
         tokens = merge(vision, x)
         image = tokens[:, self._sizes[height, width][2]]
-        reading, right = reading_losses(vision, self.module.reading, x, tokens, patch, cell)
-        said = answer_losses(text, self.module.answering, image, told, (cos.to(self.dtype), sin.to(self.dtype)), seen)
+        reading, right = reading_losses(vision, self.module.reading, x, tokens, pages.patch, pages.cell)
+        turns = cos.to(self.dtype), sin.to(self.dtype)
+        said = answer_losses(text, self.module.answering, image, pages.questions, turns, pages.seen)
         loss = said.answer + WEIGHTS["reading"] * reading
         loss = loss + WEIGHTS["pointer"] * said.pointer + WEIGHTS["slot"] * said.slot
         loss = loss + WEIGHTS["tags"] * said.tags + WEIGHTS["asked"] * said.asked

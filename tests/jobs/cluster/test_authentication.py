@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from jobs.cluster.submit import job_status, stop_job
 from pipeline.errors import EngineError
+from tests.support.http_server import served
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -38,11 +38,8 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Guarded.asked = []
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(Guarded) as address:
+        yield address
 
 
 def test_a_head_that_refuses_is_a_sentence_without_the_token(

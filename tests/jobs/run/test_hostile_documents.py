@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -28,6 +27,7 @@ from pipeline.questions.file import parse_questions
 from pipeline.records import STATUSES, Ask, Image
 from tests.support.colours import WHITE, ColourReader, load_colours, make_pdf
 from tests.support.hostile import text_pdf
+from tests.support.http_server import served
 
 QUESTIONS = parse_questions(
     "version: 1\nquestions: [{id: a, text: A}, {id: b, text: B, type: choice, choices: [b, d]}, {id: c, text: C}]",
@@ -208,11 +208,8 @@ class Signed(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def signed() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Signed)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/in/a.pdf?v=1&X-Amz-Signature="
-    server.shutdown()
-    server.server_close()
+    with served(Signed) as address:
+        yield f"{address}/in/a.pdf?v=1&X-Amz-Signature="
 
 
 def test_a_signed_address_is_read_and_its_signature_is_told_nowhere(

@@ -6,21 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.commits import COMMIT_SECONDS
 from pipeline.answering.held_back import may_skip
 from pipeline.answering.open_page import ModelAnswer, Skipped
 from pipeline.output.attempts import Markers
-from pipeline.output.folder import Folder
-from pipeline.output.publish import publish
-from pipeline.output.store import OutputStore
-from pipeline.records import Bundle, Document, Failure, PageCount, PageFailure, PageImage, RenderedBundle, Unit
-from pipeline.units import make_bundles, make_units
-from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
-from tests.support.published import everything
+from pipeline.records import Unit
+from tests.support.helpers import FakePageAnswerer, page_error, questions
+from tests.support.one_document import DeathError, OneDocument, Paper
 
 PAGES, BROKEN, BLANK, BELOW = 7, 3, 1, 0.5
 ASKED = questions("id: found, text: x", "id: nowhere, text: x", "id: twice, text: x", "id: single, text: x, pages: '2'")
@@ -30,11 +24,7 @@ PRESENCE = {
     "twice": {2: 0.6, 7: 0.8},
     "single": {},
 }
-VOLATILE = ("peak_rss_bytes", "run_id", "answered_at")
-
-
-class DeathError(BaseException):
-    """Stands for the end of the process."""
+PAPER = Paper(PAGES, BROKEN, BLANK)
 
 
 class Skips(FakePageAnswerer):
@@ -65,52 +55,13 @@ class Skips(FakePageAnswerer):
         return found
 
 
-class Work:
-    """A document with a blank page and one that cannot be rendered."""
-
-    def __init__(self, output: Path) -> None:
-        self.folder = Folder(str(output))
-        self.store = OutputStore(self.folder)
-        self.documents = [Document("d", "d.pdf", "/d.pdf", 1, "1")]
-        self.counts = {"d": PageCount("d", PAGES)}
-        self.units = make_units(self.documents, self.counts, ASKED, SETTINGS)
-
-    def run(self, page_answerer: Skips) -> None:
-        answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)  # type: ignore[arg-type]
-        left = self.store.done().left(self.units)
-        for bundle in make_bundles(left, self.documents, ASKED, SETTINGS, self.counts):
-            answerer.run(rendered(bundle))
-
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        publish(self.store, {}, everything(self.store))
-        found = {}
-        for name in ("answers", "pages", "failures", "documents"):
-            rows = pq.read_table(Path(self.folder.uri, name)).to_pylist()
-            rows = [{key: value for key, value in row.items() if key not in VOLATILE} for row in rows]
-            found[name] = sorted(rows, key=lambda r: (r["document_id"], r.get("page") or 0, r.get("question_id", "")))
-        return found
-
-
-def rendered(bundle: Bundle) -> RenderedBundle:
-    """Pages whose grey is their number."""
-    images = [
-        PageImage(
-            *("d", page, 28.0, 28.0, 72.0, 28, 28, 1, 1.0, "raw", bytes([page] * 28 * 28 * 3)), blank=page == BLANK
-        )
-        for page in bundle.pages_of("d")
-        if page != BROKEN
-    ]
-    failures = [PageFailure("d", BROKEN, Failure("render", "RenderCrash", "x"))] * (BROKEN in bundle.pages_of("d"))
-    return RenderedBundle(bundle, tuple(images), tuple(failures), {"d": "sha"})
-
-
 def statuses(rows: Sequence[dict[str, Any]], question: str) -> list[tuple[str, float | None]]:
     return [(row["status"][:4], row["presence"]) for row in rows if row["question_id"] == question]
 
 
 @pytest.fixture
 def expected(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
-    work = Work(tmp_path / "uninterrupted")
+    work = OneDocument(tmp_path / "uninterrupted", PAPER, ASKED)
     work.run(page_answerer := Skips())
     assert sorted(page_answerer.asked) == [(2, "single"), (2, "twice"), (4, "nowhere"), (5, "found"), (7, "twice")]
     return work.tables()
@@ -144,7 +95,7 @@ def test_resumed_equals_uninterrupted_after_any_page(
                 raise error
             read.append(number)
 
-        work = Work(tmp_path / str(page))
+        work = OneDocument(tmp_path / str(page), PAPER, ASKED)
         with pytest.raises(error):
             work.run(Skips(ends))
         committed = {unit for held in work.store.parts().values() for unit in held.pages}
@@ -168,7 +119,7 @@ def test_where_nothing_is_known_of_the_pages_they_are_scored_again(
         if number == 6:
             raise KeyboardInterrupt
 
-    work = Work(tmp_path / "out")
+    work = OneDocument(tmp_path / "out", PAPER, ASKED)
     with pytest.raises(KeyboardInterrupt):
         work.run(Skips(ends))
     Markers(work.folder).clear()
@@ -183,7 +134,7 @@ def test_where_the_best_page_fails_the_next_best_is_read(tmp_path: Path) -> None
         if (number, second) == (4, True):
             raise page_error()
 
-    work = Work(tmp_path / "out")
+    work = OneDocument(tmp_path / "out", PAPER, ASKED)
     work.run(Skips(fails))
     found = dict(zip((1, 2, 3, 4, 5, 6, 7), statuses(work.tables()["answers"], "nowhere"), strict=True))
     assert (found[4], found[6], found[5]) == (("fail", 0.4), ("answ", 0.4), ("skip", 0.1))

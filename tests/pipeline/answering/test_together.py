@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -17,19 +16,14 @@ from transformers import AutoTokenizer
 
 import glimpseprune as gp
 from glimpseprune.rule import KeepRule
-from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.answering.commits import COMMIT_SECONDS
 from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.families.qwen_vl_input import Processor
 from pipeline.output.attempts import Markers
-from pipeline.output.folder import Folder
-from pipeline.output.publish import publish
-from pipeline.output.store import OutputStore
-from pipeline.records import Ask, Bundle, Document, Failure, PageCount, PageFailure, PageImage, RenderedBundle
-from pipeline.units import make_bundles, make_units
-from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
-from tests.support.published import everything
+from pipeline.records import Ask
+from tests.support.helpers import FakePageAnswerer, page_error, questions
+from tests.support.one_document import DeathError, OneDocument, Paper
 
 ASKS = [
     Ask("a", "What is the total?", "text", 9, KeepRule(max_ratio=0.3)),
@@ -150,11 +144,7 @@ ASKED = questions(
     "id: paper, text: x, pages: '6+7'",
     "id: none, text: x, pages: '8+9'",
 )
-VOLATILE = ("peak_rss_bytes", "run_id", "answered_at")
-
-
-class DeathError(BaseException):
-    """Stands for the end of the process."""
+PAPER = Paper(COUNT, BROKEN, BLANK)
 
 
 class Slow(FakePageAnswerer):
@@ -174,48 +164,12 @@ class Slow(FakePageAnswerer):
         return super()._answer_page(page, asks)
 
 
-class Work:
-    def __init__(self, output: Path) -> None:
-        self.folder = Folder(str(output))
-        self.store = OutputStore(self.folder)
-        self.documents = [Document("d", "d.pdf", "/d.pdf", 1, "1")]
-        self.counts = {"d": PageCount("d", COUNT)}
-        self.units = make_units(self.documents, self.counts, ASKED, SETTINGS)
-
-    def run(self, page_answerer: Slow) -> BundleAnswerer:
-        answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)  # type: ignore[arg-type]
-        left = self.store.done().left(self.units)
-        for bundle in make_bundles(left, self.documents, ASKED, SETTINGS, self.counts):
-            answerer.run(rendered(bundle))
-        return answerer
-
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        publish(self.store, {}, everything(self.store))
-        found = {}
-        for name in ("answers", "pages", "failures", "documents"):
-            rows = pq.read_table(Path(self.folder.uri, name)).to_pylist()
-            rows = [{key: value for key, value in row.items() if key not in VOLATILE} for row in rows]
-            found[name] = sorted(rows, key=lambda r: (r.get("page") or 0, r.get("question_id", "")))
-        return found
-
-
-def rendered(bundle: Bundle) -> RenderedBundle:
-    """Pages whose grey is their number."""
-    images = [
-        PageImage("d", n, 28.0, 28.0, 72.0, 28, 28, 1, 1.0, "raw", bytes([n] * 28 * 28 * 3), blank=n == BLANK)
-        for n in bundle.pages_of("d")
-        if n != BROKEN
-    ]
-    failures = [PageFailure("d", BROKEN, Failure("render", "RenderCrash", "x"))] * (BROKEN in bundle.pages_of("d"))
-    return RenderedBundle(bundle, tuple(images), tuple(failures), {"d": "sha"})
-
-
 ITEMS = [(1,), (2,), (4,), (5,), (7,), (1, 2), (1, 7), (6, 7)]
 
 
 @pytest.fixture
 def expected(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
-    work = Work(tmp_path / "uninterrupted")
+    work = OneDocument(tmp_path / "uninterrupted", PAPER, ASKED)
     answerer = work.run(slow := Slow())
     assert slow.read == ITEMS
     assert answerer.pages_done == COUNT
@@ -251,7 +205,7 @@ def test_resumed_equals_uninterrupted_after_any_item(
             if pages == item:
                 raise error
 
-        work = Work(tmp_path / str(number))
+        work = OneDocument(tmp_path / str(number), PAPER, ASKED)
         with pytest.raises(error):
             work.run(first := Slow(ending))
         if error is KeyboardInterrupt:
@@ -266,7 +220,7 @@ def test_pages_that_kill_the_process_together_cost_the_questions_about_them_and_
         if pages == (1, 2):
             raise DeathError
 
-    work = Work(tmp_path)
+    work = OneDocument(tmp_path, PAPER, ASKED)
     for _ in range(2):
         with pytest.raises(DeathError):
             work.run(Slow(ending))
@@ -283,7 +237,7 @@ def test_pages_that_do_not_fit_together_cost_the_questions_about_them(tmp_path: 
         if len(pages) > 1:
             raise page_error()
 
-    work = Work(tmp_path)
+    work = OneDocument(tmp_path, PAPER, ASKED)
     work.run(Slow(ending))
     failed = [row["question_id"] for row in work.tables()["failures"] if row["error_type"] == "OutOfMemory"]
     assert failed == ["also", "both", "ends", "paper"]
