@@ -11,7 +11,9 @@ from torch import Tensor
 from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.continuations import continuation_logprobs
+from glimpseprune.decode.graphs import graphs_for
 from glimpseprune.decode.greedy import Greedy
+from glimpseprune.decode.log_step import decode_logs
 from glimpseprune.decode.pool import DecodePool
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.errors import InputError
@@ -20,7 +22,7 @@ from glimpseprune.generation import Keep, check, measured, one_each, prefill_alo
 from glimpseprune.model import GlimpseModel
 from glimpseprune.prefill.alone import next_position
 from glimpseprune.prefill.shared import SharedPrefix, prefill_questions, read_prefix, score_questions
-from glimpseprune.prefill.unpruned import answer_together
+from glimpseprune.prefill.unpruned import prefill_together
 from glimpseprune.prefill.visible import drop_from_prompt, over_all_tokens, rule_for_visible, split_by_image
 from glimpseprune.rule import KeepRule
 from glimpseprune.stats import PruneStats, now_ms
@@ -241,21 +243,27 @@ class EncodedPage:
     def _unpruned(
         self, asked: Sequence[tuple[int, Prompt, int, BeginConstraint | None]]
     ) -> dict[int, tuple[Prefilled, PruneStats]]:
-        """Prefill questions without a rule; several are answered together behind one prefix."""
+        """Prefill questions without a rule; several are prefilled, and decode, together behind one prefix."""
         model = self.model
         if len(asked) < 2 or not self.images:
             return {i: prefill_alone(model, prompt, self.images, None) for i, prompt, _, _ in asked}
         prompts, limits = [prompt for _, prompt, _, _ in asked], [limit for _, _, limit, _ in asked]
         constraints = [constraint for *_, constraint in asked]
-        greedy = Greedy(model.eos_token_ids, model.repetition_penalty)
-        decoded, logits, token_bytes, (prefix_ms, questions_ms) = answer_together(
-            model.backbone, self.prefix, self.images, prompts, limits, constraints, greedy
+        graphs = graphs_for(model.backbone.device)
+        page, (prefix_ms, questions_ms) = prefill_together(
+            model.backbone, self.prefix, self.images, prompts, limits, constraints, graphs
         )
+        token_bytes = page.log.token_bytes
+        if graphs is not None:
+            # Graphs gain nothing from other pages, so what is held goes, and memory that is too short shows here.
+            greedy = Greedy(model.eos_token_ids, model.repetition_penalty)
+            decode_logs(model.backbone, greedy, [page], graphs)
         visual = sum(slots.numel() for slots in self.prefix.image_slots)
         keep = torch.ones(visual, dtype=torch.bool, device=model.backbone.device)
         found = {}
-        for (i, prompt, *_), answer, row in zip(asked, decoded, logits, strict=True):
-            sequence = Prefilled(PrefillCache(), row, next_position(prompt), None, keep, decoded=answer)
+        for place, (i, prompt, *_) in enumerate(asked):
+            logits = page.logits[place]
+            sequence = Prefilled(PrefillCache(), logits, next_position(prompt), None, keep, page=(page, place))
             found[i] = sequence, measured(prompt, sequence, token_bytes, questions_ms / len(asked))
         found[asked[0][0]][1].prefix_ms = prefix_ms
         return found

@@ -21,6 +21,7 @@ class Operations:
         linear: operations of products with weights.
         attention: operations of attention in the language model.
         predictor: operations of the pruning method.
+        predictor_tokens: visual tokens that it scores, once for each question.
         layer_runs: times that a layer runs over some tokens, however few; a run has a price of its own.
         decode_runs: those among them that decode, in a pool which other pages may share.
     """
@@ -28,6 +29,7 @@ class Operations:
     linear: int = 0
     attention: int = 0
     predictor: int = 0
+    predictor_tokens: int = 0
     layer_runs: int = 0
     decode_runs: int = 0
 
@@ -37,6 +39,7 @@ class Operations:
             self.linear + other.linear,
             self.attention + other.attention,
             self.predictor + other.predictor,
+            self.predictor_tokens + other.predictor_tokens,
             self.layer_runs + other.layer_runs,
             self.decode_runs + other.decode_runs,
         )
@@ -47,6 +50,7 @@ class Operations:
             self.linear * times,
             self.attention * times,
             self.predictor * times,
+            self.predictor_tokens * times,
             self.layer_runs * times,
             self.decode_runs * times,
         )
@@ -160,7 +164,7 @@ def pruned_operations(shape: DecoderShape, method: Method, work: PageWork, reten
     some = work.shared - round((1 - retention) ** len(work.tails) * work.visual)
     total += shape.keys_values(work.shared) + shape.layer(some, work.shared)
     scored = method.precompute_flops(work.visual) + len(work.tails) * method.score_flops(work.visual)
-    total += Operations(predictor=scored)
+    total += Operations(predictor=scored, predictor_tokens=len(work.tails) * work.visual)
     text = work.shared - work.visual
     survivors = [text + round(retention * work.visual) + tail for tail in work.tails]
     longest = max(survivors)

@@ -13,8 +13,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from glimpseprune.cost.flops import DecoderShape, PageWork, pruned_operations, unpruned_operations
+from glimpseprune.cost.flops import DecoderShape, Operations, PageWork, pruned_operations, unpruned_operations
 from glimpseprune.cost.rates import Rates
+from glimpseprune.decode.graphs import graphs_for
+from glimpseprune.decode.log_pool import MOST_PAGES
 from glimpseprune.errors import InputError
 from glimpseprune.methods.base import Method
 from glimpseprune.model import GlimpseModel
@@ -29,7 +31,6 @@ EXPECTED_ANSWER = 16
 
 POOL_SECONDS = 10.0
 """Age of a page at which none begins before it is answered: pages that take less share the pool that decodes."""
-_MOST_TOGETHER = 8  # pages in a pool, of which memory holds no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def cheaper_way(
     work: PageWork,
     retention: float,
     rates: Rates,
+    unpruned_together: int = MOST_PAGES,
 ) -> PruningChoice:
     """Choose the faster way; a tie goes to pruning, whose caches are smaller.
 
@@ -63,13 +65,18 @@ def cheaper_way(
         work: questions of the page, which share a prefix.
         retention: expected share of the visual tokens that are kept, in 0..1.
         rates: what operations take.
+        unpruned_together: most pages whose unpruned questions decode in the same steps.
     """
     with_pruning = pruned_operations(shape, method, work, retention)
     without = unpruned_operations(shape, work)
-    alone = rates.seconds(with_pruning)
-    together = min(_MOST_TOGETHER, max(1.0, POOL_SECONDS / alone)) if alone else 1.0
-    faster = rates.seconds(with_pruning, together) <= rates.seconds(without)
+    faster = _seconds(rates, with_pruning, MOST_PAGES) <= _seconds(rates, without, unpruned_together)
     return PruningChoice("glimpse" if faster else "unpruned", with_pruning.flops / 1e12, without.flops / 1e12)
+
+
+def _seconds(rates: Rates, operations: Operations, most_together: int) -> float:
+    """Predict the time of a page in seconds, of which as many decode together as begin while one is open."""
+    alone = rates.seconds(operations)
+    return rates.seconds(operations, min(most_together, max(1.0, POOL_SECONDS / alone)) if alone else 1.0)
 
 
 def choose_pruning(
@@ -111,6 +118,7 @@ def choose_pruning(
         work=work,
         retention=max(expected_retention(rule, visual) for rule in rules),
         rates=rates,
+        unpruned_together=MOST_PAGES if graphs_for(model.backbone.device) is None else 1,
     )
 
 

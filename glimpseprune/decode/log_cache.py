@@ -100,9 +100,14 @@ class LogCache:
         self.end += tokens
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values, room for new tokens included."""
+        return sum(layer.nbytes for layer in self.layers)
+
+    @property
     def token_bytes(self) -> int:
         """Bytes of one token's keys and values in all layers."""
-        return sum(layer.nbytes for layer in self.layers) // self.capacity
+        return self.nbytes // self.capacity
 
     def _of_others(self, whose: Tensor, seen: int) -> Tensor:
         """Mark the slots that hold no token of the prefix or of the question, bool ``[T, seen]``."""

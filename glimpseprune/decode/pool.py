@@ -16,6 +16,7 @@ from torch import Tensor
 from glimpseprune.decode.cache import PrefillCache
 from glimpseprune.decode.constraint import BeginConstraint
 from glimpseprune.decode.greedy import Decoded, Greedy, Row
+from glimpseprune.decode.log_pool import LogPool
 from glimpseprune.decode.pool_cache import PoolCache
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.decode.step import Stepper
@@ -53,19 +54,20 @@ class DecodePool:
         self._ran_out = ran_out
         self._cache = PoolCache()
         self._stepper = Stepper(backbone, self.greedy, self._cache)
+        self._logs = LogPool(backbone, self.greedy)  # of questions that share a cache with others of their page
 
     def __len__(self) -> int:
-        return len(self._rows) + len(self._waiting)
+        return len(self._rows) + len(self._waiting) + len(self._logs)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the keys and values on the device, room for new tokens included."""
-        return self._cache.nbytes
+        return self._cache.nbytes + self._logs.nbytes
 
     @property
-    def waiting(self) -> int:
-        """Number of sequences that wait in host memory until the device has room."""
-        return len(self._waiting)
+    def full(self) -> bool:
+        """Whether it should decode before a page comes: sequences wait for room, or enough pages are together."""
+        return bool(self._waiting) or self._logs.full
 
     @torch.inference_mode()
     def add(
@@ -88,8 +90,12 @@ class DecodePool:
         Raises:
             torch.OutOfMemoryError: the sequence does not fit, although the device holds no other.
         """
-        if sequence.decoded is not None:
-            self.done[key] = sequence.decoded
+        if sequence.page is not None:
+            page, place = sequence.page
+            if self.greedy.over(page.rows[place]):
+                self.done[key] = page.rows[place].result
+            else:
+                self._logs.add(key, page, place)
             return
         start = now_ms(self.backbone.device)
         row = Row(prompt, max_new_tokens, sequence.next_position, constraint and constraint())
@@ -108,12 +114,16 @@ class DecodePool:
     def step(self) -> None:
         """Decode a token of every sequence and move finished ones to ``done``. An empty pool does nothing.
 
-        On CUDA it is up to four tokens, because the host waits for the device after each step.
-        When memory runs out, half of the sequences move to host memory; they return as others finish.
+        Questions that share a cache with others of their page come first, and decode to their ends. On CUDA it is up to
+        four tokens, because the host waits for the device after each step. When memory runs out, half of the sequences
+        move to host memory; they return as others finish.
 
         Raises:
             torch.OutOfMemoryError: memory is too short for a single sequence.
         """
+        if len(self._logs):
+            self.done |= self._logs.run()
+            return
         while self._waiting and len(self._rows) < self._most_rows:
             self._enter(*self._waiting.pop(0))
         if not self._rows:

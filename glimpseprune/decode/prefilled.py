@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from glimpseprune.decode.cache import PrefillCache
-from glimpseprune.decode.greedy import Decoded
+from glimpseprune.decode.log_step import LogPage
 
 
 @dataclass(slots=True)
@@ -22,7 +22,8 @@ class Prefilled:
         keep: mask of the visual tokens that stay, bool ``[N]``.
         floor_hit: true if the rule's floor decided in some image.
         cap_hit: true if the rule's cap decided in some image.
-        decoded: finished answer, if it was decoded together with others of its page; the cache is empty then.
+        page: questions of the page with which it decodes, if it shares a cache with them, and its place among them; its
+            own cache is empty then.
         continuations: log-probability of each continuation that was asked for, ``[C]``; ``None`` for none.
     """
 
@@ -33,5 +34,5 @@ class Prefilled:
     keep: Tensor
     floor_hit: bool = False
     cap_hit: bool = False
-    decoded: Decoded | None = None
+    page: tuple[LogPage, int] | None = None
     continuations: Tensor | None = None

@@ -95,6 +95,21 @@ class Cache(Protocol):
         """Do the same with one tensor ``[B, T, 2 * H_kv, d]``, keys first, which need not be contiguous."""
 
 
+@dataclass(frozen=True, slots=True)
+class CacheGroup:
+    """Holds the caches of groups of tokens that run together, as one sequence; each group attends to its own cache.
+
+    Attributes:
+        caches: cache of each group.
+        counts: number of tokens ``T_i`` of each group.
+        biases: summand for the attention scores of each group, ``[1, 1, T_i, S_i]``.
+    """
+
+    caches: Sequence[Cache]
+    counts: Sequence[int]
+    biases: Sequence[Tensor]
+
+
 class Backbone(Protocol):
     """Offers a stock model as its parts; calling a part never changes what the model computes."""
 
@@ -164,7 +179,7 @@ class Backbone(Protocol):
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer: ``[B, T, D] -> [B, T, D]``.
@@ -175,7 +190,7 @@ class Backbone(Protocol):
             layer: number of the layer.
             hidden: input of the layer, ``[B, T, D]``.
             rotary: cosines and sines of the T positions.
-            cache: cache for the keys and values of the T tokens.
+            cache: cache for the keys and values of the T tokens, or a group of them, which has the biases.
             bias: summand for the attention scores, ``[B, 1, T, S]``, or one that broadcasts to it.
         """
 
@@ -197,7 +212,7 @@ def run_layers(
     layers: range,
     hidden: Tensor,
     rotary: Rotary,
-    cache: Cache,
+    cache: Cache | CacheGroup,
     bias: Tensor | None = None,
     deep: DeepFeatures | None = None,
 ) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glimpseprune.errors import UnsupportedModelError
-from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.decoder_layer import DecoderLayer, normed, prepared
 from glimpseprune.packed_linear import pack_linears
 
@@ -74,7 +74,7 @@ class Decoder:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""

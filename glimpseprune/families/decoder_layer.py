@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from glimpseprune.families.base import Cache, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, Rotary
 from glimpseprune.packed_linear import PackedLinear
 
 _QKV = ("q_proj", "k_proj", "v_proj")
@@ -45,20 +45,24 @@ class DecoderLayer:
         self.qkv = _packed(self.qkv, self.attention, _QKV)
         self.gate_up = _packed(self.gate_up, self.mlp, _GATE_UP)
 
-    def run(self, hidden: Tensor, mask: Tensor | None, rotary: Rotary, cache: Cache) -> Tensor:
+    def run(self, hidden: Tensor, mask: Tensor | None, rotary: Rotary, cache: Cache | CacheGroup) -> Tensor:
         """Run the layer: ``[B, T, D] -> [B, T, D]``.
 
         Args:
             hidden: input of the layer.
             mask: attention mask as SDPA takes it; ``None`` for causal attention.
             rotary: result of :func:`prepared` for the positions.
-            cache: cache for the new keys and values.
+            cache: cache for the new keys and values, or a group of them, which has the masks.
         """
         joined = self._heads(self.qkv(normed(self.first_norm, hidden)), slice(None))
         turn(joined[:, :, : -self.kv_heads], rotary)
         queries, both = torch.split(joined, [self.heads, 2 * self.kv_heads], dim=2)
-        keys, values = cache.append(both, self.attention.layer_idx)
-        hidden = hidden + self.attention.o_proj(self._attend(queries, keys, values, mask))
+        if isinstance(cache, CacheGroup):
+            attended = self._attend_in_groups(queries, both, cache)
+        else:
+            keys, values = cache.append(both, self.attention.layer_idx)
+            attended = self._attend(queries, keys, values, mask)
+        hidden = hidden + self.attention.o_proj(attended)
         gate, up = self.gate_up(normed(self.second_norm, hidden)).chunk(2, dim=-1)
         out: Tensor = hidden + self.mlp.down_proj(self.mlp.act_fn(gate) * up)
         return out
@@ -88,6 +92,14 @@ class DecoderLayer:
             self.attention, queries.transpose(1, 2), keys, values, mask, dropout=0.0, scaling=scaling
         )
         return attended.flatten(2)  # type: ignore[no-any-return]
+
+    def _attend_in_groups(self, queries: Tensor, both: Tensor, group: CacheGroup) -> Tensor:
+        """Attend with queries ``[1, T, H, d]``, each group's to its own cache: ``[1, T, H * d]``."""
+        layer, sizes = self.attention.layer_idx, list(group.counts)
+        parts = zip(
+            torch.split(queries, sizes, 1), torch.split(both, sizes, 1), group.caches, group.biases, strict=True
+        )
+        return torch.cat([self._attend(asked, *cache.append(new, layer), bias) for asked, new, cache, bias in parts], 1)
 
     def _project(self, hidden: Tensor, rows: slice) -> Tensor:
         """Compute some of the queries, keys and values; packed weights have no parts."""

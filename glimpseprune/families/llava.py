@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, LlavaForConditionalGeneration
 
 from glimpseprune.errors import UnsupportedModelError
-from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.decoder import Decoder
 from glimpseprune.families.llava_prompts import PromptMaker
 from glimpseprune.families.llava_vision import run_tower
@@ -107,7 +107,7 @@ class Llava:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
-from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.decoder import Decoder
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen2_5_vl_vision import run_tower
@@ -98,7 +98,7 @@ class Qwen25VL:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
 from glimpseprune.errors import UnsupportedModelError
-from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.decoder import Decoder
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
 from glimpseprune.families.qwen3_vl_vision import run_tower
@@ -108,7 +108,7 @@ class Qwen3VL:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer; see :class:`~glimpseprune.families.base.Backbone`."""

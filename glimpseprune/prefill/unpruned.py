@@ -1,4 +1,4 @@
-"""Answers the questions of a page together, with every visual token and one cache for all of them.
+"""Prefills the questions of a page together, with every visual token and one cache for all of them.
 
 The prefix is never copied, and all questions decode together.
 """
@@ -8,28 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from glimpseprune.decode.constraint import BeginConstraint
-from glimpseprune.decode.graphs import graphs_for
-from glimpseprune.decode.greedy import Decoded, Greedy, Row
+from glimpseprune.decode.graphs import StepGraphs
+from glimpseprune.decode.greedy import Row
 from glimpseprune.decode.log_cache import LogCache
-from glimpseprune.decode.log_step import decode_log, room_for_answers
+from glimpseprune.decode.log_step import LogPage, room_for_answers
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, deep_features, run_layers
 from glimpseprune.prefill.alone import next_position
 from glimpseprune.stats import now_ms
 
 
-def answer_together(
+def prefill_together(
     backbone: Backbone,
     prefix: Prompt,
     images: Sequence[EncodedImage],
     prompts: Sequence[Prompt],
     limits: Sequence[int],
     constraints: Sequence[BeginConstraint | None],
-    greedy: Greedy,
-) -> tuple[list[Decoded], Tensor, int, tuple[float, float]]:
-    """Answer the questions of a page with every visual token, with the same tokens as each prompt alone.
+    graphs: StepGraphs | None,
+) -> tuple[LogPage, tuple[float, float]]:
+    """Prefill the questions of a page with every visual token.
 
     Args:
         backbone: backbone of the model.
@@ -38,16 +37,15 @@ def answer_together(
         prompts: prompts that begin with the prefix and go on beyond it.
         limits: largest number of new tokens of each prompt.
         constraints: function that makes the limits of each answer's tokens; ``None`` for none.
-        greedy: greedy search that chooses the tokens.
+        graphs: graphs of steps of decode, which need more room; ``None`` where steps run as they are.
 
     Returns:
-        The answers; the logits ``[Q, vocab]`` of their first tokens; the bytes of one cached token; and two wall times
-        in milliseconds, of the prefix and of the questions up to their first logits.
+        The questions, which decode to the same tokens as each prompt alone; and two wall times in milliseconds, of the
+        prefix and of the questions up to their first logits.
     """
     shared = prefix.input_ids.numel()
     device = backbone.device
     lengths = [prompt.input_ids.numel() - shared for prompt in prompts]
-    graphs = graphs_for(device)
     log = LogCache(shared, shared + sum(lengths) + room_for_answers(limits, graphs), device)
     start = now_ms(device)
     _begin(backbone, log, prefix, images)
@@ -65,8 +63,7 @@ def answer_together(
         Row(prompt.input_ids, limit, next_position(prompt), begin and begin())
         for prompt, limit, begin in zip(prompts, limits, constraints, strict=True)
     ]
-    decode_log(backbone, greedy, log, rows, logits, graphs)
-    return [row.result for row in rows], logits, log.token_bytes, (read - start, asked - read)
+    return LogPage(log, rows, logits), (read - start, asked - read)
 
 
 def _begin(backbone: Backbone, log: LogCache, prefix: Prompt, images: Sequence[EncodedImage]) -> None:

@@ -73,10 +73,9 @@ def tune(choice: ModelChoice, show: Callable[[str], Any]) -> Path:
         torch.set_num_threads(lane_threads)
     rates = None if answerer.model.method is None else measured_rates(answerer.model)
     if rates is not None:
-        told = {name: f"{1e-9 / value:.1f}" for name, value in rates.model_dump().items() if name != "layer_run"}
         show(
-            f"speed            {told['linear']} GFLOP/s in products with weights, {told['attention']} in attention, "
-            f"{told['predictor']} in the predictor; {rates.layer_run * 1e6:.0f} us to begin a layer"
+            f"speed            {1e-9 / rates.linear:.1f} GFLOP/s in products with weights, "
+            f"{1e-9 / rates.attention:.1f} in attention; {rates.layer_run * 1e6:.0f} us to begin a layer"
         )
     write_tuning(tuning_file(settings, device, None), Tuning(lane_threads=lane_threads, dtype=stored))
     file = tuning_file(settings, device, settings.glimpse_fingerprint)

@@ -233,7 +233,7 @@ class PageAnswerer:
             waiting[key] = opened
             with self._timed():
                 opened.enter(pool, key)
-                while len(pool) and (pool.waiting or self.memory.full(pool.nbytes) or _too_old(waiting, pool)):
+                while len(pool) and (pool.full or self.memory.full(pool.nbytes) or _too_old(waiting, pool)):
                     pool.step()
             yield from self._done(waiting, asked, pool)
         while waiting:

@@ -39,7 +39,8 @@ class StoredRates(BaseModel):
 
     linear: float = Field(gt=0, lt=1)
     attention: float = Field(gt=0, lt=1)
-    predictor: float = Field(gt=0, lt=1)
+    predictor: float = Field(ge=0, lt=1)
+    predictor_token: float = Field(default=0.0, ge=0, lt=1)  # files of earlier versions decide as they did
     layer_run: float = Field(ge=0, lt=3600)
 
 

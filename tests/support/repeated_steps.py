@@ -90,6 +90,6 @@ def repeat_steps(monkeypatch: pytest.MonkeyPatch) -> list[RepeatedSteps]:
         made.append(RepeatedSteps(device))
         return made[-1]
 
-    for module in ("glimpseprune.decode.step", "glimpseprune.prefill.unpruned"):
+    for module in ("glimpseprune.decode.step", "glimpseprune.page"):
         monkeypatch.setattr(f"{module}.graphs_for", graphs_for)
     return made

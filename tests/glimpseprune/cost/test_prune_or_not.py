@@ -20,6 +20,7 @@ from glimpseprune.cost.prune_or_not import (
     expected_retention,
 )
 from glimpseprune.cost.rates import EQUAL, Rates
+from glimpseprune.decode.log_pool import MOST_PAGES
 from glimpseprune.errors import InputError
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.methods.glimpse.addon_config import new_addon_config
@@ -85,20 +86,22 @@ def test_a_slow_predictor_makes_pruning_pay_for_fewer_questions() -> None:
     def pays_until(rates: Rates) -> int:
         return [choice_7b(count, rates=rates).choice for count in range(1, 61)].count("glimpse")
 
-    slow = Rates(EQUAL.linear, EQUAL.attention, 50 * EQUAL.predictor, 0.0)
-    slow_attention = Rates(EQUAL.linear, 20 * EQUAL.attention, EQUAL.predictor, 0.0)
+    slow = Rates(EQUAL.linear, EQUAL.attention, 50 * EQUAL.predictor, 0.0, 0.0)
+    slow_attention = Rates(EQUAL.linear, 20 * EQUAL.attention, EQUAL.predictor, 0.0, 0.0)
     assert pays_until(slow) < pays_until(EQUAL) < pays_until(slow_attention)
 
 
 def test_pages_that_decode_together_share_what_a_layer_takes_to_begin() -> None:
-    """A layer that takes a second to begin: unpruned questions decode page by page, pruned ones with other pages."""
-    work = PageWork(520, 500, [30] * 3, [16] * 3)
-    slow_start = Rates(1e-15, 1e-15, 1e-15, 0.001)
-    quick_start = Rates(1e-15, 1e-15, 1e-15, 0.0)
-    more_questions = PageWork(520, 500, [30] * 200, [16] * 200)
-    assert cheaper_way(SHAPE, ADDON, work, 0.04, slow_start).choice == "glimpse"
-    assert cheaper_way(SHAPE, ADDON, more_questions, 0.04, quick_start).choice == "unpruned"
-    assert cheaper_way(SHAPE, ADDON, more_questions, 0.04, slow_start).choice == "glimpse"
+    """A layer that takes a millisecond to begin, where unpruned questions decode page by page, and with other pages."""
+    slow_start = Rates(1e-15, 1e-15, 1e-15, 0.0, 0.001)
+    quick_start = Rates(1e-15, 1e-15, 1e-15, 0.0, 0.0)
+    work = PageWork(520, 500, [30] * 200, [16] * 200)
+
+    def choice(rates: Rates, unpruned_together: int) -> str:
+        return cheaper_way(SHAPE, ADDON, work, 0.04, rates, unpruned_together).choice
+
+    assert choice(slow_start, 1) == "glimpse"
+    assert choice(slow_start, MOST_PAGES) == choice(quick_start, 1) == "unpruned"
 
 
 @pytest.mark.parametrize(

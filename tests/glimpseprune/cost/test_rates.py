@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,25 @@ def model(tiny_base: Path, tiny_addon: Path) -> GlimpseModel:
     return dataclasses.replace(gp.load(tiny_base, glimpse=tiny_addon, device="cpu"), eos_token_ids=frozenset())
 
 
+def _pictured(model: GlimpseModel, side: int, questions: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Attention of questions and features of an image, as the predictor takes them."""
+    assert model.method is not None
+    width = len(model.method.attention_layers) * model.backbone.shape.num_attention_heads
+    features = [torch.ones(side * side, model.backbone.shape.vision_hidden_size) for _ in model.method.vision_layers]
+    return torch.ones(questions, side * side, width), features
+
+
 def test_the_time_is_the_sum_over_the_kinds() -> None:
-    rates = Rates(linear=2.0, attention=3.0, predictor=5.0, layer_run=7.0)
-    operations = Operations(linear=10, attention=20, predictor=30, layer_runs=8, decode_runs=6)
-    assert rates.seconds(operations) == 20 + 60 + 150 + 56
-    assert rates.seconds(operations, pages_together=3) == 20 + 60 + 150 + 7 * (2 + 2)
-    assert (operations + operations) == operations * 2 == Operations(20, 40, 60, 16, 12)
+    rates = Rates(linear=2.0, attention=3.0, predictor=5.0, predictor_token=11.0, layer_run=7.0)
+    operations = Operations(linear=10, attention=20, predictor=30, predictor_tokens=40, layer_runs=8, decode_runs=6)
+    assert rates.seconds(operations) == 20 + 60 + 150 + 440 + 56
+    assert rates.seconds(operations, pages_together=3) == 20 + 60 + 150 + 440 + 7 * (2 + 2)
+    assert (operations + operations) == operations * 2 == Operations(20, 40, 60, 80, 16, 12)
 
 
 def test_the_rates_of_a_machine_are_found(model: GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine whose every operation takes a known time."""
-    products, attention, begin = 2e-12, 7e-12, 1e-4
+    products, attention, begin, token = 2e-12, 7e-12, 1e-4, 3e-6
 
     def known(device: torch.device, *runs: Callable[[], object]) -> list[float]:
         found = []
@@ -47,7 +56,10 @@ def test_the_rates_of_a_machine_are_found(model: GlimpseModel, monkeypatch: pyte
                 run()
             counts = counter.get_flop_counts()["Global"]
             batched = sum(count for op, count in counts.items() if "bmm" in str(op))
-            found.append(begin + attention * batched + products * (counter.get_total_flops() - batched))
+            spent = attention * batched + products * (counter.get_total_flops() - batched)
+            if isinstance(run, partial):  # of the predictor, whose second argument is the attention that it scores
+                spent += token * run.args[1].shape[:2].numel() - begin
+            found.append(begin + spent)
         return found
 
     monkeypatch.setattr(rates_module, "fastest_s", known)
@@ -55,7 +67,13 @@ def test_the_rates_of_a_machine_are_found(model: GlimpseModel, monkeypatch: pyte
     assert found.linear == pytest.approx(products, rel=0.02)
     assert found.attention == pytest.approx(attention, rel=0.02)
     assert found.layer_run == pytest.approx(begin, rel=0.02)
-    assert products < found.predictor < attention
+    method, cells, questions = model.method, 400, 2
+    assert method is not None
+    scored = method.precompute_flops(cells) + questions * method.score_flops(cells)
+    between = Operations(predictor=scored, predictor_tokens=questions * cells)
+    run = partial(rates_module._score, method, *_pictured(model, 20, questions), (20, 20))
+    assert found.seconds(between) == pytest.approx(known(torch.device("cpu"), run)[0], rel=0.05)
+    assert found.predictor_token > 0.5 * token
 
 
 def test_times_that_make_no_sense_give_one_rate(model: GlimpseModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +81,22 @@ def test_times_that_make_no_sense_give_one_rate(model: GlimpseModel, monkeypatch
     monkeypatch.setattr(rates_module, "fastest_s", lambda device, *runs: [0.1, 1.0, 1.1][: len(runs)])
     found = measure_rates(model)
     assert found.linear == found.attention > 0
+    assert min(found.predictor, found.predictor_token) >= 0
+
+
+@pytest.mark.parametrize(("short", "long"), [(0.3, 1.0), (0.01, 10.0)], ids=["of its tokens", "of its operations"])
+def test_a_predictor_has_one_rate_where_two_make_no_sense(
+    model: GlimpseModel, short: float, long: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        rates_module, "fastest_s", lambda device, *runs: [short, long] if len(runs) == 2 else [0.1, 1.0, 1.1]
+    )
+    found = measure_rates(model)
+    if short > long / 4:
+        assert (found.predictor, found.predictor_token) == (0.0, pytest.approx(long / (2 * 28 * 28)))
+    else:
+        assert found.predictor > 0
+        assert found.predictor_token == 0.0
 
 
 @pytest.mark.parametrize("pruned", [False, True])

@@ -43,7 +43,7 @@ def stock_logprob(model: gp.GlimpseModel, whole: dict[str, Any], text: torch.Ten
 def test_they_are_those_of_the_stock_model(model: gp.GlimpseModel) -> None:
     page, questions, whole = page_of(model)
     sequences, _ = page.prefill(questions, [None, None], [4, 4], None, [TEXTS, ()])
-    assert sequences[0].decoded is None
+    assert sequences[0].page is None
     assert sequences[1].continuations is None
     found = sequences[0].continuations
     assert found is not None

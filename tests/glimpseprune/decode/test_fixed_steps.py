@@ -63,7 +63,11 @@ def test_questions_behind_one_prefix(
     def answers() -> list[tuple[list[int], int]]:
         page = gp.encode_page(model, prefix, pixels, grid)
         found, _ = page.prefill(tails, [None] * 5, limits, begins)
-        return [(one.decoded.tokens, one.decoded.replaced) for one in found if one.decoded is not None]
+        pool = DecodePool(model.backbone, model.eos_token_ids, model.repetition_penalty)
+        for i, (one, prompt) in enumerate(zip(found, prompts, strict=True)):
+            pool.add(i, one, prompt, limits[i], begins[i])
+        pool.run()
+        return [(pool.done[i].tokens, pool.done[i].replaced) for i in range(5)]
 
     want = answers()
     assert len(want) == 5

@@ -12,10 +12,11 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune.decode.greedy import Greedy
+from glimpseprune.decode.log_step import decode_logs
 from glimpseprune.families.base import Prompt
 from glimpseprune.prefill.alone import Prefilled, prefill_full, prefill_pruned
 from glimpseprune.prefill.shared import prefill_questions, read_prefix, shared_prefix
-from glimpseprune.prefill.unpruned import answer_together
+from glimpseprune.prefill.unpruned import prefill_together
 from tests.support.batches import item
 from tests.support.operations import count
 from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
@@ -90,10 +91,12 @@ def test_without_pruning_together_is_alone(base: Path, penalty: float) -> None:
     assert prefix is not None
     limits = [9, 1, 6]
     with torch.inference_mode():
-        decoded, logits, token_bytes, _ = answer_together(
-            model.backbone, prefix, images, prompts, limits, [None] * 3, Greedy(model.eos_token_ids, penalty)
-        )
-    for prompt, limit, answer, row in zip(prompts, limits, decoded, logits, strict=True):
+        page, _ = prefill_together(model.backbone, prefix, images, prompts, limits, [None] * 3, None)
+        token_bytes = page.log.token_bytes
+        decode_logs(model.backbone, Greedy(model.eos_token_ids, penalty), [page], None)
+    assert page.log.nbytes == 0
+    decoded = [one.result for one in page.rows]
+    for prompt, limit, answer, row in zip(prompts, limits, decoded, page.logits, strict=True):
         ids = prompt.input_ids[None]
         inputs = {**first, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
         alone = gp.generate(model, inputs, rule=None, max_new_tokens=limit)
@@ -116,10 +119,12 @@ def test_without_pruning_a_step_reads_once_for_all_questions(base: Path, penalty
     prefix = shared_prefix(prompts)
     assert prefix is not None
     greedy = Greedy(frozenset(), penalty)
-    few, many = (
-        count(partial(answer_together, model.backbone, prefix, images, prompts, [steps] * 4, [None] * 4, greedy))
-        for steps in (4, 7)
-    )
+
+    def answer(steps: int) -> None:
+        page, _ = prefill_together(model.backbone, prefix, images, prompts, [steps] * 4, [None] * 4, None)
+        decode_logs(model.backbone, greedy, [page], None)
+
+    few, many = (count(partial(answer, steps)) for steps in (4, 7))
     assert many.reads.count("tolist") == 7
     assert (len(many.reads) - len(few.reads), len(many.uploads) - len(few.uploads)) == (3, 0)
     per_layer = 40

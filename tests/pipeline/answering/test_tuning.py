@@ -59,7 +59,7 @@ def test_processes_that_start_together_agree(
     def measure(model: GlimpseModel) -> Rates:
         together.wait()
         with lock:
-            measured.append(Rates(1e-12 * (len(measured) + 1), 1e-12, 1e-12, 0.0))
+            measured.append(Rates(1e-12 * (len(measured) + 1), 1e-12, 1e-12, 0.0, 0.0))
             return measured[-1]
 
     monkeypatch.setattr(tuning, "measure_rates", measure)
