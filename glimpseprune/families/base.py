@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,6 +95,9 @@ class Cache(Protocol):
         """Do the same with one tensor ``[B, T, 2 * H_kv, d]``, keys first, which need not be contiguous."""
 
 
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
 @dataclass(frozen=True, slots=True)
 class CacheGroup:
     """Holds the caches of groups of tokens that run together, as one sequence; each group attends to its own cache.
@@ -108,6 +111,20 @@ class CacheGroup:
     caches: Sequence[Cache]
     counts: Sequence[int]
     biases: Sequence[Tensor]
+
+    def attend(self, layer: int, queries: Tensor, both: Tensor, attend: Attend) -> Tensor:
+        """Store the tokens' keys and values, and let each group attend: ``[1, T, H * d]``.
+
+        Args:
+            layer: number of the layer.
+            queries: queries ``[1, T, H, d]``.
+            both: keys and values ``[1, T, 2 * H_kv, d]``, keys first.
+            attend: attention of the layer; it takes a group's queries ``[1, T_i, H, d]``, all keys and values that it
+                sees, ``[1, H_kv, S_i, d]`` each, and its bias, and returns ``[1, T_i, H * d]``.
+        """
+        sizes = list(self.counts)
+        parts = zip(torch.split(queries, sizes, 1), torch.split(both, sizes, 1), self.caches, self.biases, strict=True)
+        return torch.cat([attend(asked, *cache.append(new, layer), bias) for asked, new, cache, bias in parts], dim=1)
 
 
 class Backbone(Protocol):

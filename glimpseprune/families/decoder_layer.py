@@ -58,7 +58,7 @@ class DecoderLayer:
         turn(joined[:, :, : -self.kv_heads], rotary)
         queries, both = torch.split(joined, [self.heads, 2 * self.kv_heads], dim=2)
         if isinstance(cache, CacheGroup):
-            attended = self._attend_in_groups(queries, both, cache)
+            attended = cache.attend(self.attention.layer_idx, queries, both, self._attend)
         else:
             keys, values = cache.append(both, self.attention.layer_idx)
             attended = self._attend(queries, keys, values, mask)
@@ -92,14 +92,6 @@ class DecoderLayer:
             self.attention, queries.transpose(1, 2), keys, values, mask, dropout=0.0, scaling=scaling
         )
         return attended.flatten(2)  # type: ignore[no-any-return]
-
-    def _attend_in_groups(self, queries: Tensor, both: Tensor, group: CacheGroup) -> Tensor:
-        """Attend with queries ``[1, T, H, d]``, each group's to its own cache: ``[1, T, H * d]``."""
-        layer, sizes = self.attention.layer_idx, list(group.counts)
-        parts = zip(
-            torch.split(queries, sizes, 1), torch.split(both, sizes, 1), group.caches, group.biases, strict=True
-        )
-        return torch.cat([self._attend(asked, *cache.append(new, layer), bias) for asked, new, cache, bias in parts], 1)
 
     def _project(self, hidden: Tensor, rows: slice) -> Tensor:
         """Compute some of the queries, keys and values; packed weights have no parts."""

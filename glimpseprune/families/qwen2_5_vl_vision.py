@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
+from glimpseprune.families.decoder_layer import normed
 from glimpseprune.families.tower_attention import Sequences, TowerAttention
 from glimpseprune.grid import grid_windows, renumbered
 
@@ -93,10 +94,10 @@ def _run_block(
         attention: attention of the block.
     """
     stock = block.attn
-    query, key, value = stock.qkv(block.norm1(hidden)).unflatten(-1, (3, stock.num_heads, -1)).unbind(1)
+    query, key, value = stock.qkv(normed(block.norm1, hidden)).unflatten(-1, (3, stock.num_heads, -1)).unbind(1)
     query, key = apply_rotary_pos_emb_vision(query, key, *rotary)  # [P, heads, d]
     hidden = hidden + stock.proj(attention(query, key, value, sequences).flatten(1))
-    return hidden + block.mlp(block.norm2(hidden))  # type: ignore[no-any-return]
+    return hidden + block.mlp(normed(block.norm2, hidden))  # type: ignore[no-any-return]
 
 
 def _patch_positions(cells: Tensor, grid: tuple[int, int], merge: int) -> Tensor:

@@ -22,8 +22,12 @@ def inked_cells(page: Image, cell: int) -> npt.NDArray[np.bool_]:
         Cells with ink, bool ``[rows, columns]``.
     """
     height, width, channels = page.shape
-    cells = page.reshape(height // cell, cell, width // cell, cell, channels)
-    ink: npt.NDArray[np.bool_] = np.ptp(cells, axis=(1, 3)).max(-1) > _FLAT
+    rows, columns = height // cell, width // cell
+    lines = page.reshape(rows, cell, width * channels)  # numpy is many times as fast along whole lines
+    brightest, darkest = (
+        extreme(extreme(lines, axis=1).reshape(rows, columns, cell, channels), axis=2) for extreme in (np.max, np.min)
+    )
+    ink: npt.NDArray[np.bool_] = (brightest - darkest).max(-1) > _FLAT
     return ink
 
 

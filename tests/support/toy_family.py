@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from glimpseprune.errors import InputError
-from glimpseprune.families.base import Cache, EncodedImage, Prompt, Rotary
+from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.tower_attention import SDPA, TowerAttention
@@ -104,16 +104,23 @@ class ToyBackbone:
         layer: int,
         hidden: Tensor,
         rotary: Rotary,
-        cache: Cache,
+        cache: Cache | CacheGroup,
         bias: Tensor | None = None,
     ) -> Tensor:
-        keys, values = cache.update(*self.keys_values(layer, hidden, rotary), layer)
-        query, gate = self._project(layer, hidden)[0::3]
-        causal = bias is None and query.shape[1] > 1
-        out = F.scaled_dot_product_attention(
-            self._turn(query, rotary).transpose(1, 2), keys, values, attn_mask=bias, is_causal=causal
-        )
-        return hidden + out.transpose(1, 2).flatten(2) * gate.flatten(2).tanh()
+        def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+            causal = bias is None and queries.shape[1] > 1
+            out = F.scaled_dot_product_attention(
+                queries.transpose(1, 2), keys, values, attn_mask=bias, is_causal=causal
+            )
+            return out.transpose(1, 2).flatten(2)
+
+        queries, keys, values, gate = self._project(layer, hidden)
+        queries, both = self._turn(queries, rotary), torch.cat([self._turn(keys, rotary), values], dim=2)
+        if isinstance(cache, CacheGroup):
+            out = cache.attend(layer, queries, both, attend)
+        else:
+            out = attend(queries, *cache.append(both, layer), bias)
+        return hidden + out * gate.flatten(2).tanh()
 
     def keys_values(self, layer: int, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         keys, values = self._project(layer, hidden)[1:3]
