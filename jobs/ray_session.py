@@ -31,8 +31,10 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # under `uv run`, every worker would run uv
     # Ray Data starts actors in a way that makes Ray's core print an "error" on every run; Python's messages still show.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import pyarrow as pa
     import ray
 
+    pa.array([0]).to_pandas()  # pyarrow looks for pandas again, which Ray Data needs and a run has left out until now
     if ray.is_initialized():
         yield
         return

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from glimpseprune.rule import KeepRule
@@ -28,42 +29,35 @@ CHUNK_PAGES = 32
 
 
 def make_units(
-    documents: Sequence[Document],
-    counts: Mapping[str, PageCount],
-    questions: QuestionSet,
-    settings: AnswerSettings,
-) -> list[Unit]:
+    counted: Iterable[tuple[Document, PageCount]], questions: QuestionSet, settings: AnswerSettings
+) -> Iterator[Unit]:
     """Make a unit per question and chunk of pages, in the order of documents, pages, questions.
 
     A question about several pages together has one unit; it is asked about those that the document has.
     A document whose pages could not be counted gets one unit without pages per question that would apply to it.
 
     Args:
-        documents: documents to read.
-        counts: the page count of every document, by id.
+        counted: documents to read, with their page counts.
         questions: questions to ask.
         settings: settings that the answers depend on.
     """
     base = _settings_json(settings)
     identities = {question.id: f"{question.identity(settings.rule)}\0{base}" for question in questions.questions}
-    units = []
-    for document in documents:
+    for document, count in counted:
         asked = [question for question in questions.questions if question.applies_to(document.path)]
-        count = counts[document.document_id]
         if count.pages is None:
-            units += [_unit(document, q.id, (), identities[q.id]) for q in asked]
+            yield from (_unit(document, q.id, (), identities[q.id]) for q in asked)
             continue
         chunks: dict[int, dict[str, list[int]]] = {}
         for question in asked:
             for page, chunk in _chunked(question, count.pages):
                 chunks.setdefault(chunk, {}).setdefault(question.id, []).append(page)
         for _, pages in sorted(chunks.items()):
-            units += [
+            yield from (
                 _unit(document, q.id, tuple(pages[q.id]), identities[q.id], q.page_ranges.together)
                 for q in asked
                 if q.id in pages
-            ]
-    return units
+            )
 
 
 def planned_rows(units: Iterable[Unit]) -> int:
@@ -72,12 +66,11 @@ def planned_rows(units: Iterable[Unit]) -> int:
 
 
 def make_bundles(
-    units: Sequence[Unit],
-    documents: Sequence[Document],
+    units: Iterable[Unit],
+    counted: Iterable[tuple[Document, PageCount]],
     questions: QuestionSet,
     settings: AnswerSettings,
-    counts: Mapping[str, PageCount],
-) -> list[Bundle]:
+) -> Iterator[Bundle]:
     """Pack units into bundles of about ``CHUNK_PAGES`` pages.
 
     All questions on a chunk of a document stay together; short documents share a bundle. Which chunks share one, and
@@ -86,37 +79,41 @@ def make_bundles(
 
     Args:
         units: pending units, or what is left of them, in the order of :func:`make_units`.
-        documents: documents of the run.
+        counted: documents of the run, with their page counts.
         questions: questions of the run.
         settings: settings of the run.
-        counts: the page count of every document, by id.
     """
-    by_id = {document.document_id: document for document in documents}
     asks = [question.to_ask(settings.rule, settings.prune_auto) for question in questions.questions]
-    left: dict[tuple[str, int], list[Unit]] = {}
-    for unit in units:
-        chunk = (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0
-        left.setdefault((unit.document_id, chunk), []).append(unit)
-    bundles = []
-    for pack in _packs(documents, questions, counts):
-        mine = [unit for chunk in pack for unit in left.get(chunk, ())]
+    left = groupby(units, key=_chunk_of)  # in the order of the packs, so one chunk at a time is enough
+    key, waiting = next(left, _NOTHING)
+    for pack in _packs(counted, questions):
+        mine: list[Unit] = []
+        for document, _, chunk in pack:
+            if key == (document.document_id, chunk):
+                mine += waiting
+                key, waiting = next(left, _NOTHING)
         if mine:
-            bundles.append(_bundle(_bundle_id(pack), mine, by_id, asks, counts))
-    return bundles
+            yield _bundle(pack, mine, asks)
 
 
-def _packs(
-    documents: Sequence[Document], questions: QuestionSet, counts: Mapping[str, PageCount]
-) -> Iterator[list[tuple[str, int]]]:
-    """Pack neighbouring chunks (document id, number from 0) up to ``CHUNK_PAGES`` pages with questions."""
-    pack: list[tuple[str, int]] = []
+_Chunk = tuple[Document, PageCount, int]  # a document, and the number of some of its pages from 0
+_NOTHING: tuple[tuple[str, int] | None, Iterable[Unit]] = (None, ())
+
+
+def _chunk_of(unit: Unit) -> tuple[str, int]:
+    return unit.document_id, (unit.pages[0] - 1) // CHUNK_PAGES if unit.pages else 0
+
+
+def _packs(counted: Iterable[tuple[Document, PageCount]], questions: QuestionSet) -> Iterator[list[_Chunk]]:
+    """Pack neighbouring chunks up to ``CHUNK_PAGES`` pages with questions."""
+    pack: list[_Chunk] = []
     size = 0
-    for document in documents:
-        for chunk, pages in _asked_pages(document, questions, counts[document.document_id].pages).items():
+    for document, count in counted:
+        for chunk, pages in _asked_pages(document, questions, count.pages).items():
             if pack and size + pages > CHUNK_PAGES:
                 yield pack
                 pack, size = [], 0
-            pack.append((document.document_id, chunk))
+            pack.append((document, count, chunk))
             size += pages
     if pack:
         yield pack
@@ -178,29 +175,15 @@ def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity
     return Unit(unit_id, document.document_id, question_id, first, further=further)
 
 
-def _bundle_id(pack: Iterable[tuple[str, int]]) -> str:
-    text = "\0".join(f"{document_id} {chunk}" for document_id, chunk in pack)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _bundle(
-    bundle_id: str,
-    units: list[Unit],
-    by_id: Mapping[str, Document],
-    asks: Sequence[Ask],
-    counts: Mapping[str, PageCount],
-) -> Bundle:
+def _bundle(pack: Sequence[_Chunk], units: list[Unit], asks: Sequence[Ask]) -> Bundle:
+    by_id = {document.document_id: (document, count.failure) for document, count, _ in pack}
     ids = list(dict.fromkeys(unit.document_id for unit in units))
     asked = {unit.question_id for unit in units}
-    failures: dict[str, Failure] = {}
-    for document_id in ids:
-        failure = counts[document_id].failure
-        if failure is not None:
-            failures[document_id] = failure
+    named = "\0".join(f"{document.document_id} {chunk}" for document, _, chunk in pack)
     return Bundle(
-        bundle_id=bundle_id,
-        documents=tuple(by_id[document_id] for document_id in ids),
+        bundle_id=hashlib.sha256(named.encode()).hexdigest()[:24],
+        documents=tuple(by_id[document_id][0] for document_id in ids),
         asks=tuple(ask for ask in asks if ask.question_id in asked),
         units=tuple(units),
-        failures=failures,
+        failures={key: why for key in ids if (why := by_id[key][1]) is not None},
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from jobs.model_choice import check_attention_here
 from jobs.progress import Progress, counted
 from jobs.run.calibrations import check_review
 from jobs.run.children import for_each_document
-from jobs.run.not_read import named
+from jobs.run.not_read import NAMED, named
 from jobs.run.prepare import Work, device_setting, frozen_settings, prepare_work
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import TEXT_SIZES, note_on, resolve_model
@@ -27,8 +30,10 @@ from pipeline.pages.passwords import read_passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Document, Unit
-from pipeline.units import planned_rows
+from pipeline.scratch import Scratch, portions
+from pipeline.unit_index import Pending
 
+_WINDOW = 10_000
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -48,58 +53,89 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
     check_tables(store.folder)
     if run.address is None:
         check_attention_here(run.choice)
-    work = prepare_work(run, questions, store, read_passwords(run.password_file), remember=False)
-    store.refuse_changed(frozen_settings(work.settings, questions), run.reworded)
-    if run.choice.device != "auto":  # which another machine may understand otherwise
-        store.refuse_changed(device_setting(run.choice, run.choice.device))
-    check_review(work.found, run.choice, [question.reading() for question in questions.questions])
-    pending = work.pending(store.done())
-    pages = _visual_tokens(run, work, pending)
-    known = [count for count in pages.values() if count is not None]
-    sizes = [sum(pages[unit.document_id, page] or 0 for page in unit.read_pages) for unit in pending if unit.further]
-    failures = [(d.path, work.counts[d.document_id].failure) for d in work.documents]
-    unopened = [FailedDocument(path, 0, f.error_type, f.error_message) for path, f in failures if f is not None]
-    of_which = f", of which {len(unopened)} cannot be opened" if unopened else ""
-    lines = [
-        f"documents        {len(work.documents)}{of_which}",
-        f"pages            {sum(count.pages or 0 for count in work.counts.values())}",
-        f"questions        {len(questions.questions)}",
-        f"units            {len(work.units)}, of which {len(work.units) - len(pending)} are done",
-        f"answers          {planned_rows(work.units)}, of which {planned_rows(pending)} are to do",
-        f"visual tokens    {sum(known)} on {counted(len(known), 'page')} to do"
-        + (f", {sum(known) / len(known):.0f} per page" if known else ""),
-        f"memory per model {_memory(run, max([*known, *sizes], default=0))}",
-        f"time             {_time(store.read_run(), len(pages))}",
-    ]
-    lines += [ignored_words(work.ignored)] if work.ignored else []
-    lines += ["cannot be opened:", *named(unopened, len(unopened))] if unopened else []
-    lines += [f"warning: {reason}" for reason in work.unmatched.values()]
-    lines += filter(None, [note_on(run.choice.model)])
-    return "\n".join(lines)
+    with Scratch() as scratch:
+        work = prepare_work(run, questions, store, scratch, read_passwords(run.password_file), remember=False)
+        store.refuse_changed(frozen_settings(work.settings, questions), run.reworded)
+        if run.choice.device != "auto":  # which another machine may understand otherwise
+            store.refuse_changed(device_setting(run.choice, run.choice.device))
+        check_review(work.found, run.choice, [question.reading() for question in questions.questions])
+        return "\n".join(_lines(run, store, work, work.index.pending(store.completed(scratch))))
 
 
-def _visual_tokens(run: RunSettings, work: Work, pending: Sequence[Unit]) -> dict[tuple[str, int], int | None]:
-    """Count the visual tokens of each page still to do; ``None`` stands for a page that cannot be rendered."""
-    wanted: dict[str, set[int]] = {}
-    for unit in pending:
-        wanted.setdefault(unit.document_id, set()).update(unit.read_pages)
+def _lines(run: RunSettings, store: OutputStore, work: Work, pending: Pending) -> Iterator[str]:
+    index, tokens = work.index, _VisualTokens()
+    tokens.measure(run, work, pending)
+    unopened = sum(count.failure is not None for _, count in work.catalog.unopened())
+    yield f"documents        {len(work.catalog)}" + (f", of which {unopened} cannot be opened" if unopened else "")
+    yield f"pages            {work.catalog.pages()}"
+    yield f"questions        {len(work.questions.questions)}"
+    yield f"units            {index.units}, of which {index.units - pending.units} are done"
+    yield f"answers          {index.rows}, of which {pending.rows} are to do"
+    yield (
+        f"visual tokens    {tokens.total} on {counted(tokens.pages, 'page')} to do"
+        + (f", {tokens.total / tokens.pages:.0f} per page" if tokens.pages else "")
+    )
+    yield f"memory per model {_memory(run, tokens.most)}"
+    yield f"time             {_time(store.read_run(), pending.pages)}"
+    if work.ignored:
+        yield ignored_words(work.ignored)
+    if unopened:
+        yield "cannot be opened:"
+        failures = ((document.path, count.failure) for document, count in work.catalog.unopened())
+        first = islice(((path, why) for path, why in failures if why is not None), NAMED)
+        yield from named([FailedDocument(path, 0, f.error_type, f.error_message) for path, f in first], unopened)
+    yield from (f"warning: {reason}" for reason in work.unmatched.values())
+    yield from filter(None, [note_on(run.choice.model)])
 
-    def measure(child: RenderChild, document: Document) -> tuple[int | None, ...]:
-        pages = sorted(wanted[document.document_id])
-        try:
-            return child.measure(document, pages, work.settings.dpi, work.settings.budget)
-        except PageError:
-            return (None,) * len(pages)
 
-    found: dict[str, tuple[int | None, ...]] = {}
-    documents = [document for document in work.documents if wanted.get(document.document_id)]
-    with Progress(len(documents), "document", run.quiet) as progress:
-        for_each_document(documents, measure, found, progress.add, passwords=work.passwords)
-    return {
-        (key, page): count
-        for key, counts in found.items()
-        for page, count in zip(sorted(wanted[key]), counts, strict=True)
-    }
+@dataclass(slots=True)
+class _VisualTokens:
+    """Adds up the visual tokens of pages that are still to do.
+
+    Attributes:
+        total: sum over the pages.
+        pages: number of pages; those that cannot be rendered do not count.
+        most: largest number of visual tokens that a question is about.
+    """
+
+    total: int = 0
+    pages: int = 0
+    most: int = 0
+
+    def measure(self, run: RunSettings, work: Work, pending: Pending) -> None:
+        """Measure all pages that are still to do."""
+        with Progress(pending.documents, "document", run.quiet) as progress:
+            for window in portions(pending.by_document(), _WINDOW):
+                wanted = {document.document_id: units for document, units in window}
+                found: dict[str, tuple[int | None, ...]] = {}
+                documents = [document for document, _ in window]
+                measure = partial(_sizes, work, wanted)
+                for_each_document(documents, measure, found, progress.add, passwords=work.passwords)
+                for document_id, sizes in found.items():
+                    self._add(wanted[document_id], sizes)
+
+    def _add(self, units: Sequence[Unit], sizes: Sequence[int | None]) -> None:
+        of = dict(zip(_pages(units), sizes, strict=True))
+        known = [size for size in sizes if size is not None]
+        together = [sum(of[page] or 0 for page in unit.read_pages) for unit in units if unit.further]
+        self.total += sum(known)
+        self.pages += len(known)
+        self.most = max([self.most, *known, *together])
+
+
+def _pages(units: Sequence[Unit]) -> list[int]:
+    return sorted({page for unit in units for page in unit.read_pages})
+
+
+def _sizes(
+    work: Work, wanted: Mapping[str, Sequence[Unit]], child: RenderChild, document: Document
+) -> tuple[int | None, ...]:
+    """Count the visual tokens of each page to do of a document; ``None`` for a page that cannot be rendered."""
+    pages = _pages(wanted[document.document_id])
+    try:
+        return child.measure(document, pages, work.settings.dpi, work.settings.budget)
+    except PageError:
+        return (None,) * len(pages)
 
 
 def _memory(run: RunSettings, largest_page: int) -> str:

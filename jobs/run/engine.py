@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +46,7 @@ class Engine(Protocol):
 
     def receipts(
         self,
-        bundles: Sequence[Bundle],
+        bundles: Iterable[Bundle],
         config: ActorConfig,
         resources: Resources,
         load: Callable[[ActorConfig], BundleAnswerer],
@@ -56,7 +56,7 @@ class Engine(Protocol):
         A lost bundle yields no receipt and no exception; the caller compares planned with completed.
 
         Args:
-            bundles: bundles to work through.
+            bundles: bundles to work through; only some of them are taken at a time.
             config: configuration of a process that holds a model.
             resources: result of :meth:`resources`.
             load: function that makes the bundle answerer.

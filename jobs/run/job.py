@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
@@ -15,6 +15,7 @@ from jobs.progress import Progress
 from jobs.run.calibrations import check_review
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
+from jobs.run.not_read import NAMED
 from jobs.run.prepare import Work, device_setting, frozen_settings, prepare_work, reproduce_command
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
@@ -36,8 +37,8 @@ from pipeline.output.totals import read_totals
 from pipeline.pages.apart import check_apart
 from pipeline.pages.passwords import Passwords, read_passwords
 from pipeline.questions.file import QuestionSet
-from pipeline.records import Unit
-from pipeline.units import make_bundles, planned_rows
+from pipeline.scratch import Scratch
+from pipeline.unit_index import Pending
 
 if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
@@ -74,22 +75,23 @@ def run_job(
     check_apart(run.input, run.output)
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
-    with interruptible(), OutputLock(folder) as lock:
+    leave_out_pandas()  # which takes long to import; Ray, if it starts, brings it back
+    with interruptible(), OutputLock(folder) as lock, Scratch() as scratch:
         check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
-        work = prepare_work(run, questions, store, passwords, remember=True, meanwhile=partial(_start, run, address))
+        start = partial(_start, run, address)
+        work = prepare_work(run, questions, store, scratch, passwords, remember=True, meanwhile=start)
         store.check_settings(frozen_settings(work.settings, questions), run.reworded)
         found = work.found
         asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
         check_review(found, run.choice, list(asked.readings.values()))
         _warn(run, work)
-        published = partial(publish, store, asked.readings, calibration=found.calibration)
+        published = partial(publish, store, asked.readings, Plan(scratch), calibration=found.calibration)
         job = _Job(run, work, store, lock, load, asked, published)
         job.work_through(address)
         lock.check()
         job.publish()
-        units = {unit.unit_id for unit in work.units}
-        statuses, totals, failed = store.status_counts(units), read_totals(folder, units), read_failed(folder, units)
+        statuses, totals, failed = store.status_counts(), read_totals(folder), read_failed(folder, NAMED)
         outcome = job.outcome
         report = make_report(
             run, work, store.run_id, statuses, totals, failed, outcome, started, time.monotonic() - clock
@@ -132,7 +134,7 @@ class _Job:
         lock: OutputLock,
         load: Callable[[ActorConfig], BundleAnswerer],
         asked: Asked,
-        publish: Callable[[Plan], None],
+        publish: Callable[[], None],
     ) -> None:
         self.run = run
         self.work = work
@@ -144,21 +146,14 @@ class _Job:
         self.outcome = Outcome()
         self._published = 0
 
-    @cached_property
-    def plan(self) -> Plan:
-        """Return what is current; it is made after the engine has started, which settles whether pyarrow has pandas."""
-        return Plan.of(self.work.units, self.work.documents)
-
     def work_through(self, address: str | None) -> None:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
-        pending = self.work.pending(self.store.done())
-        if not pending:
-            leave_out_pandas()  # which Ray would need
+        pending = self._pending()
+        if not pending.rows:
             return
-        pages = _count_pages(pending)
-        engine, self.outcome.engine_why = choose_engine(self.run, address, pages)
+        engine, self.outcome.engine_why = choose_engine(self.run, address, pending.pages)
         self.outcome.engine = engine.name
-        write_running(self.store.folder, self._running(engine, pages, planned_rows(pending)))
+        write_running(self.store.folder, self._running(engine, pending))
         try:
             with engine.session():
                 self._passes(engine, pending)
@@ -168,42 +163,45 @@ class _Job:
             Markers(self.store.folder).clear()
         except (EngineError, ModelError, OutputError) as error:
             self.outcome.error = error
-        left = self.work.pending(self.store.done())
-        self.outcome.pages = pages - _count_pages(left)
-        self.outcome.rows = planned_rows(pending) - planned_rows(left)
+        left = self._pending()
+        self.outcome.pages = pending.pages - left.pages
+        self.outcome.rows = pending.rows - left.rows
 
-    def _running(self, engine: Engine, pages: int, rows: int) -> Running:
+    def _pending(self) -> Pending:
+        return self.work.index.pending(self.store.completed(self.work.catalog.scratch))
+
+    def _running(self, engine: Engine, pending: Pending) -> Running:
         return Running(
             run_id=self.store.run_id,
             began_at=datetime.now(UTC),
             engine=engine.name,
-            documents=len(self.work.documents),
-            pages=pages,
-            rows=rows,
-            planned_rows=planned_rows(self.work.units),
+            documents=len(self.work.catalog),
+            pages=pending.pages,
+            rows=pending.rows,
+            planned_rows=self.work.index.rows,
         )
 
     def publish(self) -> None:
         """Bring the tables up to what the parts hold."""
         write_asked(self.store.folder, self._asked)
-        self._publish(self.plan)
+        self._publish()
         self._published = self.outcome.bundles
 
-    def _passes(self, engine: Engine, pending: list[Unit]) -> None:
+    def _passes(self, engine: Engine, pending: Pending) -> None:
         config, resources = self._configured(engine)
         self.outcome.resources = resources
         began = time.monotonic()
         try:
-            while pending and self.outcome.passes < _PASSES:
+            while pending.rows and self.outcome.passes < _PASSES:
                 self.lock.check()
                 self.outcome.passes += 1
                 self._one_pass(engine, pending, config, resources)
-                pending = self.work.pending(self.store.done())
+                pending = self._pending()
         finally:
             self.outcome.wall_s = time.monotonic() - began
-        if pending:  # raised inside the engine's session, which then keeps its log
+        if pending.rows:  # raised inside the engine's session, which then keeps its log
             raise EngineError(
-                f"{planned_rows(pending)} of {planned_rows(self.work.units)} rows are still missing after "
+                f"{pending.rows} of {self.work.index.rows} rows are still missing after "
                 f"{self.outcome.passes} passes; the rest is published. The log gives the reason (Ray's is in "
                 "/tmp/ray/session_latest/logs); run the same command again to retry them"
             )
@@ -231,11 +229,9 @@ class _Job:
         )
         return config, resources
 
-    def _one_pass(self, engine: Engine, pending: list[Unit], config: ActorConfig, resources: Resources) -> None:
-        work = self.work
-        bundles = make_bundles(pending, work.documents, work.questions, work.settings, work.counts)
-        with Progress(_count_pages(pending), "page", self.run.quiet) as progress, progress.following(engine.pages_done):
-            for receipt in engine.receipts(bundles, config, resources, self.load):
+    def _one_pass(self, engine: Engine, pending: Pending, config: ActorConfig, resources: Resources) -> None:
+        with Progress(pending.pages, "page", self.run.quiet) as progress, progress.following(engine.pages_done):
+            for receipt in engine.receipts(pending.bundles(), config, resources, self.load):
                 self.outcome.add(receipt)
                 self._publish_now_and_then()
 
@@ -244,7 +240,3 @@ class _Job:
         if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published // 4):
             self.lock.check()
             self.publish()
-
-
-def _count_pages(units: Iterable[Unit]) -> int:
-    return len({(unit.document_id, page) for unit in units for page in unit.read_pages})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ class LoopEngine:
 
     def receipts(
         self,
-        bundles: Sequence[Bundle],
+        bundles: Iterable[Bundle],
         config: ActorConfig,
         resources: Resources,
         load: Callable[[ActorConfig], BundleAnswerer],

@@ -29,19 +29,20 @@ from pipeline.answering.checkpoints import (
     resolve_addon,
     resolve_model,
 )
+from pipeline.catalog import Catalog
 from pipeline.errors import PageError, UsageError
 from pipeline.families.registry import family_at, find_family
 from pipeline.file_names import local_uri, readable, without_password
-from pipeline.output.held import Held
 from pipeline.output.store import OutputStore
-from pipeline.pages.documents import find_documents
+from pipeline.pages.documents import catalog_documents
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
 from pipeline.questions.unmatched import unmatched_questions
-from pipeline.records import AnswerSettings, Document, Failure, PageCount, Unit
-from pipeline.units import make_units
+from pipeline.records import AnswerSettings, Document, Failure, PageCount
+from pipeline.scratch import Scratch
+from pipeline.unit_index import UnitIndex
 
 _RULE_FLAGS = ("threshold", "max_ratio", "min_tokens")
 _QUESTION_FIELDS = (
@@ -66,9 +67,8 @@ class Work:
     Attributes:
         settings: settings that the answers depend on.
         questions: questions to ask.
-        documents: documents to read.
-        counts: the page count of every document, by id.
-        units: units of all documents and questions.
+        catalog: documents to read, with their page counts.
+        index: units of all documents and questions.
         ignored: number of files that are no documents, by suffix or kind.
         unmatched: reason by question id, for questions that are asked nowhere.
         passwords: passwords of encrypted documents.
@@ -77,23 +77,19 @@ class Work:
 
     settings: AnswerSettings
     questions: QuestionSet
-    documents: list[Document]
-    counts: dict[str, PageCount]
-    units: list[Unit]
+    catalog: Catalog
+    index: UnitIndex
     ignored: dict[str, int]
     unmatched: dict[str, str]
     passwords: Passwords
     found: FoundCalibration
-
-    def pending(self, done: Held) -> list[Unit]:
-        """Return what is left of the planned units."""
-        return done.left(self.units)
 
 
 def prepare_work(
     run: RunSettings,
     questions: QuestionSet,
     store: OutputStore,
+    scratch: Scratch,
     passwords: Passwords,
     remember: bool,
     meanwhile: Callable[[int], None] | None = None,
@@ -104,6 +100,7 @@ def prepare_work(
         run: settings of the run.
         questions: questions to ask.
         store: store with the page counts of earlier runs.
+        scratch: database that gets documents and units.
         passwords: passwords of encrypted documents.
         remember: whether to save new page counts in the store, including those taken before an interruption.
         meanwhile: function that is called with the number of documents while the pages of new ones are counted.
@@ -118,30 +115,44 @@ def prepare_work(
     _check_together(questions, settings)
     found = find_calibration(run.choice, run.calibration, settings)
     settings = with_skipping(found, run.choice, settings, run.skip_below)
-    listing = find_documents(run.input, run.limit)
-    documents = listing.documents
-    known = store.page_counts()
-    counts = {key: PageCount(key, None, failure) for key, failure in listing.failures.items()}
-    added, elsewhere = documents, meanwhile and partial(meanwhile, len(documents))
-    while added:  # portfolios may hold portfolios
-        counts |= {d.document_id: known[d.document_id] for d in added if d.document_id in known}
-        uncounted = [document for document in added if document.document_id not in counts]
-        fresh: dict[str, PageCount] = {}
-        try:
-            with Progress(len(uncounted), "document", run.quiet) as progress:
-                count_pages(uncounted, fresh, progress.add, elsewhere, passwords)
-        finally:
-            if remember and fresh:
-                store.save_page_counts(fresh.values())
-        counts |= fresh
-        (added, refused), elsewhere = embedded_documents(uncounted, counts, passwords), None
-        counts |= refused
-        documents = documents + added
-    units = make_units(documents, counts, questions, settings)
-    unmatched = unmatched_questions(questions, documents, counts)
-    if not units:
+    catalog = Catalog(scratch)
+    ignored = catalog_documents(catalog, run.input, run.limit)
+    _count(catalog, store, passwords, run.quiet, remember, meanwhile and partial(meanwhile, len(catalog)))
+    index = UnitIndex(catalog, questions, settings)
+    left = [question for question in questions.questions if question.id not in index.asked]
+    unmatched = unmatched_questions(left, lambda: catalog)
+    if not index.units:
         raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
-    return Work(settings, questions, documents, counts, units, listing.ignored, unmatched, passwords, found)
+    return Work(settings, questions, catalog, index, ignored, unmatched, passwords, found)
+
+
+def _count(
+    catalog: Catalog,
+    store: OutputStore,
+    passwords: Passwords,
+    quiet: bool,
+    remember: bool,
+    meanwhile: Callable[[], None] | None,
+) -> None:
+    """Count the pages of all documents, and of those inside of them; portfolios may hold portfolios."""
+    start = 0
+    while start < len(catalog):
+        end = len(catalog)
+        for known in store.page_counts():
+            catalog.know(known)
+        with Progress(catalog.count_uncounted(), "document", quiet) as progress:
+            while window := catalog.uncounted(end):
+                fresh: dict[str, PageCount] = {}
+                try:
+                    count_pages(window, fresh, progress.add, meanwhile, passwords)
+                finally:
+                    if remember:
+                        store.save_page_counts(fresh.values())
+                meanwhile = None
+                inside, refused = embedded_documents(window, fresh, passwords)
+                catalog.count((fresh | refused).values())
+                catalog.append(inside)
+        start = end
 
 
 def _check_together(questions: QuestionSet, settings: AnswerSettings) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
 
 _WINDOW = 50_000  # rows at a time; each row costs the driver 2 ms before the first one runs
+_WINDOW_UNITS = 4_000_000  # a compressed unit takes some 20 bytes; between windows, all actors are started anew
 _LEAST_PATIENCE_S = 1800.0
 _SLOW_PAGE_S = 600.0
 
@@ -54,7 +56,7 @@ class RayEngine:
 
     def receipts(
         self,
-        bundles: Sequence[Bundle],
+        bundles: Iterable[Bundle],
         config: ActorConfig,
         resources: Resources,
         load: Callable[[ActorConfig], BundleAnswerer] = load_answerer,
@@ -79,11 +81,11 @@ class RayEngine:
         from ray.exceptions import RayError
 
         self._pages, self._markers = 0, Markers(Folder(config.output))
-        for start in range(0, len(bundles), _WINDOW):
+        for number, rows in enumerate(_windows(bundles)):
             try:
-                if start == 0:
+                if number == 0:
                     fetch_on_nodes(config.settings, bool(resources.actor_gpus))
-                for row in _dataset(bundles[start : start + _WINDOW], config, resources, load).iter_rows():
+                for row in _dataset(rows, config, resources, load).iter_rows():
                     receipt = read_receipt(row)
                     self._pages += receipt.pages
                     yield receipt
@@ -106,8 +108,22 @@ class RayEngine:
             return self._pages
 
 
+def _windows(bundles: Iterable[Bundle]) -> Iterator[list[dict[str, bytes]]]:
+    """Write bundles as rows, as many at a time as the driver can hold."""
+    rows: list[dict[str, bytes]] = []
+    units = 0
+    for bundle in bundles:
+        if rows and (len(rows) == _WINDOW or units + len(bundle.units) > _WINDOW_UNITS):
+            yield rows
+            rows, units = [], 0
+        rows.append({"bundle": zlib.compress(bundle_to_json(bundle).encode(), 1)})
+        units += len(bundle.units)
+    if rows:
+        yield rows
+
+
 def _dataset(
-    bundles: Sequence[Bundle],
+    rows: list[dict[str, bytes]],
     config: ActorConfig,
     resources: Resources,
     load: Callable[[ActorConfig], BundleAnswerer],
@@ -121,7 +137,6 @@ def _dataset(
     context.max_consecutive_actor_init_deaths = 3
     context.actor_init_retry_on_errors = True
     context.actor_init_max_retries = 1
-    rows = [{"bundle": bundle_to_json(bundle)} for bundle in bundles]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map_batches(
         render,

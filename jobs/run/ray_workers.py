@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,8 @@ def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits, pass
         if _child is not None:
             _child.close()
         _child = RenderChild(limits, passwords)
-    return to_table(render_bundle(bundle_from_json(batch["bundle"][0].as_py()), _child, settings))
+    bundle = bundle_from_json(zlib.decompress(batch["bundle"][0].as_py()).decode())
+    return to_table(render_bundle(bundle, _child, settings))
 
 
 def to_table(rendered: RenderedBundle) -> pa.Table:

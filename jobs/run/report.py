@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,17 +17,16 @@ from typing import Any
 
 from jobs import exit_codes
 from jobs.progress import counted
-from jobs.run.not_read import NAMED, not_read_lines
+from jobs.run.not_read import not_read_lines
 from jobs.run.prepare import Work
 from jobs.run.resources import Resources
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on
 from pipeline.errors import DocpipeError
 from pipeline.file_names import readable, without_password
-from pipeline.output.failed import FailedDocument
+from pipeline.output.failed import Failed
 from pipeline.output.totals import Totals
 from pipeline.records import Receipt
-from pipeline.units import planned_rows
 
 _PACKAGES = ("glimpse-docpipe", "torch", "transformers", "ray", "pymupdf", "pyarrow")
 _STATUS_WORDS = {
@@ -95,7 +94,7 @@ def make_report(
     run_id: str,
     statuses: Mapping[str, int],
     totals: Totals,
-    failed: Sequence[FailedDocument],
+    failed: Failed,
     outcome: Outcome,
     started: datetime,
     wall_s: float,
@@ -113,7 +112,7 @@ def make_report(
         started: time at which the run started.
         wall_s: duration of the run, in seconds.
     """
-    planned = planned_rows(work.units)
+    planned = work.index.rows
     counts = dict(statuses)
     # Rows without a result yet: an interrupted run, or one whose engine failed.
     counts["pending"] = planned - sum(counts.values())
@@ -124,13 +123,13 @@ def make_report(
         "model_note": note_on(run.choice.model),
         "answer_settings": asdict(work.settings),
         "versions": _versions(),
-        "documents": len(work.documents),
-        "pages": sum(count.pages or 0 for count in work.counts.values()),
-        "units": len(work.units),
+        "documents": len(work.catalog),
+        "pages": work.catalog.pages(),
+        "units": work.index.units,
         "counts": {"planned": planned, **counts},
         "failed_share": failed_share,
-        "failed_documents": len(failed),
-        "first_failed_documents": [asdict(document) for document in failed[:NAMED]],
+        "failed_documents": failed.count,
+        "first_failed_documents": [asdict(document) for document in failed.first],
         "ignored": work.ignored,
         "unmatched_questions": work.unmatched,
         "totals": asdict(totals),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import sys
@@ -34,6 +35,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # duckdb would complain at the exit of objects that nobody collected
         if enabled:
             gc.enable()
 

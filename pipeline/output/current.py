@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.catalog import Catalog
 from pipeline.confidence.calibration import Calibration
 from pipeline.output.confident import footer_after, published_again, published_otherwise
 from pipeline.output.folder import Folder
@@ -17,33 +18,50 @@ from pipeline.output.schema import TABLES
 from pipeline.output.tables import read_footer, read_table, write_table
 from pipeline.questions.values import Reading
 from pipeline.records import Document, Unit
+from pipeline.scratch import Scratch
 
+_MOST_CHARACTERS = 4
 PARTS = "parts"
 """Footer entry of a published file: the parts whose rows it holds."""
+TABLES_OF_GROUP = ("failures", "answers")
+"""The tables that a published group has a file in, in the order in which these are written."""
 
 
-@dataclass(frozen=True, slots=True)
+PLANNED = pa.schema([("n", pa.int64()), ("unit_id", pa.string()), ("document", pa.int64())])
+"""Columns of the table of planned units: their number, id, and the number of their document."""
+_MARKS = ("document_id", "source", "unit_id", "is_current")
+_CHANGED = """
+    select distinct place from (
+        select place from marks semi join planned using (unit_id) where not is_current
+        union all
+        select place from marks anti join planned using (unit_id) where is_current
+        union all
+        select m.place from marks m join documents d using (document_id) where m.source <> d.source
+    ) order by place
+"""
+
+
 class Plan:
-    """What a run plans, done or not, as columns.
+    """What a run plans, done or not, in a scratch database.
 
-    Attributes:
-        unit_ids: ids of the units.
-        document_ids: ids of the documents.
-        sources: ``source`` of each document.
+    Args:
+        scratch: database whose table ``planned`` has the units, with the columns of ``PLANNED``, and whose table
+            ``documents`` has ``document_id`` and ``source`` of each document.
     """
 
-    unit_ids: pa.Array
-    document_ids: pa.Array
-    sources: pa.Array
+    def __init__(self, scratch: Scratch) -> None:
+        self.scratch = scratch
+        self._marked: set[str] = set()  # published files whose marks are those of this plan
 
     @classmethod
-    def of(cls, units: Iterable[Unit], documents: Sequence[Document]) -> Self:
-        """Make a plan of units and documents."""
-        return cls(
-            unit_ids=pa.array([unit.unit_id for unit in units], pa.string()),
-            document_ids=pa.array([document.document_id for document in documents], pa.string()),
-            sources=pa.array([document.source for document in documents], pa.string()),
-        )
+    def of(cls, units: Iterable[Unit], documents: Iterable[Document]) -> Self:
+        """Make a plan of a few units and documents."""
+        catalog = Catalog(Scratch())
+        catalog.append(documents)
+        catalog.scratch.create("planned", PLANNED)
+        ids = pa.array([unit.unit_id for unit in units], pa.string())
+        catalog.scratch.add("planned", pa.table({"unit_id": ids}))
+        return cls(catalog.scratch)
 
     def marked(self, rows: pa.Table, table: str) -> pa.Table:
         """Add ``is_current`` to rows, and bring their ``source`` up to date.
@@ -52,22 +70,49 @@ class Plan:
             rows: rows of the table, but for this column.
             table: name of the table, ``answers`` or ``failures``.
         """
-        rows = self.located(rows).append_column("is_current", self._are_current(rows))
+        ids = pa.table({"unit_id": pc.unique(rows["unit_id"])})
+        planned = self.scratch.read_with(ids, "select unit_id from given semi join planned using (unit_id)")
+        current = pc.is_in(rows["unit_id"], value_set=planned["unit_id"].combine_chunks())
+        rows = self._located(rows).append_column("is_current", current)
         return rows.select(TABLES[table].names).cast(TABLES[table])
 
-    def located(self, rows: pa.Table) -> pa.Table:
+    def _located(self, rows: pa.Table) -> pa.Table:
         """Set ``source`` of documents in the plan, which this run may name otherwise; that of other documents stays."""
-        found = self.sources.take(pc.index_in(rows["document_id"], value_set=self.document_ids))
+        ids = pa.table({"document_id": pc.unique(rows["document_id"])})
+        known = self.scratch.read_with(
+            ids, "select document_id, d.source from given join documents d using (document_id)"
+        )
+        places = pc.index_in(rows["document_id"], value_set=known["document_id"].combine_chunks())
         column = rows.schema.get_field_index("source")
-        return rows.set_column(column, "source", pc.coalesce(found, rows["source"]))
+        return rows.set_column(column, "source", pc.coalesce(known["source"].take(places), rows["source"]))
 
-    def changes(self, rows: pa.Table) -> bool:
-        """Tell whether published rows differ from what :meth:`marked` makes of them."""
-        current = self._are_current(rows).equals(rows["is_current"])
-        return not current or not self.located(rows)["source"].equals(rows["source"])
+    def marks(self, name: str) -> None:
+        """Note that a published file, and its partner, have the marks of this plan."""
+        self._marked.add(name)
 
-    def _are_current(self, rows: pa.Table) -> pa.ChunkedArray:
-        return pc.is_in(rows["unit_id"], value_set=self.unit_ids)
+    def changes(self, folder: Folder, names: Iterable[str]) -> set[str]:
+        """Return those of some published files whose marks are not those of this plan.
+
+        Args:
+            folder: the output folder.
+            names: names of files of ``answers`` and ``failures``.
+
+        Raises:
+            UsageError: a file is damaged.
+            EngineError: a file cannot be read.
+        """
+        left = [name for name in names if name not in self._marked]
+        self.scratch.create("marks", _SCHEMA_OF_MARKS)
+        for place, name in enumerate(left):
+            marks = read_table(folder, name, _MARKS)
+            self.scratch.add("marks", marks.append_column("place", pa.array([place] * len(marks), pa.int32())))
+        changed = {left[row] for rows in self.scratch.read(_CHANGED) for row in rows["place"].to_pylist()}
+        self.scratch.run("drop table marks")
+        self._marked.update(set(left) - changed)
+        return changed
+
+
+_SCHEMA_OF_MARKS = pa.schema([*(TABLES["answers"].field(name) for name in _MARKS), ("place", pa.int32())])
 
 
 def update_rows(
@@ -92,13 +137,13 @@ def update_rows(
         UsageError: a file is damaged.
         EngineError: the file system refuses; every file is as it was or as it should be, and the next call continues.
     """
+    marked_otherwise = plan.changes(folder, (partner(name, table) for name in groups for table in TABLES_OF_GROUP))
     for name, parts in groups.items():
-        for table in ("failures", "answers"):
-            file = name.replace("answers/", f"{table}/", 1)
+        for table in TABLES_OF_GROUP:
+            file = partner(name, table)
             footer = read_footer(folder, file, PARTS) if table == "answers" else {}
             changed = published_otherwise(footer, readings, calibration) if footer else []
-            marks = read_table(folder, file, ["document_id", "source", "unit_id", "is_current"])
-            if changed or plan.changes(marks):
+            if changed or file in marked_otherwise:
                 rows = read_table(folder, file, [name for name in TABLES[table].names if name != "is_current"])
                 metadata = {PARTS: json.dumps(parts)}
                 if footer:
@@ -106,6 +151,12 @@ def update_rows(
                         rows = published_again(rows, footer, readings, calibration)
                     metadata |= footer_after(footer, changed, readings, calibration)
                 write_table(folder, file, plan.marked(rows, table), **metadata)
+                plan.marks(file)
+
+
+def partner(name: str, table: str) -> str:
+    """Return the name of a group's file in a table, from that in ``answers``."""
+    return name.replace("answers/", f"{table}/", 1)
 
 
 def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
@@ -136,9 +187,11 @@ def document_prefixes(folder: Folder, names: Sequence[str], rows_at_a_time: int)
         UsageError: a file is damaged.
         EngineError: a file cannot be read.
     """
-    ids = [read_current(folder, name, ["document_id"])["document_id"] for name in names]
+    starts = Counter[str]()  # of as many characters as could ever be needed
+    for name in names:
+        ids = pc.utf8_slice_codeunits(read_current(folder, name, ["document_id"])["document_id"], 0, _MOST_CHARACTERS)
+        starts.update({each["values"]: each["counts"] for each in pc.value_counts(ids).to_pylist()})
     chars = 0
-    while sum(map(len, ids)) > rows_at_a_time * 16**chars:  # a document id is a hash in hexadecimal digits
+    while starts.total() > rows_at_a_time * 16**chars:  # a document id is a hash in hexadecimal digits
         chars += 1
-    starts = (pc.unique(pc.utf8_slice_codeunits(column, 0, chars)).to_pylist() for column in ids)
-    return sorted({prefix for prefixes in starts for prefix in prefixes})
+    return sorted({start[:chars] for start in starts})

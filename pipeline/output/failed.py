@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline.output.current import read_current
 from pipeline.output.folder import Folder
-from pipeline.output.tables import read_tables
+from pipeline.output.schema import FAILURES
+from pipeline.scratch import Scratch
 
-_COLUMNS = ("unit_id", "document_id", "document", "error_type", "error_message")
+_COLUMNS = ("document_id", "document", "error_type", "error_message")
+_SCHEMA = pa.schema([("place", pa.int64()), *(FAILURES.field(name) for name in _COLUMNS)])
+# Of several types that are equally frequent, the one that comes first is told.
+_BY_DOCUMENT = """
+    select document, sum(rows)::bigint as rows,
+        arg_max(error_type, (rows, -first)) as error_type, arg_max(error_message, (rows, -first)) as error_message
+    from (
+        select document, document_id, error_type, count(*) as rows, min(place) as first,
+            arg_min(error_message, place) as error_message
+        from failures group by document, document_id, error_type
+    )
+    group by document, document_id order by document, document_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +43,38 @@ class FailedDocument:
     error_message: str
 
 
-def read_failed(folder: Folder, unit_ids: Collection[str]) -> list[FailedDocument]:
-    """List the documents with published failures of some units, sorted by path.
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The documents with failed rows.
+
+    Attributes:
+        count: number of them.
+        first: the first of them, by path.
+    """
+
+    count: int
+    first: tuple[FailedDocument, ...]
+
+
+def read_failed(folder: Folder, most: int) -> Failed:
+    """Find the documents with current failures.
 
     Args:
         folder: the output folder.
-        unit_ids: ids of the units to look at; the folder may hold answers to other questions too.
+        most: most documents to name.
 
     Raises:
         UsageError: a file in the folder is damaged.
         EngineError: a file cannot be read.
     """
-    wanted = pa.array(list(unit_ids), pa.string())
-    reasons: dict[tuple[str, str], Counter[str]] = {}
-    messages: dict[tuple[str, str], str] = {}
-    for rows in read_tables(folder, folder.names("failures", ".parquet"), _COLUMNS):
-        for row in rows.filter(pc.is_in(rows["unit_id"], wanted)).to_pylist():
-            reasons.setdefault((row["document"], row["document_id"]), Counter())[row["error_type"]] += 1
-            messages.setdefault((row["document_id"], row["error_type"]), row["error_message"])
-    failed = []
-    for (document, document_id), types in sorted(reasons.items()):
-        ((error_type, _),) = types.most_common(1)
-        message = messages[document_id, error_type]
-        failed.append(FailedDocument(document, types.total(), error_type, message))
-    return failed
+    with Scratch() as scratch:
+        scratch.create("failures", _SCHEMA)
+        places = 0
+        for name in folder.names("failures", ".parquet"):
+            rows = read_current(folder, name, _COLUMNS)
+            numbers = pa.array(range(places, places + len(rows)), pa.int64())
+            scratch.add("failures", rows.append_column("place", numbers))
+            places += len(rows)
+        count = scratch.value("select count(*) from (select distinct document, document_id from failures)")
+        first = (row for rows in scratch.read(f"{_BY_DOCUMENT} limit {most}") for row in rows.to_pylist())
+        return Failed(count, tuple(FailedDocument(**row) for row in first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,6 +66,35 @@ class Folder:
                 self._replace(self.path(name), data)
             else:
                 self.fs.pipe_file(self.path(name), data)
+
+    @contextmanager
+    def place(self, name: str) -> Iterator[str]:
+        """Create or replace a file of any size, which the body writes to the local path that it gets.
+
+        On a local disk that is the hidden temporary name. For an object store it is a file elsewhere, which is uploaded
+        once it is whole.
+
+        Args:
+            name: name of the file in the folder.
+
+        Raises:
+            OutputError: access is denied or a disk is full; the file is as it was before.
+            EngineError: the disk fails.
+        """
+        path = self.path(name)
+        with self._explained("write", name):
+            if self.local:
+                with self._replacing(path) as temporary:
+                    yield temporary
+                    descriptor = os.open(temporary, os.O_RDONLY)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+            else:
+                with tempfile.TemporaryDirectory(prefix="docpipe-") as elsewhere:
+                    yield f"{elsewhere}/file"
+                    self.fs.put_file(f"{elsewhere}/file", path)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless it exists; only one of several concurrent callers gets ``True``.
@@ -187,15 +217,20 @@ class Folder:
                 raise
 
     def _replace(self, path: str, data: bytes) -> None:
+        with self._replacing(path) as temporary, open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _replacing(self, path: str) -> Iterator[str]:
+        """Yield a temporary name, and rename what was written there."""
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
         # Not next to the file: some readers open a whole folder as a table and fail on hidden files too.
         temporary = f"{self.root}/.{name}.tmp-{os.getpid()}-{time.monotonic_ns()}"
         try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
             os.replace(temporary, path)
         except BaseException:
             if os.path.exists(temporary):

@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.records import Unit
 
 
@@ -63,6 +66,19 @@ class Held:
             if pages:
                 both.pages[unit] = pages
         return both
+
+    def without(self, rows: pa.Table) -> pa.Table:
+        """Drop the rows of the units and pages that are held.
+
+        Args:
+            rows: rows with ``unit_id`` and ``page``.
+        """
+        rows = rows.filter(pc.invert(pc.is_in(rows["unit_id"], pa.array(sorted(self.units), pa.string()))))
+        for unit, pages in self.pages.items():
+            of_unit = pc.equal(rows["unit_id"], unit)
+            again = pc.and_(of_unit, pc.is_in(rows["page"], pa.array(sorted(pages), pa.int32())))
+            rows = rows.filter(pc.invert(again))
+        return rows
 
     def left(self, units: Iterable[Unit]) -> list[Unit]:
         """List what is left of some units: those that lack rows, cut down to their pages without any."""

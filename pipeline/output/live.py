@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import UsageError
 from pipeline.output.attempts import InFlight, Markers
+from pipeline.output.completed import COMPACTED, replaced_by
 from pipeline.output.folder import Folder
 from pipeline.output.lock import Holder, read_holder
-from pipeline.output.parts import read_rows
+from pipeline.output.parts import part_name, read_rows
 
 _NAME = "running.json"
 _EARLIER = timedelta(minutes=10)  # a store's clock may be behind that of the run
@@ -96,6 +97,7 @@ class Watcher:
         self._folder = folder
         self._now = now
         self._run_id = ""
+        self._gone: set[str] = set()
         self._parts: dict[str, tuple[int, Counter[str], Counter[str]]] = {}
 
     def look(self) -> View:
@@ -111,17 +113,26 @@ class Watcher:
             return view
         if running.run_id != self._run_id:
             self._run_id, self._parts = running.run_id, {}
-        written = self._folder.written_since("parts", ".parquet", running.began_at - _EARLIER)
+        written = self._written_since(running.began_at - _EARLIER)
         new = [name for name in written if name not in self._parts]
         with ThreadPoolExecutor(_READERS) as pool:
             self._parts.update(zip(new, pool.map(self._count, new), strict=True))
-        for pages, statuses, failures in self._parts.values():
+        for pages, statuses, failures in (self._parts[name] for name in written):
             view.pages += pages
             view.statuses += statuses
             view.failures += failures
         view.last_part_at = max((written[name] for name in written if self._parts[name][1].total()), default=None)
         view.in_flight = Markers(self._folder).in_flight()
         return view
+
+    def _written_since(self, since: datetime) -> dict[str, datetime]:
+        """List the parts that were written since, but for those that a compacted one stands for."""
+        written = self._folder.written_since("parts", ".parquet", since)
+        for name in written:
+            if name.startswith(f"parts/{COMPACTED}") and name not in self._parts:
+                part = name.removeprefix("parts/").removesuffix(".parquet")
+                self._gone.update(map(part_name, replaced_by(self._folder, part)))
+        return {name: at for name, at in written.items() if name not in self._gone}
 
     def _running(self) -> Running | None:
         data = self._folder.read(_NAME)

@@ -34,6 +34,22 @@ def part_name(part: str) -> str:
     return f"parts/{part}.parquet"
 
 
+def part_ids(folder: Folder) -> list[str]:
+    """List the ids of all parts, sorted, also of those that another stands for.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        EngineError: the folder cannot be read.
+    """
+    return [_id_of(name) for name in folder.names("parts", ".parquet")]
+
+
+def _id_of(name: str) -> str:
+    return name.removeprefix("parts/").removesuffix(".parquet")
+
+
 def write_part(folder: Folder, result: BundleResult, command: str, run_id: str) -> None:
     """Commit a bundle, or some of its pages; committing the same pages again replaces the file.
 

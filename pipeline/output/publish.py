@@ -13,25 +13,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.confidence.calibration import Calibration
+from pipeline.output.completed import LiveParts
 from pipeline.output.confident import as_published, footer_of
-from pipeline.output.current import PARTS, Plan, document_prefixes, read_current, update_rows
+from pipeline.output.current import PARTS, TABLES_OF_GROUP, Plan, partner, read_current, update_rows
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.parts import read_rows
-from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
+from pipeline.output.schema import ANSWERS, COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
-from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, document_table, page_table
-from pipeline.output.tables import has_our_name, read_footer, read_footers, read_table, read_tables, write_table
+from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, PageRows, document_table
+from pipeline.output.tables import (
+    has_our_name,
+    read_batches,
+    read_footer,
+    read_footers,
+    read_table,
+    write_batches,
+    write_table,
+)
 from pipeline.questions.values import Reading
+from pipeline.scratch import Scratch, whole_groups
 
 PARTS_PER_FILE = 256
-ROWS_AT_A_TIME = 1_000_000  # of answers, aggregated to documents in memory
+ROWS_AT_A_TIME = 100_000  # of answers, aggregated to documents in memory
+_ROWS_TO_COPY = 20_000
 PAGES_FILE = "pages/pages.parquet"
 DOCUMENTS_FILE = "documents/documents.parquet"
 
@@ -69,62 +79,55 @@ def publish(
         UsageError: a file in the folder is damaged.
         EngineError: the file system refuses; the tables are whole, and the next call continues.
     """
-    folder, parts = store.folder, store.parts()
-    groups = _sound_groups(folder, parts)
+    folder, completed = store.folder, store.completed(plan.scratch)
+    live = completed.refresh()
+    groups = _sound_groups(folder, live)
     update_rows(folder, groups, plan, readings, calibration)
-    published = {part for group in groups.values() for part in group}
-    pending = sorted(parts.keys() - published)
-    repeated = _repeated(pending, parts, published)
+    pending = live.missing({part for group in groups.values() for part in group})
+    repeated = completed.repeated(pending)
     # Even a run without rows gets tables that can be opened.
-    starts = range(0, len(pending), PARTS_PER_FILE) if pending or groups else range(1)
-    for start in starts:
-        _publish_group(folder, pending[start : start + PARTS_PER_FILE], repeated, plan, readings, calibration)
-    _publish_pages(folder, parts, plan)
-    _publish_documents(folder, readings)
+    for parts in list(_portions(pending, live)) if pending or groups else [[]]:
+        _publish_group(folder, parts, repeated, plan, readings, calibration)
+    _publish_pages(folder, live, plan)
+    _publish_documents(folder, readings, plan.scratch)
 
 
-def _sound_groups(folder: Folder, parts: Mapping[str, Held]) -> dict[str, list[str]]:
+def _portions(pending: Sequence[str], live: LiveParts) -> Iterator[list[str]]:
+    """Divide parts into those of one file each; one that stands for others counts as many."""
+    portion: list[str] = []
+    size = 0
+    for part in pending:
+        more = max(1, len(live.replaces[part]))
+        if portion and size + more > PARTS_PER_FILE:
+            yield portion
+            portion, size = [], 0
+        portion.append(part)
+        size += more
+    if portion:
+        yield portion
+
+
+def _sound_groups(folder: Folder, live: LiveParts) -> dict[str, list[str]]:
     """Return the parts of each published group by its name; delete all groups if one lacks a file or a part.
 
     A sound group can lack rows that another group had from a part that came first, so they are made anew together.
     """
     names = folder.names("answers", ".parquet")
-    partners = {_partner(name) for name in folder.names("failures", ".parquet")}
+    partners = {_in_answers(name) for name in folder.names("failures", ".parquet")}
     footers = read_footers(folder, names, PARTS)
     groups = {name: json.loads(footer[PARTS]) for name, footer in zip(names, footers, strict=True)}
-    sound = {name: group for name, group in groups.items() if name in partners and parts.keys() >= set(group)}
+    sound = {name: group for name, group in groups.items() if name in partners and live.stand_for(group)}
     if len(sound) < len(groups):
         for name in sorted(groups, key=lambda name: name not in sound):  # what is unsound goes last, if at all
             folder.delete(name)
         sound = {}
     for name in filter(has_our_name, partners - sound.keys()):
-        folder.delete(name.replace("answers/", "failures/", 1))
+        folder.delete(partner(name, "failures"))
     return sound
 
 
-def _partner(failures: str) -> str:
+def _in_answers(failures: str) -> str:
     return failures.replace("failures/", "answers/", 1)
-
-
-def _repeated(pending: Sequence[str], parts: Mapping[str, Held], published: Iterable[str]) -> dict[str, Held]:
-    """Map each pending part to what an earlier part holds of it too."""
-    seen = Held()
-    for part in published:
-        seen.add(parts[part])
-    repeated = {}
-    for part in pending:
-        repeated[part] = seen.common(parts[part])
-        seen.add(parts[part])
-    return repeated
-
-
-def _without(rows: pa.Table, repeated: Held) -> pa.Table:
-    """Drop the rows of units and pages that an earlier part holds."""
-    rows = rows.filter(pc.invert(pc.is_in(rows["unit_id"], pa.array(sorted(repeated.units), pa.string()))))
-    for unit, pages in repeated.pages.items():
-        again = pc.and_(pc.equal(rows["unit_id"], unit), pc.is_in(rows["page"], pa.array(sorted(pages), pa.int32())))
-        rows = rows.filter(pc.invert(again))
-    return rows
 
 
 def _publish_group(
@@ -136,9 +139,9 @@ def _publish_group(
     calibration: Calibration | None,
 ) -> None:
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    for table in ("failures", "answers"):
+    for table in TABLES_OF_GROUP:
         read = zip(parts, read_rows(folder, parts, table), strict=True)
-        rows = [_without(table_rows, repeated[part]) for part, table_rows in read]
+        rows = [repeated[part].without(found) if part in repeated else found for part, found in read]
         order = [(key, "ascending") for key in ("document", "document_id", "page", "question_id")]
         whole = pa.concat_tables([COMMITTED[table].empty_table(), *rows]).sort_by(order)
         metadata = {PARTS: json.dumps(parts)}
@@ -146,30 +149,35 @@ def _publish_group(
             whole = as_published(whole, readings, calibration)
             metadata |= footer_of(whole, readings, calibration)
         write_table(folder, f"{table}/{name}.parquet", plan.marked(whole, table), **metadata)
+        plan.marks(f"{table}/{name}.parquet")
 
 
-def _publish_pages(folder: Folder, parts: Mapping[str, Held], plan: Plan) -> None:
+def _publish_pages(folder: Folder, live: LiveParts, plan: Plan) -> None:
     """Add the pages of new parts to the file, or rebuild it if parts that it holds are gone."""
+    rows = PageRows(plan.scratch)
     known: set[str] = set()
-    reports = []
     if PAGES_FILE in folder.names("pages", ".parquet"):
-        known = set(json.loads(read_footer(folder, PAGES_FILE, PARTS)[PARTS]))
-        if known <= parts.keys():
-            reports.append(read_table(folder, PAGES_FILE, COMMITTED["pages"].names))
-        else:
-            known = set()
-    reports.extend(read_rows(folder, sorted(parts.keys() - known), "pages"))
-    answers = read_tables(folder, folder.names("answers", ".parquet"), PAGE_COLUMNS)
-    pages = plan.located(page_table(reports, answers)).cast(PAGES)
-    write_table(folder, PAGES_FILE, pages, parts=json.dumps(sorted(parts)))
+        named = json.loads(read_footer(folder, PAGES_FILE, PARTS)[PARTS])
+        if live.stand_for(named):
+            known.update(named)
+            for batch in read_batches(folder, PAGES_FILE, COMMITTED["pages"].names, _ROWS_TO_COPY):
+                rows.add_reports(batch)
+    for parts in _portions(live.missing(known), live):
+        for reports in read_rows(folder, parts, "pages"):
+            rows.add_reports(reports)
+    for name in folder.names("answers", ".parquet"):
+        rows.add_answers(read_table(folder, name, PAGE_COLUMNS))
+    write_batches(folder, PAGES_FILE, PAGES, rows.read(), parts=json.dumps(sorted(live.replaces)))
+    rows.drop()
 
 
-def _publish_documents(folder: Folder, readings: Mapping[str, Reading]) -> None:
+def _publish_documents(folder: Folder, readings: Mapping[str, Reading], scratch: Scratch) -> None:
     """Aggregate the current answers, few enough rows at a time that memory does not grow with the documents."""
-    names = folder.names("answers", ".parquet")
-    tables = [DOCUMENTS.empty_table()]
-    for prefix in document_prefixes(folder, names, ROWS_AT_A_TIME):
-        read = (read_current(folder, name, DOCUMENT_COLUMNS) for name in names)
-        answers = [table.filter(pc.starts_with(table["document_id"], prefix)) for table in read]
-        tables.append(document_table(answers, readings))
-    write_table(folder, DOCUMENTS_FILE, pa.concat_tables(tables))
+    scratch.create("current_answers", pa.schema([ANSWERS.field(name) for name in DOCUMENT_COLUMNS]))
+    for name in folder.names("answers", ".parquet"):
+        scratch.add("current_answers", read_current(folder, name, DOCUMENT_COLUMNS))
+    query = "select * from current_answers order by document, document_id, question_id, page"
+    portions = whole_groups(scratch.read(query, min(ROWS_AT_A_TIME, _ROWS_TO_COPY)), "document_id", ROWS_AT_A_TIME)
+    tables = (document_table([rows], readings) for rows in portions)
+    write_batches(folder, DOCUMENTS_FILE, DOCUMENTS, tables)
+    scratch.run("drop table current_answers")

@@ -170,6 +170,11 @@ LISTING = pa.schema(
 )
 """The documents of the last night that ended with every row."""
 
+PAGE_COUNTS = pa.schema(
+    [pa.field("document_id", pa.string(), nullable=False), pa.field("pages", pa.int32(), nullable=False)]
+)
+"""The page counts that earlier runs took."""
+
 TABLES = {"answers": ANSWERS, "pages": PAGES, "failures": FAILURES}
 """The tables whose rows are published from the parts; ``documents`` is computed from ``answers``."""
 

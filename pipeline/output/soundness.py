@@ -8,10 +8,17 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from pipeline.output.schema import DOCUMENTS, LISTING, PART, REVIEWS, TABLES
+from pipeline.output.schema import DOCUMENTS, LISTING, PAGE_COUNTS, PART, REVIEWS, TABLES
 from pipeline.questions.values import Reading
 
-_SCHEMAS = {**TABLES, "documents": DOCUMENTS, "reviews": REVIEWS, "parts": PART, "nights": LISTING}
+_SCHEMAS = {
+    **TABLES,
+    "documents": DOCUMENTS,
+    "reviews": REVIEWS,
+    "parts": PART,
+    "nights": LISTING,
+    "cache": PAGE_COUNTS,
+}
 _TOGETHER = ("parts", "readings", "calibration")  # entries that a published file of answers has, or has none of
 
 
@@ -27,6 +34,7 @@ _ENTRIES: dict[str, TypeAdapter[Any]] = {
     "units": TypeAdapter(list[str]),
     "pages": TypeAdapter(dict[str, list[int]]),
     "parts": TypeAdapter(list[str]),
+    "replaces": TypeAdapter(list[str]),
     "readings": TypeAdapter(dict[str, Annotated[str, AfterValidator(_signature)]]),
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,15 +16,18 @@ import pyarrow.compute as pc
 
 from pipeline.errors import SettingsChangedError, UsageError
 from pipeline.output.changed import changed_flags, changed_questions
+from pipeline.output.completed import Completed, LiveParts
+from pipeline.output.current import read_current
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
-from pipeline.output.parts import read_held, write_part
-from pipeline.output.schema import SCHEMA_VERSION
-from pipeline.output.tables import other_version, read_tables
+from pipeline.output.parts import part_ids, read_held, write_part
+from pipeline.output.schema import PAGE_COUNTS, SCHEMA_VERSION
+from pipeline.output.tables import other_version, read_table, write_table
 from pipeline.records import STATUSES, PageCount
 from pipeline.results import BundleResult
+from pipeline.scratch import Scratch
 
-_PAGE_COUNTS = "cache/page_counts.json"
+_CACHE = "cache"
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
@@ -63,7 +67,7 @@ class OutputStore:
         self.folder = folder
         self.command = command
         self.run_id = run_id or new_run_id()
-        self._held: dict[str, Held] = {}  # by the id of a part
+        self._completed: tuple[Scratch, Completed] | None = None
 
     def commit(self, result: BundleResult) -> None:
         """Write a bundle, or some of its pages, as one part, in one step; writing it twice changes nothing.
@@ -78,7 +82,7 @@ class OutputStore:
         write_part(self.folder, result, self.command, self.run_id)
 
     def parts(self, bundle_id: str = "") -> dict[str, Held]:
-        """Tell what every part holds, by the id of the part; each footer is read once.
+        """Tell what every part holds, by the id of the part.
 
         Args:
             bundle_id: bundle whose parts are wanted; empty for those of all bundles.
@@ -86,12 +90,21 @@ class OutputStore:
         Raises:
             UsageError: a part is damaged; the message says what to do.
         """
-        names = self.folder.names("parts", ".parquet")
-        parts = [name.removeprefix("parts/").removesuffix(".parquet") for name in names]
-        parts = [part for part in parts if part.startswith(bundle_id)]
-        new = [part for part in parts if part not in self._held]
-        self._held.update(zip(new, read_held(self.folder, new), strict=True))
-        return {part: self._held[part] for part in parts}
+        if bundle_id:  # none of whose parts is compacted while a run works on it
+            parts = [part for part in part_ids(self.folder) if part.startswith(bundle_id)]
+        else:
+            parts = list(LiveParts(self.folder).replaces)
+        return dict(zip(parts, read_held(self.folder, parts), strict=True))
+
+    def completed(self, scratch: Scratch) -> Completed:
+        """List what all parts hold in a database; each footer is read once.
+
+        Args:
+            scratch: the database.
+        """
+        if self._completed is None or self._completed[0] is not scratch:
+            self._completed = scratch, Completed(self.folder, scratch)
+        return self._completed[1]
 
     def done(self, bundle_id: str = "") -> Held:
         """Tell which units and pages are committed, from the footers of the parts.
@@ -147,32 +160,37 @@ class OutputStore:
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
         return known, {**known, **given}
 
-    def status_counts(self, unit_ids: Collection[str]) -> dict[str, int]:
-        """Count the published rows of some units by status."""
-        wanted = pa.array(list(unit_ids), pa.string())
-        counts = Counter[str]()
-        for rows in read_tables(self.folder, self.folder.names("answers", ".parquet"), ["unit_id", "status"]):
-            mine = rows.filter(pc.is_in(rows["unit_id"], wanted))
-            counts.update({c["values"]: c["counts"] for c in pc.value_counts(mine["status"]).to_pylist()})
-        return {status: counts[status] for status in STATUSES}
-
-    def page_counts(self) -> dict[str, PageCount]:
-        """Return the page counts that earlier runs saved, by document id; failed counts are not saved.
+    def status_counts(self) -> dict[str, int]:
+        """Count the current rows by status.
 
         Raises:
-            UsageError: the file is damaged.
+            UsageError: a file is damaged.
         """
-        known = self._read(_PAGE_COUNTS) or {}
-        for pages in known.values():
-            if type(pages) is not int or pages < 1:
-                raise self.damaged(_PAGE_COUNTS, f"expected numbers of pages, found {pages!r:.50}")
-        return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
+        counts = Counter[str]()
+        for name in self.folder.names("answers", ".parquet"):
+            statuses = read_current(self.folder, name, ["status"])["status"]
+            counts.update({c["values"]: c["counts"] for c in pc.value_counts(statuses).to_pylist()})
+        return {status: counts[status] for status in STATUSES}
+
+    def page_counts(self) -> Iterator[pa.Table]:
+        """Yield the page counts that earlier runs saved, in the columns of ``PAGE_COUNTS``; failed ones are not saved.
+
+        Raises:
+            UsageError: a file is damaged.
+        """
+        for name in self.folder.names(_CACHE, ".parquet"):
+            counts = read_table(self.folder, name, PAGE_COUNTS.names)
+            if counts["pages"].null_count or pc.any(pc.less(counts["pages"], 1)).as_py():
+                raise self.damaged(name, "expected numbers of pages")
+            yield counts
 
     def save_page_counts(self, counts: Iterable[PageCount]) -> None:
-        """Add page counts to those saved before."""
-        known = {document_id: count.pages for document_id, count in self.page_counts().items()}
-        known.update({count.document_id: count.pages for count in counts if count.pages is not None})
-        self.folder.write(_PAGE_COUNTS, json.dumps(known).encode())
+        """Add page counts to those saved before, in a file of their own."""
+        known = {count.document_id: count.pages for count in counts if count.pages is not None}
+        if known:
+            rows = [pa.array(known.keys(), pa.string()), pa.array(known.values(), pa.int32())]
+            digest = hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+            write_table(self.folder, f"{_CACHE}/{digest}.parquet", pa.table(rows, schema=PAGE_COUNTS))
 
     def settle(self, name: str, value: Mapping[str, object]) -> dict[str, Any]:
         """Write a JSON file unless another process has, and return what is there from now on.

@@ -1,9 +1,9 @@
-"""Computes ``pages/`` and ``documents/``, the two tables that are rewritten as a whole."""
+"""Computes the rows of ``pages/`` and ``documents/``, the two tables that are rewritten as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.output.aggregate import aggregate
 from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES, VALUE_COLUMNS
 from pipeline.questions.values import Reading
+from pipeline.scratch import Scratch, portions
 
 PAGE_COLUMNS = ("document_id", "pages", "retention", "is_current")
 DOCUMENT_COLUMNS = (
@@ -25,29 +26,70 @@ _PEAKS = ("peak_memory_bytes", "peak_rss_bytes")
 _ROWS_AT_A_TIME = 10_000
 
 
-def page_table(reports: Sequence[pa.Table], answers: Sequence[pa.Table]) -> pa.Table:
-    """Make one row per page, even if questions added later read the page again.
+class PageRows:
+    """Gathers in a scratch database what the rows of ``pages`` are made of.
 
     Args:
-        reports: rows of ``pages``, earliest first; each page keeps its first row, with the highest peaks of all.
-        answers: all rows of ``answers`` with ``PAGE_COLUMNS``; retention figures cover all questions of a page, also
-            those about several together, and it is current if one of its answers is.
+        scratch: database that holds it, with the table ``documents`` of the plan.
     """
-    rows = pa.concat_tables([COMMITTED["pages"].empty_table(), *reports])
-    first = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_FROM_ANSWERS, *_PEAKS)]
-    pages = _grouped(rows, [*((name, "first") for name in first), *((name, "max") for name in _PEAKS)])
-    pages = pages.rename_columns([*_PAGE_KEY, *first, *_PEAKS])
-    if answers:
-        figures = [*(("retention", how) for how in ("mean", "min", "max")), ("is_current", "any")]
-        found = _grouped(by_page(pa.concat_tables(answers)), figures)
-    else:
-        found = PAGES.empty_table().select([*_PAGE_KEY, *_FROM_ANSWERS])
-    joined = pages.join(found.rename_columns([*_PAGE_KEY, *_FROM_ANSWERS]), _PAGE_KEY)
-    return (
-        joined.select(PAGES.names)
-        .sort_by([("document", "ascending"), ("document_id", "ascending"), ("page", "ascending")])
-        .cast(PAGES)
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._places = 0
+        scratch.create("page_reports", pa.schema([("place", pa.int32()), *COMMITTED["pages"]]))
+        scratch.create("page_figures", _FIGURES)
+
+    def add_reports(self, reports: pa.Table) -> None:
+        """Add rows of ``pages``; of each page the first row counts, with the highest peaks of all.
+
+        Args:
+            reports: the rows, behind those that were added before.
+        """
+        places = pa.array(range(self._places, self._places + len(reports)), pa.int32())
+        self._scratch.add("page_reports", reports.append_column("place", places))
+        self._places += len(reports)
+
+    def add_answers(self, answers: pa.Table) -> None:
+        """Add answers, whose retention is that of their pages, and of which one makes a page current.
+
+        Args:
+            answers: rows of ``answers`` with ``PAGE_COLUMNS``.
+        """
+        self._scratch.add("page_figures", by_page(answers).select(_FIGURES.names))
+
+    def read(self) -> Iterator[pa.Table]:
+        """Yield one row per page, even if questions added later read the page again, sorted by document and page."""
+        for rows in self._scratch.read(_PAGE_ROWS):
+            yield rows.select(PAGES.names)
+
+    def drop(self) -> None:
+        """Forget all rows."""
+        for table in ("page_reports", "page_figures"):
+            self._scratch.run(f"drop table {table}")
+
+
+_FIGURES = pa.schema(
+    [(name, PAGES.field(name).type) for name in _PAGE_KEY] + [("retention", pa.float64()), ("is_current", pa.bool_())]
+)
+_FIRST = ", ".join(f"r.{name}" for name in PAGES.names if name not in ("source", *_FROM_ANSWERS, *_PEAKS))
+# A sum of floats depends on their order, so they are sorted first.
+_PAGE_ROWS = f"""
+    with figures as (
+        select document_id, page,
+            list_avg(list(retention order by retention) filter (where retention is not null)) as retention_mean,
+            min(retention) as retention_min, max(retention) as retention_max, bool_or(is_current) as is_current
+        from page_figures group by document_id, page
+    ), numbered as (
+        select *, row_number() over (partition by document_id, page order by place) as number,
+            {", ".join(f"max({name}) over (partition by document_id, page) as most_{name}" for name in _PEAKS)}
+        from page_reports
     )
+    select {_FIRST}, coalesce(d.source, r.source) as source, {", ".join(f"f.{name}" for name in _FROM_ANSWERS)},
+        {", ".join(f"r.most_{name} as {name}" for name in _PEAKS)}
+    from numbered r left join figures f on f.document_id = r.document_id and f.page = r.page
+        left join documents d on d.document_id = r.document_id
+    where r.number = 1 order by r.document, r.document_id, r.page
+"""
 
 
 def by_page(rows: pa.Table) -> pa.Table:
@@ -74,14 +116,9 @@ def document_table(answers: Sequence[pa.Table], readings: Mapping[str, Reading])
     rows = pa.concat_tables(answers).sort_by(order)
     batches = [
         pa.RecordBatch.from_pylist(chunk, schema=DOCUMENTS)
-        for chunk in _chunked(_document_rows(_dicts(rows), readings))
+        for chunk in portions(_document_rows(_dicts(rows), readings), _ROWS_AT_A_TIME)
     ]
     return pa.Table.from_batches(batches, schema=DOCUMENTS)
-
-
-def _grouped(rows: pa.Table, aggregations: list[tuple[str, str]]) -> pa.Table:
-    # Without threads, the groups and the first row of each follow the order of the rows.
-    return rows.group_by(_PAGE_KEY, use_threads=False).aggregate(aggregations)
 
 
 def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
@@ -96,8 +133,3 @@ def _document_rows(rows: Iterable[dict[str, Any]], readings: Mapping[str, Readin
         newest = max(mine, key=lambda row: row["answered_at"])
         shared = {name: newest[name] for name in ("source", "document", "run_id", "answered_at")}
         yield {"document_id": document_id, "question_id": question_id, "is_current": True, **shared, **chosen}
-
-
-def _chunked(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while chunk := list(islice(rows, _ROWS_AT_A_TIME)):
-        yield chunk

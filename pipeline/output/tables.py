@@ -16,7 +16,7 @@ from pipeline.output.soundness import check_columns, check_footer
 
 SUFFIX = ".parquet"
 _OURS = re.compile(
-    r"(answers|failures)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents|nights/listing"
+    r"(answers|failures|cache)/[0-9a-f]{16}|parts/\w+-[0-9a-f]{12}|pages/pages|documents/documents|nights/listing"
 )
 _READERS = 16  # a footer takes two small reads, which on an object store are nearly all waiting
 
@@ -37,6 +37,27 @@ def write_table(folder: Folder, name: str, table: pa.Table, **metadata: str) -> 
     schema = with_metadata(table.schema, **metadata)
     pq.write_table(table.replace_schema_metadata(schema.metadata), buffer, compression="zstd")
     folder.write(name, buffer.getvalue().to_pybytes())
+
+
+def write_batches(folder: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.Table], **metadata: str) -> None:
+    """Write a table of any size in one step; only a few of its rows are in memory at a time.
+
+    Args:
+        folder: the output folder.
+        name: name of the file in the folder.
+        schema: columns of the table.
+        batches: the rows.
+        **metadata: further values for the file's metadata.
+
+    Raises:
+        EngineError: the file system refuses.
+    """
+    with (
+        folder.place(name) as path,
+        pq.ParquetWriter(path, with_metadata(schema, **metadata), compression="zstd") as writer,
+    ):
+        for batch in batches:
+            writer.write_table(batch.cast(schema))
 
 
 def read_footer(folder: Folder, name: str, key: str) -> dict[str, str]:

@@ -1,24 +1,24 @@
-"""Adds up how much of the published answers' pages was read, and how much was kept."""
+"""Adds up how much of the current answers' pages was read, and how much was kept."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.output.current import read_current
 from pipeline.output.folder import Folder
 from pipeline.output.summaries import by_page
-from pipeline.output.tables import read_table
+from pipeline.scratch import Scratch
 
-_COLUMNS = ("unit_id", "document_id", "pages", "status", "retention", "answer", "fallback", "pruned_answer")
+_COLUMNS = ("status", "retention", "answer", "fallback", "pruned_answer")
 _SUMS = ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over rows of ``answers``; ``None`` where no row was measured.
+    """Sums over the current rows of ``answers``; ``None`` where no row was measured.
 
     Attributes:
         visual_tokens: visual tokens of all questions; a page with two questions counts twice.
@@ -45,25 +45,22 @@ class Totals:
     skipped_pages: int = 0
 
 
-def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
+def read_totals(folder: Folder) -> Totals:
     """Add up the published rows of some units.
 
     Args:
         folder: the output folder.
-        unit_ids: ids of the units to count; the folder may hold answers to other questions too.
 
     Raises:
         UsageError: a file is damaged.
         EngineError: a file cannot be read.
     """
-    wanted = pa.array(list(unit_ids), pa.string())
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)
     shares, measured = 0.0, 0
     again, changed = 0, 0
-    pages: list[pa.Table] = []
+    skipped = 0
     for name in folder.names("answers", ".parquet"):  # one at a time, as all of them need not fit into memory
-        rows = read_table(folder, name, [*_COLUMNS, *_SUMS])
-        rows = rows.filter(pc.is_in(rows["unit_id"], wanted))
+        rows = read_current(folder, name, [*_COLUMNS, *_SUMS])
         for column in _SUMS:
             part = pc.sum(rows[column]).as_py()
             if part is not None:
@@ -72,43 +69,29 @@ def read_totals(folder: Folder, unit_ids: Collection[str]) -> Totals:
         shares += pc.sum(rows["retention"]).as_py() or 0.0
         again += pc.count(rows["fallback"]).as_py()
         changed += pc.sum(pc.not_equal(rows["answer"], rows["pruned_answer"])).as_py() or 0
-        pages.append(_pages(rows))
+        skipped += pc.sum(pc.equal(rows["status"], "skipped")).as_py() or 0
     retention = shares / measured if measured else None
-    skipped, left_out = _skipped(pages)
     return Totals(
         **sums,
         retention=retention,
         asked_again=again,
         changed_again=changed,
         skipped_questions=skipped,
-        skipped_pages=left_out,
+        skipped_pages=_skipped_pages(folder) if skipped else 0,
     )
 
 
-def _pages(rows: pa.Table) -> pa.Table:
-    """Count the rows of each page, and those of them that were skipped."""
-    rows = by_page(rows.select(["document_id", "pages", "status"]))
-    is_skipped = pc.cast(pc.equal(rows["status"], "skipped"), pa.int64())
-    counted = pa.table(
-        {
-            "document_id": rows["document_id"],
-            "page": rows["page"],
-            "rows": pc.cast(pc.is_valid(rows["status"]), pa.int64()),
-            "skipped": is_skipped,
-        }
-    )
-    return _summed(counted)
+def _skipped_pages(folder: Folder) -> int:
+    """Count the pages of which all current rows were skipped; a page may be in several files."""
+    with Scratch() as scratch:
+        scratch.create("page_rows", _PAGE_ROWS)
+        for name in folder.names("answers", ".parquet"):
+            rows = by_page(read_current(folder, name, ["document_id", "pages", "status"]))
+            is_skipped = pc.equal(rows["status"], "skipped")
+            scratch.add("page_rows", rows.drop_columns(["status"]).append_column("skipped", is_skipped))
+        return scratch.value(
+            "select count(*) from (select 1 from page_rows group by document_id, page having bool_and(skipped))"
+        )
 
 
-def _summed(pages: pa.Table) -> pa.Table:
-    sums = pages.group_by(["document_id", "page"]).aggregate([("rows", "sum"), ("skipped", "sum")])
-    return sums.rename_columns(["document_id", "page", "rows", "skipped"])
-
-
-def _skipped(pages: list[pa.Table]) -> tuple[int, int]:
-    """Count the rows that were skipped, and the pages of which all rows were; a page may be in several files."""
-    skipped = sum(pc.sum(table["skipped"]).as_py() or 0 for table in pages)
-    if not skipped:
-        return 0, 0
-    whole = _summed(pa.concat_tables(pages))
-    return skipped, pc.sum(pc.equal(whole["rows"], whole["skipped"])).as_py() or 0
+_PAGE_ROWS = pa.schema([("document_id", pa.string()), ("page", pa.int32()), ("skipped", pa.bool_())])

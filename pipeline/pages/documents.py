@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
 
 from pipeline.addresses import as_os_errors, remote_uri
+from pipeline.catalog import COUNTS, DOCUMENTS, Catalog, document_row
 from pipeline.errors import UsageError
 from pipeline.file_names import (
     local_input,
@@ -26,8 +30,22 @@ from pipeline.pages.entry import SUFFIXES, Entry, has_document_suffix
 from pipeline.pages.local_files import find_local
 from pipeline.pages.remote_files import find_remote
 from pipeline.records import Document, Failure
+from pipeline.scratch import Scratch, portions
 
 _USUAL_SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9_~-]{1,12}")  # others are counted together, as a name may be anything
+
+
+_FOUND = pa.schema(
+    [
+        ("place", pa.int64()),
+        ("address", pa.binary()),
+        ("kind", pa.string()),
+        *((field.name, field.type) for field in DOCUMENTS if field.name != "n"),
+        *((field.name, field.type) for field in COUNTS if field.name not in ("document_id", "pages")),
+    ]
+)
+_FIRST = "qualify row_number() over (partition by address order by place) = 1"
+_WINDOW = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +64,43 @@ class Listing:
     ignored: dict[str, int]
 
 
-def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
-    """List everything below the inputs.
+def catalog_documents(catalog: Catalog, inputs: Sequence[str], limit: int | None = None) -> dict[str, int]:
+    """Put everything below the inputs into an empty catalog, sorted by path.
 
     Folders are searched recursively. In folders and globs, only files with a known suffix count (``SUFFIXES``, any
     case), and hidden files and folders do not. A file that is named explicitly always counts. On a local disk, links
     are followed, those to folders only into folders that were not listed before. A file that several inputs reach is
-    listed once, with its path below the first of them.
+    listed once, with its path below the first of them. Documents of which the listing shows that they cannot be read
+    have a failure in the place of a page count; a folder that cannot be listed is one of them, and its path ends with
+    "/".
+
+    Args:
+        catalog: catalog that gets them.
+        inputs: folders, globs, files or URIs such as ``s3://bucket/folder``.
+        limit: largest number of documents; ``None`` for all.
+
+    Returns:
+        Number of files that are no documents, by suffix or kind.
+
+    Raises:
+        UsageError: an input does not exist or cannot be listed, or the inputs hold no document.
+    """
+    scratch = catalog.scratch
+    scratch.create("found", _FOUND)
+    for window in portions(enumerate(chain.from_iterable(map(_list, inputs))), _WINDOW):
+        scratch.add("found", pa.Table.from_pylist([_row(place, *found) for place, found in window], _FOUND))
+    ignored = _ignored(scratch)
+    catalog.take(f"select * from found where kind is null {_FIRST}", "path, uri", limit)
+    scratch.run("drop table found")
+    if not len(catalog):
+        said = f" ({ignored_words(ignored)})" if ignored else ""
+        given = ", ".join(map(_shown, inputs))
+        raise UsageError(f"no document in {given}{said}; expected files ending in {' '.join(SUFFIXES)}")
+    return ignored
+
+
+def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
+    """List what :func:`catalog_documents` finds, in memory.
 
     Args:
         inputs: folders, globs, files or URIs such as ``s3://bucket/folder``.
@@ -61,23 +109,11 @@ def find_documents(inputs: Sequence[str], limit: int | None = None) -> Listing:
     Raises:
         UsageError: an input does not exist or cannot be listed, or the inputs hold no document.
     """
-    found: dict[str, tuple[Document, Failure | None]] = {}
-    left_out: dict[str, str] = {}
-    for given in inputs:
-        for address, document, entry in _list(given):
-            if document is None:
-                left_out.setdefault(address, _kind(entry))
-            else:
-                found.setdefault(address, (document, entry.failure))
-    ignored = dict(sorted(Counter(kind for address, kind in left_out.items() if address not in found).items()))
-    if not found:
-        said = f" ({ignored_words(ignored)})" if ignored else ""
-        given = ", ".join(map(_shown, inputs))
-        raise UsageError(f"no document in {given}{said}; expected files ending in {' '.join(SUFFIXES)}")
-    pairs = sorted(found.values(), key=lambda pair: (pair[0].path, pair[0].uri))
-    kept = pairs if limit is None else pairs[:limit]
-    failures = {document.document_id: failure for document, failure in kept if failure is not None}
-    return Listing([document for document, _ in kept], failures, ignored)
+    with Scratch() as scratch:
+        catalog = Catalog(scratch)
+        ignored = catalog_documents(catalog, inputs, limit)
+        failures = {document.document_id: count.failure for document, count in catalog.unopened()}
+        return Listing(list(catalog.documents()), {key: why for key, why in failures.items() if why}, ignored)
 
 
 def list_documents(inputs: Sequence[str], limit: int | None = None) -> list[Document]:
@@ -125,6 +161,25 @@ def _list(given: str) -> Iterator[tuple[str, Document | None, Entry]]:
     except (OSError, ValueError, ImportError) as error:
         reason = printable(without_secrets(str(error), given))
         raise UsageError(f"--input {_shown(given)}: cannot be listed: {reason}") from error
+
+
+def _row(place: int, address: str, document: Document | None, entry: Entry) -> dict[str, Any]:
+    """Describe a file for the database; a name that is not UTF-8 is compared as it is."""
+    row: dict[str, Any] = {"place": place, "address": address.encode(errors="surrogatepass")}
+    if document is None:
+        return row | {"kind": _kind(entry)}
+    failure = {} if entry.failure is None else asdict(entry.failure)
+    return row | document_row(document) | failure
+
+
+def _ignored(scratch: Scratch) -> dict[str, int]:
+    """Count the files that are no documents by kind; a file that another input names is one."""
+    left_out = f"(select * from found where kind is not null {_FIRST})"
+    query = (
+        f"select kind, count(*) as files from {left_out} "
+        "where address not in (select address from found where kind is null) group by kind order by kind"
+    )
+    return {row["kind"]: row["files"] for rows in scratch.read(query) for row in rows.to_pylist()}
 
 
 def _shown(given: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from pipeline.file_names import printable
-from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
 from pipeline.records import Document, PageCount
 
@@ -13,40 +13,41 @@ _EXAMPLES = 3
 
 
 def unmatched_questions(
-    questions: QuestionSet, documents: Sequence[Document], counts: Mapping[str, PageCount]
+    questions: Sequence[Question], counted: Callable[[], Iterable[tuple[Document, PageCount]]]
 ) -> dict[str, str]:
     """Explain by question id why a question is asked nowhere; questions that are asked are left out.
 
     Args:
-        questions: questions of the run.
-        documents: documents of the run.
-        counts: the page count of every document, by id.
+        questions: questions that may be asked nowhere.
+        counted: function that returns the documents of the run, with their page counts.
     """
-    reasons = {question.id: _reason(question, documents, counts) for question in questions.questions}
+    reasons = {question.id: _reason(question, counted) for question in questions}
     return {question_id: reason for question_id, reason in reasons.items() if reason is not None}
 
 
-def _reason(question: Question, documents: Sequence[Document], counts: Mapping[str, PageCount]) -> str | None:
-    asked = [document for document in documents if question.applies_to(document.path)]
+def _reason(question: Question, counted: Callable[[], Iterable[tuple[Document, PageCount]]]) -> str | None:
+    asked = longest = 0
+    for document, count in counted():
+        if question.applies_to(document.path):
+            if count.pages is None or question.page_ranges.resolve(count.pages):
+                return None
+            asked, longest = asked + 1, max(longest, count.pages)
     if not asked:
         return (
             f"question {question.id!r} is asked of no document: its documents: {_globs(question)} is matched "
-            f"against the path below --input, {_examples(documents)}"
+            f"against the path below --input, {_examples(counted())}"
         )
-    pages = [counts[document.document_id].pages for document in asked]
-    if any(count is None or question.page_ranges.resolve(count) for count in pages):
-        return None
-    longest = max(count for count in pages if count is not None)
     return (
         f"question {question.id!r} is asked on no page: its pages: {question.pages!r} lie outside of "
-        f"{'the document' if len(asked) == 1 else f'all {len(asked)} documents'} that it applies to, "
-        f"{'which' if len(asked) == 1 else 'the longest of which'} has {longest} page{'s' if longest > 1 else ''}"
+        f"{'the document' if asked == 1 else f'all {asked} documents'} that it applies to, "
+        f"{'which' if asked == 1 else 'the longest of which'} has {longest} page{'s' if longest > 1 else ''}"
     )
 
 
-def _examples(documents: Sequence[Document]) -> str:
-    shown = ", ".join(f"'{printable(document.path)}'" for document in documents[:_EXAMPLES])
-    left = len(documents) - _EXAMPLES
+def _examples(counted: Iterable[tuple[Document, PageCount]]) -> str:
+    paths = (document.path for document, _ in counted)
+    shown = ", ".join(f"'{printable(path)}'" for path in islice(paths, _EXAMPLES))
+    left = sum(1 for _ in paths)
     return f"here {shown}" + (f" and {left} more" if left > 0 else "")
 
 

@@ -16,7 +16,7 @@ from pipeline.units import (
     make_units,
     planned_rows,
 )
-from tests.support.bundles import LOCKED, SETTINGS, document, documents_with, questions, units_and_bundles
+from tests.support.bundles import LOCKED, SETTINGS, document, documents_with, questions, units_and_bundles, with_counts
 
 
 def test_units_are_questions_on_chunks_of_pages_in_document_order() -> None:
@@ -54,7 +54,7 @@ BASE = "version: 1\nquestions:\n  - {id: a, text: A}\n"
 
 def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) -> list[str]:
     documents, counts = documents_with([pages])
-    return [u.unit_id for u in make_units(documents, counts, questions(text), settings)]
+    return [u.unit_id for u in make_units(with_counts(documents, counts), questions(text), settings)]
 
 
 @pytest.mark.parametrize(
@@ -249,16 +249,17 @@ def test_a_bundle_survives_json_exactly() -> None:
 
 
 def test_no_document_gives_no_bundle() -> None:
-    assert make_units([], {}, questions(), SETTINGS) == []
-    assert make_bundles([], [], questions(), SETTINGS, {}) == []
+    assert list(make_units([], questions(), SETTINGS)) == []
+    assert list(make_bundles([], [], questions(), SETTINGS)) == []
     assert planned_rows([]) == 0
 
 
 def test_a_plan_of_nine_hundred_thousand_pages_is_complete() -> None:
     documents = [document(n) for n in range(3000)]
     counts = {d.document_id: PageCount(d.document_id, 300) for d in documents}
-    units = make_units(documents, counts, questions(), SETTINGS)
-    bundles = make_bundles(units, documents, questions(), SETTINGS, counts)
+    counted = with_counts(documents, counts)
+    units = list(make_units(counted, questions(), SETTINGS))
+    bundles = make_bundles(units, counted, questions(), SETTINGS)
     assert planned_rows(units) == 3000 * 301
     assert sum(len(b.units) for b in bundles) == len(units) == 3000 * 11
 

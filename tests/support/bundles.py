@@ -63,16 +63,21 @@ def documents_with(pages: Sequence[int | None]) -> tuple[list[Document], dict[st
     return documents, counts
 
 
+def with_counts(documents: Sequence[Document], counts: Mapping[str, PageCount]) -> list[tuple[Document, PageCount]]:
+    return [(document, counts[document.document_id]) for document in documents]
+
+
 def units_and_bundles(
     pages: Sequence[int | None], asked: QuestionSet | None = None, done: Held | set[str] | None = None
 ) -> tuple[list[Unit], list[Bundle]]:
     """All units of documents with so many pages, and the bundles of what is not done."""
     documents, counts = documents_with(pages)
     asked = asked or questions()
-    units = make_units(documents, counts, asked, SETTINGS)
+    counted = with_counts(documents, counts)
+    units = list(make_units(counted, asked, SETTINGS))
     held = done if isinstance(done, Held) else Held(done or set())
     left = [unit for unit in map(held.left_of, units) if unit is not None]
-    return units, make_bundles(left, documents, asked, SETTINGS, counts)
+    return units, list(make_bundles(left, counted, asked, SETTINGS))
 
 
 def result_of(bundle: Bundle, broken: Mapping[tuple[str, int], Failure] | None = None) -> BundleResult:

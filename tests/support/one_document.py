@@ -54,14 +54,14 @@ class OneDocument:
         self.folder = Folder(str(output))
         self.store = OutputStore(self.folder)
         self.documents = [Document("d", "d.pdf", "/d.pdf", 1, "1")]
-        self.counts = {"d": PageCount("d", paper.count)}
-        self.units = make_units(self.documents, self.counts, asked, SETTINGS)
+        self.counted = [(self.documents[0], PageCount("d", paper.count))]
+        self.units = list(make_units(self.counted, asked, SETTINGS))
 
     def run(self, page_answerer: Any) -> BundleAnswerer:
         """Answer what is left; the page answerer has a clock ``now``."""
         answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)
         left = self.store.done().left(self.units)
-        for bundle in make_bundles(left, self.documents, self.asked, SETTINGS, self.counts):
+        for bundle in make_bundles(left, self.counted, self.asked, SETTINGS):
             answerer.run(self.paper.rendered(bundle))
         return answerer
 

@@ -37,6 +37,7 @@ from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import Ask, PageCount
 from pipeline.units import make_bundles, make_units
+from tests.support.bundles import with_counts
 from tests.support.colours import WHITE, make_pdf
 from tests.support.helpers import SETTINGS, questions
 from tests.support.loop import run_loop
@@ -182,8 +183,9 @@ def test_the_rows_say_what_was_chosen(
     settings = dataclasses.replace(SETTINGS, rule=None if prune == "off" else RULE, prune_auto=prune == "auto")
     documents, asked = list_documents([str(tmp_path / "in")]), questions("id: a, text: A", "id: b, text: B")
     counts = {documents[0].document_id: PageCount(documents[0].document_id, 2)}
-    units = make_units(documents, counts, asked, settings)
-    bundles = make_bundles(units, documents, asked, settings, counts)
+    counted = with_counts(documents, counts)
+    units = list(make_units(counted, asked, settings))
+    bundles = list(make_bundles(units, counted, asked, settings))
     folder = Folder(str(tmp_path / "out"))
     store = OutputStore(folder)
     with RenderChild() as child:

@@ -26,7 +26,7 @@ from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import PageCount
-from pipeline.units import make_bundles
+from pipeline.scratch import Scratch
 from tests.support.helpers import assert_alike
 from tests.support.loop import run_loop
 from tests.support.published import everything
@@ -97,9 +97,10 @@ def test_a_run_gives_the_rows_of_the_plain_loop(finished: Finished, tmp_path: Pa
 
     folder = Folder(str(tmp_path / "loop"))
     store = OutputStore(folder)
-    work = prepare_work(settings, questions(), store, Passwords(), remember=False)
+    scratch = Scratch()
+    work = prepare_work(settings, questions(), store, scratch, Passwords(), remember=False)
     page_answerer = PageAnswerer.load(settings.choice.model, settings.choice.glimpse, "cpu", "auto", "auto", 0)
-    bundles = make_bundles(work.units, work.documents, work.questions, work.settings, work.counts)
+    bundles = list(work.index.pending(store.completed(scratch)).bundles())
     assert len(bundles) > 1
     with RenderChild() as child:
         receipts = list(run_loop(bundles, child, BundleAnswerer(page_answerer, store, Markers(folder)), work.settings))

@@ -32,6 +32,7 @@ from pipeline.questions.file import parse_questions
 from pipeline.records import AnswerSettings, Bundle, PageCount, Receipt, RenderedBundle
 from pipeline.units import make_bundles, make_units
 from tests.support import toy_family, toy_family_input
+from tests.support.bundles import with_counts
 from tests.support.colours import make_pdf
 from tests.support.published import everything
 from tests.support.toy_method import EverySecondToken
@@ -123,7 +124,8 @@ def bundles_of(pdfs: Path, settings: AnswerSettings) -> list[Bundle]:
     documents = list_documents([str(pdfs)])
     counts = {document.document_id: PageCount(document.document_id, 2) for document in documents}
     asked = QUESTIONS[settings.model_fingerprint]
-    return make_bundles(make_units(documents, counts, asked, settings), documents, asked, settings, counts)
+    counted = with_counts(documents, counts)
+    return list(make_bundles(make_units(counted, asked, settings), counted, asked, settings))
 
 
 def rows(out: Path) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from pipeline.questions.file import parse_questions
 from pipeline.questions.values import Reading
 from pipeline.records import AnswerSettings, Bundle, Failure, PageCount, PixelBudget, Receipt, Unit
 from pipeline.units import make_bundles, make_units
+from tests.support.bundles import with_counts
 from tests.support.colours import (
     GREEN,
     RED,
@@ -70,8 +71,9 @@ def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tupl
     broken = [d for d in documents if d.path == "broken.pdf"]
     for d in broken:
         counts[d.document_id] = PageCount(d.document_id, None, Failure("open", "CorruptDocument", "no"))
-    units = make_units(documents, counts, QUESTIONS, settings)
-    return units, make_bundles(units, documents, QUESTIONS, settings, counts)
+    counted = with_counts(documents, counts)
+    units = list(make_units(counted, QUESTIONS, settings))
+    return units, list(make_bundles(units, counted, QUESTIONS, settings))
 
 
 def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
@@ -239,8 +241,9 @@ def test_rendered_pages_and_receipts_cross_the_border_unchanged(tmp_path: Path) 
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     documents = list_documents([str(tmp_path)])
     counts = {d.document_id: PageCount(d.document_id, 3) for d in documents}
-    units = make_units(documents, counts, QUESTIONS, SETTINGS)
-    (bundle,) = make_bundles(units, documents, QUESTIONS, SETTINGS, counts)
+    counted = with_counts(documents, counts)
+    units = list(make_units(counted, QUESTIONS, SETTINGS))
+    (bundle,) = make_bundles(units, counted, QUESTIONS, SETTINGS)
     with RenderChild() as child:
         rendered = render_bundle(bundle, child, SETTINGS)
     assert (len(rendered.images), len(rendered.failures)) == (2, 4)

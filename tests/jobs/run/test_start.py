@@ -32,7 +32,7 @@ from tests.support.colours import WHITE, make_pdf
 from tests.support.written_pdf import endless_pdf
 
 QUESTIONS = 'version: 1\ndefaults: {max_new_tokens: 2}\nquestions: [{id: a, text: "What?"}]\n'
-NOT_NEEDED = ("pandas", "scipy.ndimage", "ray", "pymupdf", "torchvision", "tensorboard", "peft", "duckdb", "matplotlib")
+NOT_NEEDED = ("pandas", "scipy.ndimage", "ray", "pymupdf", "torchvision", "tensorboard", "peft", "matplotlib")
 RUN = f"""\
 import json, sys
 from jobs.cli.main import app

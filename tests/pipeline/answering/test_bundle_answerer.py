@@ -22,6 +22,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.records import Bundle, ChoiceProbability, Failure, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
+from tests.support.bundles import with_counts
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
 from tests.support.loop import run_loop
 from tests.support.published import everything
@@ -43,8 +44,9 @@ def bundle(tmp_path: Path) -> Bundle:
         found[0].document_id: PageCount(found[0].document_id, 3),
         found[1].document_id: PageCount(found[1].document_id, None, Failure("open", "UnsupportedDocument", "text")),
     }
-    units = make_units(found, counts, asked, SETTINGS)
-    (made,) = make_bundles(units, found, asked, SETTINGS, counts)
+    counted = with_counts(found, counts)
+    units = list(make_units(counted, asked, SETTINGS))
+    (made,) = make_bundles(units, counted, asked, SETTINGS)
     return made
 
 
@@ -113,8 +115,9 @@ def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> No
     found = list_documents([str(tmp_path / "in")])
     asked = questions("id: a, text: Which, type: choice, choices: [EUR, US Dollar], aggregate: vote")
     counts = {found[0].document_id: PageCount(found[0].document_id, 4)}
-    units = make_units(found, counts, asked, SETTINGS)
-    (made,) = make_bundles(units, found, asked, SETTINGS, counts)
+    counted = with_counts(found, counts)
+    units = list(make_units(counted, asked, SETTINGS))
+    (made,) = make_bundles(units, counted, asked, SETTINGS)
     _, rows, _ = run(made, Echo("eur.", "euros", "n/a", " US  dollar"), tmp_path / "out", asked)
     assert [(r["status"], r["answer"], r["value"], r["value_error"]) for r in rows] == [
         ("answered", "eur.", '"EUR"', None),

@@ -60,11 +60,11 @@ class Work:
         self.store = OutputStore(self.folder)
         self.documents = [Document("d", "d.pdf", "/d.pdf", 1, "1"), Document("e", "e.pdf", "/e.pdf", 1, "1")]
         unopened = PageCount("e", None, Failure("open", "EncryptedDocument", "locked"))
-        self.counts = {"d": PageCount("d", PAGES), "e": unopened}
-        self.units = make_units(self.documents, self.counts, ASKED, SETTINGS)
+        self.counted = list(zip(self.documents, [PageCount("d", PAGES), unopened], strict=True))
+        self.units = list(make_units(self.counted, ASKED, SETTINGS))
 
     def bundles(self) -> list[Bundle]:
-        return make_bundles(self.store.done().left(self.units), self.documents, ASKED, SETTINGS, self.counts)
+        return list(make_bundles(self.store.done().left(self.units), self.counted, ASKED, SETTINGS))
 
     def run(self, page_answerer: Slow) -> list[Receipt]:
         answerer = BundleAnswerer(page_answerer, self.store, Markers(self.folder), lambda: page_answerer.now)  # type: ignore[arg-type]

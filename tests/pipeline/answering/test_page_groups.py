@@ -20,9 +20,8 @@ ASKED = questions(
 
 
 def rendered(broken: tuple[int, ...] = (), blank: tuple[int, ...] = ()) -> RenderedBundle:
-    documents, counts = [Document("d", "d.pdf", "/d.pdf", 1, "1")], {"d": PageCount("d", 4)}
-    units = make_units(documents, counts, ASKED, SETTINGS)
-    (bundle,) = make_bundles(units, documents, ASKED, SETTINGS, counts)
+    counted = [(Document("d", "d.pdf", "/d.pdf", 1, "1"), PageCount("d", 4))]
+    (bundle,) = make_bundles(make_units(counted, ASKED, SETTINGS), counted, ASKED, SETTINGS)
     size = (28.0, 28.0, 72.0, 28, 28, 1, 1.0, "raw", b"")
     images = [PageImage("d", page, *size, blank=page in blank) for page in (1, 2, 3, 4) if page not in broken]  # type: ignore[arg-type]
     failures = [PageFailure("d", page, Failure("render", "RenderCrash", f"x{page}")) for page in broken]

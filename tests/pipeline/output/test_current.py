@@ -102,13 +102,13 @@ def test_only_files_in_which_a_mark_changes_are_written_again(memory: str, monke
     published(store, plan=plan_of(bundles))
     before = files(memory, "answers", "failures")
     written: list[str] = []
-    original = Folder.write
+    for how in ("write", "place"):
 
-    def spy(folder: Folder, name: str, data: bytes) -> None:
-        written.append(name)
-        original(folder, name, data)
+        def spy(folder: Folder, name: str, *data: bytes, original: Any = getattr(Folder, how)) -> Any:
+            written.append(name)
+            return original(folder, name, *data)
 
-    monkeypatch.setattr(Folder, "write", spy)
+        monkeypatch.setattr(Folder, how, spy)
     published(store, plan=plan_of(bundles[1:]))
     after = files(memory, "answers", "failures")
     assert after.keys() == before.keys()
@@ -136,17 +136,21 @@ def test_point_15_a_reader_finds_every_row_once_while_marks_change(
     committed(store, new)
     known = {row["unit_id"] for row in tables(memory)["answers"]}
     planned = {unit.unit_id for bundle in new for unit in bundle.units}
-    original, left = Folder.write, [0]
+    left = [0]
 
-    def fused(folder: Folder, name: str, data: bytes) -> None:
-        if left[0] == 0:
-            raise CrashError
-        left[0] -= 1
-        original(folder, name, data)
+    def fused(original: Any) -> Any:
+        def wrapped(folder: Folder, *args: Any) -> Any:
+            if left[0] == 0:
+                raise CrashError
+            left[0] -= 1
+            return original(folder, *args)
+
+        return wrapped
 
     crashes = 0
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "write", fused)
+        for how in ("write", "place"):
+            patch.setattr(Folder, how, fused(getattr(Folder, how)))
         for writes in range(20):
             left[0] = writes
             try:

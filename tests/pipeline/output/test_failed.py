@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.output.failed import FailedDocument, read_failed
+from pipeline.output.current import Plan
+from pipeline.output.failed import Failed, FailedDocument, read_failed
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
@@ -20,10 +21,11 @@ def test_failed_documents_have_their_most_frequent_reason(tmp_path: Path) -> Non
         store.commit(result_of(bundle, {(third, 1): slow, (third, 2): broken, (third, 3): broken, (third, 4): broken}))
     publish(store, {}, everything(store))
     locked = FailedDocument("docs/d0001.pdf", 2, "EncryptedDocument", "a password is needed")
-    assert read_failed(store.folder, {unit.unit_id for unit in units}) == [
-        locked,
-        FailedDocument("docs/d0002.pdf", 5, "CorruptPage", "no such object"),
-    ]
-    of_second = {unit.unit_id for unit in units if unit.document_id == document(1).document_id}
-    assert read_failed(store.folder, of_second) == [locked]
-    assert read_failed(store.folder, ()) == []
+    other = FailedDocument("docs/d0002.pdf", 5, "CorruptPage", "no such object")
+    assert read_failed(store.folder, 10) == Failed(2, (locked, other))
+    assert read_failed(store.folder, 1) == Failed(2, (locked,))
+    of_second = [unit for unit in units if unit.document_id == document(1).document_id]
+    publish(store, {}, Plan.of(of_second, []))
+    assert read_failed(store.folder, 10) == Failed(1, (locked,))
+    publish(store, {}, Plan.of([], []))
+    assert read_failed(store.folder, 10) == Failed(0, ())

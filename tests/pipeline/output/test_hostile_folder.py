@@ -18,6 +18,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.publish import check_tables, publish
 from pipeline.output.soundness import check_footer
 from pipeline.output.store import OutputStore
+from pipeline.records import PageCount
 from tests.support.published import READINGS, everything, published, results_for, store_at, tables
 
 DEEP = "[" * 100_000
@@ -119,12 +120,12 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Pa
     victim.write_text("untouched")
     store = committed(tmp_path / "out")
     (tmp_path / "out" / "pages").mkdir()
-    for name in ("run.json", "settings.json", "cache/page_counts.json", ".docpipe.lock", "pages/pages.parquet"):
+    for name in ("run.json", "settings.json", "cache/0123456789abcdef.parquet", ".docpipe.lock", "pages/pages.parquet"):
         (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "out" / name).symlink_to(victim)
     folder = Folder(str(tmp_path / "out"))
     assert not folder.create(".docpipe.lock", b"mine")
-    for name in ("run.json", "settings.json", "cache/page_counts.json", "pages/pages.parquet"):
+    for name in ("run.json", "settings.json", "cache/0123456789abcdef.parquet", "pages/pages.parquet"):
         folder.write(name, b"{}")
         assert not (tmp_path / "out" / name).is_symlink()
     (tmp_path / "out" / "dangling").symlink_to(tmp_path / "new")
@@ -135,16 +136,32 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Pa
     assert len(store.parts()) == 1
 
 
-@pytest.mark.parametrize("name", ["settings.json", "cache/page_counts.json"])
-@pytest.mark.parametrize("content", ["", "nope", "[]", "7", DEEP, '{"a": "x"}', '{"a": -1}', '{"a": true}', "\ud800"])
-def test_damaged_json_is_a_sentence(tmp_path: Path, name: str, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "nope", "[]", "7", DEEP, "\ud800"])
+def test_damaged_json_is_a_sentence(tmp_path: Path, content: str) -> None:
     store = store_at(str(tmp_path))
-    store.folder.write(name, content.encode(errors="surrogatepass"))
-    if name == "settings.json" and content.startswith("{"):
+    store.folder.write("settings.json", content.encode(errors="surrogatepass"))
+    with pytest.raises(UsageError, match="settings.json"):
         store.check_settings({})
-        return
-    with pytest.raises(UsageError, match=f"{name}"):
-        store.check_settings({}) if name == "settings.json" else store.page_counts()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table: table.drop_columns(["pages"]), "its column pages is missing"),
+        (lambda table: table.set_column(1, "pages", pa.array(["x"])), "its column pages is of type string"),
+        (lambda table: table.set_column(1, "pages", pa.array([0], pa.int32())), "expected numbers of pages"),
+        (lambda table: table.set_column(1, "pages", pa.array([None], pa.int32())), "expected numbers of pages"),
+    ],
+)
+def test_damaged_page_counts_are_a_sentence(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table], reason: str
+) -> None:
+    store = store_at(str(tmp_path))
+    store.save_page_counts([PageCount("a", 3)])
+    (path,) = (tmp_path / "cache").iterdir()
+    rewrite(path, {}, change)
+    with pytest.raises(UsageError, match=f"cache/{path.name} .*{reason}"):
+        list(store.page_counts())
 
 
 JSON = st.recursive(

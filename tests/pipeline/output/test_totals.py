@@ -9,12 +9,13 @@ from typing import IO
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
 from pipeline.output.totals import Totals, read_totals
 from tests.support.published import published, results_for, store_at
 
 
-def test_totals_are_of_the_units_asked_for_and_take_one_file_at_a_time(
+def test_totals_are_of_the_current_rows_and_take_one_file_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_at(str(tmp_path))
@@ -37,14 +38,17 @@ def test_totals_are_of_the_units_asked_for_and_take_one_file_at_a_time(
     monkeypatch.setattr(Folder, "open", counted)
     for asked in (results, results[:2], results[1:]):
         answers = [answer for result in asked for answer in result.answers]
-        found = read_totals(store.folder, {answer.unit_id for answer in answers})
+        published(store, plan=Plan.of([unit for result in asked for unit in result.bundle.units], []))
+        most[0] = 0
+        found = read_totals(store.folder)
         shares = [answer.retention for answer in answers if answer.retention is not None]
         assert found.retention == pytest.approx(sum(shares) / len(shares))
         for name in ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens"):
             assert getattr(found, name) == sum(getattr(answer, name) or 0 for answer in answers), name
         assert (found.asked_again, found.changed_again) == (0, 0)
-    assert read_totals(store.folder, ()) == Totals(None, None, None, None, None, None)
-    assert most == [1]
+        assert most == [1]
+    published(store, plan=Plan.of([], []))
+    assert read_totals(store.folder) == Totals(None, None, None, None, None, None)
 
 
 def test_a_damaged_file_is_told_by_its_name(tmp_path: Path) -> None:
@@ -55,7 +59,7 @@ def test_a_damaged_file_is_told_by_its_name(tmp_path: Path) -> None:
     (name,) = store.folder.names("answers", ".parquet")
     (tmp_path / name).write_bytes(b"no table")
     with pytest.raises(UsageError, match=f"{name} is not a file of this version of docpipe"):
-        read_totals(store.folder, ())
+        read_totals(store.folder)
 
 
 def test_answers_that_were_asked_again_are_counted(tmp_path: Path) -> None:
@@ -66,7 +70,7 @@ def test_answers_that_were_asked_again_are_counted(tmp_path: Path) -> None:
     again[2] = result.answers[2]
     store.commit(dataclasses.replace(result, answers=tuple(again)))
     published(store)
-    found = read_totals(store.folder, {answer.unit_id for answer in again})
+    found = read_totals(store.folder)
     assert (found.asked_again, found.changed_again) == (len(again) - 1, 1)
 
 
@@ -80,7 +84,7 @@ def test_what_was_skipped_is_counted_by_question_and_by_page(tmp_path: Path) -> 
         ]
         store.commit(dataclasses.replace(result, answers=tuple(skipped)))
         published(store)
-    every = store.done().units
-    found = read_totals(store.folder, every)
+    found = read_totals(store.folder)
     assert (found.skipped_questions, found.skipped_pages) == (2, 1)
-    assert read_totals(store.folder, ()).skipped_questions == 0
+    published(store, plan=Plan.of([], []))
+    assert read_totals(store.folder).skipped_questions == 0

@@ -31,7 +31,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         real = getattr(os, call)
 
         def guarded(given: Any, *rest: Any, **options: Any) -> Any:
-            if os.fspath(given) == str(path):
+            if not isinstance(given, int) and os.fspath(given) == str(path):
                 raise OSError(number, os.strerror(number), given)
             return real(given, *rest, **options)
 

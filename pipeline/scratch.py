@@ -1,0 +1,184 @@
+"""Holds tables on a local disk, so that work on more rows than fit into memory takes little of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Self, TypeVar
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import OutputError
+
+MEMORY = "512MB"
+"""Memory for sorting and joining; what needs more goes to the disk."""
+_BATCH = 20_000
+Item = TypeVar("Item")
+_NO_ROOM = (duckdb.IOException, duckdb.OutOfMemoryException)
+
+
+class Scratch:
+    """A database in a temporary folder, which is deleted when it is closed or collected.
+
+    The folder is where ``TMPDIR`` says. Every method may be called while the rows of another are being read.
+
+    Raises:
+        OutputError: the disk is full, in any method.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="docpipe-", ignore_cleanup_errors=True)
+        self._connection = duckdb.connect(
+            f"{self._folder.name}/tables.duckdb",
+            config={
+                "memory_limit": MEMORY,
+                "temp_directory": self._folder.name,
+                "threads": 2,
+                "preserve_insertion_order": False,
+            },
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete all tables."""
+        self._connection.close()
+        self._folder.cleanup()
+
+    def create(self, name: str, schema: pa.Schema) -> None:
+        """Create an empty table, in the place of one of the same name.
+
+        Args:
+            name: name of the table.
+            schema: its columns.
+        """
+        self.run_with(schema.empty_table(), f"create or replace table {name} as select * from given")
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Add rows to a table.
+
+        Args:
+            name: name of the table.
+            rows: rows with the columns of the table, in any order.
+        """
+        self.run_with(rows, f"insert into {name} by name select * from given")
+
+    def run(self, sql: str) -> None:
+        """Run a statement that returns nothing.
+
+        Args:
+            sql: the statement.
+        """
+        try:
+            self._connection.execute(sql)
+        except _NO_ROOM as error:
+            raise _full(error) from error
+
+    def value(self, sql: str) -> int:
+        """Return the one number that a query finds; 0 for null.
+
+        Args:
+            sql: the query.
+        """
+        return int(self._connection.cursor().execute(sql).fetchall()[0][0] or 0)
+
+    def read(self, sql: str, rows: int = _BATCH) -> Iterator[pa.Table]:
+        """Yield what a query finds, a few rows at a time.
+
+        Args:
+            sql: the query; without ``order by``, the rows come in any order.
+            rows: most rows at a time.
+        """
+        cursor = self._connection.cursor()
+        try:
+            for batch in cursor.sql(sql).to_arrow_reader(rows):
+                yield pa.Table.from_batches([batch])
+        except (*_NO_ROOM, pa.ArrowException, OSError) as error:  # Arrow tells of what breaks a stream
+            raise _full(error) from error
+        finally:
+            cursor.close()
+
+    def read_with(self, given: pa.Table, sql: str) -> pa.Table:
+        """Return all that a query over some rows finds.
+
+        Args:
+            given: rows that the query calls ``given``.
+            sql: the query.
+        """
+        cursor = self._connection.cursor()
+        try:
+            cursor.register("given", given)
+            return cursor.sql(sql).to_arrow_table()
+        except _NO_ROOM as error:
+            raise _full(error) from error
+        finally:
+            cursor.close()
+
+    def run_with(self, given: pa.Table, sql: str) -> None:
+        """Run a statement that reads some rows and returns nothing.
+
+        Args:
+            given: rows that the statement calls ``given``.
+            sql: the statement.
+        """
+        self._connection.register("given", given)
+        try:
+            self._connection.execute(sql)
+        except _NO_ROOM as error:
+            raise _full(error) from error
+        finally:
+            self._connection.unregister("given")
+
+
+def portions(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Take items a few at a time.
+
+    Args:
+        items: the items.
+        size: most items at a time.
+    """
+    rest = iter(items)
+    while portion := list(islice(rest, size)):
+        yield portion
+
+
+def whole_groups(batches: Iterable[pa.Table], key: str, rows: int) -> Iterator[pa.Table]:
+    """Cut sorted rows into portions that hold all rows of each of their keys.
+
+    Args:
+        batches: rows in which those of a key are neighbours.
+        key: name of the column with the key.
+        rows: rows from which on a portion is full.
+
+    Yields:
+        The portions, in order.
+    """
+    held: list[pa.Table] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) < rows:
+            continue
+        whole = pa.concat_tables(held)
+        cut = pc.index(whole[key], whole[key][-1]).as_py()  # where the last key begins, of which more may come
+        if cut:
+            yield whole.slice(0, cut)
+        held = [whole.slice(cut)]
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _full(error: Exception) -> OutputError:
+    return OutputError(
+        f"the temporary folder cannot hold what is to be sorted: {str(error).splitlines()[0]}; "
+        "let TMPDIR name a folder with more space, and run the same command again"
+    )

@@ -1,0 +1,126 @@
+"""Lists the units of a run in a scratch database, and finds those that have no rows yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import pyarrow as pa
+
+from pipeline.catalog import Catalog
+from pipeline.output.completed import Completed
+from pipeline.output.current import PLANNED
+from pipeline.output.held import Held
+from pipeline.questions.file import QuestionSet
+from pipeline.records import AnswerSettings, Bundle, Document, PageCount, Unit
+from pipeline.scratch import portions
+from pipeline.units import make_bundles, make_units, planned_rows
+
+_WINDOW = 50_000
+_PENDING = """
+    select p.n, p.unit_id, p.document, h.pages
+    from planned p anti join completed c using (unit_id)
+    left join (select unit_id, list(distinct page) as pages from completed_pages group by unit_id) h using (unit_id)
+    order by p.n
+"""
+
+
+class UnitIndex:
+    """Keeps the ids of all units of a run; a unit itself is made again where it is needed.
+
+    Args:
+        catalog: documents of the run, all of them counted.
+        questions: questions to ask.
+        settings: settings that the answers depend on.
+    """
+
+    def __init__(self, catalog: Catalog, questions: QuestionSet, settings: AnswerSettings) -> None:
+        self.catalog = catalog
+        self.questions = questions
+        self.settings = settings
+        self.units = 0
+        self.rows = 0
+        self.asked: set[str] = set()  # ids of questions that have a unit
+        self._fill()
+
+    def _fill(self) -> None:
+        scratch = self.catalog.scratch
+        scratch.create("planned", PLANNED)
+        for window in portions(self._numbered(), _WINDOW):
+            units = [unit for _, unit in window]
+            self.asked.update(unit.question_id for unit in units)
+            rows = {
+                "n": pa.array(range(self.units, self.units + len(units)), pa.int64()),
+                "unit_id": pa.array([unit.unit_id for unit in units], pa.string()),
+                "document": pa.array([number for number, _ in window], pa.int64()),
+            }
+            scratch.add("planned", pa.table(rows, schema=PLANNED))
+            self.units += len(units)
+            self.rows += planned_rows(units)
+
+    def _numbered(self) -> Iterator[tuple[int, Unit]]:
+        """Yield all units with the numbers of their documents."""
+        numbers: dict[str, int] = {}
+
+        def counted() -> Iterator[tuple[Document, PageCount]]:
+            for number, (document, count) in enumerate(self.catalog):
+                numbers.clear()
+                numbers[document.document_id] = number
+                yield document, count
+
+        for unit in make_units(counted(), self.questions, self.settings):
+            yield numbers[unit.document_id], unit
+
+    def pending(self, completed: Completed) -> Pending:
+        """Find what is left of the units.
+
+        Args:
+            completed: what the parts hold, in the same database.
+        """
+        completed.refresh()
+        return Pending(self)
+
+    def left(self) -> Iterator[tuple[Document, list[Unit]]]:
+        """Yield the units that lack rows, cut down to their pages without any, by document and in order."""
+        rows = (row for table in self.catalog.scratch.read(_PENDING) for row in table.to_pylist())
+        documents = enumerate(self.catalog)
+        for number, mine in groupby(rows, key=lambda row: row["document"]):
+            pages = {row["unit_id"]: set(row["pages"] or ()) for row in mine}
+            counted = next(found for place, found in documents if place == number)
+            units = make_units([counted], self.questions, self.settings)
+            left = Held(pages=pages).left(unit for unit in units if unit.unit_id in pages)
+            if left:
+                yield counted[0], left
+
+
+class Pending:
+    """What was left of the units of a run when it was asked for.
+
+    Attributes:
+        documents: number of documents that lack a row.
+        units: number of units that lack a row.
+        pages: number of pages that lack a row.
+        rows: number of missing rows.
+
+    Args:
+        index: units of the run.
+    """
+
+    def __init__(self, index: UnitIndex) -> None:
+        self._index = index
+        self.documents = self.units = self.pages = self.rows = 0
+        for _, units in self.by_document():
+            self.documents += 1
+            self.units += len(units)
+            self.pages += len({page for unit in units for page in unit.read_pages})
+            self.rows += planned_rows(units)
+
+    def by_document(self) -> Iterator[tuple[Document, list[Unit]]]:
+        """Yield what is left, by document and in order; what is committed while it is read counts as left."""
+        return self._index.left()
+
+    def bundles(self) -> Iterator[Bundle]:
+        """Yield the same, packed."""
+        index = self._index
+        units = (unit for _, units in self.by_document() for unit in units)
+        return make_bundles(units, index.catalog, index.questions, index.settings)
