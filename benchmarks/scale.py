@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py --documents 100000 --out scale/
 
-The documents are empty files whose page counts are known already, so nothing is rendered. The stub commits made-up rows,
-one page per document. Everything else is a run as it is: listing, units, bundles, parts, publications, the report; then
-a second run that finds nothing to do, the merging of parts, and a third run. Resident memory is that of this process,
-which is the driver, sampled five times a second; with ``--plot`` it is drawn over time.
+The documents are empty files whose page counts are known already, so nothing is rendered. The stub commits made-up
+rows, one page per document. Everything else is a run as it is: listing, units, bundles, parts, publications, the
+report; then a second run that finds nothing to do, the merging of parts, and a third run. Resident memory is that of
+this process, which is the driver, sampled five times a second; with ``--plot`` it is drawn over time.
 """
 
 from __future__ import annotations
@@ -179,12 +179,13 @@ def main() -> None:
         setattr(job, name, timed(getattr(job, name), spent))
 
     def step(name: str, do: Callable[[], Any]) -> None:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         marks.append((began - memory.began, name))
         spent.clear()
         before, found = stub.seconds, do()
         wall, committing = time.perf_counter() - began, stub.seconds - before
         line: dict[str, Any] = {"documents": given.documents, "step": name, "seconds": round(wall - committing, 1)}
+        line["cpu_seconds"] = round(time.process_time() - cpu, 1)
         line["ms_per_document"] = round((wall - committing) / given.documents * 1e3, 3)
         line |= {part: round(seconds, 1) for part, seconds in spent.items()}
         line |= {"peak_rss_mb": round(memory.peak(began)), "stub_seconds": round(committing, 1)}

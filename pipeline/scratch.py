@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,13 +19,15 @@ MEMORY = "512MB"
 """Memory for sorting and joining; what needs more goes to the disk."""
 _BATCH = 20_000
 Item = TypeVar("Item")
-_NO_ROOM = (duckdb.IOException, duckdb.OutOfMemoryException)
+_NO_ROOM = ("Out of Memory Error", "IO Error")
+_INTERRUPTED = "Query interrupted"
 
 
 class Scratch:
     """A database in a temporary folder, which is deleted when it is closed or collected.
 
-    The folder is where ``TMPDIR`` says. Every method may be called while the rows of another are being read.
+    The folder is where ``TMPDIR`` says. Every method may be called while the rows of another are being read. Ctrl-C is
+    heeded when a statement ends, if not before.
 
     Raises:
         OutputError: the disk is full, in any method.
@@ -79,10 +82,8 @@ class Scratch:
         Args:
             sql: the statement.
         """
-        try:
+        with _understood():
             self._connection.execute(sql)
-        except _NO_ROOM as error:
-            raise _full(error) from error
 
     def value(self, sql: str) -> int:
         """Return the one number that a query finds; 0 for null.
@@ -90,23 +91,19 @@ class Scratch:
         Args:
             sql: the query.
         """
-        return int(self._connection.cursor().execute(sql).fetchall()[0][0] or 0)
+        with _understood(), self._connection.cursor() as cursor:
+            return int(cursor.execute(sql).fetchall()[0][0] or 0)
 
-    def read(self, sql: str, rows: int = _BATCH) -> Iterator[pa.Table]:
+    def read(self, sql: str, rows: int | None = None) -> Iterator[pa.Table]:
         """Yield what a query finds, a few rows at a time.
 
         Args:
             sql: the query; without ``order by``, the rows come in any order.
-            rows: most rows at a time.
+            rows: most rows at a time; ``None`` for 20,000.
         """
-        cursor = self._connection.cursor()
-        try:
-            for batch in cursor.sql(sql).to_arrow_reader(rows):
+        with _understood(), self._connection.cursor() as cursor:
+            for batch in cursor.sql(sql).to_arrow_reader(rows or _BATCH):
                 yield pa.Table.from_batches([batch])
-        except (*_NO_ROOM, pa.ArrowException, OSError) as error:  # Arrow tells of what breaks a stream
-            raise _full(error) from error
-        finally:
-            cursor.close()
 
     def read_with(self, given: pa.Table, sql: str) -> pa.Table:
         """Return all that a query over some rows finds.
@@ -115,14 +112,9 @@ class Scratch:
             given: rows that the query calls ``given``.
             sql: the query.
         """
-        cursor = self._connection.cursor()
-        try:
+        with _understood(), self._connection.cursor() as cursor:
             cursor.register("given", given)
             return cursor.sql(sql).to_arrow_table()
-        except _NO_ROOM as error:
-            raise _full(error) from error
-        finally:
-            cursor.close()
 
     def run_with(self, given: pa.Table, sql: str) -> None:
         """Run a statement that reads some rows and returns nothing.
@@ -131,13 +123,12 @@ class Scratch:
             given: rows that the statement calls ``given``.
             sql: the statement.
         """
-        self._connection.register("given", given)
-        try:
-            self._connection.execute(sql)
-        except _NO_ROOM as error:
-            raise _full(error) from error
-        finally:
-            self._connection.unregister("given")
+        with _understood():
+            self._connection.register("given", given)
+            try:
+                self._connection.execute(sql)
+            finally:
+                self._connection.unregister("given")
 
 
 def portions(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -177,8 +168,17 @@ def whole_groups(batches: Iterable[pa.Table], key: str, rows: int) -> Iterator[p
         yield pa.concat_tables(held)
 
 
-def _full(error: Exception) -> OutputError:
-    return OutputError(
-        f"the temporary folder cannot hold what is to be sorted: {str(error).splitlines()[0]}; "
-        "let TMPDIR name a folder with more space, and run the same command again"
-    )
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Tell a disk without room, and make of an interruption what it was; while rows are read, Arrow tells of both."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
+        if _INTERRUPTED in str(error):
+            raise KeyboardInterrupt from error
+        if any(words in str(error) for words in _NO_ROOM):
+            raise OutputError(
+                f"the temporary folder cannot hold what is to be sorted: {str(error).splitlines()[0]}; "
+                "let TMPDIR name a folder with more space, and run the same command again"
+            ) from error
+        raise

@@ -84,13 +84,21 @@ class UnitIndex:
         """Yield the units that lack rows, cut down to their pages without any, by document and in order."""
         rows = (row for table in self.catalog.scratch.read(_PENDING) for row in table.to_pylist())
         documents = enumerate(self.catalog)
-        for number, mine in groupby(rows, key=lambda row: row["document"]):
-            pages = {row["unit_id"]: set(row["pages"] or ()) for row in mine}
-            counted = next(found for place, found in documents if place == number)
-            units = make_units([counted], self.questions, self.settings)
-            left = Held(pages=pages).left(unit for unit in units if unit.unit_id in pages)
+        waiting: dict[str, tuple[Document, dict[str, set[int]]]] = {}  # those that the units are made of next
+
+        def counted() -> Iterator[tuple[Document, PageCount]]:
+            for number, mine in groupby(rows, key=lambda row: row["document"]):
+                pages = {row["unit_id"]: set(row["pages"] or ()) for row in mine}
+                document, count = next(found for place, found in documents if place == number)
+                waiting[document.document_id] = document, pages
+                yield document, count
+
+        units = make_units(counted(), self.questions, self.settings)
+        for document_id, of_document in groupby(units, key=lambda unit: unit.document_id):
+            document, pages = waiting.pop(document_id)
+            left = Held(pages=pages).left(unit for unit in of_document if unit.unit_id in pages)
             if left:
-                yield counted[0], left
+                yield document, left
 
 
 class Pending:

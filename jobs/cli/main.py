@@ -15,7 +15,7 @@ import typer
 from jobs.cli.evaluation import calibrate_command, eval_command
 from jobs.cli.nightly import nightly
 from jobs.cli.options import example
-from jobs.cli.results import export, review
+from jobs.cli.results import compact, export, review
 from jobs.cli.run import PLAN_EXAMPLE, RUN_EXAMPLE, plan, run
 from jobs.cli.submitted import logs, status, stop
 from jobs.cli.train import train_app
@@ -68,6 +68,7 @@ app.command("eval", epilog=example("eval --data samples/ --out scores.parquet"))
 app.command("calibrate", epilog=example("calibrate --data samples/ --out calibration.json"))(calibrate_command)
 app.command("export", epilog=example("export answers/ --to answers.xlsx"))(export)
 app.command("review", epilog=example("review answers/ --import review.xlsx"))(review)
+app.command("compact", epilog=example("compact answers/"))(compact)
 app.command("watch", epilog=example("watch answers/"))(watch)
 app.add_typer(train_app, name="train")
 for _command in (status, logs, stop):

@@ -43,6 +43,19 @@ def export(
             typer.echo(lost, err=True)
 
 
+def compact(out: Out) -> None:
+    """Merge the small files of parts/, one for each published file; rows and tables stay as they are."""
+    with as_exit_code():
+        from pipeline.output.compact import compact as merge
+        from pipeline.output.export.rows import answer_files
+        from pipeline.output.folder import Folder
+
+        folder = Folder(out)
+        answer_files(folder)  # a folder of something else gets no lock
+        done = merge(folder)
+        typer.echo(f"files of parts: {done.before} before, {done.after} now")
+
+
 def review(
     out: Out,
     sheet: Annotated[

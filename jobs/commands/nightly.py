@@ -16,6 +16,7 @@ from pipeline.output.night_figures import compared, figures_of, listing_of
 from pipeline.output.nights import Night, changed_content, last_listing, read_nights, write_night
 from pipeline.output.store import OutputStore
 from pipeline.questions.file import QuestionSet
+from pipeline.scratch import Scratch
 
 _REMEMBERED = 365
 
@@ -64,7 +65,8 @@ def hold_night(
     night = night.model_copy(update={"drift": drifts(night, before, thresholds)})
     if night.exit_code == exit_codes.DONE and night.drift:
         night = night.model_copy(update={"exit_code": exit_codes.TOO_MANY_FAILED})
-    write_night(store.folder, night, listing_of(store.folder))
+    with Scratch() as scratch:
+        write_night(store.folder, night, listing_of(store.folder, scratch))
     if not settings.quiet or night.exit_code != exit_codes.DONE:
         for line in digest_lines(night, before, report):
             say(line)
@@ -75,7 +77,9 @@ def hold_night(
 
 def _night(folder: Folder, report: dict[str, Any], questions: QuestionSet, before: Sequence[Night], code: int) -> Night:
     figures, listing = figures_of(folder, report["run_id"]), last_listing(folder)
-    new, changed, deleted = (None, None, None) if listing is None else compared(listing, listing_of(folder))
+    with Scratch() as scratch:
+        now = listing_of(folder, scratch)
+        new, changed, deleted = (None, None, None) if listing is None else compared(scratch, listing, now)
     identities = {question.id: _identity(question) for question in questions.questions}
     complete = [night for night in before if night.error is None and night.pending == 0]
     known = complete[-1].questions if complete else identities

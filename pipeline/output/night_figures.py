@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.publish import DOCUMENTS_FILE
 from pipeline.output.schema import LISTING
 from pipeline.output.tables import read_batches, read_table
+from pipeline.scratch import Scratch
 
 _COLUMNS = ("run_id", "status", "review_reasons", "retention", "confidence", "confidence_raw")
 _MEANS = ("retention", "confidence", "confidence_raw")
@@ -72,37 +74,41 @@ def figures_of(folder: Folder, run_id: str) -> NightFigures:
     return found
 
 
-def listing_of(folder: Folder) -> pa.Table:
-    """List the documents of the last run, each once.
+def listing_of(folder: Folder, scratch: Scratch) -> Iterator[pa.Table]:
+    """Yield the documents of the last run, each once, a few at a time.
 
     Args:
         folder: the output folder.
+        scratch: database to sort them in.
 
     Raises:
         UsageError: the table is damaged.
         EngineError: the table cannot be read.
     """
-    found = [LISTING.empty_table()]
+    scratch.create("listed", LISTING)
     if DOCUMENTS_FILE in folder.names("documents", ".parquet"):
-        found += map(_once, read_batches(folder, DOCUMENTS_FILE, LISTING.names, _ROWS_AT_A_TIME))
-    return _once(pa.concat_tables(found)).cast(LISTING)
+        for rows in read_batches(folder, DOCUMENTS_FILE, LISTING.names, _ROWS_AT_A_TIME):
+            scratch.add("listed", rows.group_by(LISTING.names).aggregate([]))
+    yield from scratch.read("select distinct document_id, document from listed order by document_id")
 
 
-def compared(before: pa.Table, now: pa.Table) -> tuple[int, int, int]:
+def compared(scratch: Scratch, before: Iterable[pa.Table], now: Iterable[pa.Table]) -> tuple[int, int, int]:
     """Count the documents that are new, changed and deleted; a changed one has the same path and another id.
 
     Args:
+        scratch: database to compare them in.
         before: documents of an earlier run.
         now: documents of the last run.
     """
-    added = now.filter(pc.invert(pc.is_in(now["document_id"], before["document_id"].combine_chunks())))
-    removed = before.filter(pc.invert(pc.is_in(before["document_id"], now["document_id"].combine_chunks())))
-    changed = pc.sum(pc.is_in(added["document"], removed["document"].combine_chunks())).as_py() or 0
-    return len(added) - changed, changed, len(removed) - changed
-
-
-def _once(rows: pa.Table) -> pa.Table:
-    return rows.group_by(LISTING.names, use_threads=False).aggregate([])
+    for name, tables in (("listed_before", before), ("listed_now", now)):
+        scratch.create(name, LISTING)
+        for rows in tables:
+            scratch.add(name, rows)
+    added = "listed_now anti join listed_before using (document_id)"
+    removed = "listed_before anti join listed_now using (document_id)"
+    changed = scratch.value(f"select count(*) from {added} where document in (select document from {removed})")
+    counts = [scratch.value(f"select count(*) from {which}") for which in (added, removed)]
+    return counts[0] - changed, changed, counts[1] - changed
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
 from pipeline.output.schema import LISTING
-from pipeline.output.tables import read_table, write_table
+from pipeline.output.tables import read_batches, write_batches
 
 _FOLDER = "nights"
+_ROWS_AT_A_TIME = 200_000
 _LISTING = f"{_FOLDER}/listing.parquet"
 
 
@@ -93,24 +94,24 @@ def read_nights(folder: Folder, most: int) -> list[Night]:
     return [_read(folder, name) for name in folder.names(_FOLDER, ".json")[-most:]]
 
 
-def write_night(folder: Folder, night: Night, listing: pa.Table) -> None:
+def write_night(folder: Folder, night: Night, listing: Iterable[pa.Table]) -> None:
     """Write the record of a night, and its documents if no answer is missing.
 
     Args:
         folder: the output folder.
         night: the night.
-        listing: its documents, with the columns of ``LISTING``.
+        listing: its documents, with the columns of ``LISTING``, a few at a time.
 
     Raises:
         OutputError, EngineError: the file system refuses.
     """
     if night.error is None and night.pending == 0:
-        write_table(folder, _LISTING, listing)
+        write_batches(folder, _LISTING, LISTING, listing)
     folder.write(f"{_FOLDER}/{night.run_id}.json", (night.model_dump_json(indent=2) + "\n").encode())
 
 
-def last_listing(folder: Folder) -> pa.Table | None:
-    """Return the documents of the last night without missing answers; ``None`` before the first.
+def last_listing(folder: Folder) -> Iterator[pa.Table] | None:
+    """Return the documents of the last night without missing answers, a few at a time; ``None`` before the first.
 
     Args:
         folder: the output folder.
@@ -121,7 +122,7 @@ def last_listing(folder: Folder) -> pa.Table | None:
     """
     if _LISTING not in folder.names(_FOLDER, ".parquet"):
         return None
-    return read_table(folder, _LISTING, LISTING.names)
+    return read_batches(folder, _LISTING, LISTING.names, _ROWS_AT_A_TIME)
 
 
 def changed_content(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from jobs.cli.main import app
 from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
+from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import add_reviews, read_reviews
 from pipeline.output.tables import read_table
 from tests.support.exported import asked_of, output_folder, publish_again
@@ -152,3 +153,13 @@ def test_corrections_of_another_run_are_taken_over(out: str) -> None:
     assert "1 correction added, 0 known already, 1 not taken" in told
     assert "1 correction not taken: the question is asked in other words" in told
     assert [row["reviewed_answer"] for row in read_reviews(Folder(out)).to_pylist()] == ["12 USD"]
+
+
+def test_parts_are_merged_unless_a_run_holds_the_folder(out: str) -> None:
+    assert call("compact", out) == (0, "files of parts: 1 before, 1 now\n")
+    with OutputLock(Folder(out)):
+        code, said = call("compact", out)
+    assert (code, "in use by process" in said) == (2, True)
+    code, said = call("compact", "nothing")
+    assert (code, "expected the --output of a run" in said) == (2, True)
+    assert not Path("nothing").exists()

@@ -102,13 +102,16 @@ def test_only_files_in_which_a_mark_changes_are_written_again(memory: str, monke
     published(store, plan=plan_of(bundles))
     before = files(memory, "answers", "failures")
     written: list[str] = []
-    for how in ("write", "place"):
 
-        def spy(folder: Folder, name: str, *data: bytes, original: Any = getattr(Folder, how)) -> Any:
+    def spied(original: Any) -> Any:
+        def spy(folder: Folder, name: str, *data: bytes) -> Any:
             written.append(name)
             return original(folder, name, *data)
 
-        monkeypatch.setattr(Folder, how, spy)
+        return spy
+
+    for how in ("write", "place"):
+        monkeypatch.setattr(Folder, how, spied(getattr(Folder, how)))
     published(store, plan=plan_of(bundles[1:]))
     after = files(memory, "answers", "failures")
     assert after.keys() == before.keys()
