@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.output.schema import DOCUMENTS, LISTING, PAGE_COUNTS, PART, REVIEWS, TABLES
 from pipeline.questions.values import Reading
@@ -30,11 +30,12 @@ def _signature(text: str) -> str:
     return text
 
 
+_ONCE = ConfigDict(cache_strings="none")  # ids do not repeat, and would fill the cache for nothing
 _ENTRIES: dict[str, TypeAdapter[Any]] = {
-    "units": TypeAdapter(list[str]),
-    "pages": TypeAdapter(dict[str, list[int]]),
-    "parts": TypeAdapter(list[str]),
-    "replaces": TypeAdapter(list[str]),
+    "units": TypeAdapter(list[str], config=_ONCE),
+    "pages": TypeAdapter(dict[str, list[int]], config=_ONCE),
+    "parts": TypeAdapter(list[str], config=_ONCE),
+    "replaces": TypeAdapter(list[str], config=_ONCE),
     "readings": TypeAdapter(dict[str, Annotated[str, AfterValidator(_signature)]]),
 }
 

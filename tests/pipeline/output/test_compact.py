@@ -193,10 +193,11 @@ def test_parts_that_are_not_published_stay(uri: str, monkeypatch: pytest.MonkeyP
     store = filled(uri, monkeypatch)
     more = result_of(units_and_bundles([40, 3, None, 33, 30], done=store.done())[1][0])
     store.commit(more)
+    rows = live_rows(uri)
     compact(Folder(uri))
-    assert [part for part in part_ids(Folder(uri)) if not part.startswith(COMPACTED)] == [part_id(more.bundle)]
-    count = len(live_rows(uri))
-    assert published(store_at(uri)) == count
+    assert part_id(more.bundle) in part_ids(Folder(uri))
+    assert live_rows(uri) == rows
+    assert published(store_at(uri)) == len(rows)
 
 
 def test_a_folder_that_a_run_holds_is_left_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
