@@ -17,6 +17,7 @@ from pipeline.errors import SettingsChangedError, UsageError
 from pipeline.output.changed import changed_flags, changed_questions
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
+from pipeline.output.json_files import check_run, check_settings
 from pipeline.output.parts import read_held, write_part
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.output.tables import other_version, read_tables
@@ -24,6 +25,7 @@ from pipeline.records import STATUSES, PageCount
 from pipeline.results import BundleResult
 
 _PAGE_COUNTS = "cache/page_counts.json"
+_MOST_PAGES = 10**7  # a file that says more of a document would take all memory
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
@@ -142,6 +144,10 @@ class OutputStore:
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise SettingsChangedError(other_version(self.folder.uri, known["schema_version"]))
+        try:
+            check_settings(known, given)
+        except ValueError as error:
+            raise self.damaged("settings.json", str(error)) from error
         flags, questions = changed_flags(known, given), changed_questions(known, given)
         if flags or (questions and not reworded):
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
@@ -164,7 +170,7 @@ class OutputStore:
         """
         known = self._read(_PAGE_COUNTS) or {}
         for pages in known.values():
-            if type(pages) is not int or pages < 1:
+            if type(pages) is not int or not 1 <= pages <= _MOST_PAGES:
                 raise self.damaged(_PAGE_COUNTS, f"expected numbers of pages, found {pages!r:.50}")
         return {document_id: PageCount(document_id, pages) for document_id, pages in known.items()}
 
@@ -228,9 +234,22 @@ class OutputStore:
         """Write ``run.json``."""
         self.folder.write("run.json", (json.dumps(run, indent=2) + "\n").encode())
 
-    def read_run(self) -> dict[str, Any] | None:
-        """Read what the last run wrote about itself; ``None`` before the first."""
-        return self._read("run.json")
+    def read_run(self, *needed: str) -> dict[str, Any] | None:
+        """Read what the last run wrote about itself; ``None`` before the first.
+
+        Args:
+            *needed: fields that must be there.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        found = self._read("run.json")
+        try:
+            if found is not None:
+                check_run(found, needed)
+        except ValueError as error:
+            raise self.damaged("run.json", str(error)) from error
+        return found
 
     def _read(self, name: str) -> dict[str, Any] | None:
         raw = self.folder.read(name)
