@@ -1,115 +1,151 @@
-"""Every PDF on this machine and files damaged on purpose: does a run end as it should, and is every failure typed?
+"""300 PDFs damaged in thirteen ways: does every one end as rows or as a failure, in time and within the memory limit?
 
-    python benchmarks/robustness.py --model MODEL --glimpse ADDON --out /tmp/robustness
+    python benchmarks/robustness.py --pdfs DIR --out /tmp/robustness            # PDFs below DIR are damaged, seed 0
+    python benchmarks/robustness.py --pdfs DIR --out /tmp/robustness --count 30 --seed 5
 
-Copies nothing: the PDFs are read where they lie, through one --input a file. Prints and writes ``robustness.json``.
+A model that answers with the mean grey of a page takes the place of a real one, since what is tried is all before it.
+Prints and writes ``robustness.json``: what became of the documents, the longest page, and the largest memory of a
+renderer, which is read from ``/proc`` every 20 ms. The exit code is 1 where a document is missing or a limit broken.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-import subprocess
+import os
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
-import pymupdf
 
-QUESTIONS = """\
-version: 1
-defaults: {pages: "1-3,-1", max_new_tokens: 8}
-questions:
-  - {id: title, text: "What is the title?"}
-  - {id: version, text: "Which version is described?", aggregate: first}
-  - {id: date, text: "What is the date?", type: date, aggregate: vote}
-"""
-SKIPPED = ("proc", "sys", "dev", "tmp")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from jobs.run.job import run_job
+from jobs.run.loop_engine import LoopEngine
+from jobs.run.ray_workers import ActorConfig
+from jobs.settings import RunSettings
+from pipeline.answering.bundle_answerer import BundleAnswerer
+from pipeline.output.attempts import Markers
+from pipeline.output.folder import Folder
+from pipeline.output.store import OutputStore
+from pipeline.questions.file import parse_questions
+from tests.support.damaged import damaged
+from tests.support.helpers import FakePageAnswerer
+
+QUESTIONS = 'version: 1\nquestions: [{id: title, text: "What is the title?", pages: "1-3,-1"}]\n'
+_LARGEST = 2_000_000  # bytes of a sound PDF that is damaged
 
 
-def pdfs_on_this_machine() -> list[Path]:
-    roots = [path for path in Path("/").iterdir() if path.is_dir() and path.name not in SKIPPED]
-    return sorted({pdf.resolve() for root in roots for pdf in root.rglob("*.[pP][dD][fF]") if pdf.is_file()})
+class Renderers(threading.Thread):
+    """Reads how much memory the render children of this process have taken at most.
+
+    Attributes:
+        peak_rss_bytes: most resident memory of one.
+        peak_size_bytes: most address space of one, which is what the limit is about.
+        seen: process ids of all that were seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_rss_bytes = self.peak_size_bytes = 0
+        self.seen: set[str] = set()
+
+    def run(self) -> None:
+        while True:
+            for pid in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+                self._look(pid)
+            time.sleep(0.02)
+
+    def _look(self, children: Path) -> None:
+        try:
+            for pid in children.read_text().split():
+                if b"render_child" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    continue
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                found = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+                self.seen.add(pid)
+                self.peak_rss_bytes = max(self.peak_rss_bytes, 1024 * int(found.get("VmHWM", 0)))
+                self.peak_size_bytes = max(self.peak_size_bytes, 1024 * int(found.get("VmPeak", 0)))
+        except OSError:
+            return  # it has ended meanwhile
 
 
-def damage(folder: Path, sources: list[Path], seed: int = 0) -> list[Path]:
-    """Twenty files: truncated, bit-flipped, encrypted, renamed text, empty, oversized, without pages."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(seed)
-    good = [path.read_bytes() for path in rng.sample(sources, min(8, len(sources)))]
-    made: dict[str, bytes] = {}
-    for i, share in enumerate((0.02, 0.3, 0.6, 0.9, 0.99)):
-        data = good[i % len(good)]
-        made[f"truncated_{i}.pdf"] = data[: int(len(data) * share)]
-    for i, flips in enumerate((5, 50, 500, 5000, 50000)):
-        data = bytearray(good[(i + 3) % len(good)])
-        for _ in range(flips):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        made[f"flipped_{i}.pdf"] = bytes(data)
-    made["text.pdf"] = b"This is a letter, and not a PDF.\n" * 50
-    made["html.pdf"] = b"<!doctype html><title>404</title>"
-    made["zeros.pdf"] = bytes(20_000)
-    made["empty.pdf"] = b""
-    made["header.pdf"] = b"%PDF-1.7\n"
-    made["picture.pdf"] = b"\x89PNG\r\n\x1a\n" + bytes(rng.randrange(256) for _ in range(2000))
-    made["no_pages.pdf"] = (
-        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
-        b"trailer<</Root 1 0 R>>\n%%EOF"
+def load(config: ActorConfig) -> BundleAnswerer:
+    """Answer with the mean grey of the page."""
+    folder = Folder(config.output)
+    return BundleAnswerer(FakePageAnswerer(), OutputStore(folder, config.command, config.run_id), Markers(folder))  # type: ignore[arg-type]
+
+
+def measure(pdfs: Path, out: Path, count: int, seed: int) -> dict[str, Any]:
+    """Damage PDFs, run over them, and tell what became of each.
+
+    Args:
+        pdfs: folder with sound PDFs.
+        out: folder for the damaged ones and the answers.
+        count: number of damaged PDFs.
+        seed: seed of the damage.
+    """
+    sound = [path for path in sorted(pdfs.rglob("*.pdf")) if path.stat().st_size <= _LARGEST]
+    (out / "pdfs").mkdir(parents=True)
+    made = damaged([path.read_bytes() for path in sound], count, seed)
+    for name, content in made:
+        (out / "pdfs" / name).write_bytes(content)
+    run = RunSettings(
+        input=(str(out / "pdfs"),),
+        questions="q.yaml",
+        output=str(out / "answers"),
+        engine="local",
+        document_seconds=120.0,
+        max_failed_share=1.0,
     )
-    for name, data in made.items():
-        (folder / name).write_bytes(data)
-    for name, how in (
-        ("encrypted_rc4.pdf", pymupdf.PDF_ENCRYPT_RC4_128),
-        ("encrypted_aes.pdf", pymupdf.PDF_ENCRYPT_AES_256),
-    ):
-        with pymupdf.open() as document:
-            document.new_page().insert_text((72, 72), "secret")
-            document.save(folder / name, encryption=how, owner_pw="owner", user_pw="user")
-    with pymupdf.open() as document:
-        document.new_page(width=14_400, height=14_400).insert_text((72, 72), "huge")
-        document.save(folder / "huge.pdf")
-    return sorted(folder.iterdir())
+    renderers = Renderers()
+    renderers.start()
+    began = time.monotonic()
+    report = run_job(run, parse_questions(QUESTIONS, "q.yaml"), load=load)
+    wall_s = time.monotonic() - began
+    rows = pq.read_table(out / "answers" / "answers").to_pylist()
+    ended = {row["document"] for row in rows}
+    failures = pq.read_table(out / "answers" / "failures").to_pylist()
+    pages = pq.read_table(out / "answers" / "pages").to_pylist()
+    limit = LoopEngine().resources(run).render_memory_bytes
+    by_damage: dict[str, Counter[str]] = {}
+    failed = {(row["document"], row["page"]): row["error_type"] for row in failures}
+    for row in rows:
+        became = failed.get((row["document"], row["page"]), row["status"])
+        by_damage.setdefault(row["document"][4:-4], Counter())[became] += 1
+    return {
+        "sound_pdfs": len(sound),
+        "damaged_pdfs": count,
+        "seed": seed,
+        "documents_without_rows": sorted({name for name, _ in made} - ended),
+        "counts": report["counts"],
+        "exit_code": report["exit_code"],
+        "wall_s": round(wall_s, 1),
+        "longest_render_s": max((row["render_ms"] or 0) for row in pages) / 1000,
+        "render_children": len(renderers.seen),
+        "renderer_peak_rss_bytes": renderers.peak_rss_bytes,
+        "renderer_peak_address_space_bytes": renderers.peak_size_bytes,
+        "renderer_limit_bytes": limit,
+        "rows_by_damage": {name: dict(sorted(counts.items())) for name, counts in sorted(by_damage.items())},
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--glimpse", required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pdfs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    found = pdfs_on_this_machine()
-    damaged = damage(given.out / "damaged", found)
-    questions = given.out / "questions.yaml"
-    questions.write_text(QUESTIONS)
-    config = given.out / "run.toml"
-    config.write_text(f"input = {json.dumps([str(path) for path in [*found, *damaged]])}\n")
-    output = given.out / "answers"
-    command = [sys.executable, "-m", "jobs", "run", "--config", config, "--questions", questions, "--output", output]
-    done = subprocess.run([*map(str, command), "--model", given.model, "--glimpse", given.glimpse], check=False)
-
-    run = json.loads((output / "run.json").read_text())
-    counts = run["counts"]
-    failures = pq.read_table(output / "failures").to_pylist()
-    by_type = Counter((row["stage"], row["error_type"]) for row in failures)
-    of_damaged = Counter(row["document"] for row in failures if "/damaged/" in row["command"])
-    report = {
-        "pdfs_found": len(found),
-        "damaged": len(damaged),
-        "documents": run["documents"],
-        "pages": run["pages"],
-        "counts": counts,
-        "adds_up": counts["planned"] == sum(value for key, value in counts.items() if key != "planned"),
-        "exit_code": done.returncode,
-        "failed_share": run["failed_share"],
-        "failures": {f"{stage}/{kind}": rows for (stage, kind), rows in sorted(by_type.items())},
-        "damaged_documents_with_failures": len(of_damaged),
-        "wall_s": run["wall_s"],
-    }
-    (given.out / "robustness.json").write_text(json.dumps(report, indent=2))
-    print(json.dumps(report, indent=2))
+    found = measure(given.pdfs, given.out, given.count, given.seed)
+    (given.out / "robustness.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
+    broken = found["documents_without_rows"] or found["counts"]["pending"] or found["exit_code"]
+    sys.exit(1 if broken or found["renderer_peak_rss_bytes"] > found["renderer_limit_bytes"] else 0)
 
 
 if __name__ == "__main__":

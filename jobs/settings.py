@@ -140,7 +140,11 @@ def _read_config(config: Path) -> tuple[dict[str, Any], Any]:
     """Return the settings of a run in a TOML file, and its table ``[nightly]``."""
     try:
         raw = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # what is no TOML among them
         raise UsageError(f"--config {config}: {error}") from error
     nightly = raw.pop("nightly", {})
     if isinstance(nightly, dict):

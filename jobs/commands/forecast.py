@@ -173,7 +173,7 @@ def _weight_bytes(folder: Path) -> int:
 
 def _time(last: dict[str, Any] | None, pages: int) -> str:
     """Estimate the time from the rate of the last run in the same output folder, and never guess it."""
-    rate = None if last is None else last["this_run"]["pages_per_s"]
+    rate = None if last is None else (last.get("this_run") or {}).get("pages_per_s")
     if not rate:
         return "unknown until a run into this output folder has measured it (try --limit)"
     return f"about {pages / rate / 60:.1f} min at the {rate:.2f} pages/s of the last run"

@@ -49,7 +49,7 @@ def hold_night(
         raise UsageError("detach: a night is recorded at its end, so it has to be followed; leave it out")
     store = OutputStore(Folder(settings.output))
     before = read_nights(store.folder, _REMEMBERED)
-    last = None if (report := store.read_run()) is None else report["run_id"]
+    last = None if (report := store.read_run("run_id")) is None else report["run_id"]
     failure: DocpipeError | None = None
     code = exit_codes.ENGINE
     try:

@@ -18,6 +18,7 @@ from pipeline.output.lock import STALE_SECONDS
 from pipeline.output.store import OutputStore
 
 _RATE_SECONDS = 600.0
+_READ = ("run_id", "finished_at", "exit_code", "error")  # of the report of the last run
 
 
 def watch(
@@ -46,7 +47,7 @@ def watch(
             seen.append((view.at, view.pages))
         while len(seen) > 2 and seen[-1][0] - seen[1][0] > timedelta(seconds=_RATE_SECONDS):
             seen.popleft()
-        report = store.read_run() if view.holder is None else None
+        report = store.read_run(*_READ) if view.holder is None else None
         show([*view_lines(view, seen[0] if len(seen) > 1 else None), *ended_lines(view, report)])
         if view.holder is None:
             return 0 if report is None else int(report["exit_code"])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
+
+import torch
 
 from pipeline.answering.commits import Commits
 from pipeline.answering.held_back import HeldBack, may_skip, with_units
 from pipeline.answering.look_ahead import look_ahead
-from pipeline.answering.open_page import PreparedPage
+from pipeline.answering.open_page import PageOutcome, PreparedPage
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_groups import PageGroup, not_read, page_groups, units_about
 from pipeline.answering.rows import answered_rows, blank_rows, failed_rows, report_of, reports_of, unopened_rows
+from pipeline.errors import PageError
 from pipeline.output.attempts import Attempt, Markers
 from pipeline.output.held import Held
 from pipeline.output.scored import forget_scored, read_scored, write_scored
@@ -22,12 +27,17 @@ from pipeline.pages.renderer import decode_image
 from pipeline.records import Bundle, Failure, PageAnswer, Receipt, RenderedBundle
 from pipeline.results import PageReport
 
+_MOST_CHARACTERS = 500  # of a message, which may hold tensors
+_TOO_LARGE = "the answers do not fit into the device's memory, one at a time; lower --dpi or --max-visual-tokens"
+
 
 class BundleAnswerer:
     """Answers every question of a bundle, commits the rows in one part or several, and returns a receipt.
 
-    A page that cannot be answered becomes failed rows. An exception that is not a :class:`PageError` is not caught: it
-    leaves a marker, and the next attempt then takes the pages that are not committed yet one by one.
+    A page that cannot be answered becomes failed rows. An exception that is not a :class:`PageError` is not caught on
+    the first attempt: it leaves a marker, and the next attempt then takes the pages that are not committed yet one by
+    one. A page that raises one there becomes failed rows, too. Where memory is too short for pages together, the same
+    attempt takes the others one by one.
 
     Args:
         page_answerer: the loaded model.
@@ -85,13 +95,15 @@ class BundleAnswerer:
         for document_id, failure in bundle.failures.items():
             commits.add(unopened_rows(bundle, document_id, failure))
         try:
-            with closing(self._answered(left.bundle, groups, attempt)) as done:
-                for answers, reports in done:
-                    commits.add(held.pass_on(answers), reports)
-                    self.pages_done += len(reports)
-                    if commits.due():
-                        self.markers.between_pages(bundle_id, attempt, self.pages_done - self._done_before)
-                        commits.commit()
+            for some in _suspected_last(groups, attempt):
+                with closing(self._answered(left.bundle, some, attempt)) as done:
+                    for answers, reports in done:
+                        commits.add(held.pass_on(answers), reports)
+                        self.pages_done += len(reports)
+                        if commits.due():
+                            self._commit(commits, bundle_id, attempt)
+                if attempt.suspected:
+                    self._commit(commits, bundle_id, attempt)
             while (best := held.best_pages(rendered)) is not None:
                 with closing(self._answered(best.bundle, page_groups(best), attempt, all_questions=True)) as done:
                     for answers, _ in done:
@@ -117,23 +129,37 @@ class BundleAnswerer:
             attempt=attempt.number,
         )
 
+    def _commit(self, commits: Commits, bundle_id: str, attempt: Attempt) -> None:
+        self.markers.between_pages(bundle_id, attempt, self.pages_done - self._done_before)
+        commits.commit()
+
     def _answered(
         self, bundle: Bundle, groups: Sequence[PageGroup], attempt: Attempt, all_questions: bool = False
     ) -> Generator[tuple[list[PageAnswer], list[PageReport]]]:
         """Yield the rows of each group as it is done; with ``all_questions``, no page is left out of any.
 
         On the first attempt, questions of several pages decode together. After a crash the pages run one by one, so
-        that the page that causes it can be identified.
+        that the page that causes it can be identified, and so do those that are left when memory is too short.
         """
-        if attempt.number > 1:
-            for group in groups:
-                yield self._alone(bundle, group, attempt, all_questions)
-            return
+        left = dict(enumerate(groups))
+        if attempt.number == 1:
+            with suppress(torch.OutOfMemoryError):
+                for number, answers in self._together(bundle, groups, all_questions):
+                    yield answered_rows(bundle, left.pop(number), answers, attempt.number)
+            if left:
+                torch.cuda.empty_cache()
+        for group in left.values():
+            yield self._alone(bundle, group, attempt, all_questions)
+
+    def _together(
+        self, bundle: Bundle, groups: Sequence[PageGroup], all_questions: bool
+    ) -> Generator[tuple[int, PageOutcome]]:
+        """Yield the numbers of the groups as they are done, with what became of them."""
         try:
             with closing(self.page_answerer.answer_pages(self._begun(bundle, groups, all_questions))) as answered:
                 for number, answers in answered:
                     self.page_started_at = None  # while the caller commits
-                    yield answered_rows(bundle, groups[number], answers, attempt.number)
+                    yield number, answers
                     self.page_started_at = time.monotonic()  # for the next page, or for what is left in the pool
         finally:
             self.page_started_at = None
@@ -162,17 +188,40 @@ class BundleAnswerer:
     ) -> tuple[list[PageAnswer], list[PageReport]]:
         if (group.document_id, group.pages) in attempt.crashed:
             where = "this page" if len(group.pages) == 1 else "these pages"
-            told = f"the process that held the model died or hung on {where}"
+            told = f"processes that held the model died or hung on {where} again and again; their logs may tell why"
             failure = Failure("infer", "ModelCrash", told, attempt.number)
             return failed_rows(bundle, group, failure), reports_of(group)
         done = self.pages_done - self._done_before
         self.markers.note(bundle.bundle_id, attempt, group.document_id, group.pages, done)
         self.page_started_at = time.monotonic()
+        found: PageOutcome
         try:
             ((_, found),) = self.page_answerer.answer_pages([(0, partial(self._prepare, bundle, all_questions, group))])
+        except torch.OutOfMemoryError:
+            found = PageError("infer", "OutOfMemory", _TOO_LARGE)
+        except torch.AcceleratorError:  # of a device, which fails on any page from now on
+            raise
+        except Exception as error:  # noqa: BLE001 - one has ended an attempt before, with its traceback
+            found = PageError("infer", "ModelException", _said(error))
         finally:
             self.page_started_at = None
         return answered_rows(bundle, group, found, attempt.number)
+
+
+def _suspected_last(groups: Sequence[PageGroup], attempt: Attempt) -> list[list[PageGroup]]:
+    """Divide pages into those that no process died on and those that may end this one, too."""
+    parted: list[list[PageGroup]] = [[], []]
+    for group in groups:
+        parted[(group.document_id, group.pages) in attempt.suspected].append(group)
+    return parted
+
+
+def _said(error: Exception) -> str:
+    """Say in one line what went wrong on a page, and where."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"the model cannot answer this page: {reason[:_MOST_CHARACTERS]} ({where})"
 
 
 def _left_of(rendered: RenderedBundle, done: Held) -> RenderedBundle:

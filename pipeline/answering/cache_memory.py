@@ -15,6 +15,8 @@ _MARGIN = 1.25
 """Free memory that a prefill needs, as a multiple of the largest peak seen. The surplus covers slightly larger pages
 and fragmentation: a measured peak counts the bytes of tensors, but the allocator needs them in one piece."""
 
+_REFUSED = "DefaultCPUAllocator: can't allocate memory"  # torch has no type for it
+
 
 class CacheMemory:
     """Tells whether the KV caches leave room for another page.
@@ -85,10 +87,18 @@ class CacheMemory:
         """Measure the peak memory of the prefill inside the context, if it succeeds.
 
         For a page that needed several attempts, the last one counts.
+
+        Raises:
+            torch.OutOfMemoryError: memory is too short, of a device or of the host.
         """
         mark = self.begin()
         before = torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else 0
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if _REFUSED not in str(error):
+                raise
+            raise torch.OutOfMemoryError(str(error)) from error
         peak = self.peak_since(mark)
         if peak is not None:
             self.prefill_peak_bytes = max(self.prefill_peak_bytes, peak - before)

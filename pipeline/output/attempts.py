@@ -1,17 +1,26 @@
 """Marks the bundles in flight, so that a process that takes over knows where the one before it died.
 
 Attempt 1 answers a bundle at full speed. A marker found at the start of an attempt means that the attempt before it
-died. From attempt 2 on, each page is noted before it is begun, so that attempt 3 knows which page to leave out.
+died. From attempt 2 on, each page is noted before it is begun. One death does not show that the page is to blame: the
+machine may have ended the process. A page on which a second process dies is left out from then on; with attempt 1, it
+has cost three.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import EngineError
 from pipeline.output.folder import Folder
+from pipeline.output.json_files import Count
+
+MAX_DEATHS = 2
+"""Processes that may die on a page that they answer alone, before it is left out."""
 
 MAX_UNEXPLAINED = 5
 _FOLDER = "inflight"
@@ -24,14 +33,23 @@ class Attempt:
 
     Attributes:
         number: number of the attempt, from 1; above 1, each page must be noted before it is begun.
-        crashed: pairs (document id, pages that are read at once) on which earlier attempts died, and which must be left
-            out.
+        deaths: pair (document id, pages that are read at once) for each earlier attempt that died on a noted page.
         unexplained: number of earlier attempts that died while no page was noted.
     """
 
     number: int
-    crashed: frozenset[_Place]
+    deaths: tuple[_Place, ...] = ()
     unexplained: int = 0
+
+    @property
+    def crashed(self) -> frozenset[_Place]:
+        """Return the pages that must be left out."""
+        return _crashed(self.deaths)
+
+    @property
+    def suspected(self) -> frozenset[_Place]:
+        """Return the pages on which an attempt died, and which are tried again once all others are done."""
+        return frozenset(self.deaths) - self.crashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +72,11 @@ class InFlight:
 class _Marker(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    attempt: int
-    unexplained: int
+    attempt: Annotated[int, Field(ge=1, le=10**6)]
+    unexplained: Count
     page: _Place | None
-    crashed: list[_Place]
-    pages_done: int = 0
+    crashed: list[_Place]  # a page comes once for each attempt that died on it
+    pages_done: Count = 0
 
 
 class Markers:
@@ -82,7 +100,7 @@ class Markers:
                 not help; the marker is removed, and the next call starts from attempt 1.
         """
         found = self._read(bundle_id)
-        attempt = Attempt(1, frozenset()) if found is None else _after(found)
+        attempt = Attempt(1) if found is None else _after(found)
         if attempt.unexplained >= MAX_UNEXPLAINED:
             self.done(bundle_id)
             raise EngineError(
@@ -120,7 +138,7 @@ class Markers:
         bundles = [name.removeprefix(f"{_FOLDER}/").removesuffix(".json") for name in names]
         read = ((bundle, self._read(bundle)) for bundle in bundles)
         return [
-            InFlight(bundle, marker.attempt, marker.pages_done, tuple(marker.crashed))
+            InFlight(bundle, marker.attempt, marker.pages_done, tuple(sorted(_crashed(marker.crashed))))
             for bundle, marker in read
             if marker is not None
         ]
@@ -148,7 +166,7 @@ class Markers:
             attempt=attempt.number,
             unexplained=attempt.unexplained,
             page=page,
-            crashed=sorted(attempt.crashed),
+            crashed=sorted(attempt.deaths),
             pages_done=pages_done,
         )
         self._folder.write(_name(bundle_id), marker.model_dump_json().encode())
@@ -156,10 +174,13 @@ class Markers:
 
 def _after(marker: _Marker) -> Attempt:
     """Return the attempt that follows one that died."""
-    crashed = frozenset(marker.crashed)
     if marker.page is None:
-        return Attempt(marker.attempt + 1, crashed, marker.unexplained + 1)
-    return Attempt(marker.attempt + 1, crashed | {marker.page}, marker.unexplained)
+        return Attempt(marker.attempt + 1, tuple(marker.crashed), marker.unexplained + 1)
+    return Attempt(marker.attempt + 1, (*marker.crashed, marker.page), marker.unexplained)
+
+
+def _crashed(deaths: Iterable[_Place]) -> frozenset[_Place]:
+    return frozenset(place for place, number in Counter(deaths).items() if number >= MAX_DEATHS)
 
 
 def _name(bundle_id: str) -> str:

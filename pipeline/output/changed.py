@@ -6,7 +6,8 @@ import os.path
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_QUESTION = "question "
+from pipeline.output.json_files import QUESTION
+
 _LIMITS = ("type", "items", "constrain")  # fields that may change at any time
 _EXCERPT = 100  # characters of a text, for a message that fits on a screen
 
@@ -32,7 +33,7 @@ def changed_questions(known: Mapping[str, Any], given: Mapping[str, Any]) -> dic
         given: settings of this run, in the same form.
     """
     questions = {
-        key.removeprefix(_QUESTION): list(_fields(old["fields"], new["fields"]))
+        key.removeprefix(QUESTION): list(_fields(old["fields"], new["fields"]))
         for key, old, new in _both(known, given)
         if _is_question(key) and old["identity"] != new["identity"]
     }
@@ -44,7 +45,7 @@ def _both(known: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _is_question(key: str) -> bool:
-    return key.startswith(_QUESTION)
+    return key.startswith(QUESTION)
 
 
 def _flag(flag: str, old: Any, new: Any) -> str | None:

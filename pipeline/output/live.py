@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.output.attempts import InFlight, Markers
 from pipeline.output.completed import COMPACTED, replaced_by
 from pipeline.output.folder import Folder
+from pipeline.output.json_files import Count, Moment
 from pipeline.output.lock import Holder, read_holder
 from pipeline.output.parts import part_name, read_rows
 
@@ -39,12 +40,12 @@ class Running(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
-    began_at: datetime
+    began_at: Moment
     engine: str
-    documents: int
-    pages: int
-    rows: int
-    planned_rows: int
+    documents: Count
+    pages: Count
+    rows: Count
+    planned_rows: Count
 
 
 @dataclass(slots=True)

@@ -11,12 +11,13 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import EngineError, UsageError
 from pipeline.output.folder import Folder
+from pipeline.output.json_files import Moment
 
 NAME = ".docpipe.lock"
 STALE_SECONDS = 300.0
@@ -38,13 +39,13 @@ class Holder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    token: str
+    token: Annotated[str, Field(pattern="^[0-9a-z-]{1,64}$")]  # part of the name of a file
     host: str
     pid: int
     born: str
     pid_space: str
-    since: datetime
-    heartbeat: datetime
+    since: Moment
+    heartbeat: Moment
 
     def is_gone(self, now: datetime) -> bool:
         """Tell whether the holder died: on its own machine whatever the clock says, elsewhere by long silence."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
+from pipeline.output.json_files import Moment
 from pipeline.output.schema import LISTING
 from pipeline.output.tables import read_batches, write_batches
 
@@ -53,8 +53,8 @@ class Night(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
-    started_at: datetime
-    finished_at: datetime
+    started_at: Moment
+    finished_at: Moment
     wall_s: float
     exit_code: int
     error: str | None

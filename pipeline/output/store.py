@@ -20,6 +20,7 @@ from pipeline.output.completed import Completed, LiveParts
 from pipeline.output.current import read_current
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
+from pipeline.output.json_files import check_run, check_settings
 from pipeline.output.parts import part_ids, read_held, write_part
 from pipeline.output.schema import PAGE_COUNTS, SCHEMA_VERSION
 from pipeline.output.tables import other_version, read_table, write_table
@@ -28,6 +29,7 @@ from pipeline.results import BundleResult
 from pipeline.scratch import Scratch
 
 _CACHE = "cache"
+_MOST_PAGES = 10**7  # a file that says more of a document would take all memory
 _WRITTEN_TRIES, _WRITTEN_SECONDS = 50, 0.1
 
 
@@ -155,6 +157,10 @@ class OutputStore:
         given = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **settings}))
         if known.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise SettingsChangedError(other_version(self.folder.uri, known["schema_version"]))
+        try:
+            check_settings(known, given)
+        except ValueError as error:
+            raise self.damaged("settings.json", str(error)) from error
         flags, questions = changed_flags(known, given), changed_questions(known, given)
         if flags or (questions and not reworded):
             raise SettingsChangedError(_refusal(self.folder.uri, flags, questions))
@@ -180,7 +186,8 @@ class OutputStore:
         """
         for name in self.folder.names(_CACHE, ".parquet"):
             counts = read_table(self.folder, name, PAGE_COUNTS.names)
-            if counts["pages"].null_count or pc.any(pc.less(counts["pages"], 1)).as_py():
+            least, most = pc.min_max(counts["pages"]).as_py().values()
+            if counts["pages"].null_count or (len(counts) and not 1 <= least <= most <= _MOST_PAGES):
                 raise self.damaged(name, "expected numbers of pages")
             yield counts
 
@@ -246,9 +253,22 @@ class OutputStore:
         """Write ``run.json``."""
         self.folder.write("run.json", (json.dumps(run, indent=2) + "\n").encode())
 
-    def read_run(self) -> dict[str, Any] | None:
-        """Read what the last run wrote about itself; ``None`` before the first."""
-        return self._read("run.json")
+    def read_run(self, *needed: str) -> dict[str, Any] | None:
+        """Read what the last run wrote about itself; ``None`` before the first.
+
+        Args:
+            *needed: fields that must be there.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        found = self._read("run.json")
+        try:
+            if found is not None:
+                check_run(found, needed)
+        except ValueError as error:
+            raise self.damaged("run.json", str(error)) from error
+        return found
 
     def _read(self, name: str) -> dict[str, Any] | None:
         raw = self.folder.read(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,9 @@ from typing import Any
 from pipeline.errors import EngineError
 
 _START_SECONDS = 120.0  # imports from a cold disk on a busy machine
+KILLED = f"signal {signal.SIGKILL.value}"
+"""How a process ends that somebody else kills, such as the system when memory is short; a crash has another signal."""
+
 _EXIT_SECONDS = 1.0  # time between closing its pipe and having an exit status
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image as PilImage
 
 from pipeline.errors import ModelError, PageError, Stage
 from pipeline.output.faults import writing
-from pipeline.pages.child_process import ChildDied, ChildProcess
+from pipeline.pages.child_process import KILLED, ChildDied, ChildProcess
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.local_copy import LocalCopy
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.patience import HANGS, Patience
 from pipeline.records import Document, Failure, Image, PageFailure, PageImage, PixelBudget, Renderer
 from pipeline.words import Words
+
+Done = TypeVar("Done")
 
 _MEASURED_AT_ONCE = 500  # pages per request, which has to fit into a pipe
 
@@ -47,6 +50,7 @@ class RenderChild:
         self._pages = 0  # number of pages of the open document
         self._copy = LocalCopy()
         self._cancelled = False
+        self._was_killed = False  # by somebody else, at the last request
 
     def __enter__(self) -> RenderChild:
         return self
@@ -84,7 +88,7 @@ class RenderChild:
         """
         document_id = document.document_id
         try:
-            return self._opened(document, self._patience.renderer(document_id))
+            return self._once_more(lambda: self._opened(document, self._patience.renderer(document_id)))
         except PageError as error:
             if error.error_type not in HANGS or self._patience.renderer(document_id) == "pdfium":
                 raise
@@ -101,7 +105,7 @@ class RenderChild:
             PageError: the document cannot be opened.
             EngineError: the child cannot be started, or a remote document cannot be copied.
         """
-        header, _ = self._ask(self._request("embedded", document), self.limits.open_seconds, "open")
+        header, _ = self._ask_of("embedded", document)
         return [(int(number), str(name)) for number, name in header["embedded"]]
 
     def sha256(self, document: Document) -> str:
@@ -114,7 +118,7 @@ class RenderChild:
             PageError: the document cannot be read.
             EngineError: the child cannot be started, or a remote document cannot be copied.
         """
-        header, _ = self._ask(self._request("sha256", document), self.limits.open_seconds, "open")
+        header, _ = self._ask_of("sha256", document)
         return str(header["sha256"])
 
     def measure(
@@ -135,12 +139,15 @@ class RenderChild:
         """
         found: list[int | None] = []
         for start in range(0, len(pages), _MEASURED_AT_ONCE):
-            self.count_pages(document)
             indexes = [page - 1 for page in pages[start : start + _MEASURED_AT_ONCE]]
             request = {"do": "measure", "indexes": indexes, **_target(dpi, budget)}
-            header, _ = self._ask(request, self.limits.open_seconds, "open")
-            found.extend(header["visual_tokens"])
+            found.extend(self._once_more(partial(self._measured, document, request)))
         return tuple(found)
+
+    def _measured(self, document: Document, request: dict[str, Any]) -> list[int | None]:
+        self.count_pages(document)
+        header, _ = self._ask(request, self.limits.open_seconds, "open")
+        return list(header["visual_tokens"])
 
     def annotate(self, document: Document, marks: Path, target: Path) -> None:
         """Write a copy of a PDF with highlights and notes; the document itself is only read.
@@ -155,8 +162,7 @@ class RenderChild:
             OutputError: the copy cannot be written.
             EngineError: the child cannot be started, or a remote document cannot be copied.
         """
-        request = {**self._request("annotate", document), "marks": str(marks)}
-        _, copy = self._ask(request, self.limits.open_seconds, "open")
+        _, copy = self._ask_of("annotate", document, marks=str(marks))
         with writing(target):
             target.write_bytes(copy)
 
@@ -195,7 +201,7 @@ class RenderChild:
         patience, document_id = self._patience, document.document_id
         first, began = patience.renderer(document_id), time.monotonic()
         try:
-            image = self._drawn_by(first, document, page, target)
+            image = self._once_more(lambda: self._drawn_by(first, document, page, target))
             patience.relieved(document_id)
             return image
         except PageError as error:
@@ -205,7 +211,8 @@ class RenderChild:
             if first == "pdfium" or not patience.may_try_pdfium(document_id):
                 raise
             try:
-                return self._drawn_by("pdfium", document, page, target, f"MuPDF: {error.message}")
+                said = f"MuPDF: {error.message}"
+                return self._once_more(lambda: self._drawn_by("pdfium", document, page, target, said))
             except PageError as second:
                 if second.error_type in HANGS:
                     patience.strike(document_id, "pdfium", second)
@@ -235,6 +242,20 @@ class RenderChild:
             self._open, self._pages = (document, renderer), int(header["pages"])
         return self._pages
 
+    def _once_more(self, work: Callable[[], Done]) -> Done:
+        """Do something again, once, if somebody else killed the child, which says nothing about the document."""
+        try:
+            return work()
+        except PageError:
+            if not self._was_killed:
+                raise
+        return work()
+
+    def _ask_of(self, do: str, document: Document, **more: str) -> tuple[dict[str, Any], bytes]:
+        """Ask for what the child opens the document anew for."""
+        request = {**self._request(do, document), **more}
+        return self._once_more(lambda: self._ask(request, self.limits.open_seconds, "open"))
+
     def _request(self, do: str, document: Document) -> dict[str, Any]:
         return {
             "do": do,
@@ -249,6 +270,7 @@ class RenderChild:
             self._process = ChildProcess(self.limits.memory_bytes)
         if self._cancelled:
             raise CancelledError
+        self._was_killed = False
         try:
             header, data = self._process.ask(request, seconds)
         except TimeoutError as error:
@@ -258,6 +280,7 @@ class RenderChild:
         except ChildDied as error:
             if self._cancelled:
                 raise CancelledError from error
+            self._was_killed = str(error) == KILLED
             raise PageError(stage, "RenderCrash", f"the renderer died ({error})") from error
         if "model_error" in header:
             raise ModelError(f"in the renderer: {header['model_error']}")

@@ -25,6 +25,9 @@ from pipeline.errors import QuestionsError
 from pipeline.questions.text_file import read_text
 
 _MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DEEPEST = 64  # objects and lists inside each other; each level takes several of Python's calls
+_MOST_CHARACTERS = 500  # of a message of jsonschema, which may quote all of a schema
 _EXAMPLE = "name a JSON Schema such as invoice.json, or a pydantic model as module:Model"
 
 
@@ -73,13 +76,15 @@ class Node:
         node = self
         while "$ref" in node.content:
             ref = node.content["$ref"]
+            if not isinstance(ref, str):
+                raise ValueError(f"$ref: expected text, found {json.dumps(ref):.50}")
             if ref in node.refs:
                 raise ValueError(f"{ref} refers to itself, so its questions have no end")
             try:
                 found = node.resolver.lookup(ref)
-            except Unresolvable as error:
+            except (Unresolvable, TypeError, ValueError) as error:  # into a number, or with no address
                 raise ValueError(
-                    f"$ref: {ref} is not in the schema; only references inside of it are followed"
+                    f"$ref: {ref:.200} is not in the schema; only references inside of it are followed"
                 ) from error
             beside = {key: value for key, value in node.content.items() if key != "$ref"}
             target = node.below(found.contents)
@@ -104,12 +109,17 @@ def read_schema(name: str) -> Node:
         )
     if not isinstance(schema, dict):
         raise QuestionsError(f"{name}: expected a JSON Schema, which is an object, found {type(schema).__name__}")
+    dialect = schema.get("$schema", _DIALECT)
     try:
         validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+        known = specification_with(dialect, default=DRAFT202012)
     except jsonschema.SchemaError as error:
-        raise QuestionsError(f"{name}: {error.json_path}: is no JSON Schema: {error.message}") from error
-    dialect = schema.get("$schema")
-    known = specification_with(dialect, default=DRAFT202012) if isinstance(dialect, str) else DRAFT202012
+        reason = f"{error.json_path}: is no JSON Schema: {error.message:.{_MOST_CHARACTERS}}"
+        raise QuestionsError(f"{name}: {reason}") from error
+    except (ValueError, TypeError, AttributeError) as error:  # of the address of the dialect
+        raise QuestionsError(
+            f"{name}: $schema: expected the address of a dialect, such as {_DIALECT}, found {json.dumps(dialect):.100}"
+        ) from error
     resource = known.create_resource(schema)
     base = resource.id() or ""
     return Node(schema, Registry().with_resource(base, resource).resolver(base))
@@ -118,7 +128,7 @@ def read_schema(name: str) -> Node:
 def _of_file(name: str) -> object:
     text = read_text(name, "a JSON Schema")
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        schema = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         reason = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise QuestionsError(f"{name}:{error.lineno}: {reason}; {_EXAMPLE}") from error
@@ -126,6 +136,18 @@ def _of_file(name: str) -> object:
         raise QuestionsError(f"{name}: is nested deeper than a schema can be") from error
     except _Twice as error:
         raise QuestionsError(f"{name}: {error} is given twice in one object; take one out") from error
+    except ValueError as error:
+        raise QuestionsError(f"{name}: holds a number of too many digits: {error}") from error
+    if _deeper(schema, _DEEPEST):
+        raise QuestionsError(f"{name}: is nested deeper than a schema can be")
+    return schema
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Tell whether more than ``levels`` objects and lists stand inside each other."""
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(_deeper(p, levels - 1) for p in (value.values() if isinstance(value, dict) else value))
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -86,6 +86,11 @@ def read_yaml(text: str, source: str) -> YamlText:
         reason = _not_valid(line, column, _ONE_DOCUMENT if other else f"{error.problem}{since}; {hint}")
         place = () if loader is None or other else loader.last
         raise QuestionsError(_message(source, line, place, reason)) from error
+    except (ValueError, OverflowError) as error:  # a version of thousands of digits, or an escape such as \UFFFFFFFF
+        reached = None if loader is None else loader.get_mark()
+        line, column = (1, 1) if reached is None else (reached.line + 1, reached.column + 1)
+        reason = _not_valid(line, column, f"what stands there is no character or no number; {QUOTES}")
+        raise QuestionsError(_message(source, line, () if loader is None else loader.last, reason)) from error
     found = Content()
     value = None if node is None else found.read(node, ())
     if found.problems:

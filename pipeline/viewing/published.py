@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.output.folder import Folder
+from pipeline.output.json_files import QUESTION, check_run, check_settings
 from pipeline.output.reviews import read_reviews, with_reviews
 from pipeline.output.schema import TABLES
 
@@ -22,7 +23,6 @@ _NEEDED = {
     "failures": ("unit_id", "document_id", "document", "page", "question_id", "error_type", "error_message", "command"),
 }
 _OF_MODEL = ("answer", "value", "confidence")
-_QUESTION = "question "
 _MADE_AGAIN = "delete it, and the next run makes its content again"
 
 
@@ -66,7 +66,7 @@ def read_published(folder: Folder) -> Published:
         )
     tables = {name: _current(folder, name) for name in TABLES}
     tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
-    run = _json(folder, "run.json")
+    run = _json(folder, "run.json", check_run)
     return Published(folder.uri, **tables, run=run, questions=_questions(folder))
 
 
@@ -116,12 +116,12 @@ def _column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
 
 
 def _questions(folder: Folder) -> dict[str, str]:
-    settings = _json(folder, "settings.json")
-    asked = {key.removeprefix(_QUESTION): kept for key, kept in settings.items() if key.startswith(_QUESTION)}
+    settings = _json(folder, "settings.json", lambda found: check_settings(found, {}))
+    asked = {key.removeprefix(QUESTION): kept for key, kept in settings.items() if key.startswith(QUESTION)}
     return {name: str(kept["fields"]["text"]) for name, kept in asked.items()}
 
 
-def _json(folder: Folder, name: str) -> dict[str, Any]:
+def _json(folder: Folder, name: str, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     raw = folder.read(name)
     try:
         found = {} if raw is None else json.loads(raw)
@@ -129,6 +129,10 @@ def _json(folder: Folder, name: str) -> dict[str, Any]:
         raise UsageError(f"{folder.uri}/{name} is not valid JSON: {error}; the next run writes it again") from error
     if not isinstance(found, dict):
         raise UsageError(f"{folder.uri}/{name}: expected a JSON object; the next run writes it again")
+    try:
+        check(found)
+    except ValueError as error:
+        raise UsageError(f"{folder.uri}/{name} is damaged: {error}") from error
     return found
 
 

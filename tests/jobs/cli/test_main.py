@@ -175,6 +175,7 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
     [
         ("colour = 1", NEEDED, "unknown key 'colour'"),
         ("dpi = [", NEEDED, "--config"),
+        (f"dpi = {'1' * 5000}", NEEDED, "--config"),
         ("dpi = 1", NEEDED, "--dpi: "),
         ("", NEEDED[2:], "--input is required"),
         ("", [*NEEDED[:2], *NEEDED[4:]], "--questions is required, or --schema in its place"),

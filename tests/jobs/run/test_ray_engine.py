@@ -147,7 +147,7 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
     units, bundles = units_and_bundles(pdfs)
     engine = RayEngine(None)
     (receipt,) = engine.receipts(bundles, config(tmp_path / "out"), RESOURCES, load_and_commit_each_page)
-    assert (receipt.attempt, receipt.pages, engine.pages_done()) == (3, 3, 3)
+    assert (receipt.attempt, receipt.pages, engine.pages_done()) == (4, 3, 3)
     store = OutputStore(Folder(str(tmp_path / "out")))
     assert [store.done().left_of(unit) for unit in units] == [None, None]
     assert len(store.parts()) == 3  # the page before the one that kills is committed once, by the first attempt
@@ -158,7 +158,7 @@ def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path
         (2, "a", "failed", None),
         (3, "a", "answered", "a (9, 9, 9)"),
     }
-    assert [(row["page"], row["error_type"], row["attempts"]) for row in found["failures"]] == [(2, "ModelCrash", 3)]
+    assert [(row["page"], row["error_type"], row["attempts"]) for row in found["failures"]] == [(2, "ModelCrash", 4)]
     assert not list((tmp_path / "out" / "inflight").iterdir())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pymupdf
 import pytest
+import torch
 
 import glimpseprune as gp
 from pipeline.answering.bundle_answerer import BundleAnswerer
@@ -255,16 +256,72 @@ def test_after_a_crash_nothing_is_made_ready_ahead(bundle: Bundle, tmp_path: Pat
     assert page_answerer.pages == 3
 
 
-def test_a_page_the_model_dies_on_is_skipped_at_the_third_attempt(bundle: Bundle, tmp_path: Path) -> None:
-    """The exception stands for the death of the process: nothing in it is caught, and the marker stays."""
+class DeathError(BaseException):
+    """Stands for the end of the process: nothing in the pipeline may catch it."""
+
+
+def test_a_page_that_the_model_dies_on_is_tried_last_and_left_out_at_the_fourth_attempt(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    with pytest.raises(SystemError):
-        run(bundle, FakePageAnswerer([None, SystemError()]), out)
-    with pytest.raises(SystemError):
-        run(bundle, FakePageAnswerer([None, SystemError()]), out)
+    for pages, done in ((2, 0), (2, 0), (3, 2)):  # begun by the attempt, committed after it
+        with pytest.raises(DeathError):
+            run(bundle, page_answerer := FakePageAnswerer([None] * (pages - 1) + [DeathError()]), out)
+        assert page_answerer.pages == pages
+        held = OutputStore(Folder(str(out))).done()
+        assert sum(len(found) for found in held.pages.values()) == done
     receipt, rows, _ = run(bundle, page_answerer := FakePageAnswerer(), out)
-    assert receipt.attempt == 3
-    assert page_answerer.pages == 2
+    assert receipt.attempt == 4
+    assert page_answerer.pages == 0
     assert [r["status"] for r in rows] == ["answered", "failed", "failed", "answered", "failed"]
     failures = pq.read_table(out / "failures").to_pylist()
-    assert {(f["error_type"], f["attempts"]) for f in failures if f["page"] == 2} == {("ModelCrash", 3)}
+    assert {(f["error_type"], f["attempts"]) for f in failures if f["page"] == 2} == {("ModelCrash", 4)}
+
+
+def test_a_process_that_was_killed_on_a_page_by_chance_costs_no_row(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for page in (1, 1, 2):
+        with pytest.raises(DeathError):
+            run(bundle, FakePageAnswerer([None] * (page - 1) + [DeathError()]), out)
+    receipt, rows, _ = run(bundle, FakePageAnswerer(), out)
+    assert receipt.attempt == 4
+    assert [r["status"] for r in rows] == ["answered"] * 4 + ["failed"]  # the last one is no PDF
+
+
+def test_a_page_that_raises_what_is_no_page_error_ends_the_bundle_once_and_then_costs_that_page(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError):
+        run(bundle, FakePageAnswerer([None, ZeroDivisionError("a bug")]), out)
+    bugs = [ZeroDivisionError("a bug"), None, RuntimeError("two\nlines " + "and more " * 200)]
+    receipt, rows, _ = run(bundle, FakePageAnswerer(bugs), out)
+    assert receipt.attempt == 2
+    assert [r["status"] for r in rows] == ["failed", "answered", "answered", "failed", "failed"]
+    failures = {row["page"]: row for row in pq.read_table(out / "failures").to_pylist()}
+    assert {failures[page]["error_type"] for page in (1, 3)} == {"ModelException"}
+    assert "ZeroDivisionError: a bug (helpers.py:" in failures[1]["error_message"]
+    assert "RuntimeError: two lines and more" in failures[3]["error_message"]
+    assert len(failures[3]["error_message"]) < 700
+    assert failures[1]["attempts"] == 2
+
+
+@pytest.mark.parametrize(("again", "status"), [(None, "answered"), (torch.OutOfMemoryError("full"), "failed")])
+def test_pages_for_which_memory_is_too_short_together_are_answered_one_by_one(
+    bundle: Bundle, tmp_path: Path, again: Exception | None, status: str
+) -> None:
+    page_answerer = FakePageAnswerer([None, torch.OutOfMemoryError("full"), again])
+    receipt, rows, _ = run(bundle, page_answerer, tmp_path / "out")
+    assert (receipt.attempt, receipt.pages, page_answerer.pages) == (1, 3, 4)
+    assert [r["status"] for r in rows] == ["answered", status, status, "answered", "failed"]
+    failures = pq.read_table(tmp_path / "out" / "failures").to_pylist()
+    assert {f["error_type"] for f in failures if f["page"]} == ({"OutOfMemory"} if again else set())
+    assert not list((tmp_path / "out" / "inflight").iterdir())
+
+
+def test_a_device_that_fails_blames_no_page_at_once(bundle: Bundle, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(torch.AcceleratorError):
+            run(bundle, FakePageAnswerer([torch.AcceleratorError("unspecified launch failure")]), tmp_path / "out")
+    receipt, rows, _ = run(bundle, FakePageAnswerer(), tmp_path / "out")
+    assert (receipt.attempt, rows[0]["status"]) == (3, "answered")

@@ -27,7 +27,7 @@ from pipeline.answering.prefilling import Prefiller
 from pipeline.errors import PageError
 from pipeline.records import Ask
 
-CUDA = torch.device("cuda")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 ASKS = [Ask(name, f"What is {name}?", "text", limit, KeepRule()) for name, limit in (("a", 9), ("b", 5), ("c", 7))]
 PAGES = [(number, np.full((112, 84 + 28 * number, 3), 40 * number, np.uint8)) for number in range(5)]
 
@@ -78,6 +78,14 @@ def test_the_caches_leave_room_for_the_largest_prefill_seen(monkeypatch: pytest.
     with pytest.raises(torch.OutOfMemoryError), memory.prefill():
         raise torch.OutOfMemoryError("full")
     assert memory.prefill_peak_bytes == 200  # what failed says nothing
+
+
+def test_memory_that_the_host_refuses_is_memory_that_ran_out() -> None:
+    with pytest.raises(torch.OutOfMemoryError, match="can't allocate memory"), CacheMemory(CPU, 300).prefill():
+        torch.empty(10**15)
+    with pytest.raises(RuntimeError, match="must match") as raised, CacheMemory(CPU, 300).prefill():
+        torch.zeros(2) + torch.zeros(3)
+    assert raised.type is RuntimeError
 
 
 def test_pages_that_overlap_have_a_peak_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DocpipeError, UsageError
 from pipeline.output.folder import Folder
+from pipeline.output.lock import OutputLock
 from pipeline.output.publish import check_tables, publish
 from pipeline.output.soundness import check_footer
 from pipeline.output.store import OutputStore
@@ -162,6 +163,67 @@ def test_damaged_page_counts_are_a_sentence(
     rewrite(path, {}, change)
     with pytest.raises(UsageError, match=f"cache/{path.name} .*{reason}"):
         list(store.page_counts())
+
+
+QUESTION = {"question a": {"identity": "i", "fields": {"text": "What?", "type": "text"}}}
+MODEL = {"--model": {"name": "nano", "fingerprint": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"question a": 5}, "question a: Input should be a valid dictionary"),
+        ({"question a": {"identity": "j"}}, "question a.fields: Field required"),
+        ({"question a": {"identity": "j", "fields": {"text": "What?"}}}, "question a has no type"),
+        ({"question b": {"identity": "j", "fields": {}}}, "question b has no text"),
+        ({"--model": "nano"}, "--model: Input should be a valid dictionary"),
+        ({"--model": {"name": "nano"}}, "--model.fingerprint: Field required"),
+    ],
+)
+def test_settings_of_another_shape_are_named(tmp_path: Path, content: object, reason: str) -> None:
+    store = store_at(str(tmp_path))
+    store.folder.write("settings.json", json.dumps(content).encode())
+    with pytest.raises(
+        UsageError, match=rf"settings\.json is damaged: {reason}.*; put back the file as docpipe wrote it"
+    ):
+        store.check_settings({**QUESTION, **MODEL})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"exit_code": "x"}, "exit_code: Input should be a valid integer"),
+        ({"exit_code": 0, "wall_s": float("nan")}, "wall_s: Input should be a finite number"),
+        ({"exit_code": 0, "this_run": []}, "this_run: Input should be a valid dictionary"),
+        ({"exit_code": 0, "counts": {"planned": 10**30}}, "counts.planned: Input should be less than"),
+        ({}, "it has no exit_code"),
+    ],
+)
+def test_a_report_of_another_shape_is_named(tmp_path: Path, content: object, reason: str) -> None:
+    store = store_at(str(tmp_path))
+    store.folder.write("run.json", json.dumps(content).encode())
+    with pytest.raises(UsageError, match=rf"run\.json is damaged: {reason}.*; delete it"):
+        store.read_run("exit_code")
+
+
+def test_a_document_of_a_billion_pages_is_damage(tmp_path: Path) -> None:
+    store = store_at(str(tmp_path))
+    store.folder.write("cache/page_counts.json", b'{"a": 1000000000}')
+    with pytest.raises(UsageError, match=r"page_counts\.json is damaged: expected numbers of pages, found 1000000000"):
+        store.page_counts()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("token", "../../x"), ("since", "2026-11-26T22:00:00"), ("heartbeat", "0001-01-01T00:00:00Z")]
+)
+def test_a_lock_that_names_files_elsewhere_or_no_moment_is_damage(tmp_path: Path, field: str, value: str) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    holder = {"token": "ab", "host": "h", "pid": 1, "born": "1", "pid_space": "p", field: value}
+    moments = {"since": "2026-11-26T22:00:00Z", "heartbeat": "2026-11-26T22:00:00Z"}
+    folder.write(".docpipe.lock", json.dumps({**moments, **holder}).encode())
+    with pytest.raises(UsageError, match=r"\.docpipe\.lock cannot be read"), OutputLock(folder):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 JSON = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -9,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.errors import EngineError
+from pipeline.pages.child_process import ChildProcess
 from pipeline.pages.limits import RenderLimits
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import PageFailure, PageImage, PixelBudget
@@ -87,22 +90,56 @@ def test_a_document_that_hangs_one_renderer_when_opened_is_opened_by_the_other(p
     assert [(r.page, r.renderer) for r in results if isinstance(r, PageImage)] == [(n, "pdfium") for n in (1, 2, 3)]
 
 
-def test_a_page_that_crashes_one_renderer_is_drawn_by_the_other(put: Put) -> None:
+@pytest.fixture
+def die(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, signal.Signals, int], None]:
+    """Sends a signal to the child as soon as it is asked to do something, and to those that take its place."""
+    original, left = ChildProcess.ask, [("", signal.SIGKILL, 0)]
+
+    def ask(self: ChildProcess, request: dict[str, Any], seconds: float) -> Any:
+        what, number, times = left[0]
+        if request["do"] == what and times:
+            left[0] = (what, number, times - 1)
+            os.kill(self.pid, number)
+        return original(self, request, seconds)
+
+    def at(what: str, number: signal.Signals, times: int) -> None:
+        left[0] = (what, number, times)
+
+    monkeypatch.setattr(ChildProcess, "ask", ask)
+    return at
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "said"), [(signal.SIGSEGV, 1, "signal 11"), (signal.SIGKILL, 2, "signal 9")]
+)
+def test_a_page_that_crashes_one_renderer_is_drawn_by_the_other(
+    put: Put, die: Callable[[str, signal.Signals, int], None], number: signal.Signals, times: int, said: str
+) -> None:
     document = put("a.pdf", text_pdf(3))
     with RenderChild() as child:
         pages = child.render(document, [1, 2, 3], 72, BUDGET)
         next(pages)
-        crashing = child.pid
-        assert crashing is not None
-        os.kill(crashing, signal.SIGSTOP)  # so that it dies with the request in hand
-        timer = threading.Timer(0.3, os.kill, (crashing, signal.SIGKILL))
-        timer.start()
+        die("render", number, times)
         second, third = pages
-        timer.join()
     assert isinstance(second, PageImage)
-    assert (second.renderer, second.warnings) == ("pdfium", "MuPDF: the renderer died (signal 9)")
+    assert (second.renderer, second.warnings) == ("pdfium", f"MuPDF: the renderer died ({said})")
     assert isinstance(third, PageImage)
     assert third.renderer == "mupdf"
+
+
+@pytest.mark.parametrize("what", ["open", "sha256", "measure", "render"])
+def test_a_renderer_that_somebody_kills_costs_nothing_and_no_document_is_blamed(
+    put: Put, die: Callable[[str, signal.Signals, int], None], what: str
+) -> None:
+    document = put("a.pdf", text_pdf(2))
+    with RenderChild() as child:
+        die(what, signal.SIGKILL, 1)
+        assert child.count_pages(document) == 2
+        assert child.sha256(document) == hashlib.sha256(Path(document.uri).read_bytes()).hexdigest()
+        assert all(child.measure(document, [1, 2], 72, BUDGET))
+        found = list(child.render(document, [1, 2], 72, BUDGET))
+    seen = [(page.page, page.renderer, page.warnings) for page in found if isinstance(page, PageImage)]
+    assert seen == [(1, "mupdf", None), (2, "mupdf", None)]
 
 
 def test_a_child_that_died_between_two_pages_costs_nothing(put: Put) -> None:

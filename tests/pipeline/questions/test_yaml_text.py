@@ -129,6 +129,20 @@ def test_point_18_an_alias_cannot_grow() -> None:
     assert time.perf_counter() - started < 1
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "column"),
+    [
+        (f'{TOP}- {{id: a, text: "\\U00110000"}}', "3: questions", 20),
+        (f'{TOP}- {{id: a, text: "\\UFFFFFFFF"}}', "3: questions", 20),
+        (f"%YAML 1.{'1' * 5000}\n---\n{ONE}", "1: file", 9),
+    ],
+)
+def test_what_stands_for_no_character_or_number(text: str, place: str, column: int) -> None:
+    found = refusal(text)
+    assert found.startswith(f"q.yaml:{place}: not valid YAML at line {place[0]}, column {column}: what stands there")
+    assert len(found) < 200
+
+
 def test_keys() -> None:
     assert refusal(f"version: 1\nversion: 1\n{ONE[11:]}") == "q.yaml:2: version: is given twice"
     assert refusal("version: 1\n? [a]\n: 3\nquestions: []").startswith("q.yaml:2: file: expected the name of a field")
