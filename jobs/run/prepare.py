@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from glimpseprune.rule import KeepRule
+from jobs.log import Log
 from jobs.model_choice import ModelChoice
 from jobs.presets import MAX_RATIOS
 from jobs.progress import Progress
@@ -128,7 +129,8 @@ def prepare_work(
         uncounted = [document for document in added if document.document_id not in counts]
         fresh: dict[str, PageCount] = {}
         try:
-            with Progress(len(uncounted), "document", run.quiet) as progress:
+            log = Log(run.log_format, store.run_id)
+            with Progress(len(uncounted), "document", run.quiet, log) as progress:
                 count_pages(uncounted, fresh, progress.add, elsewhere, passwords)
         finally:
             if remember and fresh:

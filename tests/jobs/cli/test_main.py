@@ -56,6 +56,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "prompt": (["--prompt", "{text} Briefly."], "{text} Briefly."),
     "max_new_tokens": (["--max-new-tokens", "5"], 5),
     "seed": (["--seed", "5"], 5),
+    "log_format": (["--log-format", "json"], "json"),
     "quiet": (["--quiet"], True),
     "verbose": (["--verbose"], True),
     "document_seconds": (["--document-seconds", "120"], 120.0),
@@ -93,6 +94,8 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 EMPTY_REPORT: dict[str, Any] = {
+    "run_id": "r",
+    "wall_s": 0.0,
     "counts": dict.fromkeys(
         ("planned", "answered", "not_answerable", "skipped", "failed", "needs_review", "pending"), 0
     ),
