@@ -40,6 +40,7 @@ class RunSettings(BaseModel):
     address: str | None = None
     detach: bool = False
     shared_fs: bool = False
+    wheel: str | None = None
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, ge=1, allow_inf_nan=False)
@@ -77,6 +78,8 @@ class RunSettings(BaseModel):
             raise ValueError("--detach has no effect without --address; name the cluster, or leave it out")
         if self.shared_fs and self.address is None:
             raise ValueError("--shared-fs has no effect without --address; name the cluster, or leave it out")
+        if self.wheel is not None and self.address is None:
+            raise ValueError("--wheel has no effect without --address; name the cluster, or leave it out")
         return self
 
     @model_validator(mode="after")

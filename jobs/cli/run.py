@@ -66,6 +66,10 @@ Detach = Annotated[bool | None, option(CLUSTER, "Submit, but do not follow.", "-
 SharedFs = Annotated[
     bool | None, option(CLUSTER, "Local paths mean the same on every node.", "--shared-fs", default="off")
 ]
+Wheel = Annotated[
+    str | None,
+    option(CLUSTER, "Wheel for the cluster to install, as dist/x.whl[s3].", default="docpipe is on every node"),
+]
 MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
 Deadline = Annotated[float | None, option(PAGES, "Most seconds per page, 1 or more.", default="set from the median")]
 DocumentSeconds = Annotated[float | None, option(PAGES, "Most seconds to render one document.", default="3600")]
@@ -120,6 +124,7 @@ def run(
     address: Address = None,
     detach: Detach = None,
     shared_fs: SharedFs = None,
+    wheel: Wheel = None,
     limit: Limit = None,
     max_failed_share: MaxFailedShare = None,
     deadline: Deadline = None,

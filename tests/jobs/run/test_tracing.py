@@ -76,14 +76,14 @@ def test_off_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
-    with pytest.raises(UsageError, match=r"expected an exporter that is installed, found 'zipkin'; install the extra `tracing`"):
+    with pytest.raises(UsageError, match="an exporter that is installed, found 'zipkin'; install the extra `tracing`"):
         tracing_from_environment()
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")  # the extra has the other
     with pytest.raises(UsageError, match="found 'otlp_proto_grpc'"):
         tracing_from_environment()
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(UsageError, match=r"OTEL_TRACES_EXPORTER=otlp needs opentelemetry.sdk.trace; install the extra `tracing`"):
+    with pytest.raises(UsageError, match=r"=otlp needs opentelemetry.sdk.trace; install the extra `tracing`"):
         tracing_from_environment()
 
 
