@@ -192,7 +192,7 @@ def measure_driver(folder: Path, few: int = 100, many: int = 400) -> float:
 
 
 def table(figures: Figures, cpus_per_gpu: float) -> Iterator[str]:
-    yield f"{figures.model_s_per_page:g} s per page on a GPU, {cpus_per_gpu:g} CPUs per GPU, {BUNDLE_PAGES} pages per bundle"
+    yield f"{figures.model_s_per_page:g} s per page on a GPU, {cpus_per_gpu:g} CPUs per GPU, {BUNDLE_PAGES} pages a bundle"
     yield ""
     yield "| GPUs | pages/s | of the ideal | models busy | renderers busy | store busy | driver busy | limit |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
