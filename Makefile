@@ -28,6 +28,7 @@ lint: setup
 
 wheel: setup
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	cp constraints.txt dist/
 
 # The table of `docpipe report`, from its npm package; the repository holds it, so only another version needs this.
 TABULATOR := pipeline/viewing/report/tabulator

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from glimpseprune.errors import GlimpseError
+from jobs.log import Log
 from pipeline.errors import DocpipeError, EngineError, ModelError, UsageError
 
 DONE = 0
@@ -36,17 +38,33 @@ def exit_code(error: BaseException) -> int:
     raise TypeError(f"no exit code for {type(error).__name__}") from error
 
 
+@dataclass(slots=True)
+class Ending:
+    """How a command says why it ends.
+
+    Attributes:
+        log: log that receives the message.
+    """
+
+    log: Log = Log()
+
+
 @contextmanager
-def as_exit_code() -> Iterator[None]:
+def as_exit_code() -> Iterator[Ending]:
     """Turn expected errors into a message and an exit code.
+
+    Yields:
+        Where the message goes, which the command may change once it knows its settings.
 
     Raises:
         Exit: carries the exit code of the error.
     """
     import typer
 
+    ending = Ending()
     try:
-        yield
+        yield ending
     except EXPECTED as error:
-        typer.echo("interrupted" if isinstance(error, KeyboardInterrupt) else f"docpipe: {error}", err=True)
+        told = "interrupted" if isinstance(error, KeyboardInterrupt) else f"docpipe: {error}"
+        ending.log.say(told, "failed", "error", exit_code=exit_code(error))
         raise typer.Exit(exit_code(error)) from error

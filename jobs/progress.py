@@ -12,6 +12,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from jobs.log import Log
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -33,9 +35,10 @@ class Progress:
         total: number of things to do.
         unit: name of what is counted, in the singular.
         quiet: true to show nothing.
+        log: log that lines go to.
     """
 
-    def __init__(self, total: int, unit: str, quiet: bool) -> None:
+    def __init__(self, total: int, unit: str, quiet: bool, log: Log | None = None) -> None:
         self.total = total
         self.unit = unit
         self.done = 0
@@ -43,7 +46,8 @@ class Progress:
         self.told = 0
         self.first: tuple[float, int] | None = None  # time and count when the first were done; loading a model is over
         self.quiet = quiet
-        terminal = sys.stderr.isatty()
+        self.log = log or Log()
+        terminal = sys.stderr.isatty() and not self.log.is_json
         self.lines = not quiet and not terminal
         self.bar = tqdm(total=total, unit=f" {unit}s", disable=quiet or not terminal, dynamic_ncols=True)
 
@@ -108,5 +112,4 @@ class Progress:
             rate = (self.done - self.first[1]) / max(self.last_line - self.first[0], 1e-9)
             left = tqdm.format_interval((self.total - self.done) / rate)
             line += f", {rate:.2f} {self.unit}s/s, {left} left"
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        self.log.say(line, "progress", done=self.done, total=self.total, unit=self.unit)

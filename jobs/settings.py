@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from jobs.actor_range import Actors
+from jobs.log import LogFormat
 from jobs.model_choice import ModelChoice, Seed, gather_choice
 from pipeline.errors import UsageError
 from pipeline.output.drift import Thresholds
@@ -33,11 +35,12 @@ class RunSettings(BaseModel):
     output: str
     choice: ModelChoice = ModelChoice()
     engine: Literal["auto", "ray", "local"] = "auto"
-    actors: int | None = Field(default=None, ge=1)
+    actors: Actors | None = None
     gpus_per_actor: float | None = Field(default=None, gt=0, le=1)
     address: str | None = None
     detach: bool = False
     shared_fs: bool = False
+    wheel: str | None = None
     limit: int | None = Field(default=None, ge=1)
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     deadline: float | None = Field(default=None, ge=1, allow_inf_nan=False)
@@ -49,6 +52,7 @@ class RunSettings(BaseModel):
     skip_below: float | None = Field(default=None, ge=0, le=1)
     reworded: bool = False
     seed: Seed = 0
+    log_format: LogFormat = "text"
     quiet: bool = False
     verbose: bool = False
 
@@ -68,12 +72,14 @@ class RunSettings(BaseModel):
     def _engine_can_do_it(self) -> RunSettings:
         if self.engine == "local" and self.address is not None:
             raise ValueError("--engine local runs in this process; leave --address out")
-        if self.engine == "local" and (self.actors or 1) > 1:
+        if self.engine == "local" and self.actors not in (None, 1):
             raise ValueError(f"--engine local holds one model; leave --actors {self.actors} out, or take --engine ray")
         if self.detach and self.address is None:
             raise ValueError("--detach has no effect without --address; name the cluster, or leave it out")
         if self.shared_fs and self.address is None:
             raise ValueError("--shared-fs has no effect without --address; name the cluster, or leave it out")
+        if self.wheel is not None and self.address is None:
+            raise ValueError("--wheel has no effect without --address; name the cluster, or leave it out")
         return self
 
     @model_validator(mode="after")

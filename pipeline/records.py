@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -315,6 +315,8 @@ class Receipt:
         began_at_s: wall clock time of the beginning, in seconds since the epoch.
         ended_at_s: wall clock time of the last commit, in seconds since the epoch.
         attempt: number of the attempt, from 1.
+        moved: whether the pages were rendered on another machine than that of the model.
+        lines: description of each page that this attempt committed, for the log; empty where nobody reads it.
     """
 
     bundle_id: str
@@ -324,6 +326,8 @@ class Receipt:
     began_at_s: float
     ended_at_s: float
     attempt: int = 1
+    moved: bool = False
+    lines: tuple[dict[str, Any], ...] = ()
 
 
 Image = npt.NDArray[np.uint8]  # [height, width, 3] RGB

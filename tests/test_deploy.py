@@ -57,6 +57,7 @@ def test_every_file_is_checked() -> None:
     files = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
     assert files == {
         "docpipe-nightly.cron",
+        "grafana/docpipe.json",  # by tests/jobs/run/test_metrics.py
         "job.toml",
         "kuberay/cronjob.yaml",
         "kuberay/raycluster.yaml",

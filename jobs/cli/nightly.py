@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.submitted import submit_and_follow
 from jobs.exit_codes import as_exit_code
+from jobs.log import Log
 
 if TYPE_CHECKING:
     from jobs.settings import RunSettings
@@ -19,11 +20,12 @@ Job = Annotated[Path, typer.Option("--config", help="TOML file with the options 
 
 def nightly(config: Job) -> None:
     """Answer what is new or changed, keep a record, and say what changed, failed, needs review and drifted."""
-    with as_exit_code():
+    with as_exit_code() as ending:
         from jobs.commands.nightly import hold_night
         from jobs.settings import load_asked, load_settings, load_thresholds
 
         thresholds, settings = load_thresholds(config), load_settings(config, {})
+        ending.log = Log(settings.log_format)
         asked = load_asked(settings.questions, settings.schema_)
         code = hold_night(settings, asked, thresholds, _run, typer.echo)
     raise typer.Exit(code)

@@ -41,6 +41,7 @@ from jobs.cli.options import (
 )
 from jobs.cli.submitted import submit_and_follow
 from jobs.exit_codes import as_exit_code
+from jobs.log import Log
 
 RUN_EXAMPLE = "run --input pdfs/ --questions q.yaml --output answers/"
 PLAN_EXAMPLE = "plan --input pdfs/ --questions q.yaml --output answers/"
@@ -50,7 +51,12 @@ Engine = Annotated[
     option(CLUSTER, "ray, local (a plain loop in this process), or auto (ray for much work).", default="auto"),
 ]
 Actors = Annotated[
-    int | None, option(CLUSTER, "Processes that hold a model.", default="one per GPU, or per 16 CPUs without GPUs")
+    str | None,
+    option(
+        CLUSTER,
+        "Processes that hold a model: a number, or 4-20 to follow the cluster as it grows and shrinks.",
+        default="one per GPU, or per 16 CPUs without GPUs",
+    ),
 ]
 GpusPerActor = Annotated[float | None, option(CLUSTER, "GPUs per actor.", default="1 where there are GPUs")]
 Address = Annotated[
@@ -60,10 +66,18 @@ Detach = Annotated[bool | None, option(CLUSTER, "Submit, but do not follow.", "-
 SharedFs = Annotated[
     bool | None, option(CLUSTER, "Local paths mean the same on every node.", "--shared-fs", default="off")
 ]
+Wheel = Annotated[
+    str | None,
+    option(CLUSTER, "Wheel for the cluster to install, as dist/x.whl[s3].", default="docpipe is on every node"),
+]
 MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
 Deadline = Annotated[float | None, option(PAGES, "Most seconds per page, 1 or more.", default="set from the median")]
 DocumentSeconds = Annotated[float | None, option(PAGES, "Most seconds to render one document.", default="3600")]
 Seed = Annotated[int | None, option(RUN, "Seed of the run.", default="0")]
+LogFormat = Annotated[
+    str | None,
+    option(RUN, "text, or json: one JSON object per line on standard error, with a line per page.", default="text"),
+]
 Quiet = Annotated[bool | None, option(RUN, "Print errors only.", "--quiet", default="off")]
 Verbose = Annotated[bool | None, option(RUN, "Sum up tokens, memory and speed too.", "--verbose", default="off")]
 
@@ -110,6 +124,7 @@ def run(
     address: Address = None,
     detach: Detach = None,
     shared_fs: SharedFs = None,
+    wheel: Wheel = None,
     limit: Limit = None,
     max_failed_share: MaxFailedShare = None,
     deadline: Deadline = None,
@@ -129,24 +144,26 @@ def run(
     preset: Preset = None,
     seed: Seed = None,
     config: Config = None,
+    log_format: LogFormat = None,
     quiet: Quiet = None,
     verbose: Verbose = None,
 ) -> None:
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
-    with as_exit_code():
+    with as_exit_code() as ending:
         from jobs.settings import load_settings, questions_of
 
         settings = load_settings(config, flags)
+        ending.log = Log(settings.log_format)
         asked = questions_of(settings)
         if settings.address is not None:
             raise typer.Exit(submit_and_follow(settings, asked, settings.address))
+        from jobs.run.closing import say_how_it_ended
         from jobs.run.job import run_job
-        from jobs.run.report import closing_lines
 
         report = run_job(settings, asked)
         if not settings.quiet:
-            typer.echo(closing_lines(report))
+            say_how_it_ended(report, settings.log_format, typer.echo)
     raise typer.Exit(report["exit_code"])
 
 

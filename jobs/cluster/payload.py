@@ -52,14 +52,16 @@ def main() -> None:
     import typer
 
     from jobs.exit_codes import as_exit_code
+    from jobs.log import Log
+    from jobs.run.closing import say_how_it_ended
     from jobs.run.job import run_job
-    from jobs.run.report import closing_lines
 
     try:
-        with as_exit_code():
+        with as_exit_code() as ending:
             run, questions, places = unpack(os.environ[ENVIRONMENT_VARIABLE])
+            ending.log = Log(run.log_format)
             report = run_job(run, questions, address="auto", passwords=None if places is None else look_up(places))
-            typer.echo(closing_lines(report))
+            say_how_it_ended(report, run.log_format, typer.echo)
     except typer.Exit as end:
         sys.exit(end.exit_code)
     sys.exit(report["exit_code"])

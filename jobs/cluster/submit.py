@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs import exit_codes
 from jobs.cluster.payload import ENVIRONMENT_VARIABLE, pack
+from jobs.cluster.runtime import runtime_env
 from jobs.settings import RunSettings
 from pipeline.errors import EngineError, UsageError
 from pipeline.file_names import ROOT_MARK, local_input, without_password
@@ -24,6 +26,7 @@ Say = Callable[[str], Any]
 _POLL_SECONDS = 1.0
 _AGENT_SECONDS = 60.0
 _CONNECT_SECONDS = 5.0
+_REASON_LETTERS = 1500
 _NO_AGENT = "No available agent"
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -42,17 +45,20 @@ def submit(run: RunSettings, questions: QuestionSet, address: str) -> str:
         The job id.
 
     Raises:
-        UsageError: a local path would mean something else on the cluster, the password file is wrong, or the submission
-            is too large.
+        UsageError: a local path would mean something else on the cluster, the password file is wrong, the submission is
+            too large, or the wheel is not there.
         EngineError: the cluster cannot be reached or refuses.
     """
     check_apart(run.input, run.output)
     travelling, places = _travelling(run), _travelling_places(run)
-    with _explained(address):
-        return _submit(_client(address), pack(travelling, questions, places))
+    payload = pack(travelling, questions, places)
+    with TemporaryDirectory(prefix="docpipe-") as folder:
+        environment = {} if run.wheel is None else runtime_env(run.wheel, Path(folder))
+        with _explained(address):
+            return _submit(_client(address), {**environment, "env_vars": {ENVIRONMENT_VARIABLE: payload}})
 
 
-def _submit(client: Any, payload: str) -> str:
+def _submit(client: Any, environment: dict[str, Any]) -> str:
     """Submit the job, and wait if the cluster's agents are still starting."""
     deadline = time.monotonic() + _AGENT_SECONDS
     while True:
@@ -60,7 +66,7 @@ def _submit(client: Any, payload: str) -> str:
             # No entrypoint_num_cpus and the like: with any of them, Ray may place the driver off the head node.
             job: str = client.submit_job(
                 entrypoint="python -m jobs.cluster.payload",
-                runtime_env={"env_vars": {ENVIRONMENT_VARIABLE: payload}},
+                runtime_env=environment,
             )
         except RuntimeError as error:
             if _NO_AGENT not in str(error) or time.monotonic() > deadline:
@@ -96,7 +102,10 @@ def follow(job: str, address: str, say: Say) -> int:
         asyncio.run(tail())
         while not client.get_job_status(job).is_terminal():  # the log ends a little before the job does
             time.sleep(_POLL_SECONDS)
-        return _exit_code(client.get_job_info(job))
+        info = client.get_job_info(job)
+        if _never_began(info):  # so that no log tells why
+            say(f"docpipe: {job}: {_reason(info)}\n")
+        return _exit_code(info)
 
 
 def job_status(job: str, address: str) -> str:
@@ -112,7 +121,8 @@ def job_status(job: str, address: str) -> str:
     with _explained(address):
         info = _client(address).get_job_info(job)
         code = "" if info.driver_exit_code is None else f", exit code {info.driver_exit_code}"
-        return f"{job}: {info.status.value.lower()}{code}"
+        reason = f", {_reason(info)}" if _never_began(info) else ""
+        return f"{job}: {info.status.value.lower()}{code}{reason}"
 
 
 def stop_job(job: str, address: str) -> str:
@@ -170,6 +180,16 @@ def _explained(address: str) -> Iterator[None]:
         raise EngineError(f"Ray at {address}: {error}") from error
 
 
+def _never_began(info: Any) -> bool:
+    """Tell whether a job failed before its program ran: its environment could not be made, or no node took it."""
+    return bool(info.status.value == "FAILED" and info.driver_exit_code is None)
+
+
+def _reason(info: Any) -> str:
+    """Return the end of what Ray says of a job, in which the innermost error stands."""
+    return " ".join((info.message or "Ray gives no reason").split())[-_REASON_LETTERS:]
+
+
 def _exit_code(info: Any) -> int:
     if info.status.value == "STOPPED":
         return exit_codes.INTERRUPTED
@@ -189,7 +209,7 @@ def _travelling(run: RunSettings) -> RunSettings:
         "model": (choice.model,) if _is_folder(choice.model) else (),
         "glimpse": (choice.glimpse,) if choice.glimpse is not None and _is_folder(choice.glimpse) else (),
     }
-    changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False}
+    changed: dict[str, Any] = {"address": None, "detach": False, "shared_fs": False, "wheel": None}
     # These need not exist there, but recorded commands name them.
     if run.questions is not None:
         changed["questions"] = _absolute(run.questions)

@@ -87,7 +87,7 @@ def choose_engine(run: RunSettings, address: str | None, pages: int) -> tuple[En
         return RayEngine(address), "requested by --engine" if run.engine == "ray" else "submitted to a cluster"
     if pages >= LITTLE_PAGES:
         return RayEngine(None), f"there are {pages} pages to do, enough to start Ray for"
-    if (run.actors or 1) > 1 or run.gpus_per_actor is not None:
+    if run.actors not in (None, 1) or run.gpus_per_actor is not None:
         return RayEngine(None), "--actors or --gpus-per-actor needs Ray"
     if run.choice.device != "cpu" and _gpus() > 1:
         return RayEngine(None), "there are several GPUs"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.interrupts import interruptible
+from jobs.log import Log
 from jobs.model_choice import check_attention
 from jobs.progress import Progress
 from jobs.run.calibrations import check_review
+from jobs.run.closing import say_pages
 from jobs.run.engine import Engine, choose_engine
 from jobs.run.loop_engine import LoopEngine
 from jobs.run.not_read import NAMED
@@ -21,6 +23,7 @@ from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.run.report import Outcome, make_report
 from jobs.run.resources import Resources
 from jobs.run.start import import_libraries, leave_out_pandas
+from jobs.run.tracing import tracing_from_environment
 from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import note_on
 from pipeline.errors import EngineError, ModelError, OutputError
@@ -75,8 +78,9 @@ def run_job(
     check_apart(run.input, run.output)
     folder = Folder(run.output)
     store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
+    log = Log(run.log_format, store.run_id)
     leave_out_pandas()  # which takes long to import; Ray, if it starts, brings it back
-    with interruptible(), OutputLock(folder) as lock, Scratch() as scratch:
+    with interruptible(), log.with_warnings(), OutputLock(folder) as lock, Scratch() as scratch:
         check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         start = partial(_start, run, address)
@@ -85,9 +89,9 @@ def run_job(
         found = work.found
         asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
         check_review(found, run.choice, list(asked.readings.values()))
-        _warn(run, work)
+        _warn(run, work, log)
         published = partial(publish, store, asked.readings, Plan(scratch), calibration=found.calibration)
-        job = _Job(run, work, store, lock, load, asked, published)
+        job = _Job(run, work, store, lock, load, asked, published, log)
         job.work_through(address)
         lock.check()
         job.publish()
@@ -104,16 +108,15 @@ def run_job(
     return report
 
 
-def _warn(run: RunSettings, work: Work) -> None:
+def _warn(run: RunSettings, work: Work, log: Log) -> None:
     """Say on standard error, before anything is answered, what is odd about questions, calibration and model."""
     if run.quiet:
         return
     for reason in (*work.unmatched.values(), *work.found.notes):
-        sys.stderr.write(f"warning: {reason}\n")
+        log.say(f"warning: {reason}", "odd", "warning")
     note = note_on(run.choice.model)
     if note is not None:
-        sys.stderr.write(f"docpipe: {note}\n")
-    sys.stderr.flush()
+        log.say(f"docpipe: {note}", "model")
 
 
 def _start(run: RunSettings, address: str | None, documents: int) -> None:
@@ -135,6 +138,7 @@ class _Job:
         load: Callable[[ActorConfig], BundleAnswerer],
         asked: Asked,
         publish: Callable[[], None],
+        log: Log,
     ) -> None:
         self.run = run
         self.work = work
@@ -143,6 +147,7 @@ class _Job:
         self.load = load
         self._asked = asked
         self._publish = publish
+        self._log = log
         self.outcome = Outcome()
         self._published = 0
 
@@ -154,15 +159,17 @@ class _Job:
         engine, self.outcome.engine_why = choose_engine(self.run, address, pending.pages)
         self.outcome.engine = engine.name
         write_running(self.store.folder, self._running(engine, pending))
-        try:
-            with engine.session():
-                self._passes(engine, pending)
-        except KeyboardInterrupt:
-            self.outcome.interrupted = True
-            # The workers were stopped on purpose, which must not count against the pages they worked on.
-            Markers(self.store.folder).clear()
-        except (EngineError, ModelError, OutputError) as error:
-            self.outcome.error = error
+        traced: dict[str, str | int] = {"run": self.store.run_id, "engine": engine.name, "pages": pending.pages}
+        with closing(tracing_from_environment()) as tracing:
+            try:
+                with engine.session(), tracing.span("run", {}, **traced) as span:
+                    self._passes(engine, pending, span.carrier())
+            except KeyboardInterrupt:
+                self.outcome.interrupted = True
+                # The workers were stopped on purpose, which must not count against the pages they worked on.
+                Markers(self.store.folder).clear()
+            except (EngineError, ModelError, OutputError) as error:
+                self.outcome.error = error
         left = self._pending()
         self.outcome.pages = pending.pages - left.pages
         self.outcome.rows = pending.rows - left.rows
@@ -187,8 +194,8 @@ class _Job:
         self._publish()
         self._published = self.outcome.bundles
 
-    def _passes(self, engine: Engine, pending: Pending) -> None:
-        config, resources = self._configured(engine)
+    def _passes(self, engine: Engine, pending: Pending, trace: dict[str, str]) -> None:
+        config, resources = self._configured(engine, trace)
         self.outcome.resources = resources
         began = time.monotonic()
         try:
@@ -206,7 +213,7 @@ class _Job:
                 "/tmp/ray/session_latest/logs); run the same command again to retry them"
             )
 
-    def _configured(self, engine: Engine) -> tuple[ActorConfig, Resources]:
+    def _configured(self, engine: Engine, trace: dict[str, str]) -> tuple[ActorConfig, Resources]:
         run, work = self.run, self.work
         resources, device = engine.resources(run), run.choice.device
         device = device if device != "auto" else ("cuda" if resources.actor_gpus else "cpu")
@@ -226,13 +233,19 @@ class _Job:
             document_seconds=run.document_seconds,
             passwords=work.passwords,
             pages_at_once=max(question.page_ranges.at_once for question in work.questions.questions),
+            page_lines=self._log.is_json and not run.quiet,
+            trace=trace,
         )
         return config, resources
 
     def _one_pass(self, engine: Engine, pending: Pending, config: ActorConfig, resources: Resources) -> None:
-        with Progress(pending.pages, "page", self.run.quiet) as progress, progress.following(engine.pages_done):
+        with (
+            Progress(pending.pages, "page", self.run.quiet, self._log) as progress,
+            progress.following(engine.pages_done),
+        ):
             for receipt in engine.receipts(pending.bundles(), config, resources, self.load):
                 self.outcome.add(receipt)
+                say_pages(receipt, self._log)
                 self._publish_now_and_then()
 
     def _publish_now_and_then(self) -> None:

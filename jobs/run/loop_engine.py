@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jobs.exit_codes import ENGINE
+from jobs.run.observed import Observed
 from jobs.run.ray_workers import ActorConfig
 from jobs.run.resources import Resources
 from jobs.run.start import leave_out_pandas
+from jobs.run.tracing import tracing_from_environment
 from jobs.run.watchdog import Watchdog
 from jobs.settings import RunSettings
 from pipeline.answering.look_ahead import look_ahead
@@ -92,17 +94,21 @@ class LoopEngine:
         import torch
 
         self._answerer = None  # the pages of an earlier pass do not count
+        tracing = tracing_from_environment()
+        observed: Observed | None = None
         limits = RenderLimits(document_seconds=config.document_seconds, memory_bytes=resources.render_memory_bytes)
         with RenderChild(limits, config.passwords) as child, ExitStack() as leaving:
             render = partial(render_bundle, child=child, settings=config.settings)
             rendered = leaving.enter_context(closing(look_ahead(bundles, render)))
+            leaving.callback(tracing.close)
             leaving.callback(child.cancel)  # before the thread is waited for, whose page may take a minute
             for one in rendered:
-                if self._answerer is None:  # by now, the first bundle is being rendered
+                if observed is None:  # by now, the first bundle is being rendered
                     self._answerer = load(config)
+                    observed = Observed(self._answerer, config.run_id, tracing, config.trace, config.page_lines)
                     Watchdog(self._answerer, config.deadline_s, hung=_hung)
                 try:
-                    yield self._answerer.run(one.result())
+                    yield observed.run(one.result())
                 except torch.AcceleratorError as error:
                     raise EngineError(f"the device failed: {error}; run the same command again to resume") from error
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from glimpseprune.rule import KeepRule
+from jobs.log import Log
 from jobs.model_choice import ModelChoice
 from jobs.presets import MAX_RATIOS
 from jobs.progress import Progress
@@ -117,7 +118,7 @@ def prepare_work(
     settings = with_skipping(found, run.choice, settings, run.skip_below)
     catalog = Catalog(scratch)
     ignored = catalog_documents(catalog, run.input, run.limit)
-    _count(catalog, store, passwords, run.quiet, remember, meanwhile and partial(meanwhile, len(catalog)))
+    _count(catalog, store, passwords, run, remember, meanwhile and partial(meanwhile, len(catalog)))
     index = UnitIndex(catalog, questions, settings)
     left = [question for question in questions.questions if question.id not in index.asked]
     unmatched = unmatched_questions(left, lambda: catalog)
@@ -130,17 +131,17 @@ def _count(
     catalog: Catalog,
     store: OutputStore,
     passwords: Passwords,
-    quiet: bool,
+    run: RunSettings,
     remember: bool,
     meanwhile: Callable[[], None] | None,
 ) -> None:
     """Count the pages of all documents, and of those inside of them; portfolios may hold portfolios."""
-    start = 0
+    log, start = Log(run.log_format, store.run_id), 0
     while start < len(catalog):
         end = len(catalog)
         for known in store.page_counts():
             catalog.know(known)
-        with Progress(catalog.count_uncounted(), "document", quiet) as progress:
+        with Progress(catalog.count_uncounted(), "document", run.quiet, log) as progress:
             while window := catalog.uncounted(end):
                 fresh: dict[str, PageCount] = {}
                 try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import cluster, ray_session
 from jobs.run.hub_files import fetch_on_nodes
+from jobs.run.metrics import LEFT, Meter, Sample
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, read_receipt, render
 from jobs.run.resources import Resources, plan_resources
 from jobs.settings import RunSettings
@@ -81,13 +82,18 @@ class RayEngine:
         from ray.exceptions import RayError
 
         self._pages, self._markers = 0, Markers(Folder(config.output))
+        meter = Meter()
         for number, rows in enumerate(_windows(bundles)):
+            left = len(rows)
+            meter.record([Sample(LEFT, left)])
             try:
                 if number == 0:
                     fetch_on_nodes(config.settings, bool(resources.actor_gpus))
                 for row in _dataset(rows, config, resources, load).iter_rows():
                     receipt = read_receipt(row)
                     self._pages += receipt.pages
+                    left -= 1
+                    meter.record([Sample(LEFT, left)])
                     yield receipt
             except (RayError, SystemException, ExecutionTimeoutError) as error:
                 for kind in (ModelError, OutputError):  # of what an actor raises, Ray may keep only the text
@@ -151,16 +157,28 @@ def _dataset(
         },
         num_cpus=resources.render_cpus,
         memory=resources.render_memory_bytes,
-        compute=ray.data.TaskPoolStrategy(size=resources.renders),
+        compute=ray.data.TaskPoolStrategy(size=resources.most_renders),
     )
     return dataset.map_batches(
         AnswerActor,
         batch_size=1,
         batch_format="pyarrow",
         fn_constructor_kwargs={"config": config, "load": load},
-        compute=ray.data.ActorPoolStrategy(size=resources.actors, max_tasks_in_flight_per_actor=2),
+        compute=_actor_pool(resources),
         num_cpus=resources.actor_cpus,
         num_gpus=resources.actor_gpus or None,
+    )
+
+
+def _actor_pool(resources: Resources) -> Any:
+    """Return a pool of a fixed size, or one that grows where the cluster does; two bundles per actor keep it busy."""
+    from ray.data import ActorPoolStrategy
+
+    bounds = resources.actor_range
+    if bounds is None:
+        return ActorPoolStrategy(size=resources.actors, max_tasks_in_flight_per_actor=2)
+    return ActorPoolStrategy(
+        min_size=bounds.least, max_size=bounds.most, initial_size=resources.actors, max_tasks_in_flight_per_actor=2
     )
 
 

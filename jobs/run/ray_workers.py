@@ -52,6 +52,8 @@ class ActorConfig:
         presence: presence model; ``None`` where no page is left out of a question.
         pages_at_once: most pages that the model reads for one question.
         families: module paths of the registered model families by model type, as in the driver.
+        page_lines: whether receipts describe each page, for the log.
+        trace: what makes spans children of the run's, from :meth:`jobs.run.tracing.Span.carrier`.
     """
 
     settings: AnswerSettings
@@ -67,17 +69,28 @@ class ActorConfig:
     presence: Presence | None = None
     pages_at_once: int = 1
     families: dict[str, str] = field(default_factory=registered_families)
+    page_lines: bool = False
+    trace: dict[str, str] = field(default_factory=dict)
 
 
 def render(batch: pa.Table, settings: AnswerSettings, limits: RenderLimits, passwords: Passwords) -> pa.Table:
-    """Render the pages of one bundle in a child process that outlives the task."""
+    """Render the pages of one bundle in a child process that outlives the task, and say on which node."""
+    import pyarrow as pa
+
     global _child
     if _child is None or (_child.limits, _child.passwords) != (limits, passwords):
         if _child is not None:
             _child.close()
         _child = RenderChild(limits, passwords)
     bundle = bundle_from_json(zlib.decompress(batch["bundle"][0].as_py()).decode())
-    return to_table(render_bundle(bundle, _child, settings))
+    rendered = to_table(render_bundle(bundle, _child, settings))
+    return rendered.append_column("node", pa.array([_node_id()]))
+
+
+def _node_id() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def to_table(rendered: RenderedBundle) -> pa.Table:
@@ -134,7 +147,8 @@ def read_receipt(row: Mapping[str, str]) -> Receipt:
     """
     if row["refused"]:
         raise OutputError(row["refused"])
-    return Receipt(**json.loads(row["receipt"]))
+    told = json.loads(row["receipt"])
+    return Receipt(**{**told, "lines": tuple(told["lines"])})
 
 
 def load_answerer(config: ActorConfig) -> BundleAnswerer:
@@ -202,18 +216,30 @@ class AnswerActor:
     """
 
     def __init__(self, config: ActorConfig, load: Callable[[ActorConfig], BundleAnswerer]) -> None:
+        from jobs.run.metrics import Meter
+        from jobs.run.observed import Observed
+        from jobs.run.tracing import tracing_from_environment
         from jobs.run.watchdog import Watchdog
 
-        self.answerer = load(config)
-        self.watchdog = Watchdog(self.answerer, config.deadline_s)
+        self.tracing = tracing_from_environment()
+        answerer = load(config)
+        self.node = _node_id()
+        self.observed = Observed(answerer, config.run_id, self.tracing, config.trace, config.page_lines, Meter())
+        self.watchdog = Watchdog(answerer, config.deadline_s)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Answer and commit one bundle; an output that cannot be written is told in place of a receipt."""
         import torch
 
         try:
-            return receipt_table(self.answerer.run(from_table(batch)))
+            here = batch["node"][0].as_py() == self.node
+            return receipt_table(self.observed.run(from_table(batch), here))
         except OutputError as error:  # raised here, it would cost this bundle, and not end the run
             return receipt_table(error)
         except torch.AcceleratorError:
             os._exit(EXIT_DEVICE)  # a device that failed once keeps failing; the marker limits the attempts
+
+    def __del__(self) -> None:
+        """Send the last spans; Ray Data lets go of an actor's object when the actor has no more work."""
+        if hasattr(self, "tracing"):  # the model may not have loaded
+            self.tracing.close()

@@ -50,6 +50,7 @@ class Outcome:
         resources: resources of the engine; ``None`` if there was nothing to do.
         passes: number of times that the engine was given the pending units.
         bundles: number of bundles that were finished.
+        moved: number of finished bundles whose pages were rendered on another machine than that of their actor.
         retried: number of finished bundles of which an earlier attempt died.
         pages: number of pages of which no row is missing any more, also in unfinished bundles.
         rows: number of committed rows, also in unfinished bundles.
@@ -67,6 +68,7 @@ class Outcome:
     resources: Resources | None = None
     passes: int = 0
     bundles: int = 0
+    moved: int = 0
     retried: int = 0
     pages: int = 0
     rows: int = 0
@@ -81,6 +83,7 @@ class Outcome:
     def add(self, receipt: Receipt) -> None:
         """Add one receipt to the counts; ``pages`` and ``rows`` are counted from what is committed."""
         self.bundles += 1
+        self.moved += receipt.moved
         self.retried += receipt.attempt > 1
         self.busy_s += receipt.busy_ms / 1e3
         self.model_s += receipt.model_ms / 1e3
@@ -181,10 +184,13 @@ def model_busy_share(model_s: float, began_at_s: float | None, ended_at_s: float
 def _this_run(outcome: Outcome) -> dict[str, Any]:
     wall = outcome.wall_s if outcome.rows else 0.0
     began, ended = outcome.began_at_s, outcome.ended_at_s
-    actors = outcome.resources.actors if outcome.resources is not None else 0
+    resources = outcome.resources
+    # Where their number changes, the time that actors were there is not measured.
+    actors = resources.actors if resources is not None and resources.actor_range is None else 0
     return {
         "passes": outcome.passes,
         "bundles": outcome.bundles,
+        "moved_bundles": outcome.moved,
         "retried_bundles": outcome.retried,
         "pages": outcome.pages,
         "rows": outcome.rows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jobs.actor_range import ActorRange
 from pipeline.errors import UsageError
 
 _GIB = 1 << 30
@@ -27,6 +28,7 @@ class Resources:
         renders: number of render tasks at a time.
         render_cpus: Ray CPUs per render task.
         render_memory_bytes: address space limit and Ray memory per render task, in bytes.
+        actor_range: range within which Ray changes the number of actors; ``None`` if it stays.
     """
 
     actors: int
@@ -36,10 +38,21 @@ class Resources:
     renders: int
     render_cpus: float
     render_memory_bytes: int
+    actor_range: ActorRange | None = None
+
+    @property
+    def most_renders(self) -> int:
+        """Return the largest number of render tasks at a time, also when the cluster has grown."""
+        return self.renders if self.actor_range is None else _RENDERS_PER_ACTOR * self.actor_range.most
 
 
 def plan_resources(
-    cpus: float, gpus: float, memory_bytes: int, actors: int | None, gpus_per_actor: float | None, device: str
+    cpus: float,
+    gpus: float,
+    memory_bytes: int,
+    actors: int | ActorRange | None,
+    gpus_per_actor: float | None,
+    device: str,
 ) -> Resources:
     """Share a machine or cluster between models and renderers.
 
@@ -47,7 +60,8 @@ def plan_resources(
         cpus: CPUs of the cluster.
         gpus: GPUs of the cluster.
         memory_bytes: memory that Ray may give to tasks, in bytes.
-        actors: number of actors to run; ``None`` takes as many as the GPUs allow, or one per 16 cores without GPUs.
+        actors: number of actors to run; ``None`` takes as many as the GPUs allow, or one per 16 cores without GPUs; a
+            range starts with that many, within its bounds.
         gpus_per_actor: GPUs per actor; ``None`` takes one if there are GPUs.
         device: device on which the model is to run: ``auto``, ``cpu``, ``cuda``.
 
@@ -70,8 +84,10 @@ def plan_resources(
             "or choose another --device"
         )
     actor_gpus = gpus_per_actor if gpus_per_actor is not None else min(1.0, gpus)
-    if actors is None:
-        actors = _actors_on(gpus, actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
+    actor_range = actors if isinstance(actors, ActorRange) else None
+    if actors is None or isinstance(actors, ActorRange):
+        fitting = _actors_on(gpus, actor_gpus) if actor_gpus else max(1, int(cpus // _CPUS_PER_CPU_ACTOR))
+        actors = fitting if actor_range is None else min(max(fitting, actor_range.least), actor_range.most)
     if actor_gpus and actors > _actors_on(gpus, actor_gpus):
         raise UsageError(
             f"{actors} actors with {actor_gpus:g} GPUs each do not fit on the {gpus:g} there are; ask for "
@@ -94,6 +110,7 @@ def plan_resources(
         renders=renders,
         render_cpus=render_cpus,
         render_memory_bytes=min(4 * _GIB, max(_GIB, memory_bytes // (2 * renders))),
+        actor_range=actor_range,
     )
 
 

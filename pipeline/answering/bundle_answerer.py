@@ -25,7 +25,7 @@ from pipeline.output.scored import forget_scored, read_scored, write_scored
 from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import decode_image
 from pipeline.records import Bundle, Failure, PageAnswer, Receipt, RenderedBundle
-from pipeline.results import PageReport
+from pipeline.results import BundleResult, PageReport
 
 _MOST_CHARACTERS = 500  # of a message, which may hold tensors
 _TOO_LARGE = "the answers do not fit into the device's memory, one at a time; lower --dpi or --max-visual-tokens"
@@ -49,6 +49,7 @@ class BundleAnswerer:
         pages_done: number of pages done so far, in all bundles; for progress, from any thread.
         page_started_at: ``time.monotonic()`` when the model began the current page, ``None`` between pages; for a
             watchdog. Preparing the next page does not count.
+        committed: function that hears of each part once it is written; ``None`` for nobody.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class BundleAnswerer:
         self.pages_done = 0
         self._done_before = 0  # pages_done at the beginning of the bundle
         self.page_started_at: float | None = None
+        self.committed: Callable[[BundleResult], object] | None = None
 
     def run(self, rendered: RenderedBundle) -> Receipt:
         """Answer and commit one bundle; an interruption still commits the pages that are finished.
@@ -81,7 +83,7 @@ class BundleAnswerer:
         if attempt.number > 1:
             rendered = _left_of(rendered, self.store.done(bundle_id))
         bundle, self._done_before = rendered.bundle, self.pages_done
-        commits = Commits(self.store, bundle, rendered.sha256, self.clock)
+        commits = Commits(self.store, bundle, rendered.sha256, self.clock, self.committed)
         held = HeldBack(bundle.units if self.page_answerer.skipping is not None else ())
         scored = read_scored(self.store.folder, bundle_id) if self.page_answerer.skipping is not None else {}
         left = held.recall(rendered, scored)

@@ -25,14 +25,21 @@ class Commits:
         bundle: the bundle; every page of its units must be added once.
         sha256: hash of the content of each document that was opened, by document id.
         clock: function that returns a time in seconds.
+        committed: function that hears of each part once it is written.
     """
 
     def __init__(
-        self, store: OutputStore, bundle: Bundle, sha256: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self,
+        store: OutputStore,
+        bundle: Bundle,
+        sha256: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+        committed: Callable[[BundleResult], object] | None = None,
     ) -> None:
         self._store = store
         self._sha256 = dict(sha256)
         self._clock = clock
+        self._committed = committed
         self._began = clock()
         self._left = bundle
         self._finished: list[tuple[Sequence[PageAnswer], Sequence[PageReport]]] = []
@@ -74,10 +81,13 @@ class Commits:
             return
         reports = tuple(report for _, reports in self._finished for report in reports)
         part, left = _split(self._left, rows)
-        self._store.commit(BundleResult(part, answers, reports, self._sha256))
+        result = BundleResult(part, answers, reports, self._sha256)
+        self._store.commit(result)
         # Without a call in between, no interruption can come between the two.
         self._left, self._finished = left, []
         self._began = self._clock()
+        if self._committed is not None:
+            self._committed(result)
 
 
 def _split(bundle: Bundle, rows: Collection[_Row]) -> tuple[Bundle, Bundle]:

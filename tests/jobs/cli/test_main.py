@@ -46,6 +46,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "address": (["--address", "http://head:8265"], "http://head:8265"),
     "detach": (["--address", "http://head:8265", "--detach"], True),
     "shared_fs": (["--address", "http://head:8265", "--shared-fs"], True),
+    "wheel": (["--address", "http://head:8265", "--wheel", "d.whl[s3]"], "d.whl[s3]"),
     "limit": (["--limit", "7"], 7),
     "max_failed_share": (["--max-failed-share", "0.5"], 0.5),
     "deadline": (["--deadline", "90"], 90.0),
@@ -56,6 +57,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "prompt": (["--prompt", "{text} Briefly."], "{text} Briefly."),
     "max_new_tokens": (["--max-new-tokens", "5"], 5),
     "seed": (["--seed", "5"], 5),
+    "log_format": (["--log-format", "json"], "json"),
     "quiet": (["--quiet"], True),
     "verbose": (["--verbose"], True),
     "document_seconds": (["--document-seconds", "120"], 120.0),
@@ -93,6 +95,8 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 EMPTY_REPORT: dict[str, Any] = {
+    "run_id": "r",
+    "wall_s": 0.0,
     "counts": dict.fromkeys(
         ("planned", "answered", "not_answerable", "skipped", "failed", "needs_review", "pending"), 0
     ),
@@ -114,7 +118,7 @@ EMPTY_REPORT: dict[str, Any] = {
 @pytest.mark.parametrize("name", FLAGS)
 def test_each_flag_reaches_its_setting_and_no_other(settings_of: Any, name: str) -> None:
     arguments, value = FLAGS[name]
-    needed = arguments[:2] if name in ("detach", "shared_fs") else []
+    needed = arguments[:2] if name in ("detach", "shared_fs", "wheel") else []
     plain, given = settings_of(*needed).flat(), settings_of(*arguments).flat()
     wanted = list(value) if isinstance(value, tuple) else value  # as JSON has it
     assert given[name] == wanted != plain[name]
@@ -192,6 +196,7 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("", [*NEEDED, "--engine", "local", "--actors", "2"], "--engine local holds one model"),
         ("", [*NEEDED, "--engine", "local", "--address", "auto"], "--engine local runs in this process"),
         ("", [*NEEDED, "--shared-fs"], "--shared-fs has no effect without --address"),
+        ("", [*NEEDED, "--wheel", "d.whl"], "--wheel has no effect without --address"),
         ("", [*NEEDED, "--limit", "0"], "--limit: "),
         ("", [*NEEDED, "--gpus-per-actor", "2"], "--gpus-per-actor: "),
     ],

@@ -212,12 +212,14 @@ def signed() -> Iterator[str]:
         yield f"{address}/in/a.pdf?v=1&X-Amz-Signature="
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_signed_address_is_read_and_its_signature_is_told_nowhere(
-    signed: str, tmp_path: Path, tiny_base: Path, capfd: pytest.CaptureFixture[str]
+    log_format: str, signed: str, tmp_path: Path, tiny_base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = f"{signed}sec%2Fret%2B1"
-    flags = {"model": str(tiny_base), "max_visual_tokens": 16, "verbose": True}
-    report = run_job(settings_of(tmp_path, given, **flags), QUESTIONS, load=load_colours)
+    flags = {"model": str(tiny_base), "max_visual_tokens": 16, "verbose": True, "log_format": log_format}
+    told_all = settings_of(tmp_path, given, **flags).model_copy(update={"quiet": False})
+    report = run_job(told_all, QUESTIONS, load=load_colours)
     assert (report["exit_code"], report["counts"]["answered"] + report["counts"]["needs_review"]) == (0, 3)
     assert {row["source"] for row in rows(tmp_path / "out").values()} == {signed}
     with pytest.raises(UsageError) as refused:
@@ -225,5 +227,6 @@ def test_a_signed_address_is_read_and_its_signature_is_told_nowhere(
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     tables = json.dumps([list(rows(tmp_path / "out", name).values()) for name in ("answers", "pages")], default=str)
     said = "".join(capfd.readouterr())
+    assert ('"event": "page"' in said) == (log_format == "json")
     for told in (written.decode(errors="replace"), tables, said, closing_lines(report), str(refused.value)):
         assert not [secret for secret in ("sec%2Fret", SECRET, "wrong%2Fsecret", "wrong/secret") if secret in told]
