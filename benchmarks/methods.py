@@ -32,22 +32,25 @@ SHARES = (0.056, 0.111, 0.222, 0.333, 0.5)
 OURS: tuple[Mode, ...] = ("glimpse", "glimpse-fixed")
 NAMES = {"glimpse": "GlimpsePrune, capped", "glimpse-fixed": "GlimpsePrune, fixed share",
          "mean-attention": "glimpse attention, no predictor", "last-token": "FastV at our K", "fastv": "FastV, K = 2",
-         "pyramiddrop": "PyramidDrop", "visionzip": "VisionZip", "divprune": "DivPrune", "cdpruner": "CDPruner",
-         "random": "random", "grid": "even grid"}  # fmt: skip
+         "pyramiddrop": "PyramidDrop", "visionzip": "VisionZip", "vscan": "VScan", "divprune": "DivPrune",
+         "cdpruner": "CDPruner", "random": "random", "grid": "even grid"}  # fmt: skip
 
 
 def measured(folder: Path, done: Path, modes: Sequence[Mode], shares: Sequence[float], prompt: str | None) -> None:
-    """Ask about every page that is not done, and append a line per answer."""
+    """Ask about every page in every mode in which that is not done, and append a line per answer."""
     choice = ModelChoice(drop_blank=False, dtype="float32", device="cpu", prompt=prompt)
-    asker = LoadedAnswerer(choice, answer_settings(choice, 0), modes, quiet=True)
-    seen = {json.loads(line)["document"] for line in done.read_text().splitlines()} if done.is_file() else set()
+    asked = {(row["document"], row["mode"]) for row in read(done)} if done.is_file() else set()
+    askers: dict[tuple[Mode, ...], LoadedAnswerer] = {}
     pages = [page for name in ("known", "open") for page in by_page(load_examples(folder / name))]
     half = len(pages) // 2
     for mine in [page for pair in zip(pages[:half], pages[half:], strict=True) for page in pair]:
         name = f"{mine[0].document.parent.parent.name}/{mine[0].document.name}"
-        if name in seen:
+        left = tuple(mode for mode in modes if (name, mode) not in asked)
+        if not left:
             continue
-        rows = asker.measure(mine, shares=shares)
+        if left not in askers:
+            askers[left] = LoadedAnswerer(choice, answer_settings(choice, 0), left, quiet=True)
+        rows = askers[left].measure(mine, shares=shares)
         with done.open("a") as file:
             for row in rows:
                 entry = {"document": name, "mode": row.mode, "share": row.keep_share, "exact": row.exact,

@@ -19,16 +19,19 @@ from glimpseprune.methods.early import EarlyMethod
 from glimpseprune.methods.grid import UniformGrid
 from glimpseprune.methods.pyramiddrop import PyramidDrop, StagedMethod
 from glimpseprune.methods.visionzip import VisionZip
+from glimpseprune.methods.vscan import GlobalAndLocalScan, OneDrop, VScan
 from glimpseprune.model import GlimpseModel
 from glimpseprune.page import EncodedPage
-from glimpseprune.prefill.early import prefill_early
+from glimpseprune.prefill.early import prefill_early, reduced_prompt
 from glimpseprune.prefill.staged import prefill_staged
 from glimpseprune.prefill.visible import over_all_tokens
 from glimpseprune.received_attention import ReceivedAttention
 from glimpseprune.stats import PruneStats, now_ms
 from glimpseprune.without_cudnn import without_cudnn
 
-Contender = Method | EarlyMethod | StagedMethod
+Apart = EarlyMethod | StagedMethod | VScan
+"""Methods that need a prefill of their own."""
+Contender = Method | Apart
 
 
 def contender(name: str, model: GlimpseModel) -> Contender:
@@ -36,7 +39,7 @@ def contender(name: str, model: GlimpseModel) -> Contender:
 
     Args:
         name: ``glimpse-fixed``, ``mean-attention``, ``last-token``, ``fastv``, ``grid``, ``pyramiddrop``,
-            ``visionzip``, ``divprune`` or ``cdpruner``.
+            ``visionzip``, ``vscan``, ``divprune`` or ``cdpruner``.
         model: model with an add-on.
 
     Raises:
@@ -45,9 +48,9 @@ def contender(name: str, model: GlimpseModel) -> Contender:
     glimpse, shape = model.method, model.backbone.shape
     if glimpse is None:
         raise UnsupportedModelError(f"{name} takes its layer from an add-on, found none; load one beside the model")
-    if name == "visionzip" and not isinstance(model.backbone, TellsTowerAttention):
+    if name in ("visionzip", "vscan") and not isinstance(model.backbone, TellsTowerAttention):
         raise UnsupportedModelError(
-            "visionzip needs a family whose vision tower tells its attention; leave the method out"
+            f"{name} needs a family whose vision tower tells its attention; leave the method out"
         )
     pyramid = PyramidDrop(shape.num_hidden_layers)
     if name == "pyramiddrop":
@@ -60,6 +63,7 @@ def contender(name: str, model: GlimpseModel) -> Contender:
         "grid": UniformGrid(glimpse.prune_layer),
         "pyramiddrop": pyramid,
         "visionzip": VisionZip(),
+        "vscan": VScan(GlobalAndLocalScan(), OneDrop(max(1, glimpse.prune_layer))),
         "divprune": DivPrune(),
         "cdpruner": CDPruner(),
     }
@@ -69,13 +73,13 @@ def contender(name: str, model: GlimpseModel) -> Contender:
 @torch.inference_mode()
 @without_cudnn
 def prefill_compared(
-    page: EncodedPage, method: EarlyMethod | StagedMethod, questions: Sequence[Tensor], counts: Sequence[int]
+    page: EncodedPage, method: Apart, questions: Sequence[Tensor], counts: Sequence[int]
 ) -> tuple[list[Prefilled], list[PruneStats]]:
     """Prefill questions about one page, each alone.
 
     Args:
         page: page with one image.
-        method: method that works before the language model, or in stages.
+        method: method that works before the language model, in stages, or both.
         questions: token ids ``[T_q]`` of each prompt after the prefix.
         counts: number of visual tokens that stay for each, in 1..N.
 
@@ -83,11 +87,18 @@ def prefill_compared(
         InputError: a question is empty.
     """
     (image,), backbone = page.images, page.model.backbone
-    tower = _tower(page) if isinstance(method, EarlyMethod) and method.reads_tower else None
+    early = method.early if isinstance(method, VScan) else method
+    tower = _tower(page) if isinstance(early, EarlyMethod) and early.reads_tower else None
     sequences, stats = [], []
     for prompt, count in zip(page.prompts(questions), counts, strict=True):
         start, seen = now_ms(backbone.device), min(count, len(image.tokens))
-        if isinstance(method, EarlyMethod):
+        if isinstance(method, VScan):
+            first = method.first_count(len(image.tokens), seen)
+            shorter, some, keep = reduced_prompt(backbone, method.early, prompt, image, tower, first)
+            sequence = prefill_staged(backbone, method.staged, shorter, some, seen)
+            sequence.keep = keep.masked_scatter(keep, sequence.keep)
+            sequence.scores = torch.where(sequence.keep, 1.0, -1.0)
+        elif isinstance(method, EarlyMethod):
             sequence = prefill_early(backbone, method, prompt, image, tower, seen)
         else:
             sequence = prefill_staged(backbone, method, prompt, image, seen)

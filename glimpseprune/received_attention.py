@@ -12,15 +12,22 @@ _QUERIES_AT_ONCE = 512  # whose attention to a whole page, in all heads, is in m
 
 @dataclass(frozen=True, slots=True)
 class ReceivedAttention:
-    """Holds what the last block of a vision tower tells of each visual token, averaged over its patches.
+    """Holds what a vision tower tells of each visual token, averaged over its patches.
 
     Attributes:
-        received: attention that the token receives, averaged over heads and summed over queries, ``[N]``.
-        keys: its key after rotary, averaged over heads, ``[N, head_dim]``.
+        received: attention that the token receives in the last block, averaged over heads and summed over queries,
+            ``[N]``.
+        keys: its key there after rotary, averaged over heads, ``[N, head_dim]``.
+        early: the same attention in the first block that attends over the whole image, ``[N]``.
+        grid: rows and columns of visual tokens.
+        cells: raster indices ``[N]`` of the tokens, increasing.
     """
 
     received: Tensor
     keys: Tensor
+    early: Tensor
+    grid: tuple[int, int]
+    cells: Tensor
 
 
 def received_attention(query: Tensor, key: Tensor, ends: Tensor) -> Tensor:

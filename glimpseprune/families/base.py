@@ -232,7 +232,7 @@ class TellsTowerAttention(Protocol):
     def tower_attention(
         self, pixels: Tensor, grid: tuple[int, int], visible: Tensor | None = None
     ) -> ReceivedAttention:
-        """Compute the attention that each visual token of an image receives in the tower's last block.
+        """Compute the attention that each visual token of an image receives in two blocks of the tower.
 
         Args:
             pixels: patches of the image, ``[patches, patch_dim]``.

@@ -69,7 +69,7 @@ def run_tower(
 def tower_attention(
     vision: Any, pixels: Tensor, grid: tuple[int, int], cells: Tensor, attention: Attend
 ) -> ReceivedAttention:
-    """Run the tower once more, and compute the attention that each visual token receives in its last block.
+    """Run the tower once more, and compute the attention that each visual token receives in two of its blocks.
 
     Args:
         vision: stock vision tower.
@@ -78,19 +78,22 @@ def tower_attention(
         cells: raster indices ``[N]`` of the visual tokens to run, increasing.
         attention: attention of all blocks.
     """
-    last: list[tuple[Tensor, Tensor, Sequences]] = []
+    first, last = min(vision.fullatt_block_indexes), len(vision.blocks) - 1
+    found: dict[int, tuple[Tensor, Tensor]] = {}  # what patches receive in a block, and their keys
+    blocks = iter(range(len(vision.blocks)))
 
     def recorded(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences) -> Tensor:
-        last[:] = [(query, key, sequences)]
+        number = next(blocks)
+        if number in (first, last):
+            found[number] = received_attention(query, key, sequences.ends), key
         return attention(query, key, value, sequences)
 
     run_tower(vision, pixels, grid, cells, (), recorded)
-    ((query, key, sequences),) = last
     windows = _windows(vision, grid, cells)
     raster = windows[windows >= 0].argsort()
-    received = received_attention(query, key, sequences.ends).view(cells.numel(), -1).mean(1)
-    keys = key.float().mean(1).view(cells.numel(), -1, key.shape[-1]).mean(1)
-    return ReceivedAttention(received[raster], keys[raster])
+    received, early = (found[number][0].view(cells.numel(), -1).mean(1)[raster] for number in (last, first))
+    key = found[last][1].float().mean(1)
+    return ReceivedAttention(received, key.view(cells.numel(), -1, key.shape[-1]).mean(1)[raster], early, grid, cells)
 
 
 def _windows(vision: Any, grid: tuple[int, int], cells: Tensor) -> Tensor:

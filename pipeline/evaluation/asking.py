@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import glimpseprune as gp
-from glimpseprune.comparing import contender, prefill_compared
-from glimpseprune.methods.early import EarlyMethod
-from glimpseprune.methods.pyramiddrop import StagedMethod
+from glimpseprune.comparing import Apart, contender, prefill_compared
 from pipeline.answering.open_page import ModelAnswer, OpenPage
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.visible_tokens import seen_on_page
@@ -33,7 +31,7 @@ class ModeAsker:
 
     def __init__(self, page_answerer: PageAnswerer, rule: gp.KeepRule | None) -> None:
         self.page_answerer, self.rule = page_answerer, rule
-        self._askers: dict[Mode, PageAnswerer | EarlyMethod | StagedMethod] = {}
+        self._askers: dict[Mode, PageAnswerer | Apart] = {}
 
     def ask(
         self,
@@ -72,11 +70,11 @@ class ModeAsker:
             for share, counts in zip(shares, every, strict=True):
                 yield share, self._apart(page, asks, asker, counts)
 
-    def _asker(self, mode: Mode) -> PageAnswerer | EarlyMethod | StagedMethod:
+    def _asker(self, mode: Mode) -> PageAnswerer | Apart:
         """Return what asks in a mode: a page answerer with another method, or a method with a prefill of its own."""
         if mode not in self._askers:
             method = contender(mode, self.page_answerer.model)
-            if isinstance(method, EarlyMethod | StagedMethod):
+            if isinstance(method, Apart):
                 self._askers[mode] = method
             else:
                 asker = PageAnswerer(replace(self.page_answerer.model, method=method), self.page_answerer.processor)
@@ -89,9 +87,7 @@ class ModeAsker:
         rng = np.random.default_rng([seed, len(counts), *counts])
         return [_random_mask(rng, min(count, int(seen.sum())), seen) for count in counts]
 
-    def _apart(
-        self, page: Image, asks: Sequence[Ask], method: EarlyMethod | StagedMethod, counts: Sequence[int]
-    ) -> list[ModelAnswer]:
+    def _apart(self, page: Image, asks: Sequence[Ask], method: Apart, counts: Sequence[int]) -> list[ModelAnswer]:
         answerer, model = self.page_answerer, self.page_answerer.model
         prepared = answerer.prepare(page, asks)
         read = answerer.prefiller.read(prepared, [None] * len(asks))

@@ -15,6 +15,7 @@ Mode = Literal[
     "fastv",
     "pyramiddrop",
     "visionzip",
+    "vscan",
     "divprune",
     "cdpruner",
     "grid",

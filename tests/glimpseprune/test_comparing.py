@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 import glimpseprune as gp
-from glimpseprune.comparing import contender, prefill_compared
+from glimpseprune.comparing import Apart, contender, prefill_compared
 from glimpseprune.families.base import TellsTowerAttention
-from glimpseprune.methods.early import EarlyMethod
-from glimpseprune.methods.pyramiddrop import PyramidDrop, StagedMethod
+from glimpseprune.methods.vscan import VScan
 from tests.support.families import FAMILIES
 from tests.support.slow_path import additive, rotate
 from tests.support.tiny_family import Inputs, TinyFamily
 from tests.support.tiny_model import make_glimpse, tiny_addon_config
 
-NAMES = ("glimpse-fixed", "mean-attention", "last-token", "fastv", "grid", "pyramiddrop", "visionzip", "divprune",
-         "cdpruner")  # fmt: skip
+NAMES = ("glimpse-fixed", "mean-attention", "last-token", "fastv", "grid", "pyramiddrop", "visionzip", "vscan",
+         "divprune", "cdpruner")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ def made(case: Case, name: str) -> Any:
     try:
         return contender(name, case.model)
     except gp.UnsupportedModelError as error:
-        if name == "visionzip":
+        if name in ("visionzip", "vscan"):
             assert not isinstance(case.model.backbone, TellsTowerAttention)
         else:
             assert (name, case.family.deep_layers > 0) == ("pyramiddrop", True)
@@ -65,7 +64,7 @@ def made(case: Case, name: str) -> Any:
 def logits_of(case: Case, method: Any, count: int) -> tuple[Tensor, Tensor]:
     """First logits and kept tokens."""
     page, question = case.page()
-    if isinstance(method, EarlyMethod | StagedMethod):
+    if isinstance(method, Apart):
         (sequence,), (stats,) = prefill_compared(page, method, [question], [count])
         assert stats.kept_tokens == count
         assert sequence.cache.tokens == stats.kv_tokens_kept
@@ -126,21 +125,30 @@ def test_reduced_tokens_are_all_that_the_stock_model_gets(case: Case, name: str)
     torch.testing.assert_close(logits_of(case, method, count)[0], want, rtol=0, atol=2e-5)
 
 
-def test_stages_drop_what_the_last_token_attends_to_least(case: Case) -> None:
-    if case.family.deep_layers:
-        pytest.skip("a stage comes before the last deep features")
+@pytest.mark.parametrize("name", ["pyramiddrop", "vscan"])
+def test_stages_drop_what_the_last_token_attends_to_least(case: Case, name: str) -> None:
+    method = made(case, name)
     base: Any = case.model.base
     text, config = base.model.language_model, base.config.text_config
     ids = case.item["input_ids"][0]
     slots = (ids == base.config.image_token_id).nonzero()[:, 0].tolist()
     (image,) = case.family.images(base, case.item, ())
-    method = PyramidDrop(len(text.layers))
-    count = 3
-    counts = dict(zip(method.layers, method.counts(len(slots), count), strict=True))
+    staged, count = method.staged if isinstance(method, VScan) else method, 3
+    counts = dict(zip(staged.layers, staged.counts(len(slots), count), strict=True))
     positions, alive = case.family.positions(base, case.item), list(range(len(ids)))
     with torch.no_grad():
         hidden = text.embed_tokens(ids)
         hidden[slots] = image.tokens
+        if isinstance(method, VScan):
+            page, question = case.page()
+            assert isinstance(case.model.backbone, TellsTowerAttention)
+            tower = case.model.backbone.tower_attention(page.pixels[0], page.grids[0])
+            reduced = method.early.reduce(image.tokens, tower, text.embed_tokens(question), 3 * count)
+            left = [slots[place] for place in reduced.places.tolist()]
+            assert len(left) == 3 * count < len(slots)
+            hidden[left] = reduced.tokens
+            alive = [place for place in alive if place not in slots or place in left]
+            hidden = hidden[alive]
         for number, layer in enumerate(text.layers):
             cos, sin = case.family.rope(base, positions[:, alive])
             if number in counts:
@@ -163,40 +171,47 @@ def test_stages_drop_what_the_last_token_attends_to_least(case: Case) -> None:
     torch.testing.assert_close(logits, want, rtol=0, atol=2e-5)
 
 
-def test_the_tower_tells_what_its_last_block_attends_to(tiny_base: Path) -> None:
+def test_the_tower_tells_what_two_of_its_blocks_attend_to(tiny_base: Path) -> None:
     family = FAMILIES["qwen2_5_vl"]
     model = gp.load(tiny_base, device="cpu", dtype="float32")
     pixels, grid = family.page()
     vision: Any = model.base.model.visual  # type: ignore[union-attr]
-    seen: dict[str, Any] = {}
-
-    def keep(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        seen.update(kwargs, hidden=args[0] if args else kwargs["hidden_states"])
-
-    handle = vision.blocks[-1].attn.register_forward_pre_hook(keep, with_kwargs=True)
-    with torch.no_grad():
-        vision(pixels, grid_thw=torch.tensor([[1, *grid]]))
-        handle.remove()
-        attention = vision.blocks[-1].attn
-        q, k, _ = attention.qkv(seen["hidden"]).unflatten(-1, (3, attention.num_heads, -1)).permute(1, 2, 0, 3)
-        cos, sin = seen["position_embeddings"]
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        received, ends = torch.zeros(len(pixels)), seen["cu_seqlens"].tolist()
-        for a, b in zip(ends, ends[1:], strict=False):
-            received[a:b] = (q[:, a:b] @ k[:, a:b].transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1).mean(0).sum(0)
     rows, columns = grid[0] // 2, grid[1] // 2
     side = vision.window_size // 28
     order = sorted(range(rows * columns), key=lambda n: (n // columns // side, n % columns // side))
     raster = torch.tensor(order).argsort()
+
+    def received_in(block: Any) -> tuple[Tensor, Tensor]:
+        seen: dict[str, Any] = {}
+
+        def keep(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+            seen.update(kwargs, hidden=args[0] if args else kwargs["hidden_states"])
+
+        handle = block.attn.register_forward_pre_hook(keep, with_kwargs=True)
+        with torch.no_grad():
+            vision(pixels, grid_thw=torch.tensor([[1, *grid]]))
+            handle.remove()
+            q, k, _ = block.attn.qkv(seen["hidden"]).unflatten(-1, (3, block.attn.num_heads, -1)).permute(1, 2, 0, 3)
+            cos, sin = seen["position_embeddings"]
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            received, ends = torch.zeros(len(pixels)), seen["cu_seqlens"].tolist()
+            for a, b in zip(ends, ends[1:], strict=False):
+                scores = q[:, a:b] @ k[:, a:b].transpose(1, 2) / math.sqrt(q.shape[-1])
+                received[a:b] = scores.softmax(-1).mean(0).sum(0)
+        return received.view(-1, 4).mean(1)[raster], k.mean(0).view(rows * columns, 4, -1).mean(1)[raster]
+
     assert isinstance(model.backbone, TellsTowerAttention)
     found = model.backbone.tower_attention(pixels, grid)
-    torch.testing.assert_close(found.received, received.view(-1, 4).mean(1)[raster])
-    torch.testing.assert_close(found.keys, k.mean(0).view(rows * columns, 4, -1).mean(1)[raster])
+    received, keys = received_in(vision.blocks[-1])
+    torch.testing.assert_close(found.received, received)
+    torch.testing.assert_close(found.keys, keys)
+    torch.testing.assert_close(found.early, received_in(vision.blocks[1])[0])
+    assert (found.grid, found.cells.tolist()) == ((rows, columns), list(range(rows * columns)))
     some = torch.arange(rows * columns) % 3 > 0
     assert model.backbone.tower_attention(pixels, grid, some).received.shape == (int(some.sum()),)
 
 
-@pytest.mark.parametrize("name", ["divprune", "pyramiddrop", "mean-attention"])
+@pytest.mark.parametrize("name", ["divprune", "pyramiddrop", "mean-attention", "vscan"])
 def test_a_page_with_hidden_paper_keeps_tokens_that_are_seen(tiny_base: Path, name: str) -> None:
     family = FAMILIES["qwen2_5_vl"]
     glimpse = make_glimpse(tiny_addon_config())
@@ -206,7 +221,7 @@ def test_a_page_with_hidden_paper_keeps_tokens_that_are_seen(tiny_base: Path, na
     whole, question = case.page()
     visible = torch.arange(whole.images[0].tokens.shape[0]) % 2 == 0
     page = gp.encode_page(dataclasses.replace(model, method=None), whole.prefix_ids, *family.page(), visible)
-    if isinstance(method, EarlyMethod | StagedMethod):
+    if isinstance(method, Apart):
         (sequence,), (stats,) = prefill_compared(page, method, [question], [3])
         keep, kept = sequence.keep, stats.kept_tokens
     else:

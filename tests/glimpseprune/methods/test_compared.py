@@ -15,6 +15,7 @@ from glimpseprune.methods.divprune import DivPrune
 from glimpseprune.methods.grid import UniformGrid, bayer
 from glimpseprune.methods.pyramiddrop import PyramidDrop
 from glimpseprune.methods.visionzip import CONTEXTUAL, VisionZip
+from glimpseprune.methods.vscan import GlobalAndLocalScan, OneDrop, VScan
 from glimpseprune.received_attention import ReceivedAttention, received_attention
 from glimpseprune.rule import KeepRule
 from glimpseprune.selection import select
@@ -24,6 +25,13 @@ NONE = torch.empty(0, 6)
 
 def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def told(
+    received: Tensor, keys: Tensor, early: Tensor | None = None, grid: tuple[int, int] = (5, 6)
+) -> ReceivedAttention:
+    """What a tower tells of every token of a grid."""
+    return ReceivedAttention(received, keys, received if early is None else early, grid, torch.arange(len(received)))
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -143,7 +151,7 @@ class TestVisionZip:
                 groups[max(targets, key=lambda t: cosine(keys[n], keys[t]))].append(tokens[n])
         for n, group in groups.items():
             want[n] = tokens[n] + sum(group) / len(group) if group else tokens[n]
-        reduced = VisionZip().reduce(tokens, ReceivedAttention(received, keys), NONE, count)
+        reduced = VisionZip().reduce(tokens, told(received, keys), NONE, count)
         assert reduced.places.tolist() == sorted(want)
         assert len(want) == count
         torch.testing.assert_close(reduced.tokens, torch.stack([want[n] for n in sorted(want)]))
@@ -151,6 +159,35 @@ class TestVisionZip:
     def test_the_tower_has_to_be_read(self) -> None:
         with pytest.raises(ValueError, match="vision tower"):
             VisionZip().reduce(drawn(1, 4, 6), None, NONE, 2)
+
+
+class TestVScan:
+    @pytest.mark.parametrize("count", [1, 4, 13, 40, 90])
+    def test_half_stays_per_window_half_by_the_last_block_and_the_rest_is_merged(self, count: int) -> None:
+        rows, columns = 9, 10  # two by two windows, the last ones larger
+        n = rows * columns
+        tokens, received, early = drawn(15, n, 6), drawn(16, n).abs(), drawn(17, n).abs()
+        taken: dict[tuple[int, int], int] = {}
+        kept: list[int] = []
+        for token in sorted(range(n), key=lambda t: -float(early[t])):
+            window = min(token // columns // 4, 1), min(token % columns // 4, 1)
+            if len(kept) < count // 2 and taken.get(window, 0) < math.ceil((count // 2) / 4):
+                taken[window] = taken.get(window, 0) + 1
+                kept.append(token)
+        assert len(kept) == count // 2
+        kept += sorted((t for t in range(n) if t not in kept), key=lambda t: -float(received[t]))[: count - len(kept)]
+        groups = {t: [tokens[t]] for t in kept}
+        for t in range(n):
+            if t not in groups:
+                groups[max(sorted(kept), key=lambda k: cosine(tokens[t], tokens[k]))].append(tokens[t])
+        reduced = GlobalAndLocalScan().reduce(tokens, told(received, tokens, early, (rows, columns)), NONE, count)
+        assert reduced.places.tolist() == sorted(kept)
+        torch.testing.assert_close(reduced.tokens, torch.stack([sum(groups[t]) / len(groups[t]) for t in sorted(kept)]))
+
+    def test_the_language_model_gets_three_times_as_many_as_stay(self) -> None:
+        method = VScan(GlobalAndLocalScan(), OneDrop(18))
+        assert [method.first_count(1000, count) for count in (56, 111, 500)] == [168, 333, 1000]
+        assert (method.staged.layers, method.staged.counts(168, 56)) == ((18,), [56])
 
 
 def test_received_attention_is_summed_over_the_queries_of_each_sequence() -> None:
