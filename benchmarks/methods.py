@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -36,12 +37,14 @@ NAMES = {"glimpse": "GlimpsePrune, capped", "glimpse-fixed": "GlimpsePrune, fixe
          "cdpruner": "CDPruner", "random": "random", "grid": "even grid"}  # fmt: skip
 
 
-def measured(folder: Path, done: Path, modes: Sequence[Mode], shares: Sequence[float], prompt: str | None) -> None:
+def measured(
+    folder: Path, done: Path, most: int, modes: Sequence[Mode], shares: Sequence[float], prompt: str | None
+) -> None:
     """Ask about every page in every mode in which that is not done, and append a line per answer."""
     choice = ModelChoice(drop_blank=False, dtype="float32", device="cpu", prompt=prompt)
     asked = {(row["document"], row["mode"]) for row in read(done)} if done.is_file() else set()
     askers: dict[tuple[Mode, ...], LoadedAnswerer] = {}
-    pages = [page for name in ("known", "open") for page in by_page(load_examples(folder / name))]
+    pages = [page for name in ("known", "open") for page in islice(by_page(load_examples(folder / name)), most)]
     half = len(pages) // 2
     for mine in [page for pair in zip(pages[:half], pages[half:], strict=True) for page in pair]:
         name = f"{mine[0].document.parent.parent.name}/{mine[0].document.name}"
@@ -134,8 +137,8 @@ def main() -> None:
             family = replace(FAMILIES[name], min_fields=5, max_fields=8, max_cells=560)
             if not (given.out / name).exists():
                 write_samples(given.out / name, pick_seeds(given.seed, given.pages // 2), family)
-        measured(given.out, rows, MODES, SHARES, None)
-        measured(given.out, without, ("off", "glimpse"), (), "{text}")
+        measured(given.out, rows, given.pages // 2, MODES, SHARES, None)
+        measured(given.out, without, given.pages // 2, ("off", "glimpse"), (), "{text}")
     found = read(rows)
     text = table(found)
     if without.is_file():
