@@ -145,7 +145,7 @@ class EncodedPage:
             InputError: as in :meth:`ask`.
         """
         check(self.model, rules, limits)
-        prompts = self._prompts(questions)
+        prompts = self.prompts(questions)
         if self.visible is not None:
             rules = [rule_for_visible(rule, self.visible) for rule in rules]
         limited = constraints or [None] * len(prompts)
@@ -182,7 +182,7 @@ class EncodedPage:
         model = self.model
         if model.method is None:
             raise InputError("expected a model with an add-on to score visual tokens, found none; load one")
-        start, prompts = now_ms(model.backbone.device), self._prompts(questions)
+        start, prompts = now_ms(model.backbone.device), self.prompts(questions)
         if self.shared is None:
             self.shared = read_prefix(model.backbone, model.method, self.prefix, self.images)
         scores = score_questions(model.backbone, model.method, self.shared, prompts)
@@ -194,8 +194,15 @@ class EncodedPage:
         self.prefix_ms = (self.prefix_ms or 0.0) + now_ms(model.backbone.device) - start
         return scores
 
-    def _prompts(self, questions: Sequence[Tensor]) -> list[Prompt]:
-        """Make the whole prompt of each question, without tokens that are not visible."""
+    def prompts(self, questions: Sequence[Tensor]) -> list[Prompt]:
+        """Make the whole prompt of each question, without tokens that are not visible.
+
+        Args:
+            questions: token ids ``[T_q]`` of each prompt after the prefix.
+
+        Raises:
+            InputError: a question is empty.
+        """
         if any(not question.numel() for question in questions):
             raise InputError(
                 f"expected at least one token in every question, found {[question.numel() for question in questions]}; "

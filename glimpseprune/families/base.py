@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from glimpseprune.families.shape import ModelShape
+from glimpseprune.received_attention import ReceivedAttention
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines ``[B, T, ...]`` of positions, in the form that the family's own layers take."""
@@ -222,6 +223,22 @@ class Backbone(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
+
+
+@runtime_checkable
+class TellsTowerAttention(Protocol):
+    """Is what a backbone can do besides: tell which visual tokens its vision tower attends to."""
+
+    def tower_attention(
+        self, pixels: Tensor, grid: tuple[int, int], visible: Tensor | None = None
+    ) -> ReceivedAttention:
+        """Compute the attention that each visual token of an image receives in two blocks of the tower.
+
+        Args:
+            pixels: patches of the image, ``[patches, patch_dim]``.
+            grid: rows and columns of patches.
+            visible: mask of the visual tokens that the tower sees, bool ``[N]``; ``None`` for all.
+        """
 
 
 def run_layers(

@@ -13,12 +13,13 @@ from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 from glimpseprune.families.base import Cache, CacheGroup, EncodedImage, Prompt, Rotary
 from glimpseprune.families.decoder import Decoder
 from glimpseprune.families.qwen2_5_vl_prompts import PromptMaker
-from glimpseprune.families.qwen2_5_vl_vision import run_tower
+from glimpseprune.families.qwen2_5_vl_vision import run_tower, tower_attention
 from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.families.tower_attention import SDPA, TowerAttention
 from glimpseprune.packed_linear import pack_linears
+from glimpseprune.received_attention import ReceivedAttention
 
 
 class Qwen25VL:
@@ -80,6 +81,16 @@ class Qwen25VL:
         tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers, self.attention)
         features = tuple(outputs[layer] for layer in layers)
         return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
+
+    def tower_attention(
+        self, pixels: Tensor, grid: tuple[int, int], visible: Tensor | None = None
+    ) -> ReceivedAttention:
+        """Compute what visual tokens receive; see :class:`~glimpseprune.families.base.TellsTowerAttention`."""
+        token_grid = self.prompt_maker.token_grid(grid)
+        every = torch.arange(token_grid[0] * token_grid[1], device=pixels.device)
+        return tower_attention(
+            self.vision, pixels, token_grid, every if visible is None else every[visible], self.attention
+        )
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""

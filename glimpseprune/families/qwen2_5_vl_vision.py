@@ -6,7 +6,7 @@ Windows then hold fewer patches, and the blocks with full attention see only the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -15,8 +15,12 @@ from torch import Tensor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from glimpseprune.families.decoder_layer import normed
-from glimpseprune.families.tower_attention import Sequences, TowerAttention
+from glimpseprune.families.tower_attention import Sequences
 from glimpseprune.grid import grid_windows, renumbered
+from glimpseprune.received_attention import ReceivedAttention, received_attention
+
+Attend = Callable[[Tensor, Tensor, Tensor, Sequences], Tensor]
+"""Attention of a block, as :class:`~glimpseprune.families.tower_attention.TowerAttention` computes it."""
 
 
 def run_tower(
@@ -25,7 +29,7 @@ def run_tower(
     grid: tuple[int, int],
     cells: Tensor,
     layers: Collection[int],
-    attention: TowerAttention,
+    attention: Attend,
 ) -> tuple[Tensor, dict[int, Tensor]]:
     """Run the modules of the stock tower on the patches of some visual tokens.
 
@@ -44,8 +48,7 @@ def run_tower(
     """
     merge = int(vision.spatial_merge_size)
     area = merge**2
-    side = int(vision.window_size) // merge // int(vision.patch_size)
-    windows = renumbered(grid_windows(grid, side, pixels.device), cells, grid)  # [windows, W], -1 = no token
+    windows = _windows(vision, grid, cells)
     order = windows[windows >= 0]  # window by window, the order that the blocks expect
     raster = order.argsort()
     inside, whole = _sequences(windows, cells.numel(), area)
@@ -61,6 +64,42 @@ def run_tower(
         if number in layers:
             outputs[number] = hidden.view(len(order), area, -1).mean(1)[raster]
     return vision.merger(hidden)[raster], outputs
+
+
+def tower_attention(
+    vision: Any, pixels: Tensor, grid: tuple[int, int], cells: Tensor, attention: Attend
+) -> ReceivedAttention:
+    """Run the tower once more, and compute the attention that each visual token receives in two of its blocks.
+
+    Args:
+        vision: stock vision tower.
+        pixels: patches ``[patches, patch_dim]`` of the whole image, as of :func:`run_tower`.
+        grid: rows and columns of visual tokens.
+        cells: raster indices ``[N]`` of the visual tokens to run, increasing.
+        attention: attention of all blocks.
+    """
+    first, last = min(vision.fullatt_block_indexes), len(vision.blocks) - 1
+    found: dict[int, tuple[Tensor, Tensor]] = {}  # what patches receive in a block, and their keys
+    blocks = iter(range(len(vision.blocks)))
+
+    def recorded(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences) -> Tensor:
+        number = next(blocks)
+        if number in (first, last):
+            found[number] = received_attention(query, key, sequences.ends), key
+        return attention(query, key, value, sequences)
+
+    run_tower(vision, pixels, grid, cells, (), recorded)
+    windows = _windows(vision, grid, cells)
+    raster = windows[windows >= 0].argsort()
+    received, early = (found[number][0].view(cells.numel(), -1).mean(1)[raster] for number in (last, first))
+    key = found[last][1].float().mean(1)
+    return ReceivedAttention(received, key.view(cells.numel(), -1, key.shape[-1]).mean(1)[raster], early, grid, cells)
+
+
+def _windows(vision: Any, grid: tuple[int, int], cells: Tensor) -> Tensor:
+    """Divide the tokens that are present into the tower's windows, ``[windows, W]``, -1 for none."""
+    side = int(vision.window_size) // int(vision.spatial_merge_size) // int(vision.patch_size)
+    return renumbered(grid_windows(grid, side, cells.device), cells, grid)
 
 
 def _sequences(windows: Tensor, tokens: int, area: int) -> tuple[Sequences, Sequences]:
@@ -80,7 +119,7 @@ def _sequences(windows: Tensor, tokens: int, area: int) -> tuple[Sequences, Sequ
 
 
 def _run_block(
-    block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], sequences: Sequences, attention: TowerAttention
+    block: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], sequences: Sequences, attention: Attend
 ) -> Tensor:
     """Run a stock block: ``[P, D] -> [P, D]``.
 

@@ -40,9 +40,18 @@ def eval_command(
     data: Data,
     out: Annotated[Path, option(DATA, "Parquet file to write, one row per answer.")],
     images: Images = None,
+    benchmark: Annotated[
+        str | None,
+        option(DATA, "Read --data as this benchmark: docvqa, infovqa, textvqa ...", default="none"),
+    ] = None,
     compare: Annotated[
-        str, option(MEASURING, "Modes to measure, separated by commas: off, glimpse, random.")
+        str,
+        option(MEASURING, "Modes to measure, separated by commas: off, glimpse, random, fastv ..."),
     ] = "off,glimpse,random",
+    keep: Annotated[
+        str | None,
+        option(MEASURING, "Shares of tokens to keep in each mode, such as 0.111,0.5.", default="as glimpse does"),
+    ] = None,
     model: Model = None,
     glimpse: Glimpse = None,
     revision: Revision = None,
@@ -69,14 +78,20 @@ def eval_command(
     quiet: Annotated[bool, option(MEASURING, "Print the tables only.", "--quiet", default="off")] = False,
 ) -> None:
     """Measure a model on questions with known answers: unpruned, pruned, and pruned at random to the same size."""
-    given = {name: value for name, value in locals().items() if name not in ("compare", "by_question")}
+    given = {name: value for name, value in locals().items() if name not in ("compare", "keep", "by_question")}
     with as_exit_code():
-        from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes
+        from jobs.commands.benchmark import run_benchmark
+        from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes, parse_shares
         from jobs.settings import validated
         from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
         from pipeline.evaluation.score_table import scores, table
 
-        rows = evaluate(validated(EvalSettings, {**given, "compare": parse_modes(compare)}))
+        shares = parse_shares(keep)
+        settings = validated(EvalSettings, {**given, "compare": parse_modes(compare, shares), "keep": shares})
+        if settings.benchmark is not None:
+            typer.echo(run_benchmark(settings))
+            return
+        rows = evaluate(settings)
         typer.echo(f"{table(scores(rows))}\n\n{confidence_table(confidence_scores(rows))}")
         if by_question:
             typer.echo(f"\n{question_table(rows)}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,7 +15,7 @@ from jobs.progress import Progress
 from jobs.run.calibrations import find_calibration
 from jobs.run.prepare import answer_settings
 from pipeline.errors import UsageError
-from pipeline.evaluation.modes import MODES, Mode
+from pipeline.evaluation.modes import MODES, USUAL_MODES, Mode
 from pipeline.records import AnswerSettings
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ class EvalSettings(BaseModel):
 
     data: str
     images: str | None = None
+    benchmark: str | None = None
     out: Path
-    compare: tuple[Mode, ...] = MODES
+    compare: tuple[Mode, ...] = USUAL_MODES
+    keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     choice: ModelChoice = ModelChoice()
     calibration: str | None = None
     pages: int | None = Field(default=None, ge=1)
@@ -41,21 +43,40 @@ class EvalSettings(BaseModel):
     gather = model_validator(mode="before")(gather_choice)
 
 
-def parse_modes(text: str) -> tuple[Mode, ...]:
+def parse_shares(text: str | None) -> tuple[float, ...]:
+    """Read the comma-separated shares of ``--keep``.
+
+    Args:
+        text: value of ``--keep``; ``None`` if it was not given.
+
+    Raises:
+        UsageError: one is no number.
+    """
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(f"--keep {text}: expected shares in 0..1, separated by commas, such as 0.111,0.5") from error
+
+
+def parse_modes(text: str, shares: Sequence[float] = ()) -> tuple[Mode, ...]:
     """Read the comma-separated modes of ``--compare``, and return them in the order of measuring.
 
     Args:
         text: value of ``--compare``.
+        shares: shares of ``--keep``.
 
     Raises:
-        UsageError: a mode is unknown, or ``random`` lacks ``glimpse``, whose numbers of tokens it keeps.
+        UsageError: a mode is unknown, or lacks ``glimpse``, as many tokens as which it keeps without ``--keep``.
     """
     named = [part.strip() for part in text.split(",") if part.strip()]
     unknown = [name for name in named if name not in MODES]
     if unknown or not named:
         raise UsageError(f"--compare {text}: expected some of {', '.join(MODES)}, separated by commas")
-    if "random" in named and "glimpse" not in named:
-        raise UsageError("--compare random keeps as many tokens as glimpse does; name glimpse too")
+    others = [name for name in named if name not in ("off", "glimpse")]
+    if others and not shares and "glimpse" not in named:
+        raise UsageError(
+            f"--compare {others[0]} keeps as many tokens as glimpse does; name glimpse too, or give --keep"
+        )
     return tuple(mode for mode in MODES if mode in named)
 
 
@@ -71,6 +92,22 @@ def evaluate(settings: EvalSettings) -> list[Measured]:
         ModelError: the model cannot be loaded.
     """
     from pipeline.datasets.load import load_examples
+
+    return measure(settings, lambda: load_examples(settings.data, settings.images))
+
+
+def measure(settings: EvalSettings, read: Callable[[], Sequence[Example]]) -> list[Measured]:
+    """Measure a model on examples, and write one row per answer to ``settings.out``.
+
+    Args:
+        settings: settings of the evaluation.
+        read: function that reads the examples, once the other settings are checked.
+
+    Raises:
+        UsageError: the examples cannot be read, a name cannot be resolved, or flags contradict each other.
+        OutputError: the file cannot be written.
+        ModelError: the model cannot be loaded.
+    """
     from pipeline.evaluation.evaluate import with_confidence
     from pipeline.evaluation.score_table import check_target, write_rows
 
@@ -78,15 +115,16 @@ def evaluate(settings: EvalSettings) -> list[Measured]:
     if "glimpse" not in settings.compare:
         if choice.fallback != "off":
             raise UsageError(f"--fallback {choice.fallback} has no effect without pruning; compare glimpse too")
-        choice = choice.model_copy(update={"prune": "off"})
+        if settings.compare == ("off",):
+            choice = choice.model_copy(update={"prune": "off"})
     fixed = answer_settings(choice, settings.seed)
     found = find_calibration(choice, settings.calibration, fixed)
     if not settings.quiet:
         sys.stderr.writelines(f"warning: {note}\n" for note in found.notes)
-    examples = load_examples(settings.data, settings.images)
+    examples = read()
     check_target(settings.out)
     answerer = LoadedAnswerer(choice, fixed, settings.compare, settings.quiet)
-    rows = answerer.measure(examples, settings.pages)
+    rows = answerer.measure(examples, settings.pages, settings.keep)
     if found.calibration is not None:
         rows = with_confidence(rows, found.calibration)
     write_rows(rows, settings.out)
@@ -114,8 +152,9 @@ class LoadedAnswerer:
         from pipeline.answering.page_answerer import PageAnswerer
         from pipeline.answering.tuning import leaves_dtype_open, measured_dtype
 
-        if "glimpse" in modes and fixed.rule is None:
-            raise UsageError("--compare glimpse needs an add-on; name one with --glimpse")
+        pruned = [mode for mode in modes if mode != "off"]
+        if pruned and fixed.rule is None:
+            raise UsageError(f"--compare {pruned[0]} needs an add-on; name one with --glimpse")
         check_attention_here(choice)
         dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
         self._page_answerer = PageAnswerer.load(
@@ -134,12 +173,15 @@ class LoadedAnswerer:
         self._fixed, self._modes, self._quiet = fixed, modes, quiet
         self._prompt, self._max_new_tokens = choice.prompt, choice.max_new_tokens
 
-    def measure(self, examples: Sequence[Example], most_pages: int | None = None) -> list[Measured]:
+    def measure(
+        self, examples: Sequence[Example], most_pages: int | None = None, shares: Sequence[float] = ()
+    ) -> list[Measured]:
         """Answer examples in every mode.
 
         Args:
             examples: labelled questions.
             most_pages: number of pages to stop after; ``None`` for all.
+            shares: shares of the visual tokens to keep, in 0..1; empty for as many as ``glimpse`` keeps.
 
         Raises:
             UsageError: a page cannot be rendered.
@@ -164,6 +206,7 @@ class LoadedAnswerer:
                     seed,
                     self._prompt,
                     self._max_new_tokens or MAX_NEW_TOKENS,
+                    shares,
                 )
                 progress.add()
         return rows

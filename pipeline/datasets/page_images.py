@@ -43,12 +43,17 @@ class PageImages:
         Raises:
             UsageError: the page cannot be rendered.
         """
-        rendered = next(iter(self.child.render(_document(example.document), [example.page], self.dpi, self.budget)))
+        rendered = next(iter(self.child.render(document_at(example.document), [example.page], self.dpi, self.budget)))
         if isinstance(rendered, PageFailure):
             failure = rendered.failure
             raise UsageError(f"{example.document}, page {example.page}: {failure.error_type}: {failure.error_message}")
         return rendered
 
 
-def _document(path: Path) -> Document:
+def document_at(path: Path) -> Document:
+    """Describe a file as a document.
+
+    Args:
+        path: the file.
+    """
     return Document(document_id=str(path), path=path.name, uri=local_uri(str(path.resolve())), size_bytes=0, version="")

@@ -1,4 +1,4 @@
-"""Measures a model on examples: unpruned, pruned by its add-on, and pruned at random to the same size."""
+"""Measures a model on examples: unpruned, pruned by its add-on, and pruned by other methods to the same size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_evidence import AnswerEvidence, PageEvidence
 from pipeline.answering.question_words import shares_of_words
-from pipeline.answering.visible_tokens import seen_on_page
 from pipeline.confidence.calibration import Calibration
 from pipeline.confidence.features import FEATURE_COLUMNS, features, sureness_of_others
 from pipeline.confidence.presence import clues_of
 from pipeline.datasets.example import Example, coverage
+from pipeline.evaluation.asking import ModeAsker
 from pipeline.evaluation.metrics import anls, exact_match, value_equal
-from pipeline.evaluation.modes import Mode
+from pipeline.evaluation.modes import Mode, shares_of
 from pipeline.evaluation.pointing import overlap, points_at
 from pipeline.output.schema import ANSWERS
 from pipeline.pages.renderer import decode_image
@@ -71,6 +71,8 @@ class Measured:
         fallback: why the question was asked again without pruning; ``None`` where it was not.
         pruned_answer: the answer with pruning, where it was asked again.
         pruned_exact: whether that was a right one, character for character.
+        keep_share: share of the visual tokens that was asked for, in 0..1: a cap in the mode ``glimpse``, a number of
+            tokens in others; ``None`` where none was.
         clues: what the glimpse and the words of the page tell of whether it holds the answer, in the order of
             ``CLUES``; ``None`` where nothing was scored.
     """
@@ -109,6 +111,7 @@ class Measured:
     fallback: str | None = None
     pruned_answer: str | None = None
     pruned_exact: bool | None = None
+    keep_share: float | None = None
     clues: tuple[float, ...] | None = None
 
 
@@ -121,6 +124,7 @@ def measure_page(
     seed: int,
     prompt: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    shares: Sequence[float] = (),
 ) -> Iterator[Measured]:
     """Answer the examples of one page in every mode.
 
@@ -128,33 +132,30 @@ def measure_page(
         page_answerer: page answerer to measure.
         page: rendered page.
         examples: examples on this page.
-        modes: modes to measure; ``random`` must follow ``glimpse``, as it keeps the same number of tokens.
+        modes: modes to measure; without shares, ``glimpse`` must come before those that keep as many tokens as it does.
         rule: keep rule of the mode ``glimpse``.
         seed: seed of the random masks.
         prompt: words sent to the model, with ``{text}`` for the question; ``None`` for those of each example, or the
             default.
         max_new_tokens: longest answer.
+        shares: shares of the visual tokens to keep, in 0..1, in every mode that prunes; empty for as many as
+            ``glimpse`` keeps.
     """
-    counts: list[int] = []
-    pixels, places = decode_image(page), PageEvidence(page)
+    found: list[int] = []
+    pixels, places, asker = decode_image(page), PageEvidence(page), ModeAsker(page_answerer, rule)
     words_found = shares_of_words([example.question for example in examples], page.words)
+    asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, None) for one in examples]
     for mode in modes:
-        mine = rule if mode == "glimpse" else None
-        asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, mine) for one in examples]
-        keep = None
-        if mode == "random":
-            seen = seen_on_page(page_answerer.processor, pixels, page_answerer.drop_blank).numpy()
-            rng = np.random.default_rng([seed, len(examples), *counts])
-            keep = [_random_mask(rng, count, seen) for count in counts]
-        answers = page_answerer.answer_page(pixels, asks, keep)
-        if mode == "glimpse":
-            counts = [answer.stats.kept_tokens for answer in answers]
-        for example, ask, answer, share in zip(examples, asks, answers, words_found, strict=True):
-            says = answer.text and not says_no_answer(answer.text)
-            found = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
-            boxes = None if found.boxes is None else [_share(box, page) for box in found.boxes]
-            clues = None if answer.scores is None or mode != "glimpse" else clues_of(answer.scores, share)
-            yield replace(_measured(example, answer, mode, found.on_page, boxes), clues=clues)
+        for share, answers in asker.ask(mode, pixels, asks, shares_of(mode, shares), found, seed):
+            if mode == "glimpse" and share is None:
+                found = [answer.stats.kept_tokens for answer in answers]
+            for example, ask, answer, words in zip(examples, asks, answers, words_found, strict=True):
+                says = answer.text and not says_no_answer(answer.text)
+                at = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
+                boxes = None if at.boxes is None else [_share(box, page) for box in at.boxes]
+                clues = None if answer.scores is None or mode != "glimpse" else clues_of(answer.scores, words)
+                row = _measured(example, answer, mode, at.on_page, boxes)
+                yield replace(row, keep_share=share, clues=clues)
 
 
 def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[Measured]:
@@ -162,7 +163,7 @@ def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[
     confidence = calibration.confidence(features_of(rows, [Reading(row.type) for row in rows]))
     modes = calibration.fitted_on.modes
     return [
-        replace(row, confidence=float(one) if row.mode in modes else None)
+        replace(row, confidence=float(one) if row.mode in modes and row.keep_share is None else None)
         for row, one in zip(rows, confidence, strict=True)
     ]
 
@@ -185,13 +186,6 @@ def _prompt_of(example: Example, prompt: str | None) -> str:
     if prompt is None and example.prompt is not None:
         return example.prompt
     return (prompt or DEFAULT_PROMPT).format(text=example.question, choices="")
-
-
-def _random_mask(rng: np.random.Generator, count: int, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Keep some of the tokens that are seen."""
-    mask = np.zeros_like(seen)
-    mask[rng.choice(np.flatnonzero(seen), count, replace=False)] = True
-    return mask
 
 
 def _share(box: Evidence, page: PageImage) -> Evidence:

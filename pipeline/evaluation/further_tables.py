@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.evaluate import Measured
-from pipeline.evaluation.modes import MODES, Mode
+from pipeline.evaluation.modes import label
 from pipeline.evaluation.ranking import aurc, auroc, calibration_error, coverage
-from pipeline.evaluation.score_table import decimal, in_columns, scores
+from pipeline.evaluation.score_table import by_way, decimal, in_columns, scores
 
 ERRORS = (0.01, 0.05)  # shares of wrong answers, of which the coverage is told
 
@@ -18,7 +18,7 @@ class ConfidenceScore:
     """How well the confidence tells right values from wrong ones, in one mode.
 
     Attributes:
-        mode: way in which the pages were pruned.
+        mode: way in which the pages were pruned, with the share of tokens that was asked for.
         ranked_by: ``confidence``, or ``confidence_raw`` without a calibration.
         answers: number of answers.
         auroc: share of pairs of a right and a wrong answer in which the right one is the more confident, in 0..1.
@@ -27,7 +27,7 @@ class ConfidenceScore:
         calibration_error: expected calibration error, in 0..1; ``None`` without a calibration.
     """
 
-    mode: Mode
+    mode: str
     ranked_by: str
     answers: int
     auroc: float | None
@@ -37,11 +37,11 @@ class ConfidenceScore:
 
 
 def confidence_scores(rows: Sequence[Measured]) -> list[ConfidenceScore]:
-    """Compute the figures of each mode that occurs in the rows."""
-    return [_score(mode, mine) for mode in MODES if (mine := [row for row in rows if row.mode == mode])]
+    """Compute the figures of each mode and share that occurs in the rows."""
+    return [_score(label(*way), mine) for way, mine in by_way(rows).items()]
 
 
-def _score(mode: Mode, rows: Sequence[Measured]) -> ConfidenceScore:
+def _score(mode: str, rows: Sequence[Measured]) -> ConfidenceScore:
     right = [row.value_equal for row in rows]
     given = [row.confidence for row in rows if row.confidence is not None]
     is_calibrated = len(given) == len(rows)
@@ -74,8 +74,9 @@ def question_table(rows: Sequence[Measured]) -> str:
     for name in dict.fromkeys(row.question_id for row in rows):
         mine = [row for row in rows if row.question_id == name]
         for score in scores(mine):
-            sure = [row.confidence for row in mine if row.mode == score.mode and row.confidence is not None]
+            way = by_way(mine)[score.mode, score.keep_share]
+            sure = [row.confidence for row in way if row.confidence is not None]
             mean = sum(sure) / len(sure) if sure else None
             shares = (score.exact, score.value_equal, mean, score.pointed, score.iou)
-            lines.append((name, score.mode, str(score.questions), *map(decimal, shares)))
+            lines.append((name, label(score.mode, score.keep_share), str(score.questions), *map(decimal, shares)))
     return in_columns(lines)

@@ -21,10 +21,10 @@ def anls(answer: str, gold: Sequence[str]) -> float:
     """Compute the ANLS of one answer, in 0..1: its similarity to the closest right answer, 0 below a half.
 
     The similarity is the normalised Levenshtein similarity (Biten et al., 2019). As in the DocVQA evaluation, case and
-    outer white space do not count.
+    outer white space do not count, and white space inside counts as one space. Without a right answer it is 0.
     """
-    said = answer.strip().lower()
-    best = max(Levenshtein.normalized_similarity(said, one.strip().lower()) for one in gold)
+    said = " ".join(answer.lower().split())
+    best = max((Levenshtein.normalized_similarity(said, " ".join(one.lower().split())) for one in gold), default=0.0)
     return best if best > 1.0 - ANLS_THRESHOLD else 0.0
 
 

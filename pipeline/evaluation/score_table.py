@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import OutputError
 from pipeline.evaluation.evaluate import Measured
-from pipeline.evaluation.modes import MODES, Mode
+from pipeline.evaluation.modes import MODES, Mode, label
 from pipeline.output.faults import make_folder, writing
 
 SCHEMA = pa.schema(
@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("answerable", pa.bool_()),
         ("gold", pa.list_(pa.string())),
         ("mode", pa.string()),
+        ("keep_share", pa.float64()),
         ("answer", pa.string()),
         ("exact", pa.bool_()),
         ("value_equal", pa.bool_()),
@@ -62,6 +63,7 @@ class Score:
 
     Attributes:
         mode: way in which the pages were pruned.
+        keep_share: share of the visual tokens that was asked for, in 0..1; ``None`` where none was.
         questions: number of questions answered.
         exact: share of right answers, character for character, in 0..1.
         value_equal: share of answers that stand for the same as a right one, in 0..1.
@@ -79,6 +81,7 @@ class Score:
     """
 
     mode: Mode
+    keep_share: float | None
     questions: int
     exact: float | None
     value_equal: float | None
@@ -96,14 +99,23 @@ class Score:
 
 
 def scores(rows: Sequence[Measured]) -> list[Score]:
-    """Compute the figures of each mode that occurs in the rows."""
-    return [_score(mode, mine) for mode in MODES if (mine := [row for row in rows if row.mode == mode])]
+    """Compute the figures of each mode and share that occurs in the rows."""
+    return [_score(*way, mine) for way, mine in by_way(rows).items()]
 
 
-def _score(mode: Mode, rows: Sequence[Measured]) -> Score:
+def by_way(rows: Sequence[Measured]) -> dict[tuple[Mode, float | None], list[Measured]]:
+    """Divide rows by their mode and by the share of tokens that was asked for, in the order of modes."""
+    ways: dict[tuple[Mode, float | None], list[Measured]] = {}
+    for row in sorted(rows, key=lambda row: MODES.index(row.mode)):
+        ways.setdefault((row.mode, row.keep_share), []).append(row)
+    return ways
+
+
+def _score(mode: Mode, keep_share: float | None, rows: Sequence[Measured]) -> Score:
     retention = [row.retention for row in rows]
     return Score(
         mode=mode,
+        keep_share=keep_share,
         questions=len(rows),
         exact=_mean([row.exact for row in rows]),
         value_equal=_mean([row.value_equal for row in rows]),
@@ -158,18 +170,18 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
 
 
 def table(found: Sequence[Score]) -> str:
-    """Format the figures as text, one line per mode, and one for what was asked again."""
-    head = ("mode", "questions", "exact", "value", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95")
-    lines: list[tuple[str, ...]] = [(*head, "boxes covered", "points at box", "IoU")]
+    """Format the figures as text, one line per mode and share, and one for what was asked again."""
+    names = ("mode", "questions", "exact", "value", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95")
+    lines: list[tuple[str, ...]] = [(*names, "boxes covered", "points at box", "IoU")]
     for score in found:
         shares = (score.exact, score.value_equal, score.anls, score.absent_exact)
         kept = (score.retention_mean, score.retention_p50, score.retention_p95, score.boxes_covered)
         evidence = (score.pointed, score.iou)
-        lines.append(
-            (score.mode, str(score.questions), *map(decimal, shares), *map(_percent, kept), *map(decimal, evidence))
-        )
+        head = (label(score.mode, score.keep_share), str(score.questions))
+        lines.append((*head, *map(decimal, shares), *map(_percent, kept), *map(decimal, evidence)))
     again = [
-        f"{score.mode}: {score.asked_again} asked again without pruning, {score.rescued} rescued, {score.harmed} harmed"
+        f"{label(score.mode, score.keep_share)}: {score.asked_again} asked again without pruning, {score.rescued} "
+        f"rescued, {score.harmed} harmed"
         for score in found
         if score.asked_again
     ]
