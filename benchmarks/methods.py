@@ -5,8 +5,7 @@
 Draws pages that nano never saw, half of them of the family `known` and half of `open`, small ones (at most 560 visual
 tokens) so that two CPU cores are enough, and asks every question in every mode at every share of visual tokens. Blank
 paper is shown, as in the article. Pages that are done are kept in DIR, so the command resumes. It writes DIR/methods.md
-(the table) and DIR/methods.svg (retention against right answers), and asks unpruned and pruned again without the words
-that ask for a brief answer.
+(the table) and DIR/methods.svg (retention against right answers).
 """
 
 from __future__ import annotations
@@ -37,23 +36,21 @@ NAMES = {"glimpse": "GlimpsePrune, capped", "glimpse-fixed": "GlimpsePrune, fixe
          "cdpruner": "CDPruner", "random": "random", "grid": "even grid"}  # fmt: skip
 
 
-def measured(
-    folder: Path, done: Path, most: int, modes: Sequence[Mode], shares: Sequence[float], prompt: str | None
-) -> None:
+def measured(folder: Path, done: Path, most: int) -> None:
     """Ask about every page in every mode in which that is not done, and append a line per answer."""
-    choice = ModelChoice(drop_blank=False, dtype="float32", device="cpu", prompt=prompt)
+    choice = ModelChoice(drop_blank=False, dtype="float32", device="cpu")
     asked = {(row["document"], row["mode"]) for row in read(done)} if done.is_file() else set()
     askers: dict[tuple[Mode, ...], LoadedAnswerer] = {}
     pages = [page for name in ("known", "open") for page in islice(by_page(load_examples(folder / name)), most)]
     half = len(pages) // 2
     for mine in [page for pair in zip(pages[:half], pages[half:], strict=True) for page in pair]:
         name = f"{mine[0].document.parent.parent.name}/{mine[0].document.name}"
-        left = tuple(mode for mode in modes if (name, mode) not in asked)
+        left = tuple(mode for mode in MODES if (name, mode) not in asked)
         if not left:
             continue
         if left not in askers:
             askers[left] = LoadedAnswerer(choice, answer_settings(choice, 0), left, quiet=True)
-        rows = askers[left].measure(mine, shares=shares)
+        rows = askers[left].measure(mine, shares=SHARES)
         with done.open("a") as file:
             for row in rows:
                 entry = {"document": name, "mode": row.mode, "share": row.keep_share, "exact": row.exact,
@@ -88,19 +85,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"{told} GlimpsePrune without a cap: {cell(own)}, keeps {own['retention']:.1%}."])
 
 
-def brief_table(asked: dict[str, list[dict[str, Any]]]) -> str:
-    lines = ["| prompt | unpruned | GlimpsePrune | kept |", "| --- | --- | --- | --- |"]
-    for name, rows in asked.items():
-        off, own = figures(rows, "off", None), figures(rows, "glimpse", None)
-        lines.append(f"| {name} | {cell(off)} | {cell(own)} | {own['retention'] if own else 0:.1%} |")
-    return "\n".join(lines)
-
-
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "docpipe", "font.size": 9})
+    mpl.rcParams.update({"svg.hashsalt": "docpipe", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.2, 4.4))
@@ -111,7 +100,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             points.append(own)
         points.sort(key=lambda one: one["retention"])
         across, up = [100 * one["retention"] for one in points], [one["exact"] for one in points]
-        axes.plot(across, up, marker="o", markersize=3, label=name, linewidth=2.2 if mode in OURS else 1.1)
+        style = {"linewidth": 2.2 if mode in OURS else 1.1, "linestyle": "--" if mode in ("random", "grid") else "-"}
+        axes.plot(across, up, marker="o", markersize=3, label=name, **style)
     off = figures(rows, "off", None)
     axes.axhline(off["exact"] if off else 1.0, color="grey", linestyle=":", label="unpruned")
     axes.set(xlabel="visual tokens kept, %", ylabel="right answers", ylim=(0, 1), xlim=(0, 52))
@@ -131,19 +121,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=41001)
     parser.add_argument("--report", action="store_true", help="only sum up what was measured")
     given = parser.parse_args()
-    rows, without = given.out / "rows.jsonl", given.out / "without.jsonl"
+    rows = given.out / "rows.jsonl"
     if not given.report:
         for name in ("known", "open"):
             family = replace(FAMILIES[name], min_fields=5, max_fields=8, max_cells=560)
             if not (given.out / name).exists():
                 write_samples(given.out / name, pick_seeds(given.seed, given.pages // 2), family)
-        measured(given.out, rows, given.pages // 2, MODES, SHARES, None)
-        measured(given.out, without, given.pages // 2, ("off", "glimpse"), (), "{text}")
+        measured(given.out, rows, given.pages // 2)
     found = read(rows)
     text = table(found)
-    if without.is_file():
-        asked = {'as usual: "Answer with a single word or phrase"': found, "the question alone": read(without)}
-        text += "\n\n" + brief_table(asked)
     (given.out / "methods.md").write_text(text + "\n")
     plot(found, given.out / "methods.svg")
     print(text)
