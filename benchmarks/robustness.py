@@ -1,7 +1,7 @@
 """300 PDFs damaged in thirteen ways: does every one end as rows or as a failure, in time and within the memory limit?
 
-    python benchmarks/robustness.py --pdfs DIR --out /tmp/robustness            # PDFs below DIR are damaged, seed 0
-    python benchmarks/robustness.py --pdfs DIR --out /tmp/robustness --count 30 --seed 5
+    python benchmarks/robustness.py DIR --out /tmp/robustness            # PDFs below DIR are damaged, seed 0
+    python benchmarks/robustness.py DIR --out /tmp/robustness --count 30 --seed 5
 
 A model that answers with the mean grey of a page takes the place of a real one, since what is tried is all before it.
 Prints and writes ``robustness.json``: what became of the documents, the longest page, and the largest memory of a
@@ -136,7 +136,7 @@ def measure(pdfs: Path, out: Path, count: int, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pdfs", type=Path, required=True)
+    parser.add_argument("pdfs", type=Path, help="Folder with sound PDFs.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)

@@ -42,7 +42,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     try:
         with _no_stderr():  # the core reports there that it applies the variable above
             context = ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises just this class where a node is not up in time
         raise EngineError(f"Ray does not start: {error}") from error
     _errors_only_on_the_console()
     keep = address is not None

@@ -37,6 +37,7 @@ class ChildProcess:
         not_confined: what the kernel did not let the child give up, and why; ``None`` where that is nothing.
 
     Raises:
+        ChildDied: somebody killed the child while it started.
         EngineError: the child does not start.
     """
 
@@ -66,6 +67,8 @@ class ChildProcess:
                 began, _ = self._receive(time.monotonic() + _START_SECONDS)
                 self.not_confined: str | None = began["not_confined"]
             except (ChildDied, TimeoutError) as error:
+                if str(error) == KILLED:
+                    raise
                 complaints.seek(0)
                 said = complaints.read().decode(errors="replace").strip().splitlines()
                 raise EngineError(

@@ -265,13 +265,13 @@ class RenderChild:
         }
 
     def _ask(self, request: dict[str, Any], seconds: float, stage: Stage) -> tuple[dict[str, Any], bytes]:
-        if self._process is None or not self._process.alive():
-            self._stop()
-            self._process = ChildProcess(self.limits.memory_bytes)
-        if self._cancelled:
-            raise CancelledError
         self._was_killed = False
         try:
+            if self._process is None or not self._process.alive():
+                self._stop()
+                self._process = ChildProcess(self.limits.memory_bytes)
+            if self._cancelled:
+                raise CancelledError
             header, data = self._process.ask(request, seconds)
         except TimeoutError as error:
             raise PageError(

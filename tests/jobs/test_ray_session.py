@@ -65,3 +65,12 @@ def test_the_session_of_a_cluster_or_of_somebody_else_stays(session: Path, monke
     with ray_session(None):
         pass
     assert left(session) == {"session_1", "session_2", "session_latest"}
+
+
+def test_a_ray_that_does_not_start_is_a_sentence(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(EngineError, match="^Ray does not start: The current node timed out"), ray_session(None):
+        pass

@@ -138,7 +138,7 @@ def circular_forms(rng: random.Random, data: bytes) -> bytes:
         for page in pdf:
             pdf.xref_set_key(page.xref, "Resources", f"<</XObject<</F {form} 0 R>>>>")
             pdf.xref_set_key(page.xref, "Contents", f"{content} 0 R")
-        made: bytes = pdf.tobytes()
+        made: bytes = pdf.tobytes(no_new_id=True)
     return made
 
 

@@ -1,6 +1,6 @@
 """A cluster of three nodes on this machine that loses a node, gains one and loses its driver while a run goes on.
 
-Run as ``python -m tests.support.three_nodes IN OUT MODEL``; it prints what happened, as one line of JSON.
+``report`` runs it in a process of its own, which writes what happened as one line of JSON.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ def drive(address: str, *given: str) -> None:
     run_job(settings(*given, engine="ray"), asked(), address, load=load_steadily)
 
 
-def main(given: str, out: str, model: str) -> dict[str, Any]:
+def report(*given: str) -> None:
+    """Write what happened."""
+    os.environ["RAY_worker_niceness"] = "0"
+    sys.stdout.write(json.dumps(happen(*given)) + "\n")
+
+
+def happen(given: str, out: str, model: str) -> dict[str, Any]:
     """Do a run on a cluster to which things happen."""
     from ray.cluster_utils import Cluster
 
@@ -104,8 +110,3 @@ def wait_until(true: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("nothing more was committed")
         time.sleep(0.05)
-
-
-if __name__ == "__main__":
-    os.environ["RAY_worker_niceness"] = "0"
-    sys.stdout.write(json.dumps(main(*sys.argv[1:])) + "\n")

@@ -23,12 +23,14 @@ BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 LIMITS = RenderLimits(open_seconds=5.0, page_seconds=3.0, document_seconds=6.0, memory_bytes=1 << 30)
 TYPES = {"RenderTimeout", "RenderCrash", "RenderOutOfMemory", "DocumentTimeout", "CorruptDocument", "CorruptPage"}
 TYPES |= {"UnsupportedDocument", "UnsupportedPage", "EncryptedDocument", "EmptyDocument", "PageTooLarge", "NoSuchPage"}
+TYPES |= {"DamagedDocument"}
 
 
 @pytest.mark.slow
 def test_every_page_of_a_damaged_pdf_is_a_picture_or_a_typed_failure(put: Put) -> None:
-    files = damaged([make_sample(7).pdf(), text_pdf(3)], 2 * len(DAMAGES), seed=4)
-    assert files == damaged([make_sample(7).pdf(), text_pdf(3)], 2 * len(DAMAGES), seed=4)
+    sound = [make_sample(7).pdf(), text_pdf(3)]
+    files = damaged(sound, 2 * len(DAMAGES), seed=4)
+    assert files == damaged(sound, 2 * len(DAMAGES), seed=4)
     drawn, failed = 0, set()
     with RenderChild(LIMITS) as child:
         for name, content in files:
@@ -44,8 +46,8 @@ def test_every_page_of_a_damaged_pdf_is_a_picture_or_a_typed_failure(put: Put) -
             drawn += sum(isinstance(page, PageImage) for page in found)
             failed |= {page.failure.error_type for page in found if isinstance(page, PageFailure)}
             assert time.monotonic() - began < 40, name
-            if child.pid is not None:
-                (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text())
+            status = Path(f"/proc/{child.pid}/status")  # of a child that crashed there is none, or no memory in it
+            for peak in re.findall(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else ""):
                 assert int(peak) << 10 <= LIMITS.memory_bytes
     assert drawn > len(DAMAGES)
     assert failed <= TYPES, failed - TYPES

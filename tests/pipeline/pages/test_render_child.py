@@ -142,6 +142,23 @@ def test_a_renderer_that_somebody_kills_costs_nothing_and_no_document_is_blamed(
     assert seen == [(1, "mupdf", None), (2, "mupdf", None)]
 
 
+def test_a_renderer_that_somebody_kills_while_it_starts_is_started_again(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, killed = ChildProcess._receive, []
+
+    def receive(self: ChildProcess, deadline: float) -> Any:
+        if not killed:
+            killed.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
+        return original(self, deadline)
+
+    monkeypatch.setattr(ChildProcess, "_receive", receive)
+    with RenderChild() as child:
+        assert child.count_pages(put("a.pdf", text_pdf(2))) == 2
+        assert child.pid not in killed
+
+
 def test_a_child_that_died_between_two_pages_costs_nothing(put: Put) -> None:
     document = put("a.pdf", text_pdf(2))
     with RenderChild() as child:
