@@ -77,7 +77,7 @@ def sort_much(scratch: Scratch) -> None:
 
 @pytest.fixture
 def heeds_ctrl_c() -> Iterator[None]:
-    """Python's own handler, whatever the tests were started by: a shell ignores Ctrl-C for what it runs in the background."""
+    """Python's own handler: what a shell runs in the background ignores Ctrl-C, and so would the tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
