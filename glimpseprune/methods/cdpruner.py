@@ -21,7 +21,7 @@ class CDPruner:
 
     The kernel is ``relevance_i * cosine_ij * relevance_j``, and the greedy choice that of Chen et al. (2018), with
     Cholesky rows. Relevance is the mean cosine between a visual token and the question's tokens, scaled to 0..1. For
-    LLaVA the authors' code takes both from CLIP, with the sign turned; without CLIP's text encoder they are the
+    models with CLIP the authors' code takes both from it, with the sign turned; without its text encoder they are the
     language model's input: the visual tokens, and the embeddings of the text behind the image. Where more tokens are to
     stay than the kernel has dimensions, the determinant tells no more, and the most relevant of the rest stay.
     """

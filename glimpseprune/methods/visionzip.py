@@ -21,8 +21,8 @@ class VisionZip:
 
     Dominant tokens receive the most attention in the tower's last block. Of the rest, evenly spaced ones become
     contextual tokens: each other one is added, as a mean, to the contextual token with the most similar key. In the
-    paper, attention is that of CLIP's class token; Qwen2.5-VL has none, and the attention received from all patches
-    stands in for it, as in VisionZip's code for that model.
+    paper, attention is that of CLIP's class token; a tower without one has the attention received from all patches
+    stand in for it, as in VisionZip's code for such models.
     """
 
     reads_tower: bool = True

@@ -20,8 +20,8 @@ LEFT = 1 / 3  # share of the tokens before the language model that its only drop
 class GlobalAndLocalScan:
     """Keeps half of the tokens by an early block, window by window, and half by the last block; merges the others.
 
-    This is the first step of VScan, whatever the question. Its code for Qwen2.5-VL takes the attention received from
-    all patches, in the first block that attends over the whole page and in the last block.
+    This is the first step of VScan, whatever the question. Where no class token is, its code takes the
+    attention received from all patches, in the first block that attends over the whole page and in the last block.
     """
 
     reads_tower: bool = True

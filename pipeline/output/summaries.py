@@ -40,7 +40,7 @@ class PageRows:
         scratch.create("page_figures", _FIGURES)
 
     def add_reports(self, reports: pa.Table) -> None:
-        """Add rows of ``pages``; of each page the first row counts, with the highest peaks of all.
+        """Add rows of ``pages``; of each page the first value counts that is not null, and the highest peaks.
 
         Args:
             reports: the rows, behind those that were added before.
@@ -71,7 +71,7 @@ class PageRows:
 _FIGURES = pa.schema(
     [(name, PAGES.field(name).type) for name in _PAGE_KEY] + [("retention", pa.float64()), ("is_current", pa.bool_())]
 )
-_FIRST = ", ".join(f"r.{name}" for name in PAGES.names if name not in ("source", *_FROM_ANSWERS, *_PEAKS))
+_FIRST = [name for name in PAGES.names if name not in (*_PAGE_KEY, *_FROM_ANSWERS, *_PEAKS)]
 # A sum of floats depends on their order, so they are sorted first.
 _PAGE_ROWS = f"""
     with figures as (
@@ -79,16 +79,15 @@ _PAGE_ROWS = f"""
             list_avg(list(retention order by retention) filter (where retention is not null)) as retention_mean,
             min(retention) as retention_min, max(retention) as retention_max, bool_or(is_current) as is_current
         from page_figures group by document_id, page
-    ), numbered as (
-        select *, row_number() over (partition by document_id, page order by place) as number,
-            {", ".join(f"max({name}) over (partition by document_id, page) as most_{name}" for name in _PEAKS)}
-        from page_reports
+    ), reports as (
+        select document_id, page, {", ".join(f"arg_min({name}, place) as {name}" for name in _FIRST)},
+            {", ".join(f"max({name}) as {name}" for name in _PEAKS)}
+        from page_reports group by document_id, page
     )
-    select {_FIRST}, coalesce(d.source, r.source) as source, {", ".join(f"f.{name}" for name in _FROM_ANSWERS)},
-        {", ".join(f"r.most_{name} as {name}" for name in _PEAKS)}
-    from numbered r left join figures f on f.document_id = r.document_id and f.page = r.page
+    select r.* replace (coalesce(d.source, r.source) as source), {", ".join(f"f.{name}" for name in _FROM_ANSWERS)}
+    from reports r left join figures f on f.document_id = r.document_id and f.page = r.page
         left join documents d on d.document_id = r.document_id
-    where r.number = 1 order by r.document, r.document_id, r.page
+    order by r.document, r.document_id, r.page
 """
 
 

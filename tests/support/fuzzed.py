@@ -201,7 +201,7 @@ def output_folder() -> tuple[Path, dict[str, bytes]]:
     write_running(store.folder, Running(run_id="q", began_at=THEN, engine="ray", **counts))
     markers = Markers(store.folder)
     markers.note("b", markers.begin("b"), "d", (2,))
-    write_night(store.folder, NIGHT, LISTING.empty_table())
+    write_night(store.folder, NIGHT, [LISTING.empty_table()])
     publish(store, READINGS, everything(store))
     with OutputLock(store.folder):
         lock = (root / ".docpipe.lock").read_bytes()
