@@ -35,15 +35,16 @@ class Scratch:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="docpipe-", ignore_cleanup_errors=True)
-        self._connection = duckdb.connect(
-            f"{self._folder.name}/tables.duckdb",
-            config={
-                "memory_limit": MEMORY,
-                "temp_directory": self._folder.name,
-                "threads": 2,
-                "preserve_insertion_order": False,
-            },
-        )
+        with _understood():
+            self._connection = duckdb.connect(
+                f"{self._folder.name}/tables.duckdb",
+                config={
+                    "memory_limit": MEMORY,
+                    "temp_directory": self._folder.name,
+                    "threads": 2,
+                    "preserve_insertion_order": False,
+                },
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,8 @@ def write_batches(folder: Folder, name: str, schema: pa.Schema, batches: Iterabl
     """
     with (
         folder.place(name) as path,
-        pq.ParquetWriter(path, with_metadata(schema, **metadata), compression="zstd") as writer,
+        open(path, "wb") as file,
+        pq.ParquetWriter(file, with_metadata(schema, **metadata), compression="zstd") as writer,
     ):
         for batch in batches:
             writer.write_table(batch.cast(schema))
