@@ -196,7 +196,7 @@ class OutputStore:
         known = {count.document_id: count.pages for count in counts if count.pages is not None}
         if known:
             rows = [pa.array(known.keys(), pa.string()), pa.array(known.values(), pa.int32())]
-            digest = hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+            digest = hashlib.sha256("\0".join(sorted(known)).encode()).hexdigest()[:16]
             write_table(self.folder, f"{_CACHE}/{digest}.parquet", pa.table(rows, schema=PAGE_COUNTS))
 
     def settle(self, name: str, value: Mapping[str, object]) -> dict[str, Any]:

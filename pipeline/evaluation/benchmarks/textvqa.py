@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline.evaluation.benchmarks.base import Benchmark, BenchmarkQuestion, Reply
-from pipeline.evaluation.benchmarks.files import BenchmarkFolder, Lenient, read_json, rows_of, under, write_json
+from pipeline.evaluation.benchmarks.files import BenchmarkFolder, Lenient, read_json, rows_of, under
 from pipeline.evaluation.benchmarks.scores import mean_of
 from pipeline.evaluation.benchmarks.vqa_accuracy import textvqa_accuracy
+from pipeline.evaluation.benchmarks.vqav2 import submit
 
 SOURCE = "https://textvqa.org/dataset/ (TextVQA_0.5.1_val.json and train_val_images.zip)"
 
@@ -47,16 +48,6 @@ def read(data: Path) -> list[BenchmarkQuestion]:
 def score(replies: Sequence[Reply]) -> dict[str, float]:
     """Compute the mean accuracy by the TextVQA evaluation."""
     return {"VQA accuracy": mean_of(textvqa_accuracy(one.answer, one.question.answers or ()) for one in replies)}
-
-
-def submit(replies: Sequence[Reply], path: Path) -> None:
-    """Write the list of ``question_id`` and ``answer`` that the challenge takes.
-
-    Args:
-        replies: replies to all questions.
-        path: file to write.
-    """
-    write_json(({"question_id": reply.question.id, "answer": reply.answer} for reply in replies), path)
 
 
 BENCHMARK = Benchmark(read, score, ".json", submit)

@@ -76,7 +76,7 @@ def score(replies: Sequence[Reply]) -> dict[str, float]:
 
 
 def submit(replies: Sequence[Reply], path: Path) -> None:
-    """Write the list of ``question_id`` and ``answer`` that the challenge takes.
+    """Write the list of ``question_id`` and ``answer`` that this challenge and that of TextVQA take.
 
     Args:
         replies: replies to all questions.

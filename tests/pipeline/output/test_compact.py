@@ -110,11 +110,8 @@ def copied(uri: str, to: str) -> str:
     return to
 
 
-def killed(uri: str, monkeypatch: pytest.MonkeyPatch, points: Sequence[int]) -> int:
-    """Kill a merge after so many changes of files, and so on; the number of kills."""
-    store = filled(f"{uri}/whole", monkeypatch)
-    expected, rows, done = tables(f"{uri}/whole"), live_rows(f"{uri}/whole"), store.done()
-    left = [-1]
+def fuse(monkeypatch: pytest.MonkeyPatch, left: list[int]) -> None:
+    """Let a change of a part crash once so many, ``left[0]``, have been made; a negative number never comes to 0."""
 
     def fused(original: Any) -> Any:
         def wrapped(folder: Folder, name: str, *args: Any) -> Any:
@@ -128,6 +125,15 @@ def killed(uri: str, monkeypatch: pytest.MonkeyPatch, points: Sequence[int]) -> 
 
     for how in ("write", "delete"):
         monkeypatch.setattr(Folder, how, fused(getattr(Folder, how)))
+
+
+def killed(uri: str, monkeypatch: pytest.MonkeyPatch, points: Sequence[int]) -> int:
+    """Kill a merge after so many changes of files, and so on; the number of kills."""
+    store = filled(f"{uri}/whole", monkeypatch)
+    expected, rows, done = tables(f"{uri}/whole"), live_rows(f"{uri}/whole"), store.done()
+    left = [-1]
+
+    fuse(monkeypatch, left)
     for kills, point in enumerate(points):
         left[0] = -1
         now = copied(f"{uri}/whole", f"{uri}/{point}")
@@ -220,19 +226,8 @@ def test_whoever_watches_counts_every_row_once(uri: str, monkeypatch: pytest.Mon
     before = watcher.look()
     left = [2]  # the merged part of a group is written, and one of its parts deleted
 
-    def fused(original: Any) -> Any:
-        def wrapped(folder: Folder, name: str, *args: Any) -> Any:
-            if name.startswith("parts/"):
-                if left[0] == 0:
-                    raise CrashError
-                left[0] -= 1
-            return original(folder, name, *args)
-
-        return wrapped
-
     with monkeypatch.context() as patch:
-        for how in ("write", "delete"):
-            patch.setattr(Folder, how, fused(getattr(Folder, how)))
+        fuse(patch, left)
         with pytest.raises(CrashError):
             compact(folder)
     for _ in range(2):
