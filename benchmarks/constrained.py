@@ -185,7 +185,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     folder, addon = resolve_model(args.model, None), default_addon(args.model)
+    torch.set_num_threads(1)  # CPU time of several counts their waiting for each other
     answerer = PageAnswerer.load(args.model, addon, args.device, "float32", "auto", 0)
+    answerer.model.pack()
     model, memory = answerer.model, answerer.memory
     answerer._pool = lambda: TimedPool(  # type: ignore[method-assign]
         model.backbone, model.eos_token_ids, model.repetition_penalty, memory.ran_out

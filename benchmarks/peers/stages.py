@@ -1,6 +1,7 @@
 """Where the time of a cell goes, in docpipe and in vLLM: by stage and by kind of operator.
 
-    python benchmarks/peers/stages.py FOLDER --vllm PYTHON [--prune auto] [--drop-blank] [--pages-at-a-time 0]
+    python benchmarks/peers/stages.py FOLDER --vllm PYTHON [--dtype float32] [--prune auto] [--drop-blank]
+                                     [--pages-at-a-time 0]
 
 FOLDER is a cell's of ``compare.py``. docpipe answers in one lane of one thread, so that its seconds are core seconds;
 vLLM's are wall seconds times its threads, whether or not all of them had work. Each runs a round to warm up, one for
@@ -25,10 +26,10 @@ from compare import HERE, vllm_environment
 from torch.profiler import ProfilerActivity, profile
 
 
-def docpipe(folder: Path, prune: str, drop_blank: bool) -> dict[str, Any]:
+def docpipe(folder: Path, prune: str, dtype: str, drop_blank: bool) -> dict[str, Any]:
     """Answer the work of a cell in one lane."""
     work = turns.read_work(folder)
-    answerer, _ = docpipe_side.load(work, prune, "float32", threads=1)
+    answerer, _ = docpipe_side.load(work, prune, dtype, threads=1)
     answerer.drop_blank = drop_blank
     ask = docpipe_side.rounds(answerer, work, folder, prune)
     ask(-1)
@@ -46,10 +47,10 @@ def docpipe(folder: Path, prune: str, drop_blank: bool) -> dict[str, Any]:
     return {"seconds": seconds, "stages": spent, "kernels": kernels.by_kind(profiled)}
 
 
-def vllm(folder: Path, python: Path, at_a_time: int) -> dict[str, Any]:
+def vllm(folder: Path, python: Path, dtype: str, at_a_time: int) -> dict[str, Any]:
     """Have vLLM answer the same work, with one thread per core."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **vllm_environment(python)}
-    command = [str(python), str(HERE / "vllm_stages.py"), str(folder.absolute()), "float32", str(at_a_time)]
+    command = [str(python), str(HERE / "vllm_stages.py"), str(folder.absolute()), dtype, str(at_a_time)]
     log = folder / "vllm-stages.log"
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log.open("w"), env=environment, cwd=HERE, text=True)
     if done.returncode:
@@ -73,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vllm", type=Path, required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--prune", choices=["glimpse", "off", "auto"], default="auto")
     parser.add_argument("--drop-blank", action="store_true")
     parser.add_argument("--pages-at-a-time", type=int, default=0, help="pages that vLLM gets at a time; 0 for all")
@@ -80,8 +82,8 @@ def main() -> None:
     work = turns.read_work(args.folder)
     questions = sum(len(page["texts"]) for page in work["pages"])
     found = {
-        "vLLM": vllm(args.folder, args.vllm.absolute(), args.pages_at_a_time),
-        "docpipe": docpipe(args.folder, args.prune, args.drop_blank),
+        "vLLM": vllm(args.folder, args.vllm.absolute(), args.dtype, args.pages_at_a_time),
+        "docpipe": docpipe(args.folder, args.prune, args.dtype, args.drop_blank),
     }
     cores = {"vLLM": len(os.sched_getaffinity(0)), "docpipe": 1}
     print(table(found, "stages", questions, cores), "\n", sep="\n")

@@ -97,14 +97,14 @@ def dates(commas: bool = True) -> str:
         for language in set(one.languages.split()) & set(_WITH_WEEKDAY):
             named.append(rf"{words(_called(language, _WEEKDAYS))}\.?{comma} {_named(one, language, comma)}")
     return either(
-        before
-        + either(either(*_in_figures()) + maybe(_OF_YEAR) + either(behind, in_german), either(*_east_asian()) + behind),
+        f"{either(*_compact(), *_east_asian())}{maybe(f' {_CLOCK}')}",
+        before + either(*_in_figures()) + maybe(_OF_YEAR) + either(behind, in_german),
         f"{either(*named)}{maybe(f'{comma} {_TIME}')}",
     )
 
 
 def _in_figures() -> Iterator[str]:
-    """Yield the dates that are whole numbers, in every order and in the digits of several scripts."""
+    """Return the dates in figures, in every order and in the digits of several scripts."""
     ascii_digits = []
     for sign in ("-", r"\.", "/"):
         between = f" ?{sign} ?"
@@ -114,18 +114,28 @@ def _in_figures() -> Iterator[str]:
             ascii_digits += [between.join((day, month, year)), between.join((year, month, day))]
             if sign != r"\.":  # nobody writes the month first with dots
                 ascii_digits.append(between.join((month, day, year)))
-    ascii_digits = [either(*ascii_digits) + maybe(_POINT)]
-    for length in _LENGTHS:  # as 20240518
+    return _in_scripts(either(*ascii_digits) + maybe(_POINT))
+
+
+def _compact() -> Iterator[str]:
+    """Return the dates without signs, as 20240518, beside which no weekday stands: it might be any number then."""
+    ascii_digits = []
+    for length in _LENGTHS:
         day, month = (
             either(*(part.replace("0?", "0") for part in parts[length].split("|"))) for parts in (_DAY, _MONTH)
         )
         ascii_digits.append(f"(?:{_YEARS[length].replace('18|19|20|21', '19|20')}){month}{day}")
+    return _in_scripts(either(*ascii_digits))
+
+
+def _in_scripts(in_ascii: str) -> Iterator[str]:
+    """Yield an expression in the digits of each script."""
     for zero in _ZEROS:
-        digits = {ord(str(figure)): chr(ord(zero) + figure) for figure in range(10)}
-        yield either(*ascii_digits).translate(digits)
+        yield in_ascii.translate({ord(str(figure)): chr(ord(zero) + figure) for figure in range(10)})
 
 
 def _east_asian() -> Iterator[str]:
+    """Yield the dates with the signs of year, month and day, in front of which the weekday does not stand."""
     for length in _LENGTHS:
         form = f"(?:{_YEARS[length]}) ?[年년] ?(?:{_MONTH[length]}) ?[月월] ?(?:{_DAY[length]}) ?[日일]"
         for zero in _ZEROS[:2]:

@@ -118,6 +118,8 @@ March 5, 2024 at 2:30 p.m.|en_US|2024-03-05
 5 de marzo de 24|es_ES|2024-03-05
 05/fev/2024|pt_BR|2024-02-05
 2024-03-05 14:30:00+01:00|en_US|2024-03-05
+20240305|en_US|2024-03-05
+20240305 14:30|en_US|2024-03-05
 $1,234.56 CAD|en_US|1234.56 CAD
 $1,234.56 CAD|None|1234.56 CAD
 $ 1,234.56 MXN|en_US|1234.56 MXN
@@ -198,6 +200,7 @@ def test_lists_of_what_is_allowed_have_a_reader(items: str) -> None:
         ("date", "31 April 2024"),
         ("date", "May 2024"),
         ("date", "18/05"),
+        ("date", "Friday 20240503"),
         ("boolean", "maybe"),
         ("boolean", "yes, it is"),
     ],
