@@ -48,10 +48,12 @@ class PageError(DocpipeError):
     """
 
     def __init__(self, stage: Stage, error_type: str, message: str) -> None:
-        super().__init__(stage, error_type, message)
+        # MuPDF quotes what it does not understand, and no table holds bytes that are not UTF-8.
+        told = message.encode(errors="backslashreplace").decode()
+        super().__init__(stage, error_type, told)
         self.stage: Stage = stage
         self.error_type = error_type
-        self.message = message
+        self.message = told
 
     def __str__(self) -> str:
         return f"{self.error_type} ({self.stage}): {self.message}"

@@ -18,6 +18,7 @@ from pipeline.records import PageFailure, PageImage, PixelBudget
 from pipeline.samples.document import make_sample
 from tests.support.damaged import DAMAGES, damaged
 from tests.support.hostile import Put, text_pdf
+from tests.support.written_pdf import words_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 LIMITS = RenderLimits(open_seconds=5.0, page_seconds=3.0, document_seconds=6.0, memory_bytes=1 << 30)
@@ -51,3 +52,12 @@ def test_every_page_of_a_damaged_pdf_is_a_picture_or_a_typed_failure(put: Put) -
                 assert int(peak) << 10 <= LIMITS.memory_bytes
     assert drawn > len(DAMAGES)
     assert failed <= TYPES, failed - TYPES
+
+
+def test_what_mupdf_quotes_of_a_damaged_page_is_text_that_a_table_can_hold(put: Put) -> None:
+    with RenderChild(LIMITS) as child:
+        (found,) = child.render(put("a.pdf", words_pdf(b"+~\xd8\x9f\xc2\xf3\xd5nb begin\n(cut")), [1], 72, BUDGET)
+    assert isinstance(found, PageFailure)
+    assert found.failure.error_type == "CorruptPage"
+    assert "\\udcf3" in found.failure.error_message
+    assert found.failure.error_message.encode()
