@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import OutputError
+from pipeline.temporary import TemporaryFolder
 
 MEMORY = "512MB"
 """Memory for sorting and joining; what needs more goes to the disk."""
@@ -34,13 +34,13 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="docpipe-", ignore_cleanup_errors=True)
         with _understood():
+            self._folder = TemporaryFolder()
             self._connection = duckdb.connect(
-                f"{self._folder.name}/tables.duckdb",
+                f"{self._folder.path}/tables.duckdb",
                 config={
                     "memory_limit": MEMORY,
-                    "temp_directory": self._folder.name,
+                    "temp_directory": str(self._folder.path),
                     "threads": 2,
                     "preserve_insertion_order": False,
                 },
@@ -57,7 +57,7 @@ class Scratch:
     def close(self) -> None:
         """Delete all tables."""
         self._connection.close()
-        self._folder.cleanup()
+        self._folder.delete()
 
     def create(self, name: str, schema: pa.Schema) -> None:
         """Create an empty table, in the place of one of the same name.
@@ -177,7 +177,7 @@ def _understood() -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
         if _INTERRUPTED in str(error):
             raise KeyboardInterrupt from error
-        if any(words in str(error) for words in _NO_ROOM):
+        if isinstance(error, OSError) or any(words in str(error) for words in _NO_ROOM):
             raise OutputError(
                 f"the temporary folder cannot hold what is to be sorted: {str(error).splitlines()[0]}; "
                 "let TMPDIR name a folder with more space, and run the same command again"

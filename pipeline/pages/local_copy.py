@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pipeline.addresses import as_os_errors, open_remote
 from pipeline.errors import DocpipeError, EngineError, PageError
 from pipeline.file_names import local_path, without_password, without_secrets
 from pipeline.records import Document
+from pipeline.temporary import TemporaryFolder
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
@@ -19,7 +19,7 @@ class LocalCopy:
     """Keeps a copy of the remote document that was asked for last."""
 
     def __init__(self) -> None:
-        self._made: tuple[Document, Path] | None = None
+        self._made: tuple[Document, TemporaryFolder] | None = None
 
     def of(self, document: Document) -> Path:
         """Return a local path of a document; a remote one is copied, and replaces the last copy.
@@ -38,13 +38,13 @@ class LocalCopy:
         if local == document.uri:
             return Path(local)
         if self._made is not None and self._made[0] == document:
-            return self._made[1]
+            return self._made[1].path / "document"
         self.drop()
         try:
-            target = Path(tempfile.mkdtemp(prefix="docpipe-")) / "document"
+            folder = TemporaryFolder()
         except OSError as error:
             raise _no_room(error) from error
-        self._made = document, target
+        self._made, target = (document, folder), folder.path / "document"
         try:
             if local is not None:
                 target.symlink_to(local)
@@ -61,7 +61,7 @@ class LocalCopy:
     def drop(self) -> None:
         """Delete the copy."""
         if self._made is not None:
-            shutil.rmtree(self._made[1].parent, ignore_errors=True)
+            self._made[1].delete()
         self._made = None
 
 
