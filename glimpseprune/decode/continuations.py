@@ -52,7 +52,7 @@ def continuation_logprobs(
         some = [tokens.to(backbone.device) for tokens in continuations[start : start + _AT_ONCE]]
         lengths = torch.tensor([tokens.numel() for tokens in some], device=backbone.device)
         padded = pad_sequence(some, batch_first=True)  # [C, T]
-        later = _logits(backbone, sequence, padded).log_softmax(dim=-1)  # [C, T, vocab]
+        later = logits_behind(backbone, sequence.cache, sequence.next_position, padded).log_softmax(dim=-1)
         inside = torch.arange(1, padded.shape[1], device=backbone.device) < lengths[:, None]
         each = later[:, :-1].gather(2, padded[:, 1:, None])[:, :, 0].masked_fill(~inside, 0.0)
         ended = later[torch.arange(len(some), device=backbone.device), lengths - 1][:, last].logsumexp(dim=-1)
@@ -60,14 +60,23 @@ def continuation_logprobs(
     return torch.cat(found)
 
 
-def _logits(backbone: Backbone, sequence: Prefilled, tokens: Tensor) -> Tensor:
-    """Run tokens ``[C, T]`` behind the sequence: logits ``[C, T, vocab]`` of what follows each."""
+def logits_behind(backbone: Backbone, cache: PrefillCache, next_position: int, tokens: Tensor) -> Tensor:
+    """Run tokens behind a prefilled sequence, whose cache stays as it is.
+
+    Args:
+        backbone: backbone of the model.
+        cache: keys and values of the sequence, in every layer.
+        next_position: rotary position of the first of the tokens.
+        tokens: token ids ``[C, T]`` of each continuation.
+
+    Returns:
+        Logits ``[C, T, vocab]`` of what follows each token, float32.
+    """
     count, length = tokens.shape
-    positions = torch.arange(length, device=tokens.device) + sequence.next_position
+    positions = torch.arange(length, device=tokens.device) + next_position
     rotary = backbone.rotary(positions.expand(backbone.rotary_axes, count, -1))
     hidden = backbone.embed_tokens(tokens)
-    size = sequence.cache.tokens + length
+    size = cache.tokens + length
     bias = hidden.new_full((length, size), float("-inf")).triu(size - length + 1)[None, None]
-    layers = range(backbone.num_layers)
-    hidden = run_layers(backbone, layers, hidden, rotary, _Behind(sequence.cache), bias=bias)
+    hidden = run_layers(backbone, range(backbone.num_layers), hidden, rotary, _Behind(cache), bias=bias)
     return backbone.logits(hidden.flatten(0, 1)).view(count, length, -1)

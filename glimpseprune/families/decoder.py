@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -94,3 +94,10 @@ class Decoder:
         """Apply the final norm and the head: ``[B, D] -> [B, vocab]``, float32."""
         out: Tensor = self.head(normed(self.text.norm, hidden))
         return out.float()
+
+
+@runtime_checkable
+class DrivesDecoder(Protocol):
+    """Is what a backbone can be besides: one whose language model is a :class:`Decoder`, which can be trained."""
+
+    decoder: Decoder

@@ -36,14 +36,29 @@ class DecoderLayer:
         self.head_dim = int(attention.head_dim)
         self.heads = attention.q_proj.out_features // self.head_dim
         self.kv_heads = attention.k_proj.out_features // self.head_dim
-        self.qkv: nn.Linear | PackedLinear = _joined(attention, _QKV)
-        self.gate_up: nn.Linear | PackedLinear = _joined(self.mlp, _GATE_UP)
+        self.qkv: nn.Module = _joined(attention, _QKV)
+        self.gate_up: nn.Module = _joined(self.mlp, _GATE_UP)
         self.head_norms = _head_norms(attention, self.heads, self.kv_heads)
 
     def pack(self) -> None:
         """Pack the joined weights for the CPU; the stock projections become parts of the packed ones."""
         self.qkv = _packed(self.qkv, self.attention, _QKV)
         self.gate_up = _packed(self.gate_up, self.mlp, _GATE_UP)
+
+    @property
+    def projections(self) -> dict[str, nn.Module]:
+        """The linear layers by name: joined queries, keys and values, output, joined gate and up, down."""
+        return {
+            "qkv": self.qkv,
+            "o_proj": self.attention.o_proj,
+            "gate_up": self.gate_up,
+            "down_proj": self.mlp.down_proj,
+        }
+
+    def replace(self, name: str, projection: nn.Module) -> None:
+        """Put another module in the place of one of the ``projections``."""
+        owner = {"o_proj": self.attention, "down_proj": self.mlp}.get(name, self)
+        setattr(owner, name, projection)
 
     def run(self, hidden: Tensor, mask: Tensor | None, rotary: Rotary, cache: Cache | CacheGroup) -> Tensor:
         """Run the layer: ``[B, T, D] -> [B, T, D]``.
@@ -94,9 +109,9 @@ class DecoderLayer:
         return attended.flatten(2)  # type: ignore[no-any-return]
 
     def _project(self, hidden: Tensor, rows: slice) -> Tensor:
-        """Compute some of the queries, keys and values; packed weights have no parts."""
+        """Compute some of the queries, keys and values; packed weights, and layers with LoRA, have no parts."""
         entering = normed(self.first_norm, hidden)
-        if isinstance(self.qkv, PackedLinear):
+        if not isinstance(self.qkv, nn.Linear):
             return self.qkv(entering)[..., rows]  # type: ignore[no-any-return]
         bias = None if self.qkv.bias is None else self.qkv.bias[rows]
         return F.linear(entering, self.qkv.weight[rows], bias)
@@ -160,9 +175,9 @@ def _joined(owner: nn.Module, names: Sequence[str]) -> nn.Linear:
     return joined
 
 
-def _packed(joined: nn.Linear | PackedLinear, owner: nn.Module, names: Sequence[str]) -> PackedLinear:
+def _packed(joined: nn.Module, owner: nn.Module, names: Sequence[str]) -> nn.Module:
     """Pack a joined layer, and give the stock module its parts."""
-    if isinstance(joined, PackedLinear):
+    if not isinstance(joined, nn.Linear):
         return joined
     packed, start = PackedLinear(joined), 0
     for name in names:

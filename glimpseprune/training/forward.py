@@ -1,8 +1,8 @@
-"""Computes the scores of a question and the logits of its answer with gradients, for stage 1.
+"""Computes the scores of a question and the logits of its answer with gradients.
 
 Attention is causal, so the prompt's hidden states do not depend on later tokens. The prompt therefore runs once up to
-layer K, without gradients. The glimpse token and the answer continue from its keys and values. Gradients pass only
-through these few tokens and through the layers after K.
+layer K. The glimpse token and the answer continue from its keys and values. In stage 1, where the base is frozen,
+gradients pass only through these few tokens and through the layers after K.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ class Prefix:
     hidden: Tensor
 
 
-@torch.no_grad()
 def run_prefix(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage], last_layer: int) -> Prefix:
-    """Run a prompt through layers 0..K, without gradients.
+    """Run a prompt through layers 0..K.
 
     Args:
-        backbone: backbone of the frozen model.
+        backbone: backbone of the model; gradients pass where its weights learn.
         prompt: one item of a batch.
         images: images of the prompt after the vision tower.
         last_layer: number K of the prune layer.
@@ -80,7 +79,7 @@ def token_scores(backbone: Backbone, method: Method, prefix: Prefix) -> Tensor:
     """Score all visual tokens of a prompt, as inference does, with gradients for the method.
 
     Args:
-        backbone: backbone of the frozen model.
+        backbone: backbone of the model.
         method: pruning method with an appended token.
         prefix: prompt after layers 0..K.
 

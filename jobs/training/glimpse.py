@@ -17,6 +17,7 @@ from pipeline.output.faults import writing
 if TYPE_CHECKING:
     from glimpseprune.methods.glimpse.module import Glimpse
     from pipeline.answering.page_answerer import PageAnswerer
+    from pipeline.datasets.page_images import PageImages
     from pipeline.datasets.training_examples import GlimpseTask
 
 
@@ -64,7 +65,7 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
     load_examples(settings.data, settings.images)  # report a mistake there before anything starts
     resolve_model(settings.choice.model, settings.choice.revision)
     work = out / "training"
-    told = _from_anywhere(settings)
+    told = from_anywhere(settings.model_dump())
     fit(make_task, told, work, gpu, show)
 
     from glimpseprune import save_addon
@@ -76,14 +77,32 @@ def train_glimpse(settings: GlimpseSettings, out: Path, gpu: bool, show: Callabl
         save_addon(task.module, out)
 
 
-def _from_anywhere(settings: GlimpseSettings) -> dict[str, Any]:
-    """Return the settings with absolute paths, since a worker of Ray Train runs in another folder."""
-    told = settings.model_dump()
+def from_anywhere(told: dict[str, Any]) -> dict[str, Any]:
+    """Give the paths of settings from the root, since a worker of Ray Train runs in another folder.
+
+    Args:
+        told: settings of a training on a data set, as plain data.
+    """
+    told = {**told, "choice": dict(told["choice"])}
     for where, name in ((told, "data"), (told, "images"), (told["choice"], "model"), (told["choice"], "glimpse")):
         given = where[name]
         if given not in (None, NANO) and Path(given).expanduser().exists():
             where[name] = str(Path(given).expanduser().absolute())
     return told
+
+
+def page_images(choice: ModelChoice) -> PageImages:
+    """Make the renderer of pages at the size that a model takes.
+
+    Args:
+        choice: the model, and how it sees a page.
+    """
+    from pipeline.datasets.page_images import PageImages
+    from pipeline.pages.renderer import RenderChild
+
+    folder = resolve_model(choice.model, choice.revision)
+    budget = find_family(folder).read_budget(folder, choice.max_visual_tokens)
+    return PageImages(RenderChild(), choice.dpi or default_dpi(choice.model), budget)
 
 
 def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTask:
@@ -93,9 +112,7 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     from glimpseprune.training.stage1 import LossWeights
     from pipeline.answering.page_answerer import PageAnswerer
     from pipeline.datasets.load import load_examples
-    from pipeline.datasets.page_images import PageImages
     from pipeline.datasets.training_examples import GlimpseTask
-    from pipeline.pages.renderer import RenderChild
 
     chosen = GlimpseSettings.model_validate(settings)
     choice = chosen.choice
@@ -103,14 +120,11 @@ def make_task(settings: dict[str, Any], workers: int, device: str) -> GlimpseTas
     page_answerer = PageAnswerer.load(choice.model, None, device, choice.dtype, "sdpa", chosen.seed, choice.revision)
     torch.manual_seed(chosen.seed)
     glimpse = _start(page_answerer, chosen)
-    folder = resolve_model(choice.model, choice.revision)
-    budget = find_family(folder).read_budget(folder, choice.max_visual_tokens)
-    images = PageImages(RenderChild(), choice.dpi or default_dpi(choice.model), budget)
     return GlimpseTask(
         page_answerer.model,
         glimpse,
         page_answerer.processor,
-        images,
+        page_images(choice),
         load_examples(chosen.data, chosen.images),
         steps=-(-chosen.questions // (chosen.batch * chosen.accumulate * workers)),
         accumulation_steps=chosen.accumulate,

@@ -36,7 +36,7 @@ def test_an_addon_learns_where_the_evidence_is(name: str, tmp_path: Path) -> Non
 
     gp.save_addon(task.module, tmp_path / "addon")
     trained = gp.load(base, glimpse=tmp_path / "addon", device="cpu")
-    example = task._training_example(task._example(0))
+    example = task.training_example(task.examples.at(0))
     page = gp.encode_page(trained, example.prompt.input_ids, example.prompt.pixels[0], example.prompt.grids[0])
     (answer,) = page.ask([example.answer[:1]], trained.rule, 2)
     assert answer.scores is not None

@@ -157,20 +157,20 @@ class TestGlimpseTask:
 
     def test_an_epoch_has_every_question_once_and_pages_stay_together(self, base: Path, data: Path) -> None:
         task = make_task(_settings(base, data), 1, "cpu")
-        total = sum(len(page) for page in task.pages)
-        epoch = [task._example(i) for i in range(total)]
+        total = sum(len(page) for page in task.examples.pages)
+        epoch = [task.examples.at(i) for i in range(total)]
         assert {(e.document, e.question_id) for e in epoch} == {
-            (e.document, e.question_id) for p in task.pages for e in p
+            (e.document, e.question_id) for p in task.examples.pages for e in p
         }
         changes = sum(a.document != b.document for a, b in zip(epoch, epoch[1:], strict=False))
-        assert changes == len(task.pages) - 1
-        assert [task._example(total + i) for i in range(total)] != epoch
+        assert changes == len(task.examples.pages) - 1
+        assert [task.examples.at(total + i) for i in range(total)] != epoch
 
     @pytest.mark.parametrize("margin", [0, 1])
     def test_evidence_lies_under_the_boxes(self, base: Path, data: Path, margin: int) -> None:
         task = make_task({**_settings(base, data), "margin": margin}, 1, "cpu")
-        with_box = next(e for page in task.pages for e in page if e.regions)
-        example = task._training_example(with_box)
+        with_box = next(e for page in task.examples.pages for e in page if e.regions)
+        example = task.training_example(with_box)
         region = with_box.regions[0]
         rows, columns = 6, 6  # 168 pt at 72 dpi, 28 px a token
         assert example.evidence is not None
