@@ -45,7 +45,7 @@ def measured(folder: Path, done: Path, most: int) -> None:
     half = len(pages) // 2
     for mine in [page for pair in zip(pages[:half], pages[half:], strict=True) for page in pair]:
         name = f"{mine[0].document.parent.parent.name}/{mine[0].document.name}"
-        left = tuple(mode for mode in MODES if (name, mode) not in asked)
+        left = tuple(mode for mode in MODES if mode in ("off", *NAMES) and (name, mode) not in asked)
         if not left:
             continue
         if left not in askers:

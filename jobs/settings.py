@@ -50,6 +50,7 @@ class RunSettings(BaseModel):
     calibration: str | None = None
     review_below: float | None = Field(default=None, ge=0, le=1)
     skip_below: float | None = Field(default=None, ge=0, le=1)
+    ocr: bool = False
     reworded: bool = False
     seed: Seed = 0
     log_format: LogFormat = "text"

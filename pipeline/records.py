@@ -88,7 +88,8 @@ class AnswerSettings:
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
     see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). Without a
     ``repetition_penalty``, the checkpoint's holds. With ``skip_below``, pages that hold an answer with a lower
-    probability are left out of its question; the probability is that of the presence model with this fingerprint.
+    probability are left out of its question; the probability is that of the presence model with this fingerprint. With
+    ``ocr``, pages without a text layer are read by that release of it (``--ocr``).
     """
 
     model: str
@@ -107,6 +108,7 @@ class AnswerSettings:
     repetition_penalty: float | None = None
     skip_below: float | None = None
     presence_fingerprint: str | None = None
+    ocr: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

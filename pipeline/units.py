@@ -165,6 +165,8 @@ def _settings_json(settings: AnswerSettings) -> str:
     del fields["budget"]["family"]  # a module path; the model's fingerprint determines the family
     if settings.repetition_penalty is None:  # the fingerprint determines the checkpoint's
         del fields["repetition_penalty"]
+    if settings.ocr is None:  # as before there was one
+        del fields["ocr"]
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
 
 

@@ -125,6 +125,10 @@ SkipBelow = Annotated[
         default="no page is left out",
     ),
 ]
+Ocr = Annotated[
+    bool | None,
+    option(PAGES, "Read pages without a text layer by OCR, for evidence and on_page.", "--ocr", default="off"),
+]
 Images = Annotated[
     str | None,
     option(DATA, "Folder of the images that a file names, or of a run's documents.", default="where they were"),

@@ -26,6 +26,7 @@ from jobs.cli.options import (
     MaxVisualTokens,
     MinTokens,
     Model,
+    Ocr,
     OutputFolder,
     PasswordFile,
     Preset,
@@ -134,6 +135,7 @@ def run(
     calibration: Calibration = None,
     review_below: ReviewBelow = None,
     skip_below: SkipBelow = None,
+    ocr: Ocr = None,
     reworded: Reworded = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -194,6 +196,7 @@ def plan(
     password_file: PasswordFile = None,
     calibration: Calibration = None,
     skip_below: SkipBelow = None,
+    ocr: Ocr = None,
     config: Config = None,
 ) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""

@@ -41,9 +41,10 @@ def run_benchmark(settings: EvalSettings) -> str:
         labelled = [reply for reply in replies if reply.question.answers is not None]
         figures = benchmark.score(labelled) if labelled else {}
         names = names or list(figures)
-        kept = sum(row.retention for row in mine) / len(mine)
+        retention = [row.retention for row in mine if row.retention is not None]
+        kept = f"{sum(retention) / len(retention):.1%}" if retention else "-"
         shares = (decimal(figures.get(name)) for name in names)
-        lines.append((label(*way), str(len(replies)), f"{kept:.1%}", *shares))
+        lines.append((label(*way), str(len(replies)), kept, *shares))
         share = "" if way[1] is None else f"-{way[1]:g}"
         path = settings.out.with_name(f"{settings.out.stem}-{way[0]}{share}{benchmark.suffix}")
         with writing(path):

@@ -15,7 +15,7 @@ from jobs.progress import Progress
 from jobs.run.calibrations import find_calibration
 from jobs.run.prepare import answer_settings
 from pipeline.errors import UsageError
-from pipeline.evaluation.modes import MODES, USUAL_MODES, Mode
+from pipeline.evaluation.modes import MODES, USUAL_MODES, WITHOUT_ADDON, Mode
 from pipeline.records import AnswerSettings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def parse_modes(text: str, shares: Sequence[float] = ()) -> tuple[Mode, ...]:
     unknown = [name for name in named if name not in MODES]
     if unknown or not named:
         raise UsageError(f"--compare {text}: expected some of {', '.join(MODES)}, separated by commas")
-    others = [name for name in named if name not in ("off", "glimpse")]
+    others = [name for name in named if name not in ("glimpse", *WITHOUT_ADDON)]
     if others and not shares and "glimpse" not in named:
         raise UsageError(
             f"--compare {others[0]} keeps as many tokens as glimpse does; name glimpse too, or give --keep"
@@ -115,7 +115,7 @@ def measure(settings: EvalSettings, read: Callable[[], Sequence[Example]]) -> li
     if "glimpse" not in settings.compare:
         if choice.fallback != "off":
             raise UsageError(f"--fallback {choice.fallback} has no effect without pruning; compare glimpse too")
-        if settings.compare == ("off",):
+        if all(mode in WITHOUT_ADDON for mode in settings.compare):
             choice = choice.model_copy(update={"prune": "off"})
     fixed = answer_settings(choice, settings.seed)
     found = find_calibration(choice, settings.calibration, fixed)
@@ -144,17 +144,19 @@ class LoadedAnswerer:
         dtype: type that the model computes in.
 
     Raises:
-        UsageError: a mode needs an add-on, and there is none; or the device is not there.
+        UsageError: a mode needs an add-on, and there is none; the device is not there; or there is no OCR for ``ocr``.
         ModelError: the model cannot be loaded.
     """
 
     def __init__(self, choice: ModelChoice, fixed: AnswerSettings, modes: Sequence[Mode], quiet: bool) -> None:
         from pipeline.answering.page_answerer import PageAnswerer
         from pipeline.answering.tuning import leaves_dtype_open, measured_dtype
+        from pipeline.pages.ocr import OcrReader
 
-        pruned = [mode for mode in modes if mode != "off"]
+        pruned = [mode for mode in modes if mode not in WITHOUT_ADDON]
         if pruned and fixed.rule is None:
             raise UsageError(f"--compare {pruned[0]} needs an add-on; name one with --glimpse")
+        self._reader = OcrReader() if "ocr" in modes else None
         check_attention_here(choice)
         dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
         self._page_answerer = PageAnswerer.load(
@@ -170,7 +172,8 @@ class LoadedAnswerer:
         self._page_answerer.model.pack()
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback
         self.dtype = str(self._page_answerer.model.backbone.dtype).removeprefix("torch.")
-        self._fixed, self._modes, self._quiet = fixed, modes, quiet
+        self._fixed, self._quiet = fixed, quiet
+        self._modes = [mode for mode in modes if mode != "ocr"]
         self._prompt, self._max_new_tokens = choice.prompt, choice.max_new_tokens
 
     def measure(
@@ -189,6 +192,7 @@ class LoadedAnswerer:
         from pipeline.datasets.example import by_page
         from pipeline.datasets.page_images import PageImages
         from pipeline.evaluation.evaluate import MAX_NEW_TOKENS, measure_page
+        from pipeline.evaluation.ocr_rival import measure_ocr
         from pipeline.pages.renderer import RenderChild
 
         fixed, pages = self._fixed, list(islice(by_page(examples), most_pages))
@@ -208,5 +212,7 @@ class LoadedAnswerer:
                     self._max_new_tokens or MAX_NEW_TOKENS,
                     shares,
                 )
+                if self._reader is not None:
+                    rows += measure_ocr(self._reader, page, mine)
                 progress.add()
         return rows

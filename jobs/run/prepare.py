@@ -36,6 +36,7 @@ from pipeline.families.registry import family_at, find_family
 from pipeline.file_names import local_uri, readable, without_password
 from pipeline.output.store import OutputStore
 from pipeline.pages.documents import catalog_documents
+from pipeline.pages.ocr import ocr_release
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
@@ -108,14 +109,16 @@ def prepare_work(
 
     Raises:
         UsageError: a name cannot be resolved, flags contradict each other, there is no document, no question matches
-            any page, one is about several pages and the model takes one, or the calibration does not fit or is missing
-            where a flag needs it.
+            any page, one is about several pages and the model takes one, the calibration does not fit or is missing
+            where a flag needs it, or OCR is asked for and not installed.
         ModelError: the add-on does not fit the model.
     """
     settings = answer_settings(run.choice, run.seed)
     _check_together(questions, settings)
     found = find_calibration(run.choice, run.calibration, settings)
     settings = with_skipping(found, run.choice, settings, run.skip_below)
+    if run.ocr:
+        settings = replace(settings, ocr=ocr_release())
     catalog = Catalog(scratch)
     ignored = catalog_documents(catalog, run.input, run.limit)
     _count(catalog, store, passwords, run, remember, meanwhile and partial(meanwhile, len(catalog)))
@@ -251,6 +254,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
         **frozen,
         "--fallback": "dense" if settings.fallback else "off",
         "--skip-below": settings.skip_below,
+        "--ocr": settings.ocr,
         "--drop-blank": settings.drop_blank,
         "--dpi": settings.dpi,
         "--max-visual-tokens": family_at(settings.budget.family).max_visual_tokens(settings.budget),
@@ -310,6 +314,8 @@ def reproduce_command(run: RunSettings, questions: QuestionSet) -> str:
         words += ["--skip-below", str(run.skip_below)]
         if run.calibration:
             words += ["--calibration", local_uri(_absolute(without_password(run.calibration)))]
+    if run.ocr:
+        words += ["--ocr"]
     if run.seed:
         words += ["--seed", str(run.seed)]
     fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")

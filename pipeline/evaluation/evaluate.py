@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -51,7 +52,8 @@ class Measured:
         anls: ANLS of the answer, in 0..1.
         value_error: why the answer stands for no value of that type; ``None`` if it does.
         confidence: calibrated confidence of the answer, in 0..1; ``None`` without a calibration.
-        confidence_raw: geometric mean of the token probabilities, in 0..1.
+        confidence_raw: geometric mean of the token probabilities, in 0..1; ``None``, as all that only a model has, in
+            the mode ``ocr``.
         logprob_mean: mean log-probability of the tokens.
         logprob_min: log-probability of the least likely token.
         logprob_first: log-probability of the first token.
@@ -75,6 +77,8 @@ class Measured:
             tokens in others; ``None`` where none was.
         clues: what the glimpse and the words of the page tell of whether it holds the answer, in the order of
             ``CLUES``; ``None`` where nothing was scored.
+        page_ms: wall time in which all questions of the page were answered in this mode, in milliseconds, rendering not
+            counted; ``None`` where several shares were asked for at once.
     """
 
     document: str
@@ -90,29 +94,30 @@ class Measured:
     value_equal: bool
     anls: float
     value_error: str | None
-    confidence: float | None
-    confidence_raw: float
-    logprob_mean: float
-    logprob_min: float
-    logprob_first: float
-    margin_min: float
-    glimpse_mass: float | None
-    glimpse_spread: float | None
-    new_tokens: int
-    on_page: bool | None
-    floor_hit: bool
-    visual_tokens: int
-    kept_tokens: int
-    retention: float
-    box_coverage: float | None
-    pointed: bool | None
-    iou: float | None
-    prefill_ms: float | None
+    confidence: float | None = None
+    confidence_raw: float | None = None
+    logprob_mean: float | None = None
+    logprob_min: float | None = None
+    logprob_first: float | None = None
+    margin_min: float | None = None
+    glimpse_mass: float | None = None
+    glimpse_spread: float | None = None
+    new_tokens: int | None = None
+    on_page: bool | None = None
+    floor_hit: bool | None = None
+    visual_tokens: int | None = None
+    kept_tokens: int | None = None
+    retention: float | None = None
+    box_coverage: float | None = None
+    pointed: bool | None = None
+    iou: float | None = None
+    prefill_ms: float | None = None
     fallback: str | None = None
     pruned_answer: str | None = None
     pruned_exact: bool | None = None
     keep_share: float | None = None
     clues: tuple[float, ...] | None = None
+    page_ms: float | None = None
 
 
 def measure_page(
@@ -146,26 +151,28 @@ def measure_page(
     words_found = shares_of_words([example.question for example in examples], page.words)
     asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, None) for one in examples]
     for mode in modes:
-        for share, answers in asker.ask(mode, pixels, asks, shares_of(mode, shares), found, seed):
+        asked, start = shares_of(mode, shares), time.perf_counter()
+        for share, answers in asker.ask(mode, pixels, asks, asked, found, seed):
+            page_ms = (time.perf_counter() - start) * 1e3 if len(asked) == 1 else None
             if mode == "glimpse" and share is None:
                 found = [answer.stats.kept_tokens for answer in answers]
             for example, ask, answer, words in zip(examples, asks, answers, words_found, strict=True):
                 says = answer.text and not says_no_answer(answer.text)
                 at = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
-                boxes = None if at.boxes is None else [_share(box, page) for box in at.boxes]
+                boxes = None if at.boxes is None else [on_share(box, page) for box in at.boxes]
                 clues = None if answer.scores is None or mode != "glimpse" else clues_of(answer.scores, words)
                 row = _measured(example, answer, mode, at.on_page, boxes)
-                yield replace(row, keep_share=share, clues=clues)
+                yield replace(row, keep_share=share, clues=clues, page_ms=page_ms)
 
 
 def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[Measured]:
     """Give the answers to a data set their confidence; those of a mode that was not fitted on get none."""
-    confidence = calibration.confidence(features_of(rows, [Reading(row.type) for row in rows]))
-    modes = calibration.fitted_on.modes
-    return [
-        replace(row, confidence=float(one) if row.mode in modes and row.keep_share is None else None)
-        for row, one in zip(rows, confidence, strict=True)
-    ]
+    asked = [row for row in rows if row.mode in calibration.fitted_on.modes]
+    if not asked:
+        return list(rows)
+    confidence = iter(calibration.confidence(features_of(asked, [Reading(row.type) for row in asked])).tolist())
+    given = [next(confidence) if row.mode in calibration.fitted_on.modes else None for row in rows]
+    return [replace(row, confidence=None if row.keep_share else one) for row, one in zip(rows, given, strict=True)]
 
 
 def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: bool = False) -> npt.NDArray[np.float64]:
@@ -188,7 +195,34 @@ def _prompt_of(example: Example, prompt: str | None) -> str:
     return (prompt or DEFAULT_PROMPT).format(text=example.question, choices="")
 
 
-def _share(box: Evidence, page: PageImage) -> Evidence:
+def scored(example: Example, mode: Mode, answer: str) -> Measured:
+    """Score an answer, whoever gave it.
+
+    Args:
+        example: the question.
+        mode: way in which it was asked.
+        answer: the answer.
+    """
+    reading = example.read_as
+    none = says_no_answer(answer)
+    return Measured(
+        document=example.document.name,
+        page=example.page,
+        question_id=example.question_id,
+        question=example.question,
+        type=example.type,
+        answerable=example.answerable,
+        gold=example.answers,
+        mode=mode,
+        answer=answer,
+        exact=exact_match(answer, example.answers),
+        value_equal=value_equal(answer, example.answers, reading),
+        anls=anls(answer, example.answers),
+        value_error=None if none or not answer else reading.value_of(answer).error,
+    )
+
+
+def on_share(box: Evidence, page: PageImage) -> Evidence:
     """Give a box in shares of the page."""
     across, down = page.width_pt, page.height_pt
     return replace(box, x0=box.x0 / across, y0=box.y0 / down, x1=box.x1 / across, y1=box.y1 / down)
@@ -200,23 +234,8 @@ def _measured(
     stats = answer.stats
     keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
     covered = [coverage(region.on_grid(answer.frames[0]), keep, *answer.grids[0]) for region in example.regions]
-    reading = example.read_as
-    none = says_no_answer(answer.text)
-    return Measured(
-        document=example.document.name,
-        page=example.page,
-        question_id=example.question_id,
-        question=example.question,
-        type=example.type,
-        answerable=example.answerable,
-        gold=example.answers,
-        mode=mode,
-        answer=answer.text,
-        exact=exact_match(answer.text, example.answers),
-        value_equal=value_equal(answer.text, example.answers, reading),
-        anls=anls(answer.text, example.answers),
-        value_error=None if none or not answer.text else reading.value_of(answer.text).error,
-        confidence=None,
+    return replace(
+        scored(example, mode, answer.text),
         **asdict(answer.signals),
         new_tokens=answer.new_tokens,
         on_page=on_page,

@@ -37,15 +37,15 @@ class ConfidenceScore:
 
 
 def confidence_scores(rows: Sequence[Measured]) -> list[ConfidenceScore]:
-    """Compute the figures of each mode and share that occurs in the rows."""
-    return [_score(label(*way), mine) for way, mine in by_way(rows).items()]
+    """Compute the figures of each mode and share that occurs in the rows, but for those without any confidence."""
+    return [_score(label(*way), mine) for way, mine in by_way(rows).items() if mine[0].confidence_raw is not None]
 
 
 def _score(mode: str, rows: Sequence[Measured]) -> ConfidenceScore:
     right = [row.value_equal for row in rows]
     given = [row.confidence for row in rows if row.confidence is not None]
     is_calibrated = len(given) == len(rows)
-    sure = given if is_calibrated else [row.confidence_raw for row in rows]
+    sure = given if is_calibrated else [row.confidence_raw for row in rows if row.confidence_raw is not None]
     return ConfidenceScore(
         mode=mode,
         ranked_by="confidence" if is_calibrated else "confidence_raw",

@@ -19,9 +19,12 @@ Mode = Literal[
     "divprune",
     "cdpruner",
     "grid",
+    "ocr",
 ]
 MODES: tuple[Mode, ...] = get_args(Mode)
 USUAL_MODES: tuple[Mode, ...] = ("off", "glimpse", "random")
+WITHOUT_ADDON: tuple[Mode, ...] = ("off", "ocr")
+"""Modes that prune nothing; ``ocr`` reads the page without the model, and answers by a rule."""
 
 
 def shares_of(mode: Mode, shares: Sequence[float]) -> tuple[float | None, ...]:
@@ -31,7 +34,7 @@ def shares_of(mode: Mode, shares: Sequence[float]) -> tuple[float | None, ...]:
         mode: way in which pages are pruned.
         shares: shares that were asked for, in 0..1.
     """
-    if mode == "off":
+    if mode in WITHOUT_ADDON:
         return (None,)
     return (None, *shares) if mode == "glimpse" or not shares else tuple(shares)
 

@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("fallback", pa.string()),
         ("pruned_answer", pa.string()),
         ("pruned_exact", pa.bool_()),
+        ("page_ms", pa.float64()),
     ]
 )
 COVERED = 0.9  # a box counts as covered from this share of its area
@@ -59,7 +60,7 @@ COVERED = 0.9  # a box counts as covered from this share of its area
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The figures of one mode; a share of no questions is ``None``.
+    """The figures of one mode; a share of no questions, or of what the mode has not, is ``None``.
 
     Attributes:
         mode: way in which the pages were pruned.
@@ -78,6 +79,8 @@ class Score:
         asked_again: number of questions that were asked again without pruning.
         rescued: number of those whose answer became right.
         harmed: number of those whose answer was right before.
+        pages_per_s: pages per second of wall time, each with all its questions, rendering not counted; ``None`` where
+            several shares were asked for at once.
     """
 
     mode: Mode
@@ -96,6 +99,7 @@ class Score:
     asked_again: int = 0
     rescued: int = 0
     harmed: int = 0
+    pages_per_s: float | None = None
 
 
 def scores(rows: Sequence[Measured]) -> list[Score]:
@@ -112,7 +116,8 @@ def by_way(rows: Sequence[Measured]) -> dict[tuple[Mode, float | None], list[Mea
 
 
 def _score(mode: Mode, keep_share: float | None, rows: Sequence[Measured]) -> Score:
-    retention = [row.retention for row in rows]
+    retention = [row.retention for row in rows if row.retention is not None]
+    page_ms = {(row.document, row.page): row.page_ms for row in rows if row.page_ms is not None}
     return Score(
         mode=mode,
         keep_share=keep_share,
@@ -122,14 +127,15 @@ def _score(mode: Mode, keep_share: float | None, rows: Sequence[Measured]) -> Sc
         anls=_mean([row.anls for row in rows]),
         absent_exact=_mean([row.exact for row in rows if not row.answerable]),
         retention_mean=_mean(retention),
-        retention_p50=float(np.percentile(retention, 50)),
-        retention_p95=float(np.percentile(retention, 95)),
+        retention_p50=float(np.percentile(retention, 50)) if retention else None,
+        retention_p95=float(np.percentile(retention, 95)) if retention else None,
         boxes_covered=_mean([row.box_coverage >= COVERED for row in rows if row.box_coverage is not None]),
         pointed=_mean([row.pointed for row in rows if row.pointed is not None]),
         iou=_mean([row.iou for row in rows if row.iou is not None]),
         asked_again=sum(row.fallback is not None for row in rows),
         rescued=sum(row.pruned_exact is False and row.exact for row in rows),
         harmed=sum(row.pruned_exact is True and not row.exact for row in rows),
+        pages_per_s=1e3 * len(page_ms) / sum(page_ms.values()) if page_ms else None,
     )
 
 
@@ -172,13 +178,14 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
 def table(found: Sequence[Score]) -> str:
     """Format the figures as text, one line per mode and share, and one for what was asked again."""
     names = ("mode", "questions", "exact", "value", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95")
-    lines: list[tuple[str, ...]] = [(*names, "boxes covered", "points at box", "IoU")]
+    lines: list[tuple[str, ...]] = [(*names, "boxes covered", "points at box", "IoU", "pages/s")]
     for score in found:
         shares = (score.exact, score.value_equal, score.anls, score.absent_exact)
         kept = (score.retention_mean, score.retention_p50, score.retention_p95, score.boxes_covered)
         evidence = (score.pointed, score.iou)
+        speed = "-" if score.pages_per_s is None else f"{score.pages_per_s:.2f}"
         head = (label(score.mode, score.keep_share), str(score.questions))
-        lines.append((*head, *map(decimal, shares), *map(_percent, kept), *map(decimal, evidence)))
+        lines.append((*head, *map(decimal, shares), *map(_percent, kept), *map(decimal, evidence), speed))
     again = [
         f"{label(score.mode, score.keep_share)}: {score.asked_again} asked again without pruning, {score.rescued} "
         f"rescued, {score.harmed} harmed"

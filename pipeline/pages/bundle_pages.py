@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.errors import PageError
+from pipeline.pages.ocr import ocr_reader
 from pipeline.pages.renderer import RenderChild
 from pipeline.records import AnswerSettings, Bundle, PageFailure, PageImage, RenderedBundle
 
@@ -13,12 +16,14 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
     Args:
         bundle: bundle to render.
         child: render child that does it.
-        settings: settings of the run, of which resolution and page sizes are used.
+        settings: settings of the run, of which resolution, page sizes and OCR are used.
 
     Raises:
         EngineError: the child cannot be started, or a remote document cannot be copied.
         ModelError: the model family cannot be imported in the child.
+        UsageError: pages without a text layer are to be read by OCR, which is not installed here.
     """
+    reader = None if settings.ocr is None else ocr_reader()
     images: list[PageImage] = []
     failures: list[PageFailure] = []
     sha256: dict[str, str] = {}
@@ -28,6 +33,8 @@ def render_bundle(bundle: Bundle, child: RenderChild, settings: AnswerSettings) 
             continue
         for rendered in child.render(document, pages, settings.dpi, settings.budget):
             if isinstance(rendered, PageImage):
+                if reader is not None and rendered.words is None and not rendered.blank:
+                    rendered = replace(rendered, words=reader.words(rendered))
                 images.append(rendered)
             else:
                 failures.append(rendered)

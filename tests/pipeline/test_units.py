@@ -70,6 +70,7 @@ def _ids(text: str = BASE, settings: AnswerSettings = SETTINGS, pages: int = 3) 
         {"seed": 1},
         {"prune_auto": True},
         {"repetition_penalty": 1.0},  # the checkpoint may have another
+        {"ocr": "rapidocr 3.10.0"},
     ],
 )
 def test_every_setting_that_an_answer_depends_on_changes_the_unit(changed: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +124,14 @@ def replies_of(
         given = [(page, row) for page, row in enumerate(pages) if row is not None]
         if len(given) < len(pages):
             continue
-        page, row = max(given, key=lambda one: (not says_no_answer(one[1].answer), one[1].confidence_raw))
+        page, row = max(given, key=lambda one: _sureness(one[1]))
         replies.append(Reply(question, row.answer, page, says_no_answer(row.answer)))
     return replies
+
+
+def _sureness(row: Measured) -> tuple[bool, float]:
+    """Rank answers; OCR has no confidence, so the first page with a value counts."""
+    return not says_no_answer(row.answer), -math.inf if row.confidence_raw is None else row.confidence_raw
 
 
 def _pages(question: BenchmarkQuestion, counts: Mapping[Path, int]) -> list[tuple[Path, int]]:

@@ -66,6 +66,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "calibration": (["--calibration", "c.json"], "c.json"),
     "review_below": (["--review-below", "0.9"], 0.9),
     "skip_below": (["--skip-below", "0.05"], 0.05),
+    "ocr": (["--ocr"], True),
     "reworded": (["--reworded"], True),
 }
 

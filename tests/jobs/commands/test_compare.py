@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pymupdf
 import pytest
@@ -16,13 +17,17 @@ from typer.testing import CliRunner
 
 from jobs.cli.main import app
 from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes, parse_shares
+from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import UsageError
 from pipeline.evaluation.modes import MODES, Mode
 from pipeline.evaluation.score_table import scores, table
+from pipeline.records import PageImage
 from pipeline.samples import Family
 from pipeline.samples.write import write_samples
+from pipeline.words import Words
 
 SHARES = (0.1, 0.5)
+PRUNED = tuple(mode for mode in MODES if mode != "ocr")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rows_of(pages: Path, base: Path, addon: Path | None, compare: tuple[Mode, ...], keep: tuple[float, ...]) -> Any:
+class TextLayer:
+    """Stands for OCR that reads what the text layer says."""
+
+    def words(self, page: PageImage) -> Words | None:
+        return page.words
+
+
+def rows_of(
+    pages: Path,
+    base: Path,
+    addon: Path | None,
+    compare: tuple[Mode, ...],
+    keep: tuple[float, ...],
+    prompt: str | None = None,
+) -> Any:
     settings = EvalSettings.model_validate(
         {
             "data": str(pages),
@@ -44,6 +63,7 @@ def rows_of(pages: Path, base: Path, addon: Path | None, compare: tuple[Mode, ..
             "dtype": "float32",
             "dpi": 144,
             "max_new_tokens": 3,
+            "prompt": prompt,
             "quiet": True,
         }
     )
@@ -51,11 +71,11 @@ def rows_of(pages: Path, base: Path, addon: Path | None, compare: tuple[Mode, ..
 
 
 def test_every_mode_keeps_the_share_that_is_asked_for(pages: Path, tiny_base: Path, tiny_addon: Path) -> None:
-    rows = rows_of(pages, tiny_base, tiny_addon, MODES, SHARES)
+    rows = rows_of(pages, tiny_base, tiny_addon, PRUNED, SHARES)
     found = {(score.mode, score.keep_share): score for score in scores(rows)}
     assert [way for way in found if way[0] in ("off", "glimpse")] == [
         ("off", None), ("glimpse", None), ("glimpse", 0.1), ("glimpse", 0.5)]  # fmt: skip
-    others = [mode for mode in MODES if mode not in ("off", "glimpse")]
+    others = [mode for mode in PRUNED if mode not in ("off", "glimpse")]
     assert [way for way in found if way[0] in others] == [(mode, share) for mode in others for share in SHARES]
     total = rows[0].visual_tokens
     for (mode, share), score in found.items():
@@ -86,12 +106,44 @@ def test_pruning_needs_an_add_on(pages: Path, tiny_base: Path) -> None:
         rows_of(pages, tiny_base, None, ("divprune",), (0.1,))
 
 
+def test_ocr_answers_beside_the_model(pages: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.pages.ocr.OcrReader", TextLayer)
+    rows = rows_of(pages, tiny_base, None, ("off", "ocr"), ())
+    own = [row for row in rows if row.mode == "ocr"]
+    assert [row.question_id for row in rows if row.mode == "off"] == [row.question_id for row in own]
+    assert [row.exact for row in own if row.answerable] == [True]
+    assert all(row.page_ms is not None for row in rows)
+    written = pq.read_table(pages / "eval.parquet").filter(pc.field("mode") == "ocr")
+    assert written.column("retention").null_count == len(own) == 3
+
+
+def test_every_word_of_a_prompt_reaches_a_model_whose_template_takes_it(
+    pages: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    prepare = PageAnswerer.prepare
+
+    def noting(answerer: PageAnswerer, *given: Any) -> Any:
+        prepared = prepare(answerer, *given)
+        seen.append(answerer.processor.text(prepared.prompts[0]))
+        return prepared
+
+    monkeypatch.setattr(PageAnswerer, "prepare", noting)
+    brief = "Answer with a single word or phrase."
+    for prompt in (f"{{text}}\n{brief}", "{text}"):
+        rows_of(pages, tiny_base, None, ("off",), (), prompt)
+    told, bare = seen
+    assert brief in told
+    assert told.replace(f"\n{brief}", "") == bare
+
+
 def test_what_is_compared_and_kept_is_read() -> None:
     assert parse_shares(None) == ()
     assert parse_shares("0.5, .111,") == (0.5, 0.111)
     with pytest.raises(UsageError, match=r"--keep half: expected shares in 0..1"):
         parse_shares("half")
     assert parse_modes("fastv,off", (0.5,)) == ("off", "fastv")
+    assert parse_modes("ocr") == ("ocr",)
     with pytest.raises(UsageError, match="--compare fastv keeps as many tokens as glimpse does; .*--keep"):
         parse_modes("off,fastv")
 

@@ -207,7 +207,7 @@ def test_scores_of_each_mode(tmp_path: Path) -> None:
     assert glimpse.boxes_covered == 0.5
     write_rows(rows, tmp_path / "new" / "eval.parquet")
     assert pq.read_table(tmp_path / "new" / "eval.parquet").column("mode").to_pylist() == ["off"] + ["glimpse"] * 3
-    shares = ["1.000", "1.000", "1.000", "-", "100.0%", "100.0%", "100.0%", "100.0%", "1.000", "1.000"]
+    shares = ["1.000", "1.000", "1.000", "-", "100.0%", "100.0%", "100.0%", "100.0%", "1.000", "1.000", "-"]
     assert table(scores(rows)).splitlines()[1].split() == ["off", "1", *shares]
     assert (glimpse.pointed, glimpse.iou) == (0.5, pytest.approx((0.95 + 0.5) / 2))
 
