@@ -9,5 +9,9 @@ MUPDF_FAILURES = (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError
 
 
 def complaints() -> list[str]:
-    """Return what MuPDF has complained of since its warnings were last reset, one line each."""
-    return [line for line in pymupdf.TOOLS.mupdf_warnings().splitlines() if line.strip()]
+    """Return what MuPDF has complained of since its warnings were last reset, one line each.
+
+    It quotes what it does not understand; bytes in that which are not UTF-8, and no table holds, are escaped.
+    """
+    told = pymupdf.TOOLS.mupdf_warnings().encode(errors="backslashreplace").decode()
+    return [line for line in told.splitlines() if line.strip()]

@@ -18,7 +18,7 @@ from pipeline.records import PageFailure, PageImage, PixelBudget
 from pipeline.samples.document import make_sample
 from tests.support.damaged import DAMAGES, damaged
 from tests.support.hostile import Put, text_pdf
-from tests.support.written_pdf import words_pdf
+from tests.support.written_pdf import WORDS, words_pdf
 
 BUDGET = PixelBudget(28, 3136, 28 * 28 * 256, "pipeline.families.qwen2_5_vl")
 LIMITS = RenderLimits(open_seconds=5.0, page_seconds=3.0, document_seconds=6.0, memory_bytes=1 << 30)
@@ -55,9 +55,13 @@ def test_every_page_of_a_damaged_pdf_is_a_picture_or_a_typed_failure(put: Put) -
 
 
 def test_what_mupdf_quotes_of_a_damaged_page_is_text_that_a_table_can_hold(put: Put) -> None:
+    junk = b"+~\xd8\x9f\xc2\xf3\xd5nb begin\n"
+    files = {"a.pdf": words_pdf(junk + b"(cut"), "b.pdf": words_pdf(junk + WORDS)}
     with RenderChild(LIMITS) as child:
-        (found,) = child.render(put("a.pdf", words_pdf(b"+~\xd8\x9f\xc2\xf3\xd5nb begin\n(cut")), [1], 72, BUDGET)
-    assert isinstance(found, PageFailure)
-    assert found.failure.error_type == "CorruptPage"
-    assert "\\udcf3" in found.failure.error_message
-    assert found.failure.error_message.encode()
+        lost, drawn = [next(iter(child.render(put(*file), [1], 72, BUDGET))) for file in files.items()]
+    assert isinstance(lost, PageFailure)
+    assert lost.failure.error_type == "CorruptPage"
+    assert isinstance(drawn, PageImage)
+    for told in (lost.failure.error_message, drawn.warnings):
+        assert "\\udcf3" in told
+        assert told.encode()
