@@ -62,6 +62,6 @@ def test_what_mupdf_quotes_of_a_damaged_page_is_text_that_a_table_can_hold(put: 
     assert isinstance(lost, PageFailure)
     assert lost.failure.error_type == "CorruptPage"
     assert isinstance(drawn, PageImage)
-    for told in (lost.failure.error_message, drawn.warnings):
+    for told in (lost.failure.error_message, drawn.warnings or ""):
         assert "\\udcf3" in told
         assert told.encode()
