@@ -43,7 +43,8 @@ def sureness_of_others(rows: pa.Table, pages: Sequence[Hashable]) -> Numbers:
     """
     sure = _sureness(_floats(rows, "logprob_mean")) - _USUAL
     known = ~np.isnan(sure)
-    group = np.unique(list(map(repr, pages)), return_inverse=True)[1] if len(pages) else np.zeros(0, int)
+    numbers: dict[Hashable, int] = {}
+    group = np.array([numbers.setdefault(page, len(numbers)) for page in pages], int)
     counts = np.bincount(group, weights=known)[group] - known
     sums = np.bincount(group, weights=np.where(known, sure, 0.0))[group] - np.where(known, sure, 0.0)
     others: Numbers = np.where(counts > 0, sums / (counts + _WEIGHT), np.nan)

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.output.schema import VALUE_COLUMNS
@@ -13,53 +14,71 @@ from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
 _ASKED = ("answered", "needs_review", "not_answerable", "failed")
-_CHOSEN = ("status", "answer", "confidence", "page", "pages", *VALUE_COLUMNS)
+CHOSEN = ("status", "answer", "confidence", "page", "pages", *VALUE_COLUMNS)
+"""The columns that a row of ``documents`` takes from one of the answers."""
 
 
-def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make one row of ``documents`` from the ``answers`` to one question about one document.
+@dataclass(slots=True)
+class Choice:
+    """The answer to a question about a document.
+
+    Attributes:
+        place: place of the answer that was chosen; ``None`` for none.
+        chosen_by: how it was chosen.
+        changes: columns of ``CHOSEN`` that are not those of the chosen answer.
+        pages_asked: number of pages that the question was asked on.
+    """
+
+    place: int | None
+    chosen_by: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    pages_asked: int = 0
+
+
+def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
+    """Choose or combine the ``answers`` to one question about one document.
 
     Args:
         rule: way to aggregate: ``best`` (most confident), ``first`` (lowest page), ``all`` (every different answer),
             ``list`` (every different value), ``vote`` (most frequent, the more confident on a tie), ``sum``, ``min`` or
             ``max`` (of the values, in one currency).
-        rows: one or more rows with ``status``, ``answer``, ``confidence``, ``confidence_raw``, ``page``, ``pages`` and
-            the columns of the value.
+        rows: one or more rows with their ``place``, ``confidence_raw`` and the columns of ``CHOSEN``; of those of the
+            value, ``sum``, ``min`` and ``max`` need more than ``value``.
 
     Returns:
-        ``status``, ``answer``, the value, ``confidence``, ``page``, ``pages``, ``pages_asked`` and ``chosen_by``.
-        Without an answer on any page, the status is ``needs_review`` if one page has to be looked at for it,
-        ``not_answerable`` if at least one was read, else that of the first row. Pages that were skipped do not count
-        as asked, and ``chosen_by`` says how many there are.
+        The choice. Without an answer on any page, the status is ``needs_review`` if one page has to be looked at for
+        it, ``not_answerable`` if at least one was read, else that of the first row. Pages that were skipped do not
+        count as asked, and ``chosen_by`` says how many there are.
     """
     asked = [row for row in rows if row["status"] in _ASKED]
-    chosen = _aggregated(rule, rows, sum(len(row["pages"] or (None,)) for row in asked))
+    choice = _aggregated(rule, rows)
+    choice.pages_asked = sum(len(row["pages"] or (None,)) for row in asked)
     skipped = len(rows) - len(asked)
     if skipped:
         pages = "1 page" if skipped == 1 else f"{skipped} pages"
-        chosen["chosen_by"] += f", {pages} skipped"
-    return chosen
+        choice.chosen_by += f", {pages} skipped"
+    return choice
 
 
-def _aggregated(rule: str, rows: Sequence[Mapping[str, Any]], pages_asked: int) -> dict[str, Any]:
-    found = sorted((row for row in rows if row["status"] in _FOUND and not _is_none(row)), key=lambda row: row["page"])
-    common = {"pages_asked": pages_asked}
+def _aggregated(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
+    found = [row for row in rows if row["status"] in _FOUND and not _is_none(row)]
     if not found:
         known = ("needs_review", "not_answerable")
         status = next((one for one in known if any(row["status"] == one for row in rows)), rows[0]["status"])
-        return {**common, **dict.fromkeys(_CHOSEN), "status": status, "chosen_by": f"{rule}: no answer on any page"}
+        return Choice(None, f"{rule}: no answer on any page", {"status": status})
+    found.sort(key=lambda row: row["page"])
     # An answer that needs review ranks below every answer that does not.
     sure = _sureness(found)
     best = max(found, key=lambda row: (row["status"] == "answered", sure(row), -row["page"]))
     if rule == "first":
-        return {**common, **_chosen(found[0]), "chosen_by": f"first of {len(found)} answers"}
+        return Choice(found[0]["place"], f"first of {len(found)} answers")
     if rule == "vote":
-        return {**common, **_vote(found, sure)}
+        return _vote(found, sure)
     if rule in ("all", "list"):
-        return {**common, **_all(rule, found, best)}
+        return _all(rule, found, best)
     if rule in ("sum", "min", "max"):
-        return {**common, **_of_values(rule, found, best, sum(row["status"] == "failed" for row in rows))}
-    return {**common, **_chosen(best), "chosen_by": f"most confident of {len(found)} answers"}
+        return _of_values(rule, found, best, sum(row["status"] == "failed" for row in rows))
+    return Choice(best["place"], f"most confident of {len(found)} answers")
 
 
 def _is_none(row: Mapping[str, Any]) -> bool:
@@ -73,62 +92,59 @@ def _sureness(rows: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]]
     return lambda row: row[name] or 0.0
 
 
-def _chosen(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in _CHOSEN}
-
-
-def _of_all(found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+def _of_all(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Begin a row that is made of all answers: it is right if each of them is, as if one said nothing of another."""
     shares = [row["confidence"] for row in found]
     confidence = None if None in shares else math.prod(shares)
-    return {**_chosen(best), **dict.fromkeys(("answer", "page", "pages", *VALUE_COLUMNS)), "confidence": confidence}
+    return {**dict.fromkeys(("answer", "page", "pages", *VALUE_COLUMNS)), "confidence": confidence}
 
 
-def _vote(found: Sequence[Mapping[str, Any]], sure: Callable[[Mapping[str, Any]], float]) -> dict[str, Any]:
+def _vote(found: Sequence[Mapping[str, Any]], sure: Callable[[Mapping[str, Any]], float]) -> Choice:
     def key(row: Mapping[str, Any]) -> str:
         return str(row["value"] if row["value"] is not None else row["answer"].strip().casefold())
 
     votes = Counter(key(row) for row in found)
     winner = max(found, key=lambda row: (votes[key(row)], sure(row), -row["page"]))
-    return {**_chosen(winner), "chosen_by": f"{votes[key(winner)]} of {len(found)} votes"}
+    return Choice(winner["place"], f"{votes[key(winner)]} of {len(found)} votes")
 
 
-def _all(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+def _all(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Choice:
     """List the different answers, or the different values; without a value on some page the list needs review."""
-    answers = json.dumps(list(dict.fromkeys(row["answer"] for row in found)), ensure_ascii=False)
-    merged = {**_of_all(found, best), "answer": answers}
+    answers = list(dict.fromkeys(row["answer"] for row in found))
+    merged = {**_of_all(found), "answer": json.dumps(answers, ensure_ascii=False)}
     if rule == "all":
-        return {**merged, "chosen_by": f"all {len(json.loads(answers))} different answers"}
+        return Choice(best["place"], f"all {len(answers)} different answers", merged)
     values = list(dict.fromkeys(row["value"] for row in found if row["value"] is not None))
     merged["value"] = "[" + ", ".join(values) + "]"
     if any(row["value"] is None or row["status"] == "needs_review" for row in found):
         merged["status"] = "needs_review"
-    return {**merged, "chosen_by": f"all {len(values)} different values"}
+    return Choice(best["place"], f"all {len(values)} different values", merged)
 
 
-def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> dict[str, Any]:
+def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> Choice:
     """Add the values up exactly, or take the least or the largest; it needs review unless every page was read."""
     column = "value_number" if all(row["value_date"] is None for row in found) else "value_date"
     values = [row[column] for row in found if row[column] is not None]
-    review = {**_of_all(found, best), "status": "needs_review"}
+    review = {**_of_all(found), "status": "needs_review"}
     if len(values) != len(found):
         lacking = len(found) - len(values)
-        return {**review, "chosen_by": f"{rule}: {lacking} of {len(found)} answers have no {_NOUNS[column]}"}
+        return Choice(best["place"], f"{rule}: {lacking} of {len(found)} answers have no {_NOUNS[column]}", review)
     currencies = {row["value_currency"] for row in found}
     if len(currencies) > 1:
         named = ", ".join(sorted(str(currency or "none") for currency in currencies))
-        return {**review, "chosen_by": f"{rule}: the amounts are in several currencies: {named}"}
+        return Choice(best["place"], f"{rule}: the amounts are in several currencies: {named}", review)
+    pages = f", {failed} pages failed" if failed else ""
+    done = Choice(best["place"], f"{rule} of {len(found)} answers{pages}")
     if rule == "sum":
         total = sum(values)
         (currency,) = currencies
-        done = {**_of_all(found, best), **_total(total, currency, is_money=found[0]["value"].startswith("{"))}
+        done.changes = _of_all(found) | _total(total, currency, is_money=found[0]["value"].startswith("{"))
     else:
-        pick = min if rule == "min" else max
-        done = _chosen(next(row for row in found if row[column] == pick(values)))
+        wanted = (min if rule == "min" else max)(values)
+        done.place = next(row["place"] for row in found if row[column] == wanted)
     if failed or any(row["status"] == "needs_review" for row in found):
-        done["status"] = "needs_review"
-    pages = f", {failed} pages failed" if failed else ""
-    return {**done, "chosen_by": f"{rule} of {len(found)} answers{pages}"}
+        done.changes["status"] = "needs_review"
+    return done
 
 
 _NOUNS = {"value_number": "number", "value_date": "date"}

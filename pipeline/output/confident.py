@@ -90,20 +90,24 @@ def published_again(
 
 def _with_confidence(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
     read_as = [readings.get(name, _FALLBACK) for name in rows["question_id"].to_pylist()]
-    found: list[float | None] = [None] * len(rows)
     pages = [of or [] for of in rows["pages"].to_pylist()]
+    found = np.full(len(rows), np.nan)
+    together = [len(of) > 1 for of in pages]
     if calibration is not None and len(rows):
-        places = [(document, tuple(of)) for document, of in zip(rows["document_id"].to_pylist(), pages, strict=True)]
-        confidence = calibration.confidence(features(rows, read_as, sureness_of_others(rows, places)))
-        found = [
-            None if np.isnan(one) or len(of) > 1 else float(one) for one, of in zip(confidence, pages, strict=True)
-        ]
-    columns: dict[str, list[Any]] = {"confidence": found, "status": [], "review_reasons": []}
-    given = (rows[name].to_pylist() for name in ("status", "review_reasons"))
-    for reading, confidence_of, of, status, reasons in zip(read_as, found, pages, *given, strict=True):
-        below = reading.review_below
-        sure = 0.0 if confidence_of is None and len(of) > 1 and status in _ANSWERS else confidence_of
-        is_doubtful = sure is not None and below is not None and sure < below
+        places = [(document, *of) for document, of in zip(rows["document_id"].to_pylist(), pages, strict=True)]
+        found = calibration.confidence(features(rows, read_as, sureness_of_others(rows, places)))
+    confidence = pa.array(found, pa.float64(), mask=np.array(together, bool) | np.isnan(found))
+    rows = with_columns(rows, {"confidence": confidence})
+    return _with_doubts(rows, read_as, together) if any(one.review_below is not None for one in read_as) else rows
+
+
+def _with_doubts(rows: pa.Table, read_as: Sequence[Reading], together: Sequence[bool]) -> pa.Table:
+    """Let answers need review that are less sure than their question demands."""
+    columns: dict[str, list[Any]] = {"status": [], "review_reasons": []}
+    given = (rows[name].to_pylist() for name in ("confidence", "status", "review_reasons"))
+    for reading, of_several, confidence, status, reasons in zip(read_as, together, *given, strict=True):
+        sure = 0.0 if of_several and status in _ANSWERS else confidence
+        is_doubtful = sure is not None and reading.review_below is not None and sure < reading.review_below
         columns["status"].append("needs_review" if is_doubtful else status)
         columns["review_reasons"].append([*reasons, "confidence"] if is_doubtful else reasons)
     return with_columns(rows, columns)

@@ -35,34 +35,42 @@ def with_values(rows: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
         rows: answers, with the columns that a part holds; more are replaced.
         readings: how to read the answers, by question id; those of other questions are text.
     """
-    known: dict[tuple[str, str], Parsed] = {}
-    columns: dict[str, list[Any]] = {name: [] for name in ("status", "review_reasons", "value_error", *VALUE_COLUMNS)}
+    known: dict[tuple[str, str], int] = {}  # place among the different ones
+    different = [Parsed(None)]
+    places, statuses, reviews = [], list[str](), list[list[str]]()
     asked = (rows[name].to_pylist() for name in ("question_id", "answer", "status", "review_reasons"))
     for question, answer, status, reasons in zip(*asked, strict=True):
-        parsed, reading = Parsed(None), readings.get(question, _FALLBACK)
-        is_none = status == "needs_review" and answer is not None and says_no_answer(answer, reading.choices)
-        if answer and status in _READ and not is_none:
-            key = (question, answer)
-            if key not in known:
-                known[key] = reading.value_of(answer)
-            parsed = known[key]
-        others = [reason for reason in reasons or () if reason not in _ADDED]
-        mine = [*others, "value"] if parsed.error is not None else others
-        columns["review_reasons"].append(mine)
-        usable = "not_answerable" if is_none else "answered"
-        columns["status"].append(("needs_review" if mine else usable) if status in _READ else status)
-        columns["value_error"].append(parsed.error)
-        for name, value in value_columns(parsed.value).items():
-            columns[name].append(value)
-    return with_columns(rows, columns)
+        place, usable = 0, "answered"
+        if answer is not None and status in _READ:
+            reading = readings.get(question, _FALLBACK)
+            if status == "needs_review" and says_no_answer(answer, reading.choices):
+                usable = "not_answerable"
+            elif answer:
+                place = known.setdefault((question, answer), len(different))
+                if place == len(different):
+                    different.append(reading.value_of(answer))
+        mine = [reason for reason in reasons if reason not in _ADDED] if reasons else []
+        if different[place].error is not None:
+            mine.append("value")
+        places.append(place)
+        reviews.append(mine)
+        statuses.append(("needs_review" if mine else usable) if status in _READ else status)
+    spread = [value_columns(parsed.value) | {"value_error": parsed.error} for parsed in different]
+    taken = pa.array(places, pa.int64())
+    made = {name: _array([one[name] for one in spread], name).take(taken) for name in spread[0]}
+    return with_columns(rows, {"status": statuses, "review_reasons": reviews, **made})
 
 
-def with_columns(rows: pa.Table, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def with_columns(rows: pa.Table, columns: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Table:
     """Add columns of ``answers`` to its rows, or replace those that are there."""
     for name, values in columns.items():
-        array, place = pa.array(values, ANSWERS.field(name).type), rows.schema.get_field_index(name)
+        array, place = _array(values, name), rows.schema.get_field_index(name)
         rows = rows.append_column(name, array) if place < 0 else rows.set_column(place, name, array)
     return rows
+
+
+def _array(values: Sequence[Any] | pa.Array, name: str) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, ANSWERS.field(name).type)
 
 
 def signatures(rows: pa.Table, readings: Mapping[str, Reading]) -> str:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from pipeline.output.aggregate import aggregate
+from pipeline.output.aggregate import CHOSEN
+from pipeline.output.aggregate import aggregate as choose
 from pipeline.output.schema import VALUE_COLUMNS
 
 RULES = ("best", "first", "all", "list", "vote", "sum", "min", "max")
@@ -34,6 +36,13 @@ def row(
     pages = None if page is None else [page]
     made |= {"page": page, "pages": pages}
     return {"status": status, "answer": answer, "confidence": confidence, "confidence_raw": 0.5, **made}
+
+
+def aggregate(rule: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The columns of the row of ``documents``."""
+    choice = choose(rule, [{**row, "place": place} for place, row in enumerate(rows)])
+    taken = dict.fromkeys(CHOSEN) if choice.place is None else {name: rows[choice.place][name] for name in CHOSEN}
+    return {**taken, **choice.changes, "pages_asked": choice.pages_asked, "chosen_by": choice.chosen_by}
 
 
 ROWS = [
