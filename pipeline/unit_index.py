@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import pyarrow as pa
@@ -10,18 +11,37 @@ import pyarrow as pa
 from pipeline.catalog import Catalog
 from pipeline.output.completed import Completed
 from pipeline.output.current import PLANNED
-from pipeline.output.held import Held
 from pipeline.questions.file import QuestionSet
 from pipeline.records import AnswerSettings, Bundle, Document, PageCount, Unit
 from pipeline.scratch import portions
 from pipeline.units import make_bundles, make_units, planned_rows
 
 _WINDOW = 50_000
-_PENDING = """
-    select p.n, p.unit_id, p.document, h.pages
-    from planned p anti join completed c using (unit_id)
-    left join (select unit_id, list(distinct page) as pages from completed_pages group by unit_id) h using (unit_id)
-    order by p.n
+_PAGES = PLANNED.field("pages").type
+# What parts hold of a divided unit is listed by page; a unit without pages is a document that cannot be opened.
+_LEFT = """
+    with held as (
+        select unit_id, list(distinct page) as pages from completed_pages group by unit_id
+    ), missing as (
+        select p.*, h.pages is not null as divided,
+            case when divided then list_filter(p.pages, lambda page: not list_contains(h.pages, page)) else p.pages
+            end as rest
+        from planned p anti join completed c using (unit_id) left join held h using (unit_id)
+    ), remaining as (
+        select * from missing where len(rest) > 0 or len(pages) = 0
+    )
+"""
+_PENDING = f"""
+    {_LEFT} select unit_id, document, case when divided then rest end as rest from remaining order by n
+"""
+_COUNTS = f"""
+    {_LEFT}, pages_read as (
+        select distinct document, unnest(list_concat(rest, further)) from remaining
+    )
+    select count(distinct document) as documents, count(*) as units,
+        coalesce(sum(greatest(1, len(rest))), 0)::bigint as rows,
+        (select count(*) from pages_read) as pages
+    from remaining
 """
 
 
@@ -53,6 +73,8 @@ class UnitIndex:
                 "n": pa.array(range(self.units, self.units + len(units)), pa.int64()),
                 "unit_id": pa.array([unit.unit_id for unit in units], pa.string()),
                 "document": pa.array([number for number, _ in window], pa.int64()),
+                "pages": pa.array([unit.pages for unit in units], _PAGES),
+                "further": pa.array([unit.further for unit in units], _PAGES),
             }
             scratch.add("planned", pa.table(rows, schema=PLANNED))
             self.units += len(units)
@@ -84,21 +106,26 @@ class UnitIndex:
         """Yield the units that lack rows, cut down to their pages without any, by document and in order."""
         rows = (row for table in self.catalog.scratch.read(_PENDING) for row in table.to_pylist())
         documents = enumerate(self.catalog)
-        waiting: dict[str, tuple[Document, dict[str, set[int]]]] = {}  # those that the units are made of next
+        waiting: dict[str, tuple[Document, dict[str, list[int] | None]]] = {}  # those that the units are made of next
 
         def counted() -> Iterator[tuple[Document, PageCount]]:
             for number, mine in groupby(rows, key=lambda row: row["document"]):
-                pages = {row["unit_id"]: set(row["pages"] or ()) for row in mine}
+                rest = {row["unit_id"]: row["rest"] for row in mine}
                 document, count = next(found for place, found in documents if place == number)
-                waiting[document.document_id] = document, pages
+                waiting[document.document_id] = document, rest
                 yield document, count
 
         units = make_units(counted(), self.questions, self.settings)
         for document_id, of_document in groupby(units, key=lambda unit: unit.document_id):
-            document, pages = waiting.pop(document_id)
-            left = Held(pages=pages).left(unit for unit in of_document if unit.unit_id in pages)
-            if left:
-                yield document, left
+            document, rest = waiting.pop(document_id)
+            yield document, [_cut(unit, rest[unit.unit_id]) for unit in of_document if unit.unit_id in rest]
+
+
+def _cut(unit: Unit, rest: list[int] | None) -> Unit:
+    """Cut a divided unit down to the pages without rows."""
+    if rest is None or len(rest) == len(unit.pages):
+        return unit
+    return replace(unit, pages=tuple(rest), whole=False)
 
 
 class Pending:
@@ -116,12 +143,11 @@ class Pending:
 
     def __init__(self, index: UnitIndex) -> None:
         self._index = index
-        self.documents = self.units = self.pages = self.rows = 0
-        for _, units in self.by_document():
-            self.documents += 1
-            self.units += len(units)
-            self.pages += len({page for unit in units for page in unit.read_pages})
-            self.rows += planned_rows(units)
+        (found,) = (row for rows in index.catalog.scratch.read(_COUNTS) for row in rows.to_pylist())
+        self.documents: int = found["documents"]
+        self.units: int = found["units"]
+        self.pages: int = found["pages"]
+        self.rows: int = found["rows"]
 
     def by_document(self) -> Iterator[tuple[Document, list[Unit]]]:
         """Yield what is left, by document and in order; what is committed while it is read counts as left."""

@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
 
 from glimpseprune.rule import KeepRule
 from pipeline.output.schema import SCHEMA_VERSION
 from pipeline.questions.file import QuestionSet
-from pipeline.questions.question import Question
+from pipeline.questions.page_ranges import PageRanges
 from pipeline.records import (
     AnswerSettings,
     Ask,
@@ -26,6 +27,7 @@ from pipeline.records import (
 
 CHUNK_PAGES = 32
 """Largest number of pages of one document that stay together. It affects every unit's id, so it is not a setting."""
+_FEW_PAGES = 256
 
 
 def make_units(
@@ -42,22 +44,44 @@ def make_units(
         settings: settings that the answers depend on.
     """
     base = _settings_json(settings)
-    identities = {question.id: f"{question.identity(settings.rule)}\0{base}" for question in questions.questions}
+    ends = {q.id: f"\0{q.identity(settings.rule)}\0{base}".encode() for q in questions.questions}
+    usual = lru_cache(maxsize=128)(partial(_shapes, questions))  # most documents have as many pages as some before
     for document, count in counted:
-        asked = [question for question in questions.questions if question.applies_to(document.path)]
-        if count.pages is None:
-            yield from (_unit(document, q.id, (), identities[q.id]) for q in asked)
-            continue
-        chunks: dict[int, dict[str, list[int]]] = {}
-        for question in asked:
-            for page, chunk in _chunked(question, count.pages):
-                chunks.setdefault(chunk, {}).setdefault(question.id, []).append(page)
-        for _, pages in sorted(chunks.items()):
-            yield from (
-                _unit(document, q.id, tuple(pages[q.id]), identities[q.id], q.page_ranges.together)
-                for q in asked
-                if q.id in pages
-            )
+        asked = tuple(place for place, q in enumerate(questions.questions) if q.applies_to(document.path))
+        few = count.pages is None or count.pages <= _FEW_PAGES
+        for question_id, text, pages, further in (usual if few else partial(_shapes, questions))(asked, count.pages):
+            content = f"{document.document_id}\0{text}".encode() + ends[question_id]
+            unit_id = hashlib.sha256(content).hexdigest()[:24]
+            yield Unit(unit_id, document.document_id, question_id, pages, further=further)
+
+
+_Shape = tuple[str, str, tuple[int, ...], tuple[int, ...]]  # a unit but for its document, with its pages as text too
+
+
+def _shapes(questions: QuestionSet, asked: Sequence[int], count: int | None) -> list[_Shape]:
+    """List what units a document has.
+
+    Args:
+        questions: questions of the run.
+        asked: places of those that apply to the document.
+        count: its number of pages; ``None`` if it cannot be opened.
+    """
+    mine = [questions.questions[place] for place in asked]
+    if count is None:
+        return [(question.id, "", (), ()) for question in mine]
+    chunks: dict[int, dict[str, list[int]]] = {}
+    for question in mine:
+        for page, chunk in _chunked(question.page_ranges, count):
+            chunks.setdefault(chunk, {}).setdefault(question.id, []).append(page)
+    shapes = []
+    for _, pages in sorted(chunks.items()):
+        for question in mine:
+            of = tuple(pages.get(question.id, ()))
+            if of and question.page_ranges.together:
+                shapes.append((question.id, "+".join(map(str, of)), of[:1], of[1:]))
+            elif of:
+                shapes.append((question.id, ",".join(map(str, of)), of, ()))
+    return shapes
 
 
 def planned_rows(units: Iterable[Unit]) -> int:
@@ -124,14 +148,14 @@ def _asked_pages(document: Document, questions: QuestionSet, count: int | None) 
     asked = [question for question in questions.questions if question.applies_to(document.path)]
     if count is None:
         return {0: 1} if asked else {}
-    pages = {chunked for question in asked for chunked in _chunked(question, count)}
+    pages = {chunked for question in asked for chunked in _chunked(question.page_ranges, count)}
     return dict(sorted(Counter(chunk for _, chunk in pages).items()))
 
 
-def _chunked(question: Question, count: int) -> list[tuple[int, int]]:
-    """Pair the pages of a question with the numbers of their chunks; pages that are read together stay together."""
-    pages = question.page_ranges.resolve(count)
-    together = question.page_ranges.together
+@lru_cache(maxsize=64)  # most documents have few pages, and most questions are asked on the same
+def _chunked(ranges: PageRanges, count: int) -> list[tuple[int, int]]:
+    """Pair pages with the numbers of their chunks; pages that are read together stay together."""
+    pages, together = ranges.resolve(count), ranges.together
     return [(page, ((pages[0] if together else page) - 1) // CHUNK_PAGES) for page in pages]
 
 
@@ -168,13 +192,6 @@ def _settings_json(settings: AnswerSettings) -> str:
     if settings.ocr is None:  # as before there was one
         del fields["ocr"]
     return json.dumps({**fields, "schema_version": SCHEMA_VERSION}, sort_keys=True)
-
-
-def _unit(document: Document, question_id: str, pages: tuple[int, ...], identity: str, together: bool = False) -> Unit:
-    text = "\0".join([document.document_id, ("+" if together else ",").join(map(str, pages)), identity])
-    first, further = (pages[:1], pages[1:]) if together else (pages, ())
-    unit_id = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return Unit(unit_id, document.document_id, question_id, first, further=further)
 
 
 def _bundle(pack: Sequence[_Chunk], units: list[Unit], asks: Sequence[Ask]) -> Bundle:

@@ -250,6 +250,6 @@ class _Job:
 
     def _publish_now_and_then(self) -> None:
         """Publish whole files at growing intervals, since each time all answers are read for ``documents/``."""
-        if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published // 2):
+        if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published):
             self.lock.check()
             self.publish()

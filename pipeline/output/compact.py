@@ -67,12 +67,11 @@ def compact(folder: Folder) -> Compacted:
 
 def _merge(folder: Folder, parts: Sequence[str]) -> None:
     """Write the part that stands for some parts; of a row that several hold, it has that of the first."""
-    rows = {table: read_rows(folder, parts, table) for table in COMMITTED}
     seen = Held()
     merged = []
-    for place, held in enumerate(read_held(folder, parts)):
+    rows = read_rows(folder, parts, tuple(COMMITTED))
+    for of_part, held in zip(rows, read_held(folder, parts), strict=True):
         again = seen.common(held)
-        of_part = {table: found[place] for table, found in rows.items()}
         of_part |= {table: again.without(of_part[table]) for table in TABLES_OF_GROUP}
         merged.append(pa.table({table: _as_list(found) for table, found in of_part.items()}, schema=PART))
         seen.add(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
@@ -20,21 +19,37 @@ from pipeline.questions.values import Reading
 from pipeline.records import Document, Unit
 from pipeline.scratch import Scratch
 
-_MOST_CHARACTERS = 4
 PARTS = "parts"
 """Footer entry of a published file: the parts whose rows it holds."""
 TABLES_OF_GROUP = ("failures", "answers")
 """The tables that a published group has a file in, in the order in which these are written."""
 
 
-PLANNED = pa.schema([("n", pa.int64()), ("unit_id", pa.string()), ("document", pa.int64())])
-"""Columns of the table of planned units: their number, id, and the number of their document."""
+PLANNED = pa.schema(
+    [
+        ("n", pa.int64()),
+        ("unit_id", pa.string()),
+        ("document", pa.int64()),
+        ("pages", pa.list_(pa.int32())),
+        ("further", pa.list_(pa.int32())),
+    ]
+)
+"""Columns of the table of planned units: their number, id, number of their document, and pages, as a unit has them."""
 _MARKS = ("document_id", "source", "unit_id", "is_current")
+# Units that nobody plans are few, or in files that are written once: whoever marks rows looks at these alone.
+_NOT_PLANNED = """
+    insert into not_planned select distinct unit_id from ({found}) anti join planned using (unit_id)
+"""
+_OF_PARTS = """
+    select unit_id from (
+        select unit_id, part from completed union all select unit_id, part from completed_pages
+    ) semi join given using (part)
+"""
 _CHANGED = """
     select distinct place from (
-        select place from marks semi join planned using (unit_id) where not is_current
+        select place from marks anti join not_planned using (unit_id) where not is_current
         union all
-        select place from marks anti join planned using (unit_id) where is_current
+        select place from marks semi join not_planned using (unit_id) where is_current
         union all
         select m.place from marks m join documents d using (document_id) where m.source <> d.source
     ) order by place
@@ -51,6 +66,7 @@ class Plan:
 
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
+        scratch.create("not_planned", pa.schema([("unit_id", pa.string())]))
         self._marked: set[str] = set()  # published files whose marks are those of this plan
 
     @classmethod
@@ -63,16 +79,25 @@ class Plan:
         catalog.scratch.add("planned", pa.table({"unit_id": ids}))
         return cls(catalog.scratch)
 
+    def expect(self, parts: Sequence[str]) -> None:
+        """Find the units that parts hold and nobody plans, before the rows of these parts are marked.
+
+        Args:
+            parts: ids of the parts, whose units the database lists in ``completed`` and ``completed_pages``.
+        """
+        given = pa.table({"part": pa.array(parts, pa.string())})
+        self.scratch.run_with(given, _NOT_PLANNED.format(found=_OF_PARTS))
+
     def marked(self, rows: pa.Table, table: str) -> pa.Table:
         """Add ``is_current`` to rows, and bring their ``source`` up to date.
 
         Args:
-            rows: rows of the table, but for this column.
+            rows: rows of the table, but for this column, of parts or files that :meth:`expect` or :meth:`changes` saw.
             table: name of the table, ``answers`` or ``failures``.
         """
         ids = pa.table({"unit_id": pc.unique(rows["unit_id"])})
-        planned = self.scratch.read_with(ids, "select unit_id from given semi join planned using (unit_id)")
-        current = pc.is_in(rows["unit_id"], value_set=planned["unit_id"].combine_chunks())
+        others = self.scratch.read_with(ids, "select unit_id from given semi join not_planned using (unit_id)")
+        current = pc.invert(pc.is_in(rows["unit_id"], value_set=others["unit_id"].combine_chunks()))
         rows = self._located(rows).append_column("is_current", current)
         return rows.select(TABLES[table].names).cast(TABLES[table])
 
@@ -106,6 +131,7 @@ class Plan:
         for place, name in enumerate(left):
             marks = read_table(folder, name, _MARKS)
             self.scratch.add("marks", marks.append_column("place", pa.array([place] * len(marks), pa.int32())))
+        self.scratch.run(_NOT_PLANNED.format(found="select unit_id from marks"))
         changed = {left[row] for rows in self.scratch.read(_CHANGED) for row in rows["place"].to_pylist()}
         self.scratch.run("drop table marks")
         self._marked.update(set(left) - changed)
@@ -173,25 +199,3 @@ def read_current(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
     """
     rows = read_table(folder, name, [*columns, "is_current"])
     return rows.filter(rows["is_current"]).select(columns)
-
-
-def document_prefixes(folder: Folder, names: Sequence[str], rows_at_a_time: int) -> list[str]:
-    """Divide the documents of current answers by the beginnings of their ids, so that few rows are read at a time.
-
-    Args:
-        folder: the output folder.
-        names: names of the published files of ``answers``.
-        rows_at_a_time: number of current answers that one beginning may have, on average.
-
-    Raises:
-        UsageError: a file is damaged.
-        EngineError: a file cannot be read.
-    """
-    starts = Counter[str]()  # of as many characters as could ever be needed
-    for name in names:
-        ids = pc.utf8_slice_codeunits(read_current(folder, name, ["document_id"])["document_id"], 0, _MOST_CHARACTERS)
-        starts.update({each["values"]: each["counts"] for each in pc.value_counts(ids).to_pylist()})
-    chars = 0
-    while starts.total() > rows_at_a_time * 16**chars:  # a document id is a hash in hexadecimal digits
-        chars += 1
-    return sorted({start[:chars] for start in starts})

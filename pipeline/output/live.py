@@ -148,7 +148,8 @@ class Watcher:
 
     def _count(self, name: str) -> tuple[int, Counter[str], Counter[str]]:
         part = name.removeprefix("parts/").removesuffix(".parquet")
-        (answers,), (failures,) = (read_rows(self._folder, [part], table) for table in ("answers", "failures"))
+        (found,) = read_rows(self._folder, [part], ("answers", "failures"))
+        answers, failures = found["answers"], found["failures"]
         mine = answers.filter(pc.equal(answers["run_id"], self._run_id))
         pages = mine.filter(pc.is_valid(mine["page"])).group_by(["document_id", "page"]).aggregate([])
         types = failures.filter(pc.equal(failures["run_id"], self._run_id))["error_type"].to_pylist()

@@ -83,21 +83,28 @@ def read_held(folder: Folder, parts: Sequence[str]) -> list[Held]:
     return [Held.from_footer(footer) for footer in read_footers(folder, [part_name(part) for part in parts], "units")]
 
 
-def read_rows(folder: Folder, parts: Sequence[str], table: str) -> list[pa.Table]:
-    """Read the rows that some parts have for one of ``COMMITTED``, one table per part.
+def read_rows(folder: Folder, parts: Sequence[str], tables: Sequence[str]) -> list[dict[str, pa.Table]]:
+    """Read the rows of some parts.
 
     Args:
         folder: the output folder.
         parts: ids of the parts.
-        table: name of the table, a key of ``COMMITTED``.
+        tables: names of tables, keys of ``COMMITTED``.
+
+    Returns:
+        The rows of each part by table.
 
     Raises:
         UsageError: a part is damaged.
         EngineError: a part cannot be read.
     """
-    tables = read_tables(folder, [part_name(part) for part in parts], [table])
-    rows = (part.column(table).combine_chunks().flatten() for part in tables)
-    return [pa.Table.from_struct_array(array).cast(COMMITTED[table]) for array in rows]
+    found = read_tables(folder, [part_name(part) for part in parts], tables)
+    return [{table: _of_table(part, table) for table in tables} for part in found]
+
+
+def _of_table(part: pa.Table, table: str) -> pa.Table:
+    rows = part.column(table).combine_chunks().flatten()
+    return pa.Table.from_struct_array(rows).cast(COMMITTED[table])
 
 
 def _rows(result: BundleResult, command: str, run_id: str) -> dict[str, list[dict[str, Any]]]:

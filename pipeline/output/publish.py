@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -40,8 +40,11 @@ from pipeline.questions.values import Reading
 from pipeline.scratch import Scratch, whole_groups
 
 PARTS_PER_FILE = 256
+ROWS_PER_FILE = 65_536  # of answers, unless one part has more
 ROWS_AT_A_TIME = 100_000  # of answers, aggregated to documents in memory
+_PARTS_AT_A_TIME = 32
 _ROWS_TO_COPY = 20_000
+_Group = dict[str, dict[str, pa.Table]]  # rows of each table, by the id of the part that has them
 PAGES_FILE = "pages/pages.parquet"
 DOCUMENTS_FILE = "documents/documents.parquet"
 
@@ -85,26 +88,49 @@ def publish(
     update_rows(folder, groups, plan, readings, calibration)
     pending = live.missing({part for group in groups.values() for part in group})
     repeated = completed.repeated(pending)
+    plan.expect(pending)
+    pages = _pages_before(folder, live, pending, plan)
     # Even a run without rows gets tables that can be opened.
-    for parts in list(_portions(pending, live)) if pending or groups else [[]]:
-        _publish_group(folder, parts, repeated, plan, readings, calibration)
-    _publish_pages(folder, live, plan)
+    for group in _groups(folder, pending, live) if pending or groups else [{}]:
+        _publish_group(folder, group, repeated, plan, readings, calibration)
+        pages.add_reports([of_part["pages"] for of_part in group.values()])
+    _publish_pages(folder, live, pages)
     _publish_documents(folder, readings, plan.scratch)
 
 
-def _portions(pending: Sequence[str], live: LiveParts) -> Iterator[list[str]]:
-    """Divide parts into those of one file each; one that stands for others counts as many."""
-    portion: list[str] = []
+def _groups(folder: Folder, pending: Sequence[str], live: LiveParts) -> Iterator[_Group]:
+    """Read parts, and divide them into those of one file each."""
+    group: _Group = {}
+    size = rows = 0
+    for parts in _few(pending, live):
+        for part, of_part in zip(parts, read_rows(folder, parts, tuple(COMMITTED)), strict=True):
+            more, more_rows = _size_of(part, live), len(of_part["answers"])
+            if group and (size + more > PARTS_PER_FILE or rows + more_rows > ROWS_PER_FILE):
+                yield group
+                group, size, rows = {}, 0, 0
+            group[part] = of_part
+            size, rows = size + more, rows + more_rows
+    if group:
+        yield group
+
+
+def _few(parts: Iterable[str], live: LiveParts) -> Iterator[list[str]]:
+    """Take parts a few at a time; one that stands for others counts as many."""
+    few: list[str] = []
     size = 0
-    for part in pending:
-        more = max(1, len(live.replaces[part]))
-        if portion and size + more > PARTS_PER_FILE:
-            yield portion
-            portion, size = [], 0
-        portion.append(part)
-        size += more
-    if portion:
-        yield portion
+    for part in parts:
+        if few and size + _size_of(part, live) > _PARTS_AT_A_TIME:
+            yield few
+            few, size = [], 0
+        few.append(part)
+        size += _size_of(part, live)
+    if few:
+        yield few
+
+
+def _size_of(part: str, live: LiveParts) -> int:
+    """Return the number of parts that one stands for."""
+    return max(1, len(live.replaces[part]))
 
 
 def _sound_groups(folder: Folder, live: LiveParts) -> dict[str, list[str]]:
@@ -132,19 +158,19 @@ def _in_answers(failures: str) -> str:
 
 def _publish_group(
     folder: Folder,
-    parts: Sequence[str],
+    group: _Group,
     repeated: Mapping[str, Held],
     plan: Plan,
     readings: Mapping[str, Reading],
     calibration: Calibration | None,
 ) -> None:
-    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\0".join(group).encode()).hexdigest()[:16]
     for table in TABLES_OF_GROUP:
-        read = zip(parts, read_rows(folder, parts, table), strict=True)
-        rows = [repeated[part].without(found) if part in repeated else found for part, found in read]
+        read = {part: found[table] for part, found in group.items()}
+        rows = [repeated[part].without(found) if part in repeated else found for part, found in read.items()]
         order = [(key, "ascending") for key in ("document", "document_id", "page", "question_id")]
         whole = pa.concat_tables([COMMITTED[table].empty_table(), *rows]).sort_by(order)
-        metadata = {PARTS: json.dumps(parts)}
+        metadata = {PARTS: json.dumps(list(group))}
         if table == "answers":
             whole = as_published(whole, readings, calibration)
             metadata |= footer_of(whole, readings, calibration)
@@ -152,8 +178,8 @@ def _publish_group(
         plan.marks(f"{table}/{name}.parquet")
 
 
-def _publish_pages(folder: Folder, live: LiveParts, plan: Plan) -> None:
-    """Add the pages of new parts to the file, or rebuild it if parts that it holds are gone."""
+def _pages_before(folder: Folder, live: LiveParts, pending: Sequence[str], plan: Plan) -> PageRows:
+    """Gather the pages of all parts but those that are about to be published, mostly from the file that has them."""
     rows = PageRows(plan.scratch)
     known: set[str] = set()
     if PAGES_FILE in folder.names("pages", ".parquet"):
@@ -161,10 +187,14 @@ def _publish_pages(folder: Folder, live: LiveParts, plan: Plan) -> None:
         if live.stand_for(named):
             known.update(named)
             for batch in read_batches(folder, PAGES_FILE, COMMITTED["pages"].names, _ROWS_TO_COPY):
-                rows.add_reports(batch)
-    for parts in _portions(live.missing(known), live):
-        for reports in read_rows(folder, parts, "pages"):
-            rows.add_reports(reports)
+                rows.add_reports([batch])
+    published = set(live.missing(known)).difference(pending)  # after a crash, or where the file was deleted
+    for parts in _few(sorted(published), live):
+        rows.add_reports([of_part["pages"] for of_part in read_rows(folder, parts, ["pages"])])
+    return rows
+
+
+def _publish_pages(folder: Folder, live: LiveParts, rows: PageRows) -> None:
     for name in folder.names("answers", ".parquet"):
         rows.add_answers(read_table(folder, name, PAGE_COLUMNS))
     write_batches(folder, PAGES_FILE, PAGES, rows.read(), parts=json.dumps(sorted(live.replaces)))
@@ -177,7 +207,7 @@ def _publish_documents(folder: Folder, readings: Mapping[str, Reading], scratch:
     for name in folder.names("answers", ".parquet"):
         scratch.add("current_answers", read_current(folder, name, DOCUMENT_COLUMNS))
     query = "select * from current_answers order by document, document_id, question_id, page"
-    portions = whole_groups(scratch.read(query, min(ROWS_AT_A_TIME, _ROWS_TO_COPY)), "document_id", ROWS_AT_A_TIME)
-    tables = (document_table([rows], readings) for rows in portions)
+    wholes = whole_groups(scratch.read(query, min(ROWS_AT_A_TIME, _ROWS_TO_COPY)), "document_id", ROWS_AT_A_TIME)
+    tables = (document_table([rows], readings) for rows in wholes)
     write_batches(folder, DOCUMENTS_FILE, DOCUMENTS, tables)
     scratch.run("drop table current_answers")

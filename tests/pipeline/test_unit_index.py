@@ -83,6 +83,7 @@ def test_memory_does_not_grow_with_the_documents(tmp_path: Path, monkeypatch: py
         (catalog, "_WINDOW", 50),
         (completed, "_WINDOW", 2),
         (publishing, "PARTS_PER_FILE", 2),
+        (publishing, "_PARTS_AT_A_TIME", 2),
         (publishing, "ROWS_AT_A_TIME", 100),
         (publishing, "_ROWS_TO_COPY", 100),
         (scratch_module, "_BATCH", 100),

@@ -67,7 +67,7 @@ def live_rows(uri: str) -> list[tuple[Any, ...]]:
     """The rows of all parts that count, as whoever reads parts finds them."""
     folder = Folder(uri)
     parts = list(OutputStore(folder).parts())
-    rows = (row for table in read_rows(folder, parts, "answers") for row in table.to_pylist())
+    rows = (row for found in read_rows(folder, parts, ["answers"]) for row in found["answers"].to_pylist())
     return sorted((row["document_id"], row["page"] or 0, row["question_id"], row["answer"]) for row in rows)
 
 
@@ -258,4 +258,4 @@ def test_a_merged_part_has_the_schema_of_a_part(tmp_path: Path, monkeypatch: pyt
 
 def count(folder: Folder, table: str) -> int:
     parts: Sequence[str] = part_ids(folder)
-    return sum(map(len, read_rows(folder, parts, table)))
+    return sum(len(found[table]) for found in read_rows(folder, parts, [table]))

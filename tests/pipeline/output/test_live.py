@@ -49,7 +49,7 @@ def test_the_parts_of_this_run_are_counted_and_each_is_read_once(
 
     read: list[str] = []
     original = parts.read_rows
-    monkeypatch.setattr("pipeline.output.live.read_rows", lambda f, p, t: read.append(t) or original(f, p, t))
+    monkeypatch.setattr("pipeline.output.live.read_rows", lambda f, p, t: read.extend(t) or original(f, p, t))
     now.commit(results[1])
     first = watcher.look()
     now.commit(results[2])

@@ -117,9 +117,9 @@ def test_publishing_again_changes_nothing_and_reads_no_part_again(memory: str, m
     before = {path: fs.cat_file(path) for path in fs.find(memory)}
     read: list[str] = []
 
-    def spy(folder: Folder, parts: Sequence[str], table: str) -> Any:
+    def spy(folder: Folder, parts: Sequence[str], tables: Sequence[str]) -> Any:
         read.extend(parts)
-        return read_rows(folder, parts, table)
+        return read_rows(folder, parts, tables)
 
     monkeypatch.setattr(publishing, "read_rows", spy)
     publish(store, READINGS, everything(store))
