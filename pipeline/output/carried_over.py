@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.output.asked import read_asked
+from pipeline.output.current import read_current
 from pipeline.output.export.rows import answer_files
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import add_reviews, read_reviews
 from pipeline.output.schema import REVIEWS
-from pipeline.output.tables import read_table
 from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.values import Reading
 
 _PLACE = ("unit_id", "page", "pages", "document_id", "document_sha256", "document", "question_id", "answer")
 _SAID = ("reviewed_answer", "comment", "reviewer")
+_Answer = tuple[str, int]  # unit id, page
 _Key = tuple[str, tuple[int, ...], str]  # document id or hash of the content, pages, question
 
 
@@ -61,10 +63,10 @@ def take_over(folder: Folder, other: Folder) -> CarriedOver:
     said = _latest(other)
     if not said:
         raise UsageError(f"{other.uri}: expected the --output of a run with corrections, found none in it")
-    texts, places = _texts(other), _places(other)
+    texts, places = _texts(other), _places(other, said)
     with OutputLock(folder):
         asked = read_asked(folder)
-        here = _current(folder)
+        here = _current(folder, said, places)
         known = {(row["unit_id"], row["page"]) for row in read_reviews(folder).to_pylist()}
         done, new = CarriedOver(), []
         for row in said:
@@ -101,11 +103,22 @@ def _refused(
     return None
 
 
-def _current(folder: Folder) -> dict[_Key, dict[str, Any]]:
-    """Return the current answers by document, pages and question; by the content where only one document has it."""
+def _current(
+    folder: Folder, said: Sequence[Mapping[str, Any]], places: Mapping[_Answer, Mapping[str, Any]]
+) -> dict[_Key, dict[str, Any]]:
+    """Return the current answers about the documents of some corrections, by document, pages and question.
+
+    Those of another document with the same content are found by the content, if only one document has it.
+    """
+    ids = pa.array(sorted({row["document_id"] for row in said}), pa.string())
+    contents = pa.array([place.get("document_sha256") for place in places.values()], pa.string()).drop_null()
     found: dict[_Key, dict[str, Any]] = {}
     seen: dict[str, set[str]] = {}
-    rows = [row for name in folder.names("answers", ".parquet") for row in _rows(folder, name) if row["page"]]
+    rows: list[dict[str, Any]] = []
+    for name in folder.names("answers", ".parquet"):
+        all_rows = read_current(folder, name, _PLACE)
+        same = pc.or_(pc.is_in(all_rows["document_id"], ids), pc.is_in(all_rows["document_sha256"], contents))
+        rows += [row for row in all_rows.filter(same).to_pylist() if row["page"]]
     for row in rows:
         found[row["document_id"], tuple(row["pages"]), row["question_id"]] = row
         seen.setdefault(row["document_sha256"], set()).add(row["document_id"])
@@ -113,11 +126,6 @@ def _current(folder: Folder) -> dict[_Key, dict[str, Any]]:
         if len(seen[row["document_sha256"]]) == 1:
             found.setdefault((row["document_sha256"], tuple(row["pages"]), row["question_id"]), row)
     return found
-
-
-def _rows(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
-    rows = read_table(folder, name, [*_PLACE, "is_current"])
-    yield from rows.filter(rows["is_current"]).to_pylist()
 
 
 def _found(
@@ -131,21 +139,25 @@ def _found(
 
 def _latest(other: Folder) -> list[dict[str, Any]]:
     """Return the corrections of any version; of several to the same answer the latest counts."""
-    latest: dict[tuple[str, int], dict[str, Any]] = {}
+    latest: dict[_Answer, dict[str, Any]] = {}
     for name in other.names("reviews", ".parquet"):  # sorted by time, as their names are
-        for row in _read(other, name, REVIEWS.names, ()):
+        for row in _read(other, name, REVIEWS.names, ()).to_pylist():
             latest[row["unit_id"], row["page"]] = row
     return list(latest.values())
 
 
-def _places(other: Folder) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return what the answers of any version say of their documents and pages."""
-    files = other.names("answers", ".parquet")
-    rows = (row for name in files for row in _read(other, name, ("unit_id", "page"), ("document_sha256", "pages")))
-    return {(row["unit_id"], row["page"]): row for row in rows}
+def _places(other: Folder, said: Sequence[Mapping[str, Any]]) -> dict[_Answer, dict[str, Any]]:
+    """Return what the corrected answers, of any version, say of their documents and pages."""
+    units = pa.array(sorted({row["unit_id"] for row in said}), pa.string())
+    found: dict[_Answer, dict[str, Any]] = {}
+    for name in other.names("answers", ".parquet"):
+        rows = _read(other, name, ("unit_id", "page"), ("document_sha256", "pages"))
+        mine = rows.filter(pc.is_in(rows["unit_id"], units)).to_pylist()
+        found |= {(row["unit_id"], row["page"]): row for row in mine}
+    return found
 
 
-def _read(other: Folder, name: str, needed: Sequence[str], wanted: Sequence[str]) -> list[dict[str, Any]]:
+def _read(other: Folder, name: str, needed: Sequence[str], wanted: Sequence[str]) -> pa.Table:
     try:
         with other.open(name) as file:
             parquet = pq.ParquetFile(file)
@@ -154,10 +166,9 @@ def _read(other: Folder, name: str, needed: Sequence[str], wanted: Sequence[str]
                 raise UsageError(
                     f"{other.uri}/{name} has no column {missing[0]}; another program wrote it: take it out"
                 )
-            rows: list[dict[str, Any]] = parquet.read([*needed, *there.intersection(wanted)]).to_pylist()
+            return parquet.read([*needed, *there.intersection(wanted)])
     except pa.ArrowInvalid as error:
         raise UsageError(f"{other.uri}/{name} is damaged: {error}; take it out") from error
-    return rows
 
 
 def _texts(other: Folder) -> dict[str, str]:

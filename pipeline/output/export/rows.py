@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,20 +10,24 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.output.asked import Asked
-from pipeline.output.current import document_prefixes, read_current
+from pipeline.output.current import read_current
 from pipeline.output.export.base import Level, Row
 from pipeline.output.folder import Folder
 from pipeline.output.publish import DOCUMENTS_FILE, PAGES_FILE, check_tables
 from pipeline.output.reviews import read_reviews, with_reviews
+from pipeline.output.schema import ANSWERS, DOCUMENTS, PAGES
 from pipeline.output.summaries import DOCUMENT_COLUMNS, by_page, document_table
-from pipeline.output.tables import read_batches, read_table
+from pipeline.output.tables import read_batches
+from pipeline.scratch import Scratch, whole_groups
 
 ROWS_AT_A_TIME = 200_000  # of answers in memory
 _BATCH = 5_000
 _OF_ANSWERS = ("unit_id", "review_reasons", "value_error", "confidence_raw", "evidence", "evidence_text", "on_page")
 _COLUMNS = tuple(dict.fromkeys((*DOCUMENT_COLUMNS, *_OF_ANSWERS)))
+_OF_DOCUMENTS = (*(name for name in DOCUMENT_COLUMNS if name not in _OF_ANSWERS), "chosen_by")
 _CONFIDENCES = ("confidence", "confidence_raw")
 _SIZES = ("width_pt", "height_pt")
+_OF_PAGES = ("document_id", "page", *_SIZES)
 
 
 def count_rows(folder: Folder, level: Level) -> int:
@@ -39,14 +43,12 @@ def count_rows(folder: Folder, level: Level) -> int:
     """
     names = answer_files(folder)
     if level == "documents":
-        return len(read_table(folder, DOCUMENTS_FILE, ["document_id"]))
+        return sum(len(rows) for rows in read_batches(folder, DOCUMENTS_FILE, ["document_id"], ROWS_AT_A_TIME))
     return sum(len(read_current(folder, name, ["document_id"])) for name in names)
 
 
 def read_rows(folder: Folder, asked: Asked, level: Level) -> Iterator[Row]:
-    """Read the current answers, in the order of documents, pages and questions, as far as memory allows.
-
-    Above ``ROWS_AT_A_TIME``, the documents come in groups that are each in order. All rows of a document are together.
+    """Read the current answers, in the order of documents, pages and questions.
 
     Args:
         folder: the output folder.
@@ -56,24 +58,28 @@ def read_rows(folder: Folder, asked: Asked, level: Level) -> Iterator[Row]:
     Raises:
         UsageError: the folder holds no answers, or a file is damaged.
         EngineError: a file cannot be read.
+        OutputError: the temporary folder is full.
     """
-    names = answer_files(folder)
     reviews = read_reviews(folder)
     order = pa.array(list(asked.readings), pa.string())
-    for prefix in document_prefixes(folder, names, ROWS_AT_A_TIME):
-        read = [_of_prefix(read_current(folder, name, _COLUMNS), prefix) for name in names]
-        rows = with_reviews(pa.concat_tables(read), reviews)
-        if level == "documents":
-            rows = _of_documents(folder, prefix, rows, asked)
-        rows = _with_sizes(folder, prefix, rows)
-        rows = rows.append_column("place_in_file", pc.index_in(rows["question_id"], value_set=order))
-        keys = ("document", "document_id", "page", "place_in_file")
-        if level == "documents":
-            keys = ("document", "document_id", "place_in_file", "page")
-        rows = rows.sort_by([(key, "ascending") for key in keys])
-        for batch in rows.to_batches(max_chunksize=_BATCH):
-            for row in batch.to_pylist():
-                yield {**row, "place": asked.asked.places.get(row["question_id"])}
+    with Scratch() as scratch:
+        _fill(scratch, "answers", _COLUMNS, ANSWERS, _current(folder, answer_files(folder)))
+        _fill(scratch, "documents", _OF_DOCUMENTS, DOCUMENTS, _batches(folder, DOCUMENTS_FILE, _OF_DOCUMENTS))
+        _fill(scratch, "pages", _OF_PAGES, PAGES, _batches(folder, PAGES_FILE, _OF_PAGES))
+        sorted_rows = scratch.read("select * from answers order by document, document_id", ROWS_AT_A_TIME)
+        for answers in whole_groups(sorted_rows, "document_id", ROWS_AT_A_TIME):
+            rows = with_reviews(answers.cast(_schema(_COLUMNS, ANSWERS)), reviews)
+            if level == "documents":
+                rows = _of_documents(scratch, rows, asked)
+            rows = _with_sizes(scratch, rows)
+            rows = rows.append_column("place_in_file", pc.index_in(rows["question_id"], value_set=order))
+            keys = ("document", "document_id", "page", "place_in_file")
+            if level == "documents":
+                keys = ("document", "document_id", "place_in_file", "page")
+            rows = rows.sort_by([(key, "ascending") for key in keys])
+            for batch in rows.to_batches(max_chunksize=_BATCH):
+                for row in batch.to_pylist():
+                    yield {**row, "place": asked.asked.places.get(row["question_id"])}
 
 
 def answer_files(folder: Folder) -> list[str]:
@@ -93,20 +99,34 @@ def answer_files(folder: Folder) -> list[str]:
     return names
 
 
-def _of_prefix(rows: pa.Table, prefix: str) -> pa.Table:
-    return rows.filter(pc.starts_with(rows["document_id"], prefix))
+def _current(folder: Folder, names: Sequence[str]) -> Iterator[pa.Table]:
+    return (read_current(folder, name, _COLUMNS) for name in names)
 
 
-def _read_prefix(folder: Folder, name: str, columns: Sequence[str], prefix: str) -> pa.Table:
-    """Read the rows of a table in one file that may be much larger than what is wanted of it."""
-    batches = [_of_prefix(batch, prefix) for batch in read_batches(folder, name, columns, ROWS_AT_A_TIME)]
-    return pa.concat_tables(batches) if batches else read_table(folder, name, columns)
+def _batches(folder: Folder, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    return read_batches(folder, name, columns, ROWS_AT_A_TIME)
 
 
-def _of_documents(folder: Folder, prefix: str, answers: pa.Table, asked: Asked) -> pa.Table:
+def _schema(columns: Sequence[str], schema: pa.Schema) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in columns])
+
+
+def _fill(scratch: Scratch, table: str, columns: Sequence[str], schema: pa.Schema, rows: Iterable[pa.Table]) -> None:
+    scratch.create(table, _schema(columns, schema))
+    for few in rows:
+        scratch.add(table, few)
+
+
+def _about(scratch: Scratch, table: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Read what a table has about the documents of some rows."""
+    ids = pa.table({"document_id": pc.unique(rows["document_id"])})
+    found = scratch.read_with(ids, f"select t.* from {table} t semi join given using (document_id)")
+    return found.cast(_schema(found.column_names, schema))
+
+
+def _of_documents(scratch: Scratch, answers: pa.Table, asked: Asked) -> pa.Table:
     """Take the rows of ``documents``; where a page was reviewed, what its answers come to now."""
-    published = (*(name for name in DOCUMENT_COLUMNS if name not in _OF_ANSWERS), "chosen_by")
-    documents = _read_prefix(folder, DOCUMENTS_FILE, published, prefix)
+    documents = _about(scratch, "documents", answers, DOCUMENTS)
     group, groups = _key(answers, "document_id", "question_id"), _key(documents, "document_id", "question_id")
     corrected = pc.unique(group.filter(answers["reviewed"].combine_chunks()))
     stale = pc.is_in(groups, value_set=corrected)
@@ -115,7 +135,7 @@ def _of_documents(folder: Folder, prefix: str, answers: pa.Table, asked: Asked) 
     for name in _CONFIDENCES:
         certain = pc.if_else(again["reviewed"], 1.0, again[name])
         again = again.set_column(again.column_names.index(name), name, certain)
-    made = document_table([again.select(DOCUMENT_COLUMNS)], asked.readings).select(published)
+    made = document_table([again.select(DOCUMENT_COLUMNS)], asked.readings).select(_OF_DOCUMENTS)
     documents = pa.concat_tables([documents.filter(pc.invert(stale)), made])
     keys = ("document_id", "question_id", "page")
     chosen = pc.index_in(_key(documents, *keys), value_set=_key(answers, *keys))
@@ -128,9 +148,9 @@ def _of_documents(folder: Folder, prefix: str, answers: pa.Table, asked: Asked) 
     return documents.set_column(documents.column_names.index("confidence"), "confidence", unsure)
 
 
-def _with_sizes(folder: Folder, prefix: str, rows: pa.Table) -> pa.Table:
+def _with_sizes(scratch: Scratch, rows: pa.Table) -> pa.Table:
     """Add the sizes of all pages of each row, as a list."""
-    pages = _read_prefix(folder, PAGES_FILE, ("document_id", "page", *_SIZES), prefix)
+    pages = _about(scratch, "pages", rows, PAGES)
     mine = by_page(rows.select(["document_id", "pages"]))
     found = pc.index_in(_key(mine, "document_id", "page"), value_set=_key(pages, "document_id", "page"))
     columns = [mine["page"], *(pages[name].take(found) for name in _SIZES)]
