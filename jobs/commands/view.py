@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jobs.progress import Progress, counted
 from pipeline.errors import UsageError
@@ -14,10 +13,8 @@ from pipeline.output.faults import check_new_file, writing
 from pipeline.output.folder import Folder
 from pipeline.pages.passwords import read_passwords
 
-if TYPE_CHECKING:
-    from pipeline.viewing.published import Published
-
 _MOST_CROPS = 200
+_MOST_ROWS = 500_000  # of answers in memory
 _REPORT = "report.html"
 _MOST_NAME = 60
 
@@ -146,15 +143,17 @@ def write_report(
     """
     from pipeline.pages.renderer import RenderChild
     from pipeline.viewing.originals import Originals
-    from pipeline.viewing.published import read_published
+    from pipeline.viewing.published import read_published, share_within
     from pipeline.viewing.report.page import make_report
 
     if to is not None:
         check_new_file(to)
     folder = Folder(viewed.out)
-    run = read_published(folder)
+    others = [] if compare is None else [Folder(compare)]
+    share = share_within([folder, *others], _MOST_ROWS)
+    run = read_published(folder, share)
     most = _MOST_CROPS if crops is None else crops
-    older: Published | None = None if compare is None else read_published(Folder(compare))
+    older = next((read_published(other, share) for other in others), None)
     with (
         RenderChild(passwords=read_passwords(viewed.password_file)) as child,
         Progress(min(most, len(run.answers)), "picture", viewed.quiet) as progress,
@@ -169,6 +168,8 @@ def write_report(
             to.write_bytes(data)
         where = str(to)
     lines = [f"report: {where} ({counted(len(run.answers), 'answer')}, {len(made.crops.pictures)} with their place)"]
+    if share < 1:
+        lines.append(f"a sample: the answers of {share:.1%} of the documents, as there are more than {_MOST_ROWS:,}")
     missing = list(made.crops.missing.values())
     lines += [f"no picture of {counted(len(missing), 'document')}: {missing[0]}"] if missing else []
     return lines

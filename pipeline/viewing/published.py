@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ _NEEDED = {
 }
 _OF_MODEL = ("answer", "value", "confidence")
 _MADE_AGAIN = "delete it, and the next run makes its content again"
+_ROWS_AT_A_TIME = 50_000
+_DIGITS = 8  # of a document id, which has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Published:
         failures: current rows of ``failures``.
         run: content of ``run.json``; empty if there is none yet.
         questions: text of each question, by id.
+        share: share of the documents whose rows these are, in 0..1.
     """
 
     uri: str
@@ -47,13 +51,36 @@ class Published:
     failures: pa.Table
     run: dict[str, Any]
     questions: dict[str, str]
+    share: float = 1.0
 
 
-def read_published(folder: Folder) -> Published:
+def share_within(folders: Sequence[Folder], most_rows: int) -> float:
+    """Return the share of the documents of which each folder has about as many answers as memory takes.
+
+    Args:
+        folders: output folders.
+        most_rows: number of answers from which on a share is taken.
+
+    Raises:
+        UsageError: a file is damaged.
+        EngineError: a file cannot be read.
+    """
+    rows = max(sum(_count(folder, name) for name in folder.names("answers", ".parquet")) for folder in folders)
+    return min(1.0, most_rows / max(1, rows))
+
+
+def _count(folder: Folder, name: str) -> int:
+    with _explained(folder, name, _MADE_AGAIN), folder.open(name) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def read_published(folder: Folder, share: float = 1.0) -> Published:
     """Read the current rows of an output folder.
 
     Args:
         folder: the output folder.
+        share: share of the documents whose rows are read, in 0..1; which these are follows from their ids, which are
+            hashes.
 
     Raises:
         UsageError: the folder is not one of docpipe, or a file in it is damaged.
@@ -64,37 +91,45 @@ def read_published(folder: Folder) -> Published:
             f"{folder.uri}: expected the output folder of `docpipe run`, found no answers in it; name what --output of "
             "that run names"
         )
-    tables = {name: _current(folder, name) for name in TABLES}
+    tables = {name: _current(folder, name, share) for name in TABLES}
     tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
     run = _json(folder, "run.json", check_run)
-    return Published(folder.uri, **tables, run=run, questions=_questions(folder))
+    return Published(folder.uri, **tables, run=run, questions=_questions(folder), share=share)
 
 
-def _current(folder: Folder, table: str) -> pa.Table:
-    whole = [_rows(folder, name, table) for name in folder.names(table, ".parquet")]
+def _current(folder: Folder, table: str, share: float) -> pa.Table:
+    whole = [rows for name in folder.names(table, ".parquet") for rows in _rows(folder, name, table, share)]
     return pa.concat_tables([TABLES[table].empty_table(), *whole])
 
 
-def _rows(folder: Folder, name: str, table: str) -> pa.Table:
+def _rows(folder: Folder, name: str, table: str, share: float) -> Iterator[pa.Table]:
     schema = TABLES[table]
-    rows = _read(folder, name, (*_NEEDED[table], "is_current"), schema.names, _MADE_AGAIN)
-    rows = rows.filter(rows["is_current"])
-    columns = [_column(rows, field) for field in schema]
-    return pa.table(columns, schema=schema)
+    for rows in _read(folder, name, (*_NEEDED[table], "is_current"), schema.names, _MADE_AGAIN):
+        kept = rows["is_current"]
+        if share < 1.0:
+            kept = pc.and_(kept, pc.less(rows["document_id"], f"{int(share * 16**_DIGITS):0{_DIGITS}x}"))
+        mine = rows.filter(kept)
+        yield pa.table([_column(mine, field) for field in schema], schema=schema)
 
 
-def _read(folder: Folder, name: str, needed: Sequence[str], wanted: Sequence[str], remedy: str) -> pa.Table:
+def _read(folder: Folder, name: str, needed: Sequence[str], wanted: Sequence[str], remedy: str) -> Iterator[pa.Table]:
+    with _explained(folder, name, remedy), folder.open(name) as file:
+        parquet = pq.ParquetFile(file)
+        there = set(parquet.schema_arrow.names)
+        missing = [column for column in needed if column not in there]
+        if missing:
+            raise UsageError(
+                f"{folder.uri}/{name} has no column {missing[0]}; it was made by another program or by an old "
+                "version of docpipe: run that one again into another folder"
+            )
+        for batch in parquet.iter_batches(_ROWS_AT_A_TIME, columns=[column for column in wanted if column in there]):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _explained(folder: Folder, name: str, remedy: str) -> Iterator[None]:
     try:
-        with folder.open(name) as file:
-            parquet = pq.ParquetFile(file)
-            there = set(parquet.schema_arrow.names)
-            missing = [column for column in needed if column not in there]
-            if missing:
-                raise UsageError(
-                    f"{folder.uri}/{name} has no column {missing[0]}; it was made by another program or by an old "
-                    "version of docpipe: run that one again into another folder"
-                )
-            return parquet.read(columns=[column for column in wanted if column in there])
+        yield
     except pa.ArrowInvalid as error:
         raise UsageError(f"{folder.uri}/{name} is damaged: {error}; {remedy}") from error
 

@@ -140,7 +140,7 @@ def cost(run: Published) -> Cost | None:
     rows, last = len(run.answers), run.run.get("this_run") or {}
     documents, pages = pc.count_distinct(run.answers["document_id"]).as_py(), len(run.pages)
     wall_s, done = run.run.get("wall_s"), last.get("rows")
-    if wall_s and done:
+    if wall_s and done and run.share == 1:
         if done >= rows:
             basis = f"The run took {duration(wall_s)}, its start and the loading of the model included."
         else:
@@ -159,7 +159,7 @@ def status_counts(run: Published) -> Counter[str]:
     counts = Counter[str](
         {entry["values"]: entry["counts"] for entry in pc.value_counts(run.answers["status"]).to_pylist()}
     )
-    planned = (run.run.get("counts") or {}).get("planned", 0)
+    planned = (run.run.get("counts") or {}).get("planned", 0) if run.share == 1 else 0
     counts["pending"] += max(0, planned - counts.total())
     return counts
 

@@ -133,6 +133,7 @@ def _summary(
     return {
         "folder": printable(run.uri),
         "rows": len(answers),
+        "share": run.share,
         "documents": len(answers["document_id"].unique()),
         "pages": len(run.pages),
         "by_status": counts,

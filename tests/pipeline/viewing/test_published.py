@@ -12,7 +12,7 @@ from pipeline.output.export.rows import read_rows
 from pipeline.output.folder import Folder
 from pipeline.output.reviews import add_reviews
 from pipeline.output.schema import ANSWERS
-from pipeline.viewing.published import read_published, rows_of
+from pipeline.viewing.published import read_published, rows_of, share_within
 from tests.support.exported import asked_of, output_folder
 from tests.support.viewed import QUESTIONS, answer, failure, page, review, write_output
 
@@ -64,6 +64,18 @@ def test_exports_and_what_people_look_at_agree(tmp_path: Path) -> None:
     exported = [{name: row[name] for name in seen} for row in read_rows(folder, read_asked(folder), "pages")]
     assert sorted(row["status"] for row in exported) == ["answered", "answered", "needs_review", "not_answerable"]
     assert sorted(map(str, rows_of(read_published(folder).answers, seen))) == sorted(map(str, exported))
+
+
+def test_of_many_rows_a_share_of_the_documents_is_read(tmp_path: Path) -> None:
+    ids = [f"{number:x}" * 16 for number in range(16)]
+    rows = [answer(document_id=name, unit_id=f"{name}{n}") for name in ids for n in range(3)]
+    about = [page(document_id=name) for name in ids], [failure(document_id=name) for name in ids]
+    folder, small = write_output(tmp_path / "many", rows, *about), write_output(tmp_path / "few", rows[:3])
+    assert (share_within([folder, small], 48), share_within([small, folder], 12)) == (1.0, 0.25)
+    run = read_published(folder, 0.25)
+    for table, each in ((run.answers, 3), (run.pages, 1), (run.failures, 1)):
+        assert table["document_id"].to_pylist() == [name for name in ids[:4] for _ in range(each)]
+    assert (run.share, len(read_published(folder).answers)) == (0.25, 48)
 
 
 def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:

@@ -162,6 +162,17 @@ def test_more_rows_than_a_browser_takes_are_cut_off_and_it_says_so(make: Make, m
     assert "The table holds the first 2 of 3 rows" in made.html
 
 
+def test_a_sample_says_that_it_is_one(tmp_path: Path, child: RenderChild) -> None:
+    rows = [answer(document_id=name * 16, unit_id=name) for name in "0f"]
+    planned = {"counts": {"planned": 2}, "wall_s": 60.0, "this_run": {"rows": 2}}
+    run = read_published(write_output(tmp_path / "out", rows, run=planned), 0.5)
+    made = make_report(run, None, Originals(child), child, 0, None, lambda: None)
+    said = " ".join(Parsed(made.html).text.split())
+    assert "1 answer from 1 document. This is a sample: 50.0 % of the documents, with all their answers." in said
+    assert "not done yet" not in said
+    assert "The run took" not in said
+
+
 def test_the_vendored_table_is_what_npm_has() -> None:
     folder = files("pipeline.viewing.report") / "tabulator"
     lines = [line.split() for line in (folder / "SHA256SUMS").read_text().splitlines()]
