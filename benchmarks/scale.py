@@ -1,18 +1,20 @@
 """Plans and publishes many documents with twenty questions each, with a stub in the place of renderer and model.
 
     python benchmarks/scale.py --documents 100000 --out scale/
+    tail -n 1 scale/memory.jsonl    # how far it is
+    python benchmarks/scale.py --out scale/ --draw    # scale/memory.svg, also while the other goes on
 
 The documents are empty files whose page counts are known already, so nothing is rendered. The stub commits made-up
 rows, one page per document. Everything else is a run as it is: listing, units, bundles, parts, publications, the
-report; then a second run that finds nothing to do, the merging of parts, and a third run. Resident memory is that of
-this process, which is the driver, sampled five times a second; with ``--plot`` it is drawn over time.
+report; then a second run that finds nothing to do, the merging of parts, and a third run. The process is the driver;
+its memory, descriptors, threads and children go to ``memory.jsonl`` every two seconds, a line per step to
+``steps.jsonl``. The same command goes on with what was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
+from resident import Resident, draw
 
 import jobs.run.job as job
 from jobs.run.prepare import answer_settings
@@ -46,24 +48,6 @@ SIZES = {"visual_tokens": 440, "kept_tokens": 65, "retention": 0.148, "kv_bytes_
 SIGNALS = {"confidence_raw": 0.9, "logprob_mean": -0.1, "logprob_min": -0.2, "logprob_first": -0.1, "margin_min": 0.5}
 ANSWER = {"status": "answered", "answer": "93.94", "finish_reason": "stop", "new_tokens": 5, "pruning": "glimpse"}
 PAGE = {"width_pt": 595.0, "height_pt": 842.0, "dpi": 72.0, "width_px": 560, "height_px": 784, "visual_tokens": 440}
-
-
-class Memory:
-    """Samples the resident memory of this process in a thread."""
-
-    def __init__(self) -> None:
-        self.samples: list[tuple[float, float]] = []  # seconds, MB
-        self.began = time.perf_counter()
-        threading.Thread(target=self._sample, daemon=True).start()
-
-    def _sample(self) -> None:
-        process = psutil.Process()
-        while True:
-            self.samples.append((time.perf_counter() - self.began, process.memory_info().rss / 1e6))
-            time.sleep(0.2)
-
-    def peak(self, since: float) -> float:
-        return max((size for at, size in self.samples if at >= since - self.began), default=0.0)
 
 
 class Stub:
@@ -138,69 +122,6 @@ def make_documents(inputs: Path, count: int, store: OutputStore) -> None:
             store.save_page_counts(PageCount(document.document_id, 1) for document in documents)
 
 
-def plot(memory: Memory, marks: list[tuple[float, str]], path: Path) -> None:
-    """Draw resident memory over time as SVG."""
-    width, height, left, top = 900, 300, 60, 20
-    seconds = memory.samples[-1][0]
-    most = max(size for _, size in memory.samples) * 1.1
-    at = [(left + x / seconds * (width - left - 10), top + height * (1 - y / most)) for x, y in memory.samples]
-    step = max(1, len(at) // 2000)
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at[::step])
-    ticks = [f'<text x="4" y="{top + height * (1 - y / most):.0f}">{y} MB</text>' for y in range(0, int(most), 200)]
-    ticks += [
-        f'<path d="M{left + x / seconds * (width - left - 10):.1f} {top}v{height}" stroke="#bbb"/>'
-        f'<text x="{left + x / seconds * (width - left - 10) + 3:.1f}" y="{top + 10 + 12 * place}">{text}</text>'
-        for place, (x, text) in enumerate(marks)
-    ]
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 40}" font-family="sans-serif" '
-        f'font-size="11">{"".join(ticks)}<polyline points="{line}" fill="none" stroke="#06c"/>'
-        f'<text x="{width - 90}" y="{top + height + 16}">{seconds:.0f} s</text></svg>\n'
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--documents", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--plot", type=Path)
-    given = parser.parse_args()
-    inputs, output = given.out / "in", str(given.out / "answers")
-    asked = "".join(f"  - {{id: q{number:02d}, text: 'What is value {number}?'}}\n" for number in range(QUESTIONS))
-    questions = parse_questions(f"version: 1\nquestions:\n{asked}", "q.yaml")
-    settings = RunSettings(input=(str(inputs),), questions="q.yaml", output=output, device="cpu", quiet=True)
-    answer_settings(settings.choice, 0)  # imports what every run does
-    make_documents(inputs, given.documents, OutputStore(Folder(output)))
-    memory, marks = Memory(), list[tuple[float, str]]()
-    stub = Stub(output)
-    job.choose_engine = lambda *_: (stub, "a stub")  # type: ignore[assignment]
-    spent: dict[str, float] = {}
-    for name in ("publish", "prepare_work"):
-        setattr(job, name, timed(getattr(job, name), spent))
-
-    def step(name: str, do: Callable[[], Any]) -> None:
-        began, cpu = time.perf_counter(), time.process_time()
-        marks.append((began - memory.began, name))
-        spent.clear()
-        before, found = stub.seconds, do()
-        wall, committing = time.perf_counter() - began, stub.seconds - before
-        line: dict[str, Any] = {"documents": given.documents, "step": name, "seconds": round(wall - committing, 1)}
-        line["cpu_seconds"] = round(time.process_time() - cpu, 1)
-        line["ms_per_document"] = round((wall - committing) / given.documents * 1e3, 3)
-        line |= {part: round(seconds, 1) for part, seconds in spent.items()}
-        line |= {"peak_rss_mb": round(memory.peak(began)), "stub_seconds": round(committing, 1)}
-        if isinstance(found, dict):
-            line["rows"] = found["counts"]["answered"]
-        print(json.dumps(line), flush=True)
-
-    step("run", lambda: job.run_job(settings, questions))
-    step("nothing new", lambda: job.run_job(settings, questions))
-    step("compact", lambda: compact(Folder(output)))
-    step("nothing new, compacted", lambda: job.run_job(settings, questions))
-    if given.plot:
-        plot(memory, marks, given.plot)
-
-
 def timed(function: Callable[..., Any], spent: dict[str, float]) -> Callable[..., Any]:
     def wrapped(*args: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -210,6 +131,57 @@ def timed(function: Callable[..., Any], spent: dict[str, float]) -> Callable[...
             spent[function.__name__] = spent.get(function.__name__, 0.0) + time.perf_counter() - began
 
     return wrapped
+
+
+def measure(count: int, out: Path) -> None:
+    inputs, output = out / "in", str(out / "answers")
+    asked = "".join(f"  - {{id: q{number:02d}, text: 'What is value {number}?'}}\n" for number in range(QUESTIONS))
+    questions = parse_questions(f"version: 1\nquestions:\n{asked}", "q.yaml")
+    settings = RunSettings(input=(str(inputs),), questions="q.yaml", output=output, device="cpu", quiet=True)
+    answer_settings(settings.choice, 0)  # imports what every run does
+    if not (out / "made").exists():
+        make_documents(inputs, count, OutputStore(Folder(output)))
+        (out / "made").touch()
+    stub = Stub(output)
+    memory = Resident(out / "memory.jsonl", stub.pages_done, seconds=2.0)
+    job.choose_engine = lambda *_: (stub, "a stub")  # type: ignore[assignment]
+    spent: dict[str, float] = {}
+    for name in ("publish", "prepare_work"):
+        setattr(job, name, timed(getattr(job, name), spent))
+
+    def step(name: str, do: Callable[[], Any]) -> None:
+        memory.begin(name)
+        began, cpu = time.perf_counter(), time.process_time()
+        spent.clear()
+        before, found = stub.seconds, do()
+        wall, committing = time.perf_counter() - began, stub.seconds - before
+        line: dict[str, Any] = {"documents": count, "step": name, "seconds": round(wall, 1)}
+        line["cpu_seconds"] = round(time.process_time() - cpu, 1)
+        line["ms_per_document"] = round(wall / count * 1e3, 3)
+        line |= {part: round(seconds, 1) for part, seconds in spent.items()}
+        line |= {"stub": round(committing, 1), "peak_rss_mb": round(memory.peak_mb())}
+        if isinstance(found, dict):
+            line["rows"] = found["counts"]["answered"]
+        print(json.dumps(line), flush=True)
+        with (out / "steps.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    step("run", lambda: job.run_job(settings, questions))
+    step("nothing new", lambda: job.run_job(settings, questions))
+    step("compact", lambda: compact(Folder(output)))
+    step("nothing new, compacted", lambda: job.run_job(settings, questions))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--draw", action="store_true", help="draw what was noted, and do nothing else")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if not given.draw:
+        measure(given.documents, given.out)
+    draw(given.out / "memory.jsonl", given.out / "memory.svg")
 
 
 if __name__ == "__main__":
