@@ -1,6 +1,6 @@
 """What GlimpsePrune+ gains: GRPO on pruned sequences, then stage 1 again, from a weakened copy of nano.
 
-    python benchmarks/plus.py --out DIR [--seeds 0 1 2] [--steps 40] [--noise 0.3]
+    python benchmarks/plus.py --out DIR [--seeds 0 1 2] [--steps 24] [--noise 0.3]
 
 The copy is the embedded model with Gaussian noise on every matrix of its language model's layers, of ``--noise`` times
 the standard deviation of the matrix (one draw for all seeds). Each seed of training samples answers on drawn pages, and
@@ -41,7 +41,7 @@ from pipeline.samples.write import pick_seeds, write_samples
 TRAIN_SEED, TEST_SEED = 51001, 52001
 DPI, ADDON = 144, "nano"
 BOTH: tuple[Mode, ...] = ("off", "glimpse")
-EVERY, CURVE_PAGES = 10, 12
+EVERY, CURVE_PAGES = 8, 12
 
 
 def weakened(folder: Path, noise: float) -> None:
@@ -79,19 +79,21 @@ def measured(
     }
 
 
-def measured_folder(model: Path, addon: str | Path, data: Path, most: int) -> dict[str, Any]:
+def measured_folder(
+    model: Path, addon: str | Path, data: Path, most: int, modes: Sequence[Mode] = BOTH
+) -> dict[str, Any]:
     answerer = PageAnswerer.load(str(model), str(addon), "cpu", "float32", "sdpa", 0)
     images = stage1.page_images(choice_of(model, addon))
     try:
-        return measured(answerer, images, data, most)
+        return measured(answerer, images, data, most, modes)
     finally:
         images.child.close()
 
 
 def tune(weak: Path, out: Path, seed: int, args: Any) -> dict[str, Any]:
     """Train with one seed; return its curves."""
-    fields = {"data": str(args.out / "train"), "choice": choice_of(weak, ADDON), "samples": 8, "batch": 16,
-              "accumulate": 1, "questions": 16 * args.steps, "rate": args.rate, "pruning": args.pruning,
+    fields = {"data": str(args.out / "train"), "choice": choice_of(weak, ADDON), "samples": 8, "batch": args.batch,
+              "accumulate": 1, "questions": args.batch * args.steps, "rate": args.rate, "pruning": args.pruning,
               "drop_blank_share": 1.0, "seed": seed}  # fmt: skip
     task = plus.make_task(plus.PlusSettings.model_validate(fields).model_dump(), 1, "cpu")
     first = load_checkpoint(out / "checkpoint.pt", task)
@@ -147,7 +149,7 @@ def table(found: dict[str, Any]) -> str:
     add("nano", found["nano"])
     add("weakened", found["weakened"])
     for seed, one in found["seeds"].items():
-        add(f"GRPO, seed {seed}", one["tuned"])
+        add(f"GRPO, seed {seed}", one["tuned"], ("glimpse",))
         add(f"and stage 1 again, seed {seed}", one["again"], ("glimpse",))
     questions = found["weakened"]["glimpse"]["questions"]
     return "\n".join([*lines, "", f"{questions} questions on {found['pages']} pages that no training saw."])
@@ -183,11 +185,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=8, help="questions per step, with 8 answers each")
     parser.add_argument("--noise", type=float, default=0.3)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--pruning", type=float, default=0.1)
-    parser.add_argument("--again", type=int, default=400, help="questions of stage 1")
+    parser.add_argument("--again", type=int, default=160, help="questions of stage 1")
     parser.add_argument("--pages", type=int, default=60, help="held out, to measure on")
     args = parser.parse_args()
     done = args.out / "plus.json"
@@ -208,9 +211,9 @@ def main() -> None:
             continue
         out = args.out / f"seed-{seed}"
         curves = tune(weak, out, seed, args)
-        tuned = measured_folder(out / "model", ADDON, test, args.pages)
+        tuned = measured_folder(out / "model", ADDON, test, args.pages, ("glimpse",))
         again(out, seed, args)
-        later = measured_folder(out / "model", out / "glimpse", test, args.pages)
+        later = measured_folder(out / "model", out / "glimpse", test, args.pages, ("glimpse",))
         found["seeds"][str(seed)] = {"curves": curves, "tuned": tuned, "again": later}
         done.write_text(json.dumps(found, indent=1))
     (args.out / "plus.md").write_text(table(found) + "\n")

@@ -104,7 +104,7 @@ def plus_command(
     ] = 0.0,
     rate: Annotated[float, option(RECIPE, "Highest learning rate.")] = 1e-5,
     warm_up: Annotated[float, option(RECIPE, "Share of the steps in which the rate rises.")] = 0.1,
-    stage1_questions: Annotated[
+    addon_questions: Annotated[
         int, option(RECIPE, "Questions of stage 1 on the tuned model; 0 leaves the add-on as it is.")
     ] = 20_000,
     dpi: Dpi = None,

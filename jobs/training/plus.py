@@ -43,7 +43,7 @@ class PlusSettings(BaseModel):
     drop_blank_share: float = Field(default=0.0, ge=0, le=1)
     rate: float = Field(default=1e-5, gt=0)
     warm_up: float = Field(default=0.1, ge=0, le=1)
-    stage1_questions: int = Field(default=20_000, ge=0)
+    addon_questions: int = Field(default=20_000, ge=0)
     seed: Seed = 0
 
     gather = model_validator(mode="before")(gather_choice)
@@ -100,7 +100,7 @@ def train_plus(settings: PlusSettings, out: Path, gpu: bool, show: Callable[[str
     with writing(out):
         save_tuned(task.model, source, out / MODEL)
     show(f"model in {out / MODEL}")
-    if settings.stage1_questions:
+    if settings.addon_questions:
         train_glimpse(_stage1(settings, out / MODEL), out / ADDON, gpu, show)
     else:
         with writing(out):
@@ -121,7 +121,7 @@ def _stage1(settings: PlusSettings, model: Path) -> GlimpseSettings:
         data=settings.data,
         images=settings.images,
         choice=choice,
-        questions=settings.stage1_questions,
+        questions=settings.addon_questions,
         drop_blank_share=settings.drop_blank_share,
         seed=settings.seed,
     )
