@@ -1,11 +1,12 @@
 """Does evidence lie where the answer is printed, and does `on_page` find answers that are not on the page?
 
-    python benchmarks/evidence.py [--documents 100] [--seed 4100]
+    python benchmarks/evidence.py [--documents 100] [--seed 4100] [--ocr]
 
 Documents of every family are drawn and answered by nano, as PDFs with their text layer and as pictures without one. Of
 the family that nano reads, its right answers count; of the others the true answers do, with nano's scores. Then answers
 are planted that are not on the page: the value of the same field of another document, another name of the same kind,
-and the true value with one digit changed.
+and the true value with one digit changed. With --ocr, OCR reads the pictures too, and answers are planted there as
+well.
 
 Pointing: the middle of the first box lies in the box of the value. IoU: all boxes together against that box.
 """
@@ -31,6 +32,7 @@ from pipeline.answering.open_page import ModelAnswer
 from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_evidence import PageEvidence
 from pipeline.evaluation.metrics import exact_match
+from pipeline.pages.ocr import ocr_reader
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import AnswerSettings, Ask, Document, Evidence, PageImage
 from pipeline.samples import QuestionTruth, Sample, ask, make_sample
@@ -65,11 +67,19 @@ class Case:
 
 
 def cases(
-    answerer: PageAnswerer, child: RenderChild, settings: AnswerSettings, family: str, sample: Sample, path: Path
+    answerer: PageAnswerer,
+    child: RenderChild,
+    settings: AnswerSettings,
+    family: str,
+    sample: Sample,
+    path: Path,
+    ocr: bool,
 ) -> Iterator[Case]:
     document = Document(str(path), path.name, str(path), 0, "")
     (image,) = child.render(document, [1], settings.dpi, settings.budget)
     assert isinstance(image, PageImage), image
+    if ocr:
+        image = dataclasses.replace(image, words=ocr_reader().words(image))
     questions = [question for question in ask(sample, sample.seed, 0) if question.box is not None]
     asks = [Ask(question.key, question.text, "text", 24, settings.rule) for question in questions]
     page = PageEvidence(image)
@@ -157,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100, help="of each family")
     parser.add_argument("--seed", type=int, default=4100)
+    parser.add_argument("--ocr", action="store_true")
     args = parser.parse_args()
     settings = answer_settings(ModelChoice(), 0)
     answerer = PageAnswerer.load("nano", settings.glimpse, "cpu", "float32", "auto", 0)
@@ -169,16 +180,18 @@ def main() -> None:
                 pdf.write_bytes(sample.pdf())
                 with pymupdf.open(pdf) as document:
                     document[0].get_pixmap(dpi=settings.dpi).save(png)
-                for layer, path in (("text", pdf), ("picture", png)):
-                    if layer == "text" or family in READ:
-                        rows[family, layer] += cases(answerer, child, settings, family, sample, path)
+                pictures = ["picture", *(["OCR"] if args.ocr else [])] if family in READ else []
+                for layer in ("text", *pictures):
+                    path = pdf if layer == "text" else png
+                    rows[family, layer] += cases(answerer, child, settings, family, sample, path, layer == "OCR")
     print("| family | page | right answers | pointing | mean IoU | by text | false alarms |\n|" + " --- |" * 7)
     for (family, layer), mine in rows.items():
         print(f"| {family} | {layer} | {places([case for case in mine if case.right])} |")
     rng = random.Random(args.seed)
-    print("\n| family | planted | answers | found | not told |\n|" + " --- |" * 5)
-    for family in DRAWN:
-        mine = rows[family, "text"]
+    print("\n| family | page | planted | answers | found | not told |\n|" + " --- |" * 6)
+    for (family, layer), mine in rows.items():
+        if layer == "picture":
+            continue
         said: dict[str, list[bool | None]] = defaultdict(list)
         for case in mine:
             others = [other for other in mine if other.sample is not case.sample]
@@ -189,7 +202,9 @@ def main() -> None:
                     print(f"{family}: {text!r} is not printed, {case.question.answer!r} is")
         for kind, found in said.items():
             missed = share([one is None for one in found])
-            print(f"| {family} | {kind} | {len(found)} | {share([one is False for one in found])} | {missed} |")
+            print(
+                f"| {family} | {layer} | {kind} | {len(found)} | {share([one is False for one in found])} | {missed} |"
+            )
 
 
 if __name__ == "__main__":

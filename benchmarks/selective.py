@@ -1,7 +1,7 @@
 """Long answers: tokens that are dropped for good, beside a whole cache of which each decoding step sees few tokens.
 
     python benchmarks/selective.py --out DIR [--pages 10] [--seed 52001]
-    python benchmarks/selective.py --attention
+    python benchmarks/selective.py
 
 Asks nano about drawn pages that it never saw, for the values of at least twelve characters, which are its tokens; and
 about pages whose values are lists in one line, longer than any that it was taught. Every question is answered with the
@@ -9,7 +9,7 @@ whole cache (dense); with the tokens evicted that the add-on drops, by its own r
 the whole cache, of which a step sees the text, the tokens that the add-on keeps, and none, 16 or 64 of the others:
 those to which the step's own queries give most attention, in each layer, exactly.
 
-With ``--attention`` it times the attention of one layer at the 7B's shape instead, in bfloat16, without the model.
+Without a folder it times the attention of one layer at the 7B's shape instead, in bfloat16, without the model.
 """
 
 from __future__ import annotations
@@ -274,9 +274,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--pages", type=int, default=10, help="of each family, and half as many of lists")
     parser.add_argument("--seed", type=int, default=52001)
-    parser.add_argument("--attention", action="store_true", help="time the attention at the 7B's shape instead")
     given = parser.parse_args()
-    if given.attention or given.out is None:
+    if given.out is None:
         time_attention()
         return
     given.out.mkdir(parents=True, exist_ok=True)
