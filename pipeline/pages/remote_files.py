@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.pages.entry import Entry
 from pipeline.records import Failure
 
 _VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+_MOST_FOLDERS = 1_000  # each of which takes a request of its own
 
 
 def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
@@ -58,9 +60,19 @@ def _glob(fs: Any, base: str, pattern: str) -> Iterator[Entry]:
 
 
 def _find(fs: Any, root: str) -> Iterator[Entry]:
-    """List an object store, which answers for all depths at once or not at all."""
-    for path, info in fs.find(root, detail=True).items():
-        yield _entry(path, _below(path, root), info)
+    """List an object store, which answers for all depths at once or not at all.
+
+    fsspec holds such an answer as a whole, so the folders of the first level are asked for one after the other, unless
+    they are many.
+    """
+    first = fs.ls(root, detail=True)
+    folders = [info["name"] for info in first if info["type"] == "directory"]
+    if len(folders) > _MOST_FOLDERS:
+        first, folders = [], [root]
+    found = chain(first, chain.from_iterable(fs.find(folder, detail=True).values() for folder in folders))
+    for info in found:
+        if info["type"] != "directory":
+            yield _entry(info["name"], _below(info["name"], root), info)
 
 
 def _walk(fs: Any, root: str) -> Iterator[Entry]:
