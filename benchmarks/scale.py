@@ -133,7 +133,7 @@ def timed(function: Callable[..., Any], spent: dict[str, float]) -> Callable[...
     return wrapped
 
 
-def measure(count: int, out: Path) -> None:
+def measure(count: int, out: Path, once: bool) -> None:
     inputs, output = out / "in", str(out / "answers")
     asked = "".join(f"  - {{id: q{number:02d}, text: 'What is value {number}?'}}\n" for number in range(QUESTIONS))
     questions = parse_questions(f"version: 1\nquestions:\n{asked}", "q.yaml")
@@ -167,6 +167,8 @@ def measure(count: int, out: Path) -> None:
             file.write(json.dumps(line) + "\n")
 
     step("run", lambda: job.run_job(settings, questions))
+    if once:
+        return
     step("nothing new", lambda: job.run_job(settings, questions))
     step("compact", lambda: compact(Folder(output)))
     step("nothing new, compacted", lambda: job.run_job(settings, questions))
@@ -176,11 +178,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--once", action="store_true", help="end after the run")
     parser.add_argument("--draw", action="store_true", help="draw what was noted, and do nothing else")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.draw:
-        measure(given.documents, given.out)
+        measure(given.documents, given.out, given.once)
     draw(given.out / "memory.jsonl", given.out / "memory.svg")
 
 

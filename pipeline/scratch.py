@@ -10,7 +10,6 @@ from typing import Self, TypeVar
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import OutputError
 from pipeline.temporary import TemporaryFolder
@@ -19,7 +18,7 @@ MEMORY = "512MB"
 """Memory for sorting and joining; what needs more goes to the disk."""
 _BATCH = 20_000
 Item = TypeVar("Item")
-_NO_ROOM = ("Out of Memory Error", "IO Error")
+_NO_ROOM = ("Out of Memory Error", "IO Error", "No space left on device")
 _INTERRUPTED = "Query interrupted"
 
 
@@ -34,7 +33,7 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        with _understood():
+        with understood():
             self._folder = TemporaryFolder()
             self._connection = duckdb.connect(
                 f"{self._folder.path}/tables.duckdb",
@@ -83,7 +82,7 @@ class Scratch:
         Args:
             sql: the statement.
         """
-        with _understood():
+        with understood():
             self._connection.execute(sql)
 
     def value(self, sql: str) -> int:
@@ -92,7 +91,7 @@ class Scratch:
         Args:
             sql: the query.
         """
-        with _understood(), self._connection.cursor() as cursor:
+        with understood(), self._connection.cursor() as cursor:
             return int(cursor.execute(sql).fetchall()[0][0] or 0)
 
     def read(self, sql: str, rows: int | None = None) -> Iterator[pa.Table]:
@@ -102,7 +101,7 @@ class Scratch:
             sql: the query; without ``order by``, the rows come in any order.
             rows: most rows at a time; ``None`` for 20,000.
         """
-        with _understood(), self._connection.cursor() as cursor:
+        with understood(), self._connection.cursor() as cursor:
             for batch in cursor.sql(sql).to_arrow_reader(rows or _BATCH):
                 yield pa.Table.from_batches([batch])
 
@@ -113,7 +112,7 @@ class Scratch:
             given: rows that the query calls ``given``.
             sql: the query.
         """
-        with _understood(), self._connection.cursor() as cursor:
+        with understood(), self._connection.cursor() as cursor:
             cursor.register("given", given)
             return cursor.sql(sql).to_arrow_table()
 
@@ -124,7 +123,7 @@ class Scratch:
             given: rows that the statement calls ``given``.
             sql: the statement.
         """
-        with _understood():
+        with understood():
             self._connection.register("given", given)
             try:
                 self._connection.execute(sql)
@@ -144,40 +143,19 @@ def portions(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield portion
 
 
-def whole_groups(batches: Iterable[pa.Table], key: str, rows: int) -> Iterator[pa.Table]:
-    """Cut sorted rows into portions that hold all rows of each of their keys.
-
-    Args:
-        batches: rows in which those of a key are neighbours.
-        key: name of the column with the key.
-        rows: rows from which on a portion is full.
-
-    Yields:
-        The portions, in order.
-    """
-    held: list[pa.Table] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(map(len, held)) < rows:
-            continue
-        whole = pa.concat_tables(held)
-        cut = pc.index(whole[key], whole[key][-1]).as_py()  # where the last key begins, of which more may come
-        if cut:
-            yield whole.slice(0, cut)
-        held = [whole.slice(cut)]
-    if held:
-        yield pa.concat_tables(held)
-
-
 @contextmanager
-def _understood() -> Iterator[None]:
-    """Tell a disk without room, and make of an interruption what it was; while rows are read, Arrow tells of both."""
+def understood() -> Iterator[None]:
+    """Tell a disk without room, and make of an interruption what it was; while rows are read, Arrow tells of both.
+
+    Raises:
+        OutputError: the temporary folder is full.
+    """
     try:
         yield
     except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
         if _INTERRUPTED in str(error):
             raise KeyboardInterrupt from error
-        if isinstance(error, OSError) or any(words in str(error) for words in _NO_ROOM):
+        if any(words in str(error) for words in _NO_ROOM):
             raise OutputError(
                 f"the temporary folder cannot hold what is to be sorted: {str(error).splitlines()[0]}; "
                 "let TMPDIR name a folder with more space, and run the same command again"

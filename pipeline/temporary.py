@@ -33,6 +33,12 @@ class TemporaryFolder:
         self.delete = weakref.finalize(self, _delete, self.path, lock)
         """Function that deletes the folder; the second time it does nothing."""
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *error: object) -> None:
+        self.delete()
+
 
 def _delete(folder: Path, lock: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)

@@ -24,7 +24,7 @@ from pipeline.output.current import PARTS, TABLES_OF_GROUP, Plan, partner, read_
 from pipeline.output.folder import Folder
 from pipeline.output.held import Held
 from pipeline.output.parts import read_rows
-from pipeline.output.schema import ANSWERS, COMMITTED, DOCUMENTS, PAGES
+from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES
 from pipeline.output.store import OutputStore
 from pipeline.output.summaries import DOCUMENT_COLUMNS, PAGE_COLUMNS, PageRows, document_table
 from pipeline.output.tables import (
@@ -37,7 +37,7 @@ from pipeline.output.tables import (
     write_table,
 )
 from pipeline.questions.values import Reading
-from pipeline.scratch import Scratch, whole_groups
+from pipeline.sorting import bounds_of, in_order
 
 PARTS_PER_FILE = 256
 ROWS_PER_FILE = 65_536  # of answers, unless one part has more
@@ -95,7 +95,7 @@ def publish(
         _publish_group(folder, group, repeated, plan, readings, calibration)
         pages.add_reports([of_part["pages"] for of_part in group.values()])
     _publish_pages(folder, live, pages)
-    _publish_documents(folder, readings, plan.scratch)
+    _publish_documents(folder, readings)
 
 
 def _groups(folder: Folder, pending: Sequence[str], live: LiveParts) -> Iterator[_Group]:
@@ -201,13 +201,10 @@ def _publish_pages(folder: Folder, live: LiveParts, rows: PageRows) -> None:
     rows.drop()
 
 
-def _publish_documents(folder: Folder, readings: Mapping[str, Reading], scratch: Scratch) -> None:
+def _publish_documents(folder: Folder, readings: Mapping[str, Reading]) -> None:
     """Aggregate the current answers, few enough rows at a time that memory does not grow with the documents."""
-    scratch.create("current_answers", pa.schema([ANSWERS.field(name) for name in DOCUMENT_COLUMNS]))
-    for name in folder.names("answers", ".parquet"):
-        scratch.add("current_answers", read_current(folder, name, DOCUMENT_COLUMNS))
-    query = "select * from current_answers order by document, document_id, question_id, page"
-    wholes = whole_groups(scratch.read(query, min(ROWS_AT_A_TIME, _ROWS_TO_COPY)), "document_id", ROWS_AT_A_TIME)
-    tables = (document_table([rows], readings) for rows in wholes)
-    write_batches(folder, DOCUMENTS_FILE, DOCUMENTS, tables)
-    scratch.run("drop table current_answers")
+    names = folder.names("answers", ".parquet")
+    bounds = bounds_of((read_current(folder, name, ["document"])["document"] for name in names), ROWS_AT_A_TIME)
+    answers = (read_current(folder, name, DOCUMENT_COLUMNS) for name in names)
+    sorted_answers = in_order(answers, bounds, ("document", "document_id", "question_id", "page"))
+    write_batches(folder, DOCUMENTS_FILE, DOCUMENTS, (document_table(rows, readings) for rows in sorted_answers))

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from pipeline.output.aggregate import CHOSEN, Choice, aggregate
 from pipeline.output.schema import COMMITTED, DOCUMENTS, PAGES, VALUE_COLUMNS
 from pipeline.questions.values import Reading
-from pipeline.scratch import Scratch, whole_groups
+from pipeline.scratch import Scratch
+from pipeline.sorting import bounds_of, in_order
 
 PAGE_COLUMNS = ("document_id", "pages", "retention", "is_current")
 DOCUMENT_COLUMNS = (
@@ -62,7 +63,9 @@ class PageRows:
 
     def read(self) -> Iterator[pa.Table]:
         """Yield one row per page, even if questions added later read the page again, sorted by document and page."""
-        for rows in whole_groups(self._scratch.read(_PAGE_ROWS), "document_id", _ROWS_AT_A_TIME):
+        names = (rows["document"] for rows in self._scratch.read("select document from page_reports"))
+        bounds = bounds_of(names, _ROWS_AT_A_TIME)
+        for rows in in_order(self._scratch.read(_PAGE_ROWS), bounds, ("document", *_PAGE_KEY, "place")):
             is_repeated = len(_starts(rows, _PAGE_KEY)) < len(rows)
             whole = self._scratch.read_with(rows, _MERGED) if is_repeated else rows
             yield whole.select(PAGES.names)
@@ -73,7 +76,7 @@ class PageRows:
             self._scratch.run(f"drop table {table}")
 
 
-_ROWS_AT_A_TIME = 20_000
+_ROWS_AT_A_TIME = 50_000
 _ONE = "9007199254740992.0"  # 2^53: as whole numbers, shares add up to the same in any order
 _FIGURES = """
     create or replace table page_figures (
@@ -97,7 +100,6 @@ _PAGE_ROWS = f"""
         {", ".join(f"f.{name}" for name in (*_RETENTION, "is_current"))}
     from page_reports r left join figures f on f.document_id = r.document_id and f.page = r.page
         left join documents d on d.document_id = r.document_id
-    order by r.document, r.document_id, r.page, r.place
 """
 # What is merged fits into memory: DuckDB would keep the first value of every column of all pages there.
 _MERGED = f"""
@@ -118,17 +120,15 @@ def by_page(rows: pa.Table) -> pa.Table:
     return alone.append_column("page", pages.flatten())
 
 
-def document_table(answers: Sequence[pa.Table], readings: Mapping[str, Reading]) -> pa.Table:
+def document_table(answers: pa.Table, readings: Mapping[str, Reading]) -> pa.Table:
     """Make one row per document and question.
 
     Args:
-        answers: the current rows of ``answers`` with ``DOCUMENT_COLUMNS``.
+        answers: current rows of ``answers`` with ``DOCUMENT_COLUMNS``.
         readings: how the answers to each question are read, by its id; ``best`` for questions that are not listed.
     """
-    if not answers:
-        return DOCUMENTS.empty_table()
     order = [(name, "ascending") for name in ("document", "document_id", "question_id", "page")]
-    rows = pa.concat_tables(answers).sort_by(order).combine_chunks()
+    rows = answers.sort_by(order).combine_chunks()
     if not len(rows):
         return DOCUMENTS.empty_table()
     starts = _starts(rows, ("document_id", "question_id"))

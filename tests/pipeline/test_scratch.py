@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import scratch as module
 from pipeline.errors import OutputError
-from pipeline.scratch import Scratch, portions, whole_groups
+from pipeline.scratch import Scratch, portions
 
 NUMBERS = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -106,19 +106,5 @@ def test_ctrl_c_ends_whatever_is_at_work(work: Callable[[Scratch], Any], heeds_c
         assert scratch.value("select 7") == 7
 
 
-@pytest.mark.parametrize("rows", [1, 3, 4, 100])
-@pytest.mark.parametrize("batch", [1, 2, 5, 100])
-def test_portions_hold_all_rows_of_their_keys(rows: int, batch: int) -> None:
-    keys = [key for key in "abcdefg" for _ in range(ord(key) % 4 + 1)]
-    whole = pa.table({"key": keys, "n": range(len(keys))})
-    batches = (whole.slice(start, batch) for start in range(0, len(keys), batch))
-    found = list(whole_groups(batches, "key", rows))
-    assert pa.concat_tables(found).to_pydict() == whole.to_pydict()
-    seen = [set(portion["key"].to_pylist()) for portion in found]
-    assert sum(map(len, seen)) == 7
-    assert all(len(portion) < rows + batch + 4 for portion in found)
-
-
 def test_no_rows_make_no_portion() -> None:
-    assert list(whole_groups(iter([]), "key", 3)) == []
     assert list(portions([], 3)) == []

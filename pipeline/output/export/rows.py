@@ -15,10 +15,11 @@ from pipeline.output.export.base import Level, Row
 from pipeline.output.folder import Folder
 from pipeline.output.publish import DOCUMENTS_FILE, PAGES_FILE, check_tables
 from pipeline.output.reviews import read_reviews, with_reviews
-from pipeline.output.schema import ANSWERS, DOCUMENTS, PAGES
+from pipeline.output.schema import DOCUMENTS, PAGES
 from pipeline.output.summaries import DOCUMENT_COLUMNS, by_page, document_table
 from pipeline.output.tables import read_batches
-from pipeline.scratch import Scratch, whole_groups
+from pipeline.scratch import Scratch
+from pipeline.sorting import bounds_of, in_order
 
 ROWS_AT_A_TIME = 200_000  # of answers in memory
 _BATCH = 5_000
@@ -60,15 +61,14 @@ def read_rows(folder: Folder, asked: Asked, level: Level) -> Iterator[Row]:
         EngineError: a file cannot be read.
         OutputError: the temporary folder is full.
     """
-    reviews = read_reviews(folder)
+    names, reviews = answer_files(folder), read_reviews(folder)
     order = pa.array(list(asked.readings), pa.string())
     with Scratch() as scratch:
-        _fill(scratch, "answers", _COLUMNS, ANSWERS, _current(folder, answer_files(folder)))
         _fill(scratch, "documents", _OF_DOCUMENTS, DOCUMENTS, _batches(folder, DOCUMENTS_FILE, _OF_DOCUMENTS))
         _fill(scratch, "pages", _OF_PAGES, PAGES, _batches(folder, PAGES_FILE, _OF_PAGES))
-        sorted_rows = scratch.read("select * from answers order by document, document_id", ROWS_AT_A_TIME)
-        for answers in whole_groups(sorted_rows, "document_id", ROWS_AT_A_TIME):
-            rows = with_reviews(answers.cast(_schema(_COLUMNS, ANSWERS)), reviews)
+        bounds = bounds_of((read_current(folder, name, ["document"])["document"] for name in names), ROWS_AT_A_TIME)
+        for answers in in_order((read_current(folder, name, _COLUMNS) for name in names), bounds, ("document",)):
+            rows = with_reviews(answers, reviews)
             if level == "documents":
                 rows = _of_documents(scratch, rows, asked)
             rows = _with_sizes(scratch, rows)
@@ -97,10 +97,6 @@ def answer_files(folder: Folder) -> list[str]:
         raise UsageError(f"{folder.uri}: expected the --output of a run, found no answers/*.parquet in it")
     check_tables(folder)
     return names
-
-
-def _current(folder: Folder, names: Sequence[str]) -> Iterator[pa.Table]:
-    return (read_current(folder, name, _COLUMNS) for name in names)
 
 
 def _batches(folder: Folder, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -135,7 +131,7 @@ def _of_documents(scratch: Scratch, answers: pa.Table, asked: Asked) -> pa.Table
     for name in _CONFIDENCES:
         certain = pc.if_else(again["reviewed"], 1.0, again[name])
         again = again.set_column(again.column_names.index(name), name, certain)
-    made = document_table([again.select(DOCUMENT_COLUMNS)], asked.readings).select(_OF_DOCUMENTS)
+    made = document_table(again.select(DOCUMENT_COLUMNS), asked.readings).select(_OF_DOCUMENTS)
     documents = pa.concat_tables([documents.filter(pc.invert(stale)), made])
     keys = ("document_id", "question_id", "page")
     chosen = pc.index_in(_key(documents, *keys), value_set=_key(answers, *keys))

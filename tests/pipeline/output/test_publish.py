@@ -310,8 +310,8 @@ def test_many_documents_are_aggregated_in_portions(memory: str, monkeypatch: pyt
     monkeypatch.setattr(publishing, "ROWS_AT_A_TIME", 10)
     portions: list[int] = []
 
-    def spy(answers: Sequence[pa.Table], readings: dict[str, Reading]) -> pa.Table:
-        portions.append(sum(map(len, answers)))
+    def spy(answers: pa.Table, readings: dict[str, Reading]) -> pa.Table:
+        portions.append(len(answers))
         return document_table(answers, readings)
 
     monkeypatch.setattr(publishing, "document_table", spy)
