@@ -128,8 +128,8 @@ def tune(weak: Path, out: Path, seed: int, args: Any) -> dict[str, Any]:
 def again(out: Path, seed: int, args: Any) -> None:
     """Train nano's add-on on the tuned model: stage 1 with the losses of the add-on's own last run."""
     fields = {"data": str(args.out / "train"), "choice": choice_of(out / "model", ADDON), "questions": args.again,
-              "batch": 8, "kl": 2.0, "language": 0.0, "margin": 0.5, "rate": 3e-4, "drop_blank_share": 1.0,
-              "seed": seed}  # fmt: skip
+              "batch": 8, "kl": 2.0, "language": 0.0, "margin": 0.5, "retention": 2.0, "rate": 3e-4,
+              "drop_blank_share": 1.0, "seed": seed}  # fmt: skip
     task = stage1.make_task(stage1.GlimpseSettings.model_validate(fields).model_dump(), 1, "cpu")
     train(task, 0, lambda step, figures: False)
     task.images.child.close()
@@ -149,8 +149,9 @@ def table(found: dict[str, Any]) -> str:
     add("nano", found["nano"])
     add("weakened", found["weakened"])
     for seed, one in found["seeds"].items():
-        add(f"GRPO, seed {seed}", one["tuned"], ("glimpse",))
-        add(f"and stage 1 again, seed {seed}", one["again"], ("glimpse",))
+        for part, name in (("tuned", "GRPO"), ("again", "and stage 1 again")):
+            if part in one:
+                add(f"{name}, seed {seed}", one[part], ("glimpse",))
     questions = found["weakened"]["glimpse"]["questions"]
     return "\n".join([*lines, "", f"{questions} questions on {found['pages']} pages that no training saw."])
 
@@ -163,7 +164,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.4, 3.2))
-    for seed, one in found["seeds"].items():
+    for seed, one in ((seed, one) for seed, one in found["seeds"].items() if "curves" in one):
         steps = [row["step"] for row in one["curves"]["train"]]
         (line,) = left.plot(
             steps, [row["quality"] for row in one["curves"]["train"]], linewidth=1, label=f"seed {seed}"
@@ -206,16 +207,19 @@ def main() -> None:
         found["weakened"] = measured_folder(weak, ADDON, test, args.pages)
         done.write_text(json.dumps(found, indent=1))
         print(table(found), flush=True)
-    for seed in args.seeds:
-        if str(seed) in found["seeds"]:
-            continue
-        out = args.out / f"seed-{seed}"
-        curves = tune(weak, out, seed, args)
-        tuned = measured_folder(out / "model", ADDON, test, args.pages, ("glimpse",))
-        again(out, seed, args)
-        later = measured_folder(out / "model", out / "glimpse", test, args.pages, ("glimpse",))
-        found["seeds"][str(seed)] = {"curves": curves, "tuned": tuned, "again": later}
-        done.write_text(json.dumps(found, indent=1))
+    for part in ("tuned", "again"):
+        for seed in args.seeds:
+            out, one = args.out / f"seed-{seed}", found["seeds"].setdefault(str(seed), {})
+            if part in one:
+                continue
+            if part == "tuned":
+                one["curves"] = tune(weak, out, seed, args)
+            else:
+                again(out, seed, args)
+            addon = ADDON if part == "tuned" else out / "glimpse"
+            one[part] = measured_folder(out / "model", addon, test, args.pages, ("glimpse",))
+            done.write_text(json.dumps(found, indent=1))
+            print(table(found), flush=True)
     (args.out / "plus.md").write_text(table(found) + "\n")
     plot(found, args.out / "plus.svg")
     print(table(found))
