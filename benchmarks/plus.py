@@ -173,8 +173,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
         across = [row["step"] for row in points]
         right.plot(across, [row["exact"] for row in points], marker="o", markersize=3, color=line.get_color())
         right.plot(across, [row["retention"] for row in points], linestyle="--", linewidth=1, color=line.get_color())
-    left.set(xlabel="step", ylabel="ANLS of sampled answers")
-    right.set(xlabel="step", ylabel="held out: right answers; dashed: tokens kept", ylim=(0, 1))
+    left.set(xlabel="step", ylabel="ANLS", title="sampled answers")
+    right.set(xlabel="step", ylabel="share", title="held out: right answers, and tokens kept (dashed)", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     left.legend(frameon=False)
