@@ -64,17 +64,17 @@ class Resident:
 
 
 def draw(lines: Path, to: Path) -> None:
-    """Draw what was noted: memory over documents while they are worked on, and everything over time."""
+    """Draw what was noted: memory over documents in the step ``run``, and everything over time."""
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib import pyplot
 
     noted = [json.loads(line) for line in lines.read_text().splitlines()]
-    first = [line for line in noted if line["step"] == noted[0]["step"]]
+    run = [line for line in noted if line["step"] == "run"]
     figure, (over_documents, over_time, counts) = pyplot.subplots(3, 1, figsize=(9, 10), layout="constrained")
     for name, label in (("rss_mb", "resident"), ("anon_mb", "of which anonymous"), ("arrow_mb", "in Arrow's pool")):
-        over_documents.plot([line["documents"] for line in first], [line[name] for line in first], lw=0.8, label=label)
+        over_documents.plot([line["documents"] for line in run], [line[name] for line in run], lw=0.8, label=label)
         over_time.plot(_minutes(noted), [line[name] for line in noted], lw=0.8, label=label)
     for name in ("descriptors", "threads", "children"):
         counts.plot(_minutes(noted), [line[name] for line in noted], lw=0.8, label=name)
