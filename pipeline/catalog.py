@@ -11,6 +11,7 @@ from pipeline.records import Document, Failure, PageCount
 from pipeline.scratch import Scratch, portions
 
 _WINDOW = 10_000
+_RANGE = 50_000  # documents that are sorted at a time: a sort of rows as wide as these needs memory for all of them
 _FAILURE = [(name, pa.string()) for name in ("stage", "error_type", "error_message")] + [("attempts", pa.int32())]
 _DOCUMENT = [
     *((name, pa.string()) for name in ("document_id", "path", "uri")),
@@ -109,8 +110,8 @@ class Catalog:
             end: number of the document at which to stop.
             most: most documents to return.
         """
-        query = f"select {_FIELDS} from documents d {_UNCOUNTED} where d.n < {end}"
-        return [document for document, _ in self._read(query, most)]
+        query = f"select {_FIELDS} from documents d {_UNCOUNTED} where d.n < {end} order by d.n limit {most}"
+        return [document for document, _ in self._rows(query)]
 
     def count_uncounted(self) -> int:
         """Count the documents without a page count."""
@@ -119,15 +120,20 @@ class Catalog:
     def unopened(self) -> Iterator[tuple[Document, PageCount]]:
         """Yield the documents whose pages could not be counted, in order."""
         query = f"select {_FIELDS}, c.pages, {_REASON} from documents d join counts c using (document_id)"
-        return self._read(f"{query} where c.pages is null")
+        return self._read(query, "c.pages is null")
 
     def pages(self) -> int:
         """Add up the page counts."""
         return self.scratch.value("select sum(pages) from documents join counts using (document_id)")
 
-    def _read(self, query: str, rows: int | None = None) -> Iterator[tuple[Document, PageCount]]:
-        limit = "" if rows is None else f" limit {rows}"
-        for table in self.scratch.read(f"{query} order by d.n{limit}"):
+    def _read(self, query: str, condition: str = "true") -> Iterator[tuple[Document, PageCount]]:
+        """Yield what a query over documents ``d`` finds, by their numbers."""
+        for first in range(0, self._size, _RANGE):
+            mine = f"d.n >= {first} and d.n < {first + _RANGE}"
+            yield from self._rows(f"{query} where {condition} and {mine} order by d.n")
+
+    def _rows(self, query: str) -> Iterator[tuple[Document, PageCount]]:
+        for table in self.scratch.read(query):
             for row in table.to_pylist():
                 yield _document(row), _count(row)
 

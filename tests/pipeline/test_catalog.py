@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
+from pipeline import catalog as module
+from pipeline import scratch
 from pipeline.catalog import Catalog
 from pipeline.records import Document, Failure, PageCount
 from pipeline.scratch import Scratch
@@ -46,3 +49,14 @@ def test_only_what_is_listed_and_not_counted_is_known_from_earlier() -> None:
             (ids[0], 8, None),
             (ids[2], 6, None),
         ]
+
+
+def test_more_documents_than_memory_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "MEMORY", "48MB")
+    monkeypatch.setattr(module, "_RANGE", 10_000)
+    folder = "s3://bucket/" + "a-folder-with-a-long-name/" * 8
+    with Scratch() as held:
+        catalog = Catalog(held)
+        catalog.append(Document(f"{n:016x}", f"{n}.pdf", f"{folder}{n}.pdf", n, "etag", folder) for n in range(150_000))
+        catalog.count(PageCount(f"{n:016x}", 1) for n in range(150_000))
+        assert [document.size_bytes for document, _ in catalog] == list(range(150_000))
