@@ -6,7 +6,12 @@ A public name is imported on first use, so that ``import glimpseprune`` does not
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# oneDNN keeps the code it made for each number of rows, megabytes of it in bfloat16, and pages differ in theirs: a
+# process grew by gigabytes. It reads this when it first computes; a page needs fewer, and is as fast.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
 
 if TYPE_CHECKING:
     from glimpseprune.decode.greedy import Decoded

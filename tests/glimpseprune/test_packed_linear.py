@@ -131,3 +131,12 @@ def test_a_model_that_is_not_packed_stays_as_it_is(folder: Path, monkeypatch: py
     monkeypatch.setattr(model_module, "packing_pays", lambda dtype: False)
     assert not model.pack()
     assert all(torch.equal(weight, before[name]) for name, weight in model.base.state_dict().items())
+
+
+@pytest.mark.parametrize("given", [None, "9"])
+def test_kernels_of_few_sizes_are_kept_unless_told_otherwise(given: str | None) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    environment = {key: value for key, value in os.environ.items() if key != name} | ({name: given} if given else {})
+    call = "import sys, glimpseprune, os; assert 'torch' not in sys.modules; print(os.environ['" + name + "'])"
+    done = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (given or "256")
