@@ -24,12 +24,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pymupdf
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.samples.write import pick_seeds, write_samples
 from tests.support.killed_runs import KINDS, compared, computed, kill_until_done, run_once
+from tests.support.merged_pdf import merged
 
 _ASKED = ("total", "date", "order_id", "customer")  # four fields of the drawn documents
 
@@ -40,11 +39,8 @@ def draw(folder: Path, documents: int, pages: int, seed: int) -> None:
     drawn = sorted((folder / "drawn" / "pdfs").glob("*.pdf"))
     (folder / "pdfs").mkdir()
     for number in range(documents):
-        with pymupdf.open() as merged:
-            for path in drawn[number * pages : (number + 1) * pages]:
-                with pymupdf.open(path) as page:
-                    merged.insert_pdf(page)
-            merged.save(folder / "pdfs" / f"{number:03}.pdf")
+        with merged(path.read_bytes() for path in drawn[number * pages : (number + 1) * pages]) as whole:
+            whole.save(folder / "pdfs" / f"{number:03}.pdf")
     (folder / "drawn" / "questions.yaml").rename(folder / "questions.yaml")
 
 

@@ -5,7 +5,7 @@
 
 The pages are 1,000 drawn ones in another order in every document. `docpipe run` is a process of its own; every five
 seconds each process of its session is read from ``/proc``: driver, actors, renderers, raylet and the rest of Ray.
-Writes ``soak.json`` and ``soak.svg`` and prints a table: memory of its own (anonymous) and of the object store
+Writes ``soak.jsonl`` and ``soak.svg`` and prints a table: memory of its own (anonymous) and of the object store
 (shared), descriptors and threads by role after each quarter of the pages, and bundles per second in each quarter.
 """
 
@@ -19,17 +19,18 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import psutil
-import pymupdf
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.output.current import PARTS
 from pipeline.samples.write import pick_seeds, write_samples
+from tests.support.merged_pdf import merged
 
 matplotlib.use("svg")
 
@@ -53,11 +54,8 @@ def draw(out: Path, documents: int, pages: int, seed: int) -> None:
     rng = random.Random(seed)
     (out / "making").mkdir(exist_ok=True)
     for number in range(documents):
-        with pymupdf.open() as merged:
-            for path in rng.sample(drawn, pages):
-                with pymupdf.open(path) as page:
-                    merged.insert_pdf(page)
-            merged.save(out / "making" / f"{number:04}.pdf")
+        with merged(path.read_bytes() for path in rng.sample(drawn, pages)) as whole:
+            whole.save(out / "making" / f"{number:04}.pdf")
     (out / "making").rename(out / "pdfs")
 
 
@@ -96,10 +94,7 @@ def table(samples: list[dict[str, Any]]) -> str:
             cells = [f"{sample['roles'].get(role, {}).get(name, 0):.0f}" for sample in picked]
             lines.append(f"| {role} | {name} | " + " | ".join(cells) + " |")
     ends = [samples[0], *picked]
-    pace = [
-        (b["bundles"] - a["bundles"]) / max(b["seconds"] - a["seconds"], 1e-9)
-        for a, b in zip(ends, ends[1:], strict=False)
-    ]
+    pace = [(b["bundles"] - a["bundles"]) / max(b["seconds"] - a["seconds"], 1e-9) for a, b in pairwise(ends)]
     return "\n".join([*lines, "bundles per second in each quarter: " + ", ".join(f"{one:.3f}" for one in pace)])
 
 
@@ -132,12 +127,12 @@ def main() -> None:
     command += ["--output", out / "answers", "--engine", "ray", "--quiet", *given.run]
     samples: list[dict[str, Any]] = []
     began = time.monotonic()
-    with (out / "run.log").open("w") as log:
+    with (out / "run.log").open("w") as log, (out / "soak.jsonl").open("w", buffering=1) as noted:
         run = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, start_new_session=True)
         while run.poll() is None:
             seconds = round(time.monotonic() - began, 1)
             samples.append({"seconds": seconds, "bundles": answered(out / "answers"), "roles": reading(run.pid)})
-            (out / "soak.json").write_text(json.dumps(samples) + "\n")
+            noted.write(json.dumps(samples[-1]) + "\n")
             time.sleep(EVERY_S)
     report = json.loads((out / "answers" / "run.json").read_text())
     print(f"exit code {run.returncode}; {time.monotonic() - began:.0f} s; {json.dumps(report['counts'])}")

@@ -38,6 +38,15 @@ class ModelError(DocpipeError):
     """The model or its add-on cannot be loaded or computes wrong results (exit code 3)."""
 
 
+def storable(message: str) -> str:
+    """Escape what a library quotes of bytes that are not UTF-8, which no table holds.
+
+    Args:
+        message: what the library says.
+    """
+    return message.encode(errors="backslashreplace").decode()
+
+
 class PageError(DocpipeError):
     """One document or page cannot be read or answered; it becomes a row in ``failures`` and never ends the run.
 
@@ -48,8 +57,7 @@ class PageError(DocpipeError):
     """
 
     def __init__(self, stage: Stage, error_type: str, message: str) -> None:
-        # MuPDF quotes what it does not understand, and no table holds bytes that are not UTF-8.
-        told = message.encode(errors="backslashreplace").decode()
+        told = storable(message)
         super().__init__(stage, error_type, told)
         self.stage: Stage = stage
         self.error_type = error_type

@@ -172,7 +172,9 @@ def with_confidence(rows: Sequence[Measured], calibration: Calibration) -> list[
         return list(rows)
     confidence = iter(calibration.confidence(features_of(asked, [Reading(row.type) for row in asked])).tolist())
     given = [next(confidence) if row.mode in calibration.fitted_on.modes else None for row in rows]
-    return [replace(row, confidence=None if row.keep_share else one) for row, one in zip(rows, given, strict=True)]
+    return [
+        replace(row, confidence=one if row.keep_share is None else None) for row, one in zip(rows, given, strict=True)
+    ]
 
 
 def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: bool = False) -> npt.NDArray[np.float64]:

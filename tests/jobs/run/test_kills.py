@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pymupdf
 import pytest
 
 from jobs.run.job import run_job
@@ -17,6 +16,7 @@ from pipeline.questions.file import load_questions
 from pipeline.samples.document import make_sample
 from pipeline.samples.write import questions_file
 from tests.support.killed_runs import Started, compared, computed
+from tests.support.merged_pdf import merged
 
 DOCUMENTS, PAGES = 3, 17  # a bundle each
 
@@ -29,11 +29,8 @@ def test_a_run_whose_parts_are_killed_one_by_one_ends_with_the_rows_of_an_undist
     monkeypatch.setenv("RAY_worker_niceness", "0")  # workers give way to everything else, and tests have a time limit
     (tmp_path / "in").mkdir()
     for number in range(DOCUMENTS):
-        with pymupdf.open() as merged:
-            for page in range(PAGES):
-                with pymupdf.open("pdf", make_sample(100 * number + page).pdf()) as one:
-                    merged.insert_pdf(one)
-            merged.save(tmp_path / "in" / f"{number}.pdf")
+        with merged(make_sample(100 * number + page).pdf() for page in range(PAGES)) as whole:
+            whole.save(tmp_path / "in" / f"{number}.pdf")
     (tmp_path / "q.yaml").write_text(questions_file(["total"]))
     out = tmp_path / "killed" / "out"
     out.parent.mkdir()
