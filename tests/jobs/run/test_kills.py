@@ -51,6 +51,7 @@ def test_a_run_whose_parts_are_killed_one_by_one_ends_with_the_rows_of_an_undist
         "questions": "q.yaml",
         "engine": "local",
         "device": "cpu",
+        "dtype": "float32",
         "quiet": True,
     }
     report = run_job(RunSettings(output=str(out), **shared), asked)
