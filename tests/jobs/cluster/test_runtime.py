@@ -1,8 +1,12 @@
-"""Nodes that have nothing but Ray install docpipe from a wheel, and a client that is lost takes nothing with it."""
+"""Nodes that have nothing but Ray install docpipe from a wheel, and a client that is lost takes nothing with it.
+
+Those that have docpipe need none.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import socket
@@ -11,6 +15,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,9 +115,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class BareCluster:
+    """A head whose Python has Ray and the libraries of the tests' own, and no docpipe.
+
+    Attributes:
+        address: of its Jobs API.
+        packages: folder with the packages of its Python.
+    """
+
+    address: str
+    packages: Path
+
+
 @pytest.fixture
-def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A head whose Python has Ray and the libraries of this one, and no docpipe."""
+def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BareCluster]:
     libraries, bare = tmp_path / "libraries", tmp_path / "bare"
     libraries.mkdir()
     for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
@@ -128,9 +145,9 @@ def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     environment |= {"PATH": f"{bare}/bin:{os.environ['PATH']}", "VIRTUAL_ENV": str(bare)}
     del environment["PYTHONPATH"]
     (tmp_path / "elsewhere").mkdir()
-    probe = [python, "-c", "import ray, torch, jobs"]
-    lacking = subprocess.run(probe, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "No module named 'jobs'" in lacking.stderr
+    probe = "from importlib.util import find_spec; print([bool(find_spec(name)) for name in ('ray', 'torch', 'jobs')])"
+    has = subprocess.check_output([python, "-c", probe], env=environment, text=True, cwd=tmp_path)
+    assert json.loads(has.lower()) == [True, True, False]
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     head = subprocess.Popen(
         [str(word) for word in command],
@@ -147,15 +164,16 @@ def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
                 if asked.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+        yield BareCluster(f"http://127.0.0.1:{port}", site)
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(head.pid)], check=False)
         head.wait(timeout=30)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # a wheel is built, an environment made, and a model loaded in it
-def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(bare_cluster: str, tmp_path: Path) -> None:
+def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(
+    bare_cluster: BareCluster, tmp_path: Path
+) -> None:
     clone = tmp_path / "clone"
     clone.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "glimpseprune", "pipeline", "jobs"):
@@ -169,9 +187,10 @@ def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(bare_clus
     (tmp_path / "q.yaml").write_text('version: 1\nquestions: [{id: total, text: "What is the total?"}]')
 
     command = [sys.executable, "-m", "jobs", "run", "--input", tmp_path / "in", "--questions", tmp_path / "q.yaml"]
-    command += ["--output", tmp_path / "out", "--address", bare_cluster, "--shared-fs", "--wheel", wheel]
+    at = ["--address", bare_cluster.address]
+    command = [str(word) for word in [*command, "--output", tmp_path / "out", *at, "--shared-fs"]]
     client = subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, "--wheel", str(wheel)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert client.stderr is not None
     begun = (line.split()[1].rstrip(";") for line in client.stderr if line.startswith("following "))
@@ -179,8 +198,16 @@ def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(bare_clus
     os.kill(client.pid, signal.SIGKILL)
     client.wait()
 
-    followed = CliRunner().invoke(app, ["logs", job, "--address", bare_cluster])
+    followed = CliRunner().invoke(app, ["logs", job, *at])
     assert followed.exit_code == 0, followed.output
     assert "1 document, 5 pages, 5 answers" in followed.output
-    assert "succeeded" in CliRunner().invoke(app, ["status", job, "--address", bare_cluster]).stdout
+    assert "succeeded" in CliRunner().invoke(app, ["status", job, *at]).stdout
     assert pq.read_table(tmp_path / "out/answers").num_rows == 5
+
+    (bare_cluster.packages / "docpipe.pth").write_text(f"{ROOT}\n")  # from now on it is installed there
+    again = CliRunner().invoke(app, command[3:])
+    assert again.exit_code == 0, again.output
+    assert "1 document, 5 pages, 5 answers" in again.stdout
+    other = again.stderr.split("following ")[1].split(";")[0]
+    assert other != job
+    assert "succeeded" in CliRunner().invoke(app, ["status", other, *at]).stdout

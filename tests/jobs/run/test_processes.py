@@ -1,11 +1,10 @@
-"""Whole runs as a user starts them: in processes of their own, interrupted, killed, submitted."""
+"""A whole run as a user starts it: in a process of its own, on Ray, interrupted and resumed."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -64,17 +63,6 @@ def times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
 
 
-def check_resumed(command: list[str], out: Path, committed: dict[str, int]) -> None:
-    """Run the command in this process; it does what is left, too little to start Ray for, and nothing twice."""
-    done = CliRunner().invoke(app, command[3:])
-    assert done.exit_code == 0, done.output
-    assert f"{PAGES} answers" in done.stdout
-    table = pq.read_table(out / "answers")
-    assert len({(r["unit_id"], r["page"]) for r in table.to_pylist()}) == table.num_rows == PAGES
-    assert committed.items() <= times(out).items()
-    assert not list((out / "inflight").iterdir())
-
-
 def test_a_run_that_is_interrupted_resumes(command: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(command)
@@ -90,60 +78,11 @@ def test_a_run_that_is_interrupted_resumes(command: list[str], tmp_path: Path) -
     assert not (out / ".docpipe.lock").exists()
     assert not list((out / "inflight").iterdir())
     assert "interrupted; the same command resumes" in said[0].splitlines()
-    check_resumed(command, out, times(out))
 
-
-def test_a_run_that_is_killed_resumes(command: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    process = start(command)
-    wait_for_parts(out, process)
-    process.kill()
-    process.communicate(timeout=60)
-    subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)  # its Ray, which shares the session
-    check_resumed(command, out, times(out))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_a_run_is_submitted_and_followed(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bin_folder = Path(sys.executable).parent
-    # The cluster's own python has docpipe installed.
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    port = free_port()
-    # Ports of its own: the agent that takes jobs does not start where another Ray here has taken the default one.
-    start = [bin_folder / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"]
-    start += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}", "--disable-usage-stats"]
-    cluster = subprocess.Popen(
-        [str(word) for word in start],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_it_listens(port)
-        done = CliRunner().invoke(app, [*command[3:], "--limit", "1", "--address", address, "--shared-fs"])
-        assert done.exit_code == 0, done.output
-        assert "1 document, 17 pages, 17 answers" in done.stdout
-        job = done.stderr.split("following ")[1].split(";")[0]
-        status = CliRunner().invoke(app, ["status", job, "--address", address])
-        assert "succeeded" in status.stdout
-    finally:
-        subprocess.run(["pkill", "-KILL", "-s", str(cluster.pid)], check=False)
-        cluster.wait(timeout=30)
-    assert pq.read_table(tmp_path / "out" / "answers").num_rows == 17
-
-
-def wait_until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    pytest.fail("the cluster does not start")
+    committed = times(out)
+    done = CliRunner().invoke(app, command[3:])  # what is left is too little to start Ray for
+    assert done.exit_code == 0, done.output
+    assert f"{PAGES} answers" in done.stdout
+    table = pq.read_table(out / "answers")
+    assert len({(r["unit_id"], r["page"]) for r in table.to_pylist()}) == table.num_rows == PAGES
+    assert committed.items() <= times(out).items()
