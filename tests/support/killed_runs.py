@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 from jobs.run.job import run_job
 from jobs.run.ray_workers import ActorConfig, load_answerer
 from jobs.settings import RunSettings
-from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.questions.file import load_questions
+
+if TYPE_CHECKING:  # it takes torch, which no driver has
+    from pipeline.answering.bundle_answerer import BundleAnswerer
 
 KINDS = ("driver", "worker", "raylet", "renderer", "all")
 _NAMES = {"worker": "AnswerActor", "raylet": "raylet/raylet", "renderer": "pipeline.pages.render_child"}
