@@ -1,10 +1,11 @@
-"""Runs the same small job on many documents, in a few render children at a time."""
+"""Runs the same small job on many documents, in a few render children at a time, or in one where that is enough."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from pipeline.pages.passwords import Passwords
@@ -12,6 +13,8 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.records import Document
 
 _CHILDREN = 4  # more would wait for the disk
+_APART_S = 0.25  # as long as a child takes to start; one that has started opens a hundred documents meanwhile
+_FIRST_S = 10.0  # in which the first document is done, if it does not hang
 T = TypeVar("T")
 
 
@@ -33,29 +36,37 @@ def for_each_document(
         meanwhile: job for the calling thread, which otherwise waits; left out if there is no document.
         passwords: passwords of encrypted documents; ``None`` for none.
     """
-    stop = threading.Event()
+    left, begun, over = deque(documents), threading.Event(), threading.Event()
     one_at_a_time = threading.Lock()
 
-    def share(child: RenderChild, mine: Sequence[Document]) -> None:
+    def work(child: RenderChild, number: int) -> None:
+        if number > 0:
+            begun.wait(_FIRST_S)
+            over.wait(number * _APART_S)
         with child:
-            for document in mine:
-                if stop.is_set():
-                    return
+            while left and not over.is_set():
+                try:
+                    document = left.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                if not left:
+                    over.set()  # no other child has to start any more
                 result = do(child, document)
                 with one_at_a_time:
                     results[document.document_id] = result
                     done()
+                begun.set()
 
-    shares = [documents[first::_CHILDREN] for first in range(min(_CHILDREN, len(documents)))]
-    children = [RenderChild(passwords=passwords) for _ in shares]
+    children = [RenderChild(passwords=passwords) for _ in range(min(_CHILDREN, len(documents)))]
     with ThreadPoolExecutor(_CHILDREN) as pool:
         try:
-            begun = [pool.submit(share, child, mine) for child, mine in zip(children, shares, strict=True)]
-            if begun and meanwhile is not None:
+            working = [pool.submit(work, child, number) for number, child in enumerate(children)]
+            if working and meanwhile is not None:
                 meanwhile()
-            for future in begun:
+            for future in wait(working, return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
-            stop.set()  # the pool waits for its threads; they need not finish their shares
+            over.set()  # the pool waits for its threads; they need not finish what is left
+            begun.set()
             for child in children:
                 child.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -325,6 +326,24 @@ def test_work_on_documents_stops_at_the_first_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         for_each_document(documents, fail, results, lambda: done.append(1))
     assert len(done) == len(results) < 40
+
+
+def test_a_few_documents_take_one_child_and_slow_ones_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        (tmp_path / f"{number:02}.pdf").write_bytes(b"%PDF-")
+    documents = list_documents([str(tmp_path)])
+
+    def children(do: Callable[[], object]) -> set[int]:
+        found: dict[str, int] = {}
+        for_each_document(documents, lambda child, _: (do(), id(child))[1], found, lambda: None)
+        assert found.keys() == {document.document_id for document in documents}
+        return set(found.values())
+
+    monkeypatch.setattr("jobs.run.children._APART_S", 60.0)
+    assert len(children(lambda: None)) == 1
+    monkeypatch.setattr("jobs.run.children._APART_S", 0.0)
+    monkeypatch.setattr("jobs.run.children._FIRST_S", 0.0)  # nor is the first document waited for, which may hang
+    assert len(children(threading.Barrier(4).wait)) == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
