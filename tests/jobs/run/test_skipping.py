@@ -53,22 +53,35 @@ def calibrate(file: Path, choice: ModelChoice, presence: Presence | None) -> str
     return str(file)
 
 
-@pytest.fixture
-def run(tmp_path: Path, model: ModelChoice) -> RunSettings:
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory, model: ModelChoice) -> RunSettings:
+    """What all runs have in common; each has an output folder of its own."""
+    folder = tmp_path_factory.mktemp("given")
     with pymupdf.open() as document:
         for text in TEXTS:
             document.new_page(width=200, height=200).insert_text((20, 60), text)
-        document.save(tmp_path / "a.pdf")
+        document.save(folder / "a.pdf")
     return RunSettings(
-        input=(str(tmp_path / "a.pdf"),),
+        input=(str(folder / "a.pdf"),),
         questions="q.yaml",
-        output=str(tmp_path / "out"),
+        output=str(folder / "out"),
         choice=model,
         engine="local",
-        calibration=calibrate(tmp_path / "c.json", model, word_reader()),
+        calibration=calibrate(folder / "c.json", model, word_reader()),
         skip_below=0.3,
         quiet=True,
     )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(given: RunSettings) -> list[dict[str, Any]]:
+    run_job(given, QUESTIONS)
+    return rows(given)
+
+
+@pytest.fixture
+def run(given: RunSettings, tmp_path: Path) -> RunSettings:
+    return given.model_copy(update={"output": str(tmp_path / "out")})
 
 
 def rows(settings: RunSettings) -> list[dict[str, Any]]:
@@ -98,14 +111,12 @@ def test_pages_are_left_out_and_told(run: RunSettings) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 4, 5])
-def test_resumed_equals_uninterrupted(run: RunSettings, tmp_path: Path, page: int) -> None:
-    run_job(run, QUESTIONS)
-    other = run.model_copy(update={"output": str(tmp_path / "interrupted")})
-    report = run_job(other, QUESTIONS, load=_interrupted(page))
+def test_resumed_equals_uninterrupted(run: RunSettings, uninterrupted: list[dict[str, Any]], page: int) -> None:
+    report = run_job(run, QUESTIONS, load=_interrupted(page))
     assert report["interrupted"]
     assert report["counts"]["pending"] > 0
-    assert run_job(other, QUESTIONS)["exit_code"] == 0
-    assert_alike(rows(other), rows(run))
+    assert run_job(run, QUESTIONS)["exit_code"] == 0
+    assert_alike(rows(run), uninterrupted)
 
 
 def _interrupted(number: int) -> Callable[[ActorConfig], BundleAnswerer]:
@@ -137,9 +148,9 @@ def test_another_probability_or_presence_is_another_setting(
         run_job(run.model_copy(update={"skip_below": 0.4}), QUESTIONS)
     with pytest.raises(SettingsChangedError, match=r"--skip-below was 0\.3, is not set"):
         run_job(run.model_copy(update={"skip_below": None}), QUESTIONS)
-    calibrate(tmp_path / "c.json", model, word_reader(2.0))
+    other = calibrate(tmp_path / "c.json", model, word_reader(2.0))
     with pytest.raises(SettingsChangedError, match=r"--calibration \(with --skip-below\) was"):
-        run_job(run, QUESTIONS)
+        run_job(run.model_copy(update={"calibration": other}), QUESTIONS)
 
 
 def test_without_what_it_needs_it_is_refused_in_words(model: ModelChoice, tmp_path: Path) -> None:
