@@ -44,7 +44,8 @@ def test_it_is_written_beside_the_add_on_and_found_by_eval(
         return len(seen) % 2 == 0
 
     monkeypatch.setattr(fitting, "value_equal", half_right)
-    words = ("--model", tiny_base, "--glimpse", addon, "--device", "cpu", "--max-visual-tokens", "40", "--quiet")
+    words: tuple[str | Path, ...] = ("--model", tiny_base, "--glimpse", addon, "--device", "cpu", "--quiet")
+    words += ("--max-visual-tokens", "40", "--max-new-tokens", "4")
     assert call("--data", data, "--data", data, *words) == (0, "")
     made = parse_calibration((addon / "calibration.json").read_bytes(), "c.json")
     on = made.fitted_on

@@ -86,6 +86,7 @@ def test_corrections_are_examples_with_the_prompts_and_readings_of_their_questio
             compare=("off",),
             model=str(tiny_base),
             max_visual_tokens=16,
+            max_new_tokens=2,
             quiet=True,
         )
     )

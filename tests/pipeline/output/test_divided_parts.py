@@ -41,7 +41,7 @@ def test_pages_in_several_parts_whole_or_divided_are_published_once(memory: str,
     whole.commit(result_of(bundle, broken))
     published(whole)
     rng = random.Random(4)
-    for number in range(8):
+    for number in range(5):
         store = store_at(f"{memory}/{number}")
         choices = [set(range(1, 10)), *({page for page in range(1, 10) if rng.random() < 0.5} for _ in range(3))]
         for pages in rng.sample(choices, k=len(choices)):
