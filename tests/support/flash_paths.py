@@ -1,13 +1,7 @@
-"""Answers by every path, with flash-attn in the vision tower and with SDPA.
-
-As a program, ``python -m tests.support.flash_paths BASE GLIMPSE`` tells how they compare, as JSON. It needs a process
-that finds ``fake_flash`` on its path.
-"""
+"""Answers by every path, with flash-attn in the vision tower and with SDPA."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +10,7 @@ import torch
 
 import glimpseprune as gp
 from glimpseprune.families.qwen2_5_vl import Qwen25VL
-from glimpseprune.families.tower_attention import TowerAttention, flash_attn
+from glimpseprune.families.tower_attention import TowerAttention
 from tests.support.batches import ITEMS, RULE, batch, item
 from tests.support.pages import ask_page, questions_about_one_page
 
@@ -44,29 +38,26 @@ PATHS: dict[str, tuple[Callable[[gp.GlimpseModel], gp.Output], int]] = {
 """What answers, by path, and the number of images that go through the tower."""
 
 
-def main(base: str, glimpse: str) -> None:
-    import flash_attn as fake
+def compared(sdpa: gp.GlimpseModel, kernel: Callable[..., Any], calls: list[int]) -> dict[str, dict[str, Any]]:
+    """How the answers compare, by path.
 
-    kernel = flash_attn()
-    assert kernel is fake.flash_attn_varlen_func
-    sdpa = gp.load(base, glimpse, "cpu", "float32")
-    backbone = Qwen25VL(sdpa.base, TowerAttention("flash_attention_2", kernel))
-    flash = replace(sdpa, backbone=backbone)
+    Args:
+        sdpa: a model of Qwen2.5-VL, whose tower attends with SDPA.
+        kernel: the kernel of flash-attn.
+        calls: number of sequences of each of its calls, emptied between paths.
+    """
+    flash = replace(sdpa, backbone=Qwen25VL(sdpa.base, TowerAttention("flash_attention_2", kernel)))
     found = {}
     for name, (answer, _) in PATHS.items():
         want = answer(sdpa)
-        assert not fake.calls
+        assert not calls
         got = answer(flash)
         found[name] = {
             "tokens": [[tokens.tolist() for tokens in out.sequences] for out in (want, got)],
             "keep": [[keep.tolist() for keep in out.keep] for out in (want, got)],
             "apart": float((want.first_logits - got.first_logits).abs().max()),
-            "calls": len(fake.calls),
-            "sequences": max(fake.calls, default=0),
+            "calls": len(calls),
+            "sequences": max(calls, default=0),
         }
-        fake.calls.clear()
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        calls.clear()
+    return found

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -17,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 import glimpseprune as gp
 from glimpseprune.errors import GlimpseError
-from glimpseprune.families.tower_attention import SDPA, Sequences, TowerAttention, choose_attention
-from tests.support.flash_paths import PATHS
+from glimpseprune.families.tower_attention import SDPA, Sequences, TowerAttention, choose_attention, flash_attn
+from tests.support.flash_paths import PATHS, compared
 from tests.support.markdown import ROOT
 
 FAKE = ROOT / "tests/support/fake_flash"
@@ -27,13 +24,14 @@ CUDA = torch.device("cuda")
 
 @pytest.fixture(scope="module")
 def found(tiny_base: Path, tiny_addon: Path) -> dict[str, Any]:
-    """What the program says, in a process of its own: transformers remembers whether there is a flash-attn."""
-    path = os.pathsep.join([str(FAKE), str(ROOT)])
-    command = [sys.executable, "-m", "tests.support.flash_paths", str(tiny_base), str(tiny_addon)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    model = gp.load(tiny_base, tiny_addon, "cpu", "float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FAKE)
+        patch.delitem(sys.modules, "flash_attn", raising=False)
+        kernel = flash_attn()
+        fake = sys.modules.pop("flash_attn")
+    assert kernel is fake.flash_attn_varlen_func
+    return compared(model, kernel, fake.calls)
 
 
 @pytest.mark.parametrize("path", PATHS)
