@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 # The first is what all model families of transformers build on, and takes most of the time.
-_LIBRARIES = ("transformers.modeling_utils", "pipeline.answering.bundle_answerer")
+_LIBRARIES = ("transformers.modeling_utils", "pipeline.answering.page_answerer", "pipeline.answering.bundle_answerer")
 
 
 def import_libraries() -> None:

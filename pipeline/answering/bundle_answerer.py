@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +16,6 @@ from pipeline.answering.commits import Commits
 from pipeline.answering.held_back import HeldBack, may_skip, with_units
 from pipeline.answering.look_ahead import look_ahead
 from pipeline.answering.open_page import PageOutcome, PreparedPage
-from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.answering.page_groups import PageGroup, not_read, page_groups, units_about
 from pipeline.answering.rows import answered_rows, blank_rows, failed_rows, report_of, reports_of, unopened_rows
 from pipeline.errors import PageError
@@ -26,6 +26,9 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.renderer import decode_image
 from pipeline.records import Bundle, Failure, PageAnswer, Receipt, RenderedBundle
 from pipeline.results import BundleResult, PageReport
+
+if TYPE_CHECKING:
+    from pipeline.answering.page_answerer import PageAnswerer
 
 _MOST_CHARACTERS = 500  # of a message, which may hold tensors
 _TOO_LARGE = "the answers do not fit into the device's memory, one at a time; lower --dpi or --max-visual-tokens"

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pymupdf
-
 from glimpseprune.stats import PruneStats
 from jobs.run.ray_workers import ActorConfig
 from pipeline.answering.bundle_answerer import BundleAnswerer
@@ -29,6 +27,8 @@ WHITE, RED, GREEN = (255, 255, 255), (255, 0, 0), (0, 255, 0)
 
 
 def make_pdf(path: Path, colours: Sequence[tuple[int, int, int]], size_pt: float = 72.0) -> Path:
+    import pymupdf  # takes a second, and a worker that loads a model from here needs none
+
     with pymupdf.open() as document:
         for colour in colours:
             page = document.new_page(width=size_pt, height=size_pt)

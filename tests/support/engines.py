@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.run.ray_workers import ActorConfig
 from jobs.settings import RunSettings
-from pipeline.answering.bundle_answerer import BundleAnswerer
 from pipeline.questions.file import parse_questions
 from pipeline.records import Receipt
+
+if TYPE_CHECKING:
+    from pipeline.answering.bundle_answerer import BundleAnswerer
 
 QUESTIONS = parse_questions(
     'version: 1\nquestions: [{id: a, text: "A?"}, {id: b, text: "B?", pages: "1,-1"}]', "q.yaml"
