@@ -31,7 +31,7 @@ _Start = Callable[..., Any]
 
 def use_server(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have s3:// mean this server, here and in processes that are started, with pauses that take no time here."""
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": server.url, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.001)
     S3FileSystem.clear_instance_cache()
@@ -75,6 +75,11 @@ class S3Server:
     only: str = ""
     _random: random.Random = field(default_factory=lambda: random.Random(5))
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that make ``s3://`` mean this server."""
+        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
 
     def refuses(self, call: str) -> str | None:
         """Return the status of a refusal, ``None`` for a call that is served."""

@@ -6,19 +6,21 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from s3fs import S3FileSystem
+from typer.testing import CliRunner
 
+from jobs.cli.main import app
 from jobs.run.job import run_job
 from jobs.settings import RunSettings
 from pipeline.errors import OutputError
 from pipeline.output.folder import Folder
 from pipeline.output.lock import NAME
+from tests.support.apart import exit_code, start_command, start_in_mounts, start_limited
 from tests.support.colours import WHITE, load_colours, make_pdf
 from tests.support.engines import QUESTIONS, settings_of
 from tests.support.published import Tables, tables
@@ -29,7 +31,8 @@ OTHERWISE = {"run_id", "render_ms", "vision_ms", "peak_rss_bytes", "command", "s
 }
 """Columns that differ between two runs of the same documents in two places."""
 
-DOCPIPE = [sys.executable, "-m", "jobs", "run", "--engine", "local", "--device", "cpu"]
+RUN = ["run", "--engine", "local", "--device", "cpu", "--max-failed-share", "0.5"]
+HERE = [*RUN, "-i", "pdfs", "-q", "q.yaml", "-o", "out"]
 ASKED = 'version: 1\nquestions: [{id: a, text: "What is the total?", max_new_tokens: 2}]\n'
 
 
@@ -94,26 +97,25 @@ def test_a_run_from_and_to_s3_gives_all_rows_though_a_fifth_of_the_calls_fail(
 
 @pytest.mark.slow
 def test_a_run_that_lost_its_store_says_so_and_completes_when_run_again(
-    s3: S3Server, pdfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, pdfs: Path, tmp_path: Path
 ) -> None:
     """A process of its own, since the lock of one that goes on is not taken over."""
     S3FileSystem().put(str(pdfs), "bucket/in", recursive=True)
     (tmp_path / "q.yaml").write_text(ASKED)
-    monkeypatch.setenv("FSSPEC_S3", '{"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 2}}}')
-    command = [*DOCPIPE, "--input", "s3://bucket/in", "--questions", "q.yaml", "--output", "s3://bucket/out"]
-    command += ["--max-failed-share", "0.5"]
+    few_tries = '{"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 2}}}'
+    run = [*RUN, "--input", "s3://bucket/in", "--questions", tmp_path / "q.yaml", "--output", "s3://bucket/out"]
 
     s3.only, s3.share = "(PUT|HEAD) /bucket/out/(parts|answers|run.json)", 1.0
-    lost = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert lost.returncode == 3, lost.stderr
-    (line,) = [line for line in lost.stderr.splitlines() if line.startswith("docpipe: cannot")]
+    assert exit_code(start_command(run, tmp_path, {**s3.environment, "FSSPEC_S3": few_tries})) == 3
+    lost = (tmp_path / "said").read_text()
+    (line,) = [line for line in lost.splitlines() if line.startswith("docpipe: cannot")]
     assert line.startswith("docpipe: cannot write s3://bucket/out/")
     assert line.endswith("check access and free space, then run the same command again")
-    assert "Traceback" not in lost.stderr
+    assert "Traceback" not in lost
 
     s3.share = 0.0
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
+    found = CliRunner().invoke(app, list(map(str, run)))
+    assert found.exit_code == 0, found.output
     assert report_at("s3://bucket/out")["counts"]["pending"] == 0
     assert len(rows("s3://bucket/out")["answers"]) == 46
 
@@ -128,16 +130,11 @@ def test_an_output_on_s3_that_may_not_be_written_is_refused_before_any_work(
     assert S3FileSystem().find("bucket/out") == []
 
 
-def in_mounts(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a shell script that may mount file systems, which nobody else sees."""
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def _may_mount() -> bool:
     if shutil.which("unshare") is None:
         return False
-    return in_mounts("mount -t tmpfs none /mnt", Path("/")).returncode == 0
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", "mount -t tmpfs none /mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 may_mount = pytest.mark.skipif(not _may_mount(), reason="file systems may not be mounted here")
@@ -148,30 +145,20 @@ may_mount = pytest.mark.skipif(not _may_mount(), reason="file systems may not be
 def test_a_disk_that_fills_ends_the_run_and_the_rerun_completes(pdfs: Path, tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text(ASKED)
     (tmp_path / "out").mkdir()
-    run = " ".join([*DOCPIPE, "-i", "pdfs", "-q", "q.yaml", "-o", "out", "--max-failed-share", "0.5"])
-    script = f"""
-        mount -t tmpfs -o size=1m none out
-        head -c 1000000 /dev/zero > out/ballast
-        rc=0; {run} 2> full.err || rc=$?
-        echo $rc
-        rm out/ballast
-        rc=0; {run} 2> rerun.err || rc=$?
-        echo $rc
-        mount -o remount,ro out
-        rc=0; {run} 2> readonly.err || rc=$?
-        echo $rc
-        cp -r out kept
-    """
-    done = in_mounts(script, tmp_path)
-    assert done.returncode == 0, done.stderr
-    codes = [line for line in done.stdout.splitlines() if line.isdecimal()]
-    assert codes == ["2", "0", "2"], [(tmp_path / name).read_text() for name in ("full.err", "rerun.err")]
-    for name, reason in (("full.err", os.strerror(28)), ("readonly.err", os.strerror(30))):
-        last = (tmp_path / name).read_text().splitlines()[-1]
+    scripts = {
+        "full": "mount -t tmpfs -o size=1m none out; head -c 1000000 /dev/zero > out/ballast",
+        "rerun": "rm out/ballast",
+        "readonly": "mount -o remount,ro out",
+    }
+    assert exit_code(start_in_mounts(HERE, tmp_path, scripts, after="cp -r out kept")) == 0
+    said = {name: (tmp_path / name).read_text() for name in scripts}
+    assert json.loads((tmp_path / "codes.json").read_text()) == [2, 0, 2], said
+    for name, reason in (("full", os.strerror(28)), ("readonly", os.strerror(30))):
+        last = said[name].splitlines()[-1]
         assert last.startswith("docpipe: cannot write out/")
         assert reason in last
         assert last.endswith("check access and free space, then run the same command again")
-        assert "Traceback" not in (tmp_path / name).read_text()
+        assert "Traceback" not in said[name]
     report = report_at(str(tmp_path / "kept"))
     assert (report["exit_code"], report["counts"]["pending"], report["counts"]["planned"]) == (0, 0, 46)
     assert len(rows(str(tmp_path / "kept"))["answers"]) == 46
@@ -181,8 +168,5 @@ def test_a_disk_that_fills_ends_the_run_and_the_rerun_completes(pdfs: Path, tmp_
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(pdfs: Path, tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text(ASKED)
-    run = " ".join([*DOCPIPE, "-i", "pdfs", "-q", "q.yaml", "-o", "out"])
-    limited = ["sh", "-c", f"ulimit -f 8; trap '' XFSZ; {run}"]
-    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert os.strerror(27) in done.stderr.splitlines()[-1]
+    assert exit_code(start_limited(HERE, tmp_path, file_bytes=4096)) == 2
+    assert os.strerror(27) in (tmp_path / "said").read_text().splitlines()[-1]
