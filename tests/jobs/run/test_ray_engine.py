@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from jobs.run.ray_engine import RayEngine, _patience_s
 from jobs.run.ray_workers import ActorConfig, from_table, load_answerer, read_receipt, receipt_table, to_table
 from jobs.run.resources import Resources
 from pipeline.answering.bundle_answerer import BundleAnswerer
-from pipeline.answering.checkpoints import addon_rule, fingerprint
 from pipeline.errors import ModelError, OutputError
-from pipeline.families.registry import find_family
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
@@ -40,7 +36,6 @@ from tests.support.colours import (
     load_slowly_answering,
     make_pdf,
 )
-from tests.support.loop import run_loop
 from tests.support.no_model import load_nothing
 from tests.support.published import everything
 
@@ -97,47 +92,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value
-
-
-@pytest.mark.slow
-def test_ray_gives_the_rows_of_the_plain_loop(
-    ray_session: None, tmp_path: Path, tiny_base: Path, tiny_addon: Path
-) -> None:
-    pdfs = tmp_path / "pdfs"
-    pdfs.mkdir()
-    for i in range(3):
-        make_pdf(pdfs / f"{i}.pdf", [WHITE, (200, 20 * i, 90)], size_pt=60 + 20 * i)
-    make_pdf(pdfs / "broken.pdf", [WHITE])
-    make_pdf(pdfs / "long.pdf", [(5 * i, 250 - 5 * i, 100) for i in range(33)])
-    settings = AnswerSettings(
-        model=str(tiny_base),
-        model_fingerprint=fingerprint(tiny_base),
-        glimpse=str(tiny_addon),
-        glimpse_fingerprint=fingerprint(tiny_addon),
-        rule=addon_rule(tiny_addon),
-        dpi=72,
-        budget=find_family(tiny_base).read_budget(tiny_base, 16),
-        dtype="float32",
-        seed=0,
-    )
-    units, bundles = units_and_bundles(pdfs, settings)
-    assert [len(bundle.documents) for bundle in bundles] == [4, 1, 1]
-    threads = torch.get_num_threads()
-    looped = OutputStore(Folder(str(tmp_path / "loop")), "docpipe run --input {input}")
-    with RenderChild() as child:
-        answerer = load_answerer(config(tmp_path / "loop", settings))
-        by_loop = list(run_loop(bundles, child, answerer, settings))
-    torch.set_num_threads(threads)
-    by_ray = list(run_bundles(bundles, config(tmp_path / "ray", settings), RESOURCES))
-
-    rayed = OutputStore(Folder(str(tmp_path / "ray")), "docpipe run --input {input}")
-    assert rayed.done().units == looped.done().units == {unit.unit_id for unit in units}
-    expected = tables(looped)
-    assert tables(rayed) == expected
-    assert [len(rows) for rows in expected.values()] == [39 + 4 + 2, 39, 2, 10]
-    assert Counter(row["status"] for row in expected["answers"])["failed"] == 2
-    counts = {r.bundle_id: (r.pages, r.attempt) for r in by_loop}
-    assert {r.bundle_id: (r.pages, r.attempt) for r in by_ray} == counts
 
 
 def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path: Path) -> None:
