@@ -198,7 +198,8 @@ def test_train_glimpse_writes_an_addon_that_run_takes(
 
     evaluated = tmp_path / "eval.parquet"
     command = ["eval", "--data", str(data), "--out", str(evaluated), "--model", str(base), "--glimpse", str(out)]
-    result = CliRunner().invoke(app, [*command, "--dpi", "72", "--pages", "2", "--max-ratio", "0.5", "--quiet"])
+    command += ["--dpi", "72", "--pages", "2", "--max-ratio", "0.5", "--max-new-tokens", "4", "--quiet"]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines() if line][-3:] == ["off", "glimpse", "random"]
 
