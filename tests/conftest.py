@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +14,25 @@ from hypothesis import settings
 os.environ["OMP_THREAD_LIMIT"] = "1"
 # Exactness is tested in float32, which `--dtype auto` takes on a CPU without products of bfloat16.
 os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
-
-from tests.support.tiny_model import make_tiny_addon, make_tiny_checkpoint
+# PyMuPDF imports it if it is installed, and with it a neural network that no render child has either.
+sys.modules["pymupdf.layout"] = None  # type: ignore[assignment]
+# The collector takes a fifth of the time of the imports of all tests, which are not garbage.
+gc.disable()
 
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")
 ROOT = Path(__file__).parent.parent
 # Render children and Ray's workers import toys and stand-ins from here.
 os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # duckdb would complain at the exit of objects that nobody collected
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,11 +42,15 @@ def _no_tuning_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support.tiny_model import make_tiny_checkpoint
+
     return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "base")
 
 
 @pytest.fixture(scope="session")
 def tiny_addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support.tiny_model import make_tiny_addon
+
     return make_tiny_addon(tmp_path_factory.mktemp("tiny") / "glimpse")
 
 
