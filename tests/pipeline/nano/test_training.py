@@ -16,7 +16,7 @@ from glimpseprune.families.qwen2_5_vl_vision import run_tower as run_pipeline_to
 from glimpseprune.families.tower_attention import SDPA
 from glimpseprune.training.trainer import load_checkpoint, save_checkpoint, train
 from pipeline.families.qwen_vl_input import Processor
-from pipeline.nano.training import recipe, vocabulary
+from pipeline.nano.training import recipe, shape, vocabulary
 from pipeline.nano.training.draws import draw, draw_ahead, shown_first
 from pipeline.nano.training.export import export
 from pipeline.nano.training.fonts import fonts_installed
@@ -243,7 +243,14 @@ class TestDrawing:
             assert {char for run in sample.runs for char in run.text} <= set(CHARSET)
 
 
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose vision tower has one block of each kind."""
+    monkeypatch.setattr(shape, "VISION_DEPTH", 2)
+
+
 class TestTraining:
+    @pytest.mark.usefixtures("shallow")
     def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -305,6 +312,7 @@ class TestTraining:
             assert len(steps) == 1
             assert max(run.box.y1 for run in page.runs) <= page.height_pt
 
+    @pytest.mark.usefixtures("shallow")
     def test_a_checkpoint_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pipeline.nano.training.measure._BATCH", 1)
         task = NanoTask(0, torch.device("cpu"), ())
@@ -319,14 +327,15 @@ class TestTraining:
         assert float(spectrum.max()) < 1.5
 
     @needs_fonts
+    @pytest.mark.usefixtures("shallow")
     def test_a_few_steps_lower_the_loss(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "TEXT_CROPS", 2)
         monkeypatch.setattr(recipe, "TEXT_WIDTH", 224)
         monkeypatch.setattr(recipe, "WARM_UP", 2)
-        task = NanoTask(0, torch.device("cpu"), (Phase(12, {"text": 1.0}),))
+        task = NanoTask(0, torch.device("cpu"), (Phase(8, {"text": 1.0}),))
         losses: list[float] = []
         train(task, 0, lambda _, figures: bool(losses.append(figures["loss"])))
-        assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
+        assert sum(losses[-3:]) < 0.9 * sum(losses[:3]), losses
 
     def test_a_step_on_pages_reaches_every_parameter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipe, "OPENED", {"known": 1.0})
