@@ -36,7 +36,7 @@ def test_a_run_whose_parts_are_killed_one_by_one_ends_with_the_rows_of_an_undist
     started = Started(tmp_path / "in", tmp_path / "q.yaml", out)
     try:
         for pages, kind in ((2, "renderer"), (8, "worker"), (28, "all")):
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 100
             while computed(out) < pages or not started.kill(kind):
                 assert started.process.poll() is None, out.with_suffix(".log").read_text()
                 assert time.monotonic() < deadline, (kind, computed(out))
