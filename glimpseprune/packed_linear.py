@@ -63,7 +63,7 @@ def packing_pays(dtype: torch.dtype) -> bool:
     packed = PackedLinear(linear)
     many, few = (torch.ones(rows, linear.in_features, dtype=dtype) for rows in (_PREFILL_ROWS, _DECODE_ROWS))
     with torch.inference_mode():
-        for x in (many, few):
+        for x in (few, many):  # what takes little first
             if not torch.allclose(packed(x).float(), linear(x).float(), rtol=_TOLERANCE, atol=_TOLERANCE):
                 return False
         runs = [partial(layer, x) for layer in (linear, packed) for x in (many, few)]

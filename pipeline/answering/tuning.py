@@ -12,6 +12,7 @@ import logging
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -102,8 +103,9 @@ def leaves_dtype_open(dtype: str, device: str) -> bool:
     return dtype == "auto" and torch.device(device).type == "cpu"
 
 
+@cache
 def measured_dtype() -> StoredDtype:
-    """Measure which type suits this CPU, in a second or two."""
+    """Measure which type suits this CPU, in a second or two, once per process."""
     return StoredDtype.model_validate({"dtype": str(cpu_dtype()).removeprefix("torch.")})
 
 

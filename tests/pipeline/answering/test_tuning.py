@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 import glimpseprune as gp
 from glimpseprune.cost.rates import Rates
@@ -18,6 +19,7 @@ from pipeline.answering.tuning import (
     StoredDtype,
     StoredRates,
     Tuning,
+    measured_dtype,
     read_tuning,
     settle_dtype,
     settle_rates,
@@ -49,6 +51,17 @@ def test_the_first_process_of_a_folder_settles_the_rates(
     monkeypatch.setattr(tuning, "measure_rates", lambda model: pytest.fail("measured again"))
     assert settle_rates(store, model, Tuning(rates=RATES)) == first
     assert store.settled("tuning") == {"rates": dataclasses.asdict(first)}
+
+
+def test_a_process_measures_the_type_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([torch.bfloat16])
+    measured_dtype.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "cpu_dtype", lambda: next(measured))
+        stores = [OutputStore(Folder(str(tmp_path / name))) for name in ("a", "b")]
+        found = [settle_dtype(store, SETTINGS, "cpu", Tuning()) for store in stores]
+    measured_dtype.cache_clear()
+    assert found == ["bfloat16", "bfloat16"]
 
 
 def test_processes_that_start_together_agree(
