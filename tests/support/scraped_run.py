@@ -1,4 +1,7 @@
-"""A small run on a Ray whose metrics are read as Prometheus would: ``python -m tests.support.scraped_run FOLDER``."""
+"""A small run on a Ray whose metrics are read as Prometheus would.
+
+As a program with FOLDER and BASE, it works on FOLDER/in into FOLDER/out, and prints what was seen.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -18,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobs.run.job import run_job
 from jobs.run.metrics import METRICS
 from jobs.run.ray_workers import ActorConfig
-from pipeline.answering.bundle_answerer import BundleAnswerer
-from tests.support.colours import WHITE, load_slowly_answering, make_pdf
 from tests.support.engines import QUESTIONS, settings_of
-from tests.support.tiny_model import make_tiny_checkpoint
+
+if TYPE_CHECKING:
+    from pipeline.answering.bundle_answerer import BundleAnswerer
 
 LABELS = {f"ray_{metric.name}": metric.label for metric in METRICS.values()}
 Samples = dict[str, dict[str, float]]  # the values of each sample, by our label
@@ -41,11 +45,13 @@ def scrape(port: int) -> Samples:
 
 
 def load(config: ActorConfig) -> BundleAnswerer:
+    from tests.support.colours import load_slowly_answering  # which imports torch, of which no driver has need
+
     return load_slowly_answering(config)
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, base = Path(sys.argv[1]), Path(sys.argv[2])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -59,10 +65,6 @@ def main() -> None:
         _metrics_export_port=port,
         _system_config={"metrics_report_interval_ms": 1000},
     )
-    (folder / "in").mkdir()
-    for number in range(6):
-        make_pdf(folder / "in" / f"{number}.pdf", [WHITE] * 17)
-    (folder / "in" / "broken.pdf").write_bytes(b"no PDF")
     over, seen = threading.Event(), Samples()
 
     def watch() -> None:
@@ -75,17 +77,14 @@ def main() -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    run = settings_of(folder / "in", folder / "out", "ray", make_tiny_checkpoint(folder / "base"))
+    run = settings_of(folder / "in", folder / "out", "ray", base)
     report = run_job(run, QUESTIONS, load=load)
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and seen.get("ray_docpipe_pages_total", {}).get("", 0) < report["pages"]:
-        time.sleep(0.5)  # what an actor counted last comes with its next report
+    last = {"ray_docpipe_pages_total": report["pages"], "ray_docpipe_bundles_left": 0}  # of an actor, and of the driver
+    while time.monotonic() < deadline and any(seen.get(name, {}).get("") != value for name, value in last.items()):
+        time.sleep(0.5)  # what a process counted last comes with its next report
     over.set()
     watcher.join()
     counts = {**report["counts"], "pages": report["pages"], "bundles": report["this_run"]["bundles"]}
     sys.stdout.write(json.dumps({"counts": counts, "samples": seen}))
     ray.shutdown()
-
-
-if __name__ == "__main__":
-    main()

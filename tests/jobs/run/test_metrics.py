@@ -14,6 +14,7 @@ import pytest
 from jobs.run.metrics import METRICS, Meter, Sample, samples_of
 from pipeline.records import Bundle, Document, Failure, PageAnswer
 from pipeline.results import BundleResult, PageReport
+from tests.support.colours import WHITE, make_pdf
 from tests.support.markdown import ROOT
 from tests.support.ray_apart import run_apart
 
@@ -129,9 +130,13 @@ def test_the_dashboard_shows_every_metric_and_none_that_is_not_there() -> None:
 
 
 @pytest.mark.slow
-def test_prometheus_reads_them_from_the_port_of_a_run(tmp_path: Path) -> None:
+def test_prometheus_reads_them_from_the_port_of_a_run(tmp_path: Path, tiny_base: Path) -> None:
     """A small run in a process of its own, whose Ray has a port for Prometheus; it is read until the run is over."""
-    found = json.loads(run_apart("tests.support.scraped_run", str(tmp_path)))
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        make_pdf(tmp_path / "in" / f"{number}.pdf", [WHITE] * 17)
+    (tmp_path / "in" / "broken.pdf").write_bytes(b"no PDF")
+    found = json.loads(run_apart("tests.support.scraped_run", str(tmp_path), str(tiny_base)))
     counts, seen = found["counts"], found["samples"]
     assert set().union(*map(names_in, EXPRESSIONS)) <= set(seen)
     assert EXPORTED <= set(seen)
