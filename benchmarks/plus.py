@@ -4,16 +4,19 @@
 
 The copy is the embedded model with Gaussian noise on every matrix of its language model's layers, of ``--noise`` times
 the standard deviation of the matrix (one draw for all seeds). Each seed of training samples answers on drawn pages, and
-is measured on others, small ones (at most 560 visual tokens), blank paper hidden. What is done is kept in DIR, so the
-command resumes. It writes DIR/plus.json, DIR/plus.md (the table) and DIR/plus.svg (the curves).
+is measured on others, small ones (at most 560 visual tokens), blank paper hidden, at the add-on's threshold or, where
+that keeps more of the training pages than it did of them before tuning, at the one that keeps as much. What is done is
+kept in DIR, so the command resumes. It writes DIR/plus.json, DIR/plus.md (the table) and DIR/plus.svg (the curves).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -42,6 +45,7 @@ TRAIN_SEED, TEST_SEED = 51001, 52001
 DPI, ADDON = 144, "nano"
 BOTH: tuple[Mode, ...] = ("off", "glimpse")
 EVERY, CURVE_PAGES = 8, 12
+THRESHOLD_PAGES, HIGHEST_LOGIT, LOGIT_STEP = 24, 7.0, 0.1
 
 
 def weakened(folder: Path, noise: float) -> None:
@@ -62,12 +66,17 @@ def choice_of(model: Path, addon: str | Path) -> ModelChoice:
 
 
 def measured(
-    answerer: PageAnswerer, images: Any, data: Path, most: int, modes: Sequence[Mode] = BOTH
+    answerer: PageAnswerer,
+    images: Any,
+    data: Path,
+    most: int,
+    modes: Sequence[Mode] = BOTH,
+    rule: gp.KeepRule | None = None,
 ) -> dict[str, Any]:
     answerer.drop_blank = True
     rows: list[Measured] = []
     for examples in islice(by_page(load_examples(data)), most):
-        rows += measure_page(answerer, images.rendered(examples[0]), examples, modes, answerer.model.rule, 0)
+        rows += measure_page(answerer, images.rendered(examples[0]), examples, modes, rule or answerer.model.rule, 0)
     return {
         score.mode: {
             "questions": score.questions,
@@ -79,15 +88,38 @@ def measured(
     }
 
 
-def measured_folder(
-    model: Path, addon: str | Path, data: Path, most: int, modes: Sequence[Mode] = BOTH
-) -> dict[str, Any]:
-    answerer = PageAnswerer.load(str(model), str(addon), "cpu", "float32", "sdpa", 0)
+@contextmanager
+def opened(model: Path, addon: str | Path) -> Iterator[tuple[PageAnswerer, Any]]:
     images = stage1.page_images(choice_of(model, addon))
     try:
-        return measured(answerer, images, data, most, modes)
+        yield PageAnswerer.load(str(model), str(addon), "cpu", "float32", "sdpa", 0), images
     finally:
         images.child.close()
+
+
+def measured_folder(model: Path, addon: str | Path, data: Path, most: int) -> dict[str, Any]:
+    with opened(model, addon) as (answerer, images):
+        return measured(answerer, images, data, most)
+
+
+def at_most(wanted: float, model: Path, addon: str | Path, args: Any) -> dict[str, Any]:
+    """Measure pruned, at a threshold that keeps no more than ``wanted`` of the pages it was tuned on."""
+    with opened(model, addon) as (answerer, images):
+
+        def kept(rule: gp.KeepRule) -> float:
+            found = measured(answerer, images, args.out / "train", THRESHOLD_PAGES, ("glimpse",), rule)
+            return float(found["glimpse"]["retention"])
+
+        rule = answerer.model.rule
+        if kept(rule) > wanted:
+            low, high = rule.threshold_logit, HIGHEST_LOGIT
+            while high - low > LOGIT_STEP:
+                middle = (low + high) / 2
+                raised = replace(rule, threshold=1 / (1 + math.exp(-middle)))
+                low, high = (middle, high) if kept(raised) > wanted else (low, middle)
+            rule = replace(rule, threshold=1 / (1 + math.exp(-high)))
+        found = measured(answerer, images, args.out / "test", args.pages, ("glimpse",), rule)
+        return {**found, "threshold": rule.threshold}
 
 
 def tune(weak: Path, out: Path, seed: int, args: Any) -> dict[str, Any]:
@@ -148,10 +180,10 @@ def table(found: dict[str, Any]) -> str:
 
     add("nano", found["nano"])
     add("weakened", found["weakened"])
-    for seed, one in found["seeds"].items():
-        for part, name in (("tuned", "GRPO"), ("again", "and stage 1 again")):
+    for part, name in (("tuned", "GRPO"), ("again", "and stage 1 again")):
+        for seed, one in found["seeds"].items():
             if part in one:
-                add(f"{name}, seed {seed}", one[part], ("glimpse",))
+                add(f"{name}, seed {seed}, threshold {one[part]['threshold']:.3f}", one[part], ("glimpse",))
     questions = found["weakened"]["glimpse"]["questions"]
     return "\n".join([*lines, "", f"{questions} questions on {found['pages']} pages that no training saw."])
 
@@ -205,6 +237,8 @@ def main() -> None:
         weakened(weak, args.noise)
         found["nano"] = measured_folder(resolve_model("nano"), ADDON, test, args.pages)
         found["weakened"] = measured_folder(weak, ADDON, test, args.pages)
+        kept = measured_folder(weak, ADDON, args.out / "train", THRESHOLD_PAGES)
+        found["kept_of_training"] = kept["glimpse"]["retention"]
         done.write_text(json.dumps(found, indent=1))
         print(table(found), flush=True)
     for part in ("tuned", "again"):
@@ -217,7 +251,7 @@ def main() -> None:
             else:
                 again(out, seed, args)
             addon = ADDON if part == "tuned" else out / "glimpse"
-            one[part] = measured_folder(out / "model", addon, test, args.pages, ("glimpse",))
+            one[part] = at_most(found["kept_of_training"], out / "model", addon, args)
             done.write_text(json.dumps(found, indent=1))
             print(table(found), flush=True)
     (args.out / "plus.md").write_text(table(found) + "\n")

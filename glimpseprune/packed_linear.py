@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glimpseprune.probing import fastest_s
+from glimpseprune.row_sizes import in_rounded_rows
 
 _ROWS = 64  # of the inputs that the layout is chosen for
 _PROBE = (768, 4096)  # inputs and outputs of the timed layer
@@ -32,7 +33,10 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer: ``[..., in_features] -> [..., out_features]``."""
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return in_rounded_rows(self._product, x)
+
+    def _product(self, rows: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
         return out
 
 
@@ -46,11 +50,12 @@ def pack_linears(module: nn.Module) -> None:
 
 
 def packing_pays(dtype: torch.dtype) -> bool:
-    """Measure whether packed layers are clearly faster on this machine, which takes a fraction of a second.
+    """Tell whether packed layers are clearly faster on this machine, which takes a fraction of a second.
 
-    Prefill and decode are weighed together: MKL is as fast as oneDNN where rows are many, and takes two or three times
-    as long where they are few. Packed layers do not pay where they compute something else: oneDNN leaves out a part of
-    a product if OpenMP gives it fewer threads than it counts on, as ``OMP_THREAD_LIMIT`` does, and is twice as fast.
+    Products of bfloat16 are oneDNN's in either case, and lay plain weights out again in every call. In float32 it is
+    measured, prefill and decode together: MKL is as fast as oneDNN where rows are many, and takes two or three times as
+    long where they are few. Packed layers do not pay where they compute something else: oneDNN leaves out a part of a
+    product if OpenMP gives it fewer threads than it counts on, as ``OMP_THREAD_LIMIT`` does, and is twice as fast.
 
     Args:
         dtype: type of the weights.
@@ -66,6 +71,8 @@ def packing_pays(dtype: torch.dtype) -> bool:
         for x in (few, many):  # what takes little first
             if not torch.allclose(packed(x).float(), linear(x).float(), rtol=_TOLERANCE, atol=_TOLERANCE):
                 return False
+        if dtype == torch.bfloat16:
+            return True
         runs = [partial(layer, x) for layer in (linear, packed) for x in (many, few)]
         plain_many, plain_few, packed_many, packed_few = fastest_s(many.device, *runs)
     return plain_many + _STEPS * plain_few > _LEAST_GAIN * (packed_many + _STEPS * packed_few)

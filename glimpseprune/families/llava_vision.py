@@ -9,8 +9,9 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from glimpseprune.row_sizes import linear
 
 
 def run_tower(vision: Any, pixels: Tensor, cells: Tensor, states: Collection[int]) -> dict[int, Tensor]:
@@ -30,7 +31,7 @@ def run_tower(vision: Any, pixels: Tensor, cells: Tensor, states: Collection[int
     embeddings = vision.embeddings
     kernel = embeddings.patch_embedding.weight
     # The patch embedding is a convolution with stride = kernel, so it is a matrix product of the patches.
-    patches = F.linear(pixels[cells].to(kernel.dtype), kernel.flatten(1))
+    patches = linear(pixels[cells].to(kernel.dtype), kernel.flatten(1))
     places = torch.cat([cells.new_zeros(1), cells + 1])  # the class token comes first
     hidden = torch.cat([embeddings.class_embedding[None], patches]) + embeddings.position_embedding(places)
     hidden = vision.pre_layrnorm(hidden[None])  # [1, 1 + N, vision_hidden_size]

@@ -18,6 +18,7 @@ from glimpseprune.families.decoder_layer import normed
 from glimpseprune.families.tower_attention import Sequences
 from glimpseprune.grid import grid_windows, renumbered
 from glimpseprune.received_attention import ReceivedAttention, received_attention
+from glimpseprune.row_sizes import linear
 
 Attend = Callable[[Tensor, Tensor, Tensor, Sequences], Tensor]
 """Attention of a block, as :class:`~glimpseprune.families.tower_attention.TowerAttention` computes it."""
@@ -55,7 +56,7 @@ def run_tower(
 
     patches = pixels.view(-1, area, pixels.shape[-1])[cells[order]].flatten(0, 1)
     # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
-    hidden = F.linear(patches.to(vision.patch_embed.proj.weight.dtype), vision.patch_embed.proj.weight.flatten(1))
+    hidden = linear(patches.to(vision.patch_embed.proj.weight.dtype), vision.patch_embed.proj.weight.flatten(1))
     rotary = vision.rotary_pos_emb(hidden, _patch_positions(cells[order], grid, merge))
     outputs = {}
     for number, block in enumerate(vision.blocks):

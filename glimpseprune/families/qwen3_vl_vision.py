@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
+from glimpseprune.row_sizes import linear
+
 
 def run_tower(
     vision: Any, pixels: Tensor, grid: tuple[int, int], cells: Tensor, layers: Collection[int]
@@ -46,7 +48,7 @@ def run_tower(
 
     embed = vision.patch_embed.proj
     # The patch embedding is a convolution with stride = kernel; as a matrix product it is several times as fast.
-    hidden = F.linear(pixels[some].to(embed.weight.dtype), embed.weight.flatten(1), embed.bias)
+    hidden = linear(pixels[some].to(embed.weight.dtype), embed.weight.flatten(1), embed.bias)
     learned = (vision.pos_embed(places[some]) * weights[some][..., None]).sum(1)  # [patches, vision_hidden_size]
     hidden = hidden + learned.to(hidden.dtype)
     rotary = vision.rotary_pos_emb(hidden, positions[some])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from transformers.activations import ACT2FN
 
 from glimpseprune.grid import grid_windows, renumbered
 from glimpseprune.methods.glimpse.addon_config import AddonConfig
+from glimpseprune.row_sizes import linear
 from glimpseprune.window_attention import attend_in_windows
 
 _NORM_EPS = 1e-6
@@ -71,7 +73,7 @@ class Predictor(nn.Module):
         conditions = []
         for layer, project, feature in zip(self.layers, self.cond_in_projs, features, strict=True):
             attention: _ConditionedAttention = layer.attn  # type: ignore[assignment]
-            conditions.append(attention.condition(project(feature)))
+            conditions.append(attention.condition(_apply(project, feature)))
         windows = None if self.window is None else grid_windows(grid, self.window, device)
         cos, sin = grid_rotary(grid, self.head_dim, device)
         if cells is not None:
@@ -89,11 +91,10 @@ class Predictor(nn.Module):
         Returns:
             Importance logits ``[Q, N]``, higher = keep.
         """
-        x = self.attn_in_proj(attention)  # [Q, N, E]
+        x = _apply(self.attn_in_proj, attention)  # [Q, N, E]
         for layer, condition in zip(self.layers, image.conditions, strict=True):
             x = layer(x, condition, image.rotary, image.windows)
-        scores: Tensor = self.attn_out_projs[-1](x)[..., 0]
-        return scores
+        return _apply(self.attn_out_projs[-1], x)[..., 0]
 
 
 def grid_rotary(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -146,17 +147,17 @@ class _ConditionedAttention(nn.Module):
 
     def condition(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the part of queries and keys, ``[N, E + F]`` each, that comes from visual features ``[N, F]``."""
-        query, key = (F.linear(features, proj.weight[:, self.width :]) for proj in (self.q_proj, self.k_proj))
+        query, key = (linear(features, proj.weight[:, self.width :]) for proj in (self.q_proj, self.k_proj))
         return query, key
 
     def forward(
         self, x: Tensor, condition: tuple[Tensor, Tensor], rotary: tuple[Tensor, Tensor], windows: Tensor | None
     ) -> Tensor:
         query, key = (
-            _rotate((F.linear(x, proj.weight[:, : self.width]) + seen).view(*x.shape[:2], self.heads, -1), rotary)
+            _rotate((linear(x, proj.weight[:, : self.width]) + seen).view(*x.shape[:2], self.heads, -1), rotary)
             for proj, seen in zip((self.q_proj, self.k_proj), condition, strict=True)
         )  # [Q, N, heads, (E + F) / heads]
-        value = self.v_proj(x).unflatten(-1, (self.heads, -1))  # [Q, N, heads, E / heads]
+        value = _apply(self.v_proj, x).view(*x.shape[:2], self.heads, -1)  # [Q, N, heads, E / heads]
         if windows is None:
             # Fused kernels, which never store N x N scores, need values as wide as the keys. They are avoided under
             # gradients: their backward pass recomputes the softmax from its sum, and explodes at large logits.
@@ -166,8 +167,12 @@ class _ConditionedAttention(nn.Module):
             out = F.scaled_dot_product_attention(query, key, padded).transpose(1, 2)[..., :width]
         else:
             out = attend_in_windows(query, key, value, windows)
-        y: Tensor = self.o_proj(out.flatten(2))
-        return y
+        return _apply(self.o_proj, out.flatten(2))
+
+
+def _apply(layer: Any, x: Tensor) -> Tensor:
+    """Apply a linear layer, ``[..., in] -> [..., out]``."""
+    return linear(x, layer.weight, layer.bias)
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
@@ -187,5 +192,5 @@ class _SwiGLU(nn.Module):
         self.activation = ACT2FN[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
-        return y
+        gated = self.activation(_apply(self.gate_proj, x)) * _apply(self.up_proj, x)
+        return _apply(self.down_proj, gated)
