@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.addresses import as_os_errors, open_remote
 from pipeline.errors import DocpipeError, EngineError, PageError
 from pipeline.file_names import local_path, without_password, without_secrets
+from pipeline.pages.unchanged import check_unchanged_remote
 from pipeline.records import Document
 from pipeline.temporary import TemporaryFolder
 
@@ -30,7 +31,7 @@ class LocalCopy:
             document: document to open.
 
         Raises:
-            PageError: the document is gone, or cannot be read.
+            PageError: the document is gone, has changed since it was listed, or cannot be read.
             EngineError: its store does not answer, or there is no room for the copy; as a failure of the document, it
                 would be recorded for good.
         """
@@ -49,7 +50,10 @@ class LocalCopy:
             if local is not None:
                 target.symlink_to(local)
             else:
-                _fetch(document.uri, target)
+                _fetch(document, target)
+        except PageError:
+            self.drop()
+            raise
         except FileNotFoundError as error:
             self.drop()
             raise PageError("open", "DocumentNotFound", "the file is gone since it was listed") from error
@@ -58,6 +62,16 @@ class LocalCopy:
             raise _explained(document.uri, error) from error
         return target
 
+    def listed(self, document: Document) -> list[int | str] | None:
+        """Return size and modification time that the file at the local path has to have; ``None`` for a copy.
+
+        Args:
+            document: document to open.
+        """
+        if local_path(document.uri) is None or not document.version:
+            return None
+        return [document.size_bytes, document.version]
+
     def drop(self) -> None:
         """Delete the copy."""
         if self._made is not None:
@@ -65,10 +79,13 @@ class LocalCopy:
         self._made = None
 
 
-def _fetch(uri: str, target: Path) -> None:
+def _fetch(document: Document, target: Path) -> None:
     with as_os_errors():
-        fs, path = open_remote(uri)
+        fs, path = open_remote(document.uri)
         fs.get_file(path, str(target))
+        fs.invalidate_cache(path)  # of the listing
+        info = fs.info(path)
+    check_unchanged_remote(document.size_bytes, document.version, info)
 
 
 def _explained(uri: str, error: Exception) -> DocpipeError:

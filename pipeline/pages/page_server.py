@@ -24,6 +24,7 @@ from pipeline.pages.pdf_file import PdfFile
 from pipeline.pages.pdf_opening import embedded_in, member_of
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.tiff_file import TiffFile
+from pipeline.pages.unchanged import check_unchanged
 from pipeline.records import Image, PixelBudget
 
 _HEAD_BYTES = 64
@@ -38,6 +39,7 @@ class PageServer:
 
     def __init__(self) -> None:
         self._file: OpenFile | None = None
+        self._listed: tuple[str, list[Any] | None] = "", None
 
     def answer(self, request: dict[str, Any]) -> Answer:
         """Return the header and data that answer a request.
@@ -59,6 +61,8 @@ class PageServer:
             return _refusal(stage, "DocumentUnreadable", f"the file cannot be read: {error.strerror or error}")
 
     def _answer(self, request: dict[str, Any]) -> Answer:
+        if "path" in request:
+            check_unchanged(request["path"], request["listed"])  # first, since opening a pipe would wait for its writer
         if request["do"] == "sha256":
             return {"sha256": _sha256(request)}, b""
         if request["do"] == "embedded":
@@ -68,6 +72,8 @@ class PageServer:
         if request["do"] == "open":
             self._file = None
             self._file = _open(request)
+            self._listed = request["path"], request["listed"]
+            check_unchanged(*self._listed)
             return {"pages": self._file.pages}, b""
         if self._file is None:
             raise ValueError("no file is open; send an open request first")
@@ -75,7 +81,9 @@ class PageServer:
         if request["do"] == "measure":
             tokens = [_visual_tokens(self._file, index, request["dpi"], budget) for index in request["indexes"]]
             return {"visual_tokens": tokens}, b""
-        return _render(self._file, request["index"], request["dpi"], budget)
+        answer = _render(self._file, request["index"], request["dpi"], budget)
+        check_unchanged(*self._listed)  # what was drawn may be of both
+        return answer
 
 
 def _refusal(stage: Stage, error_type: str, message: str) -> Answer:

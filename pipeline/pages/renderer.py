@@ -260,6 +260,7 @@ class RenderChild:
         return {
             "do": do,
             "path": str(self._copy.of(document)),
+            "listed": self._copy.listed(document),
             "members": list(document.members),
             "passwords": self.passwords.of(document.path),
         }

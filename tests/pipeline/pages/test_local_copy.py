@@ -65,6 +65,16 @@ def test_a_document_that_its_store_cannot_give_fails_alone(document: Document, t
     assert not list(tmp_path.iterdir())
 
 
+def test_a_document_that_has_changed_since_it_was_listed_fails_alone(document: Document, tmp_path: Path) -> None:
+    store = S3FileSystem()
+    for now in (b"%PDG", b"%PDF-1.7"):  # of the same size, and of another
+        store.pipe_file("bucket/in/a.pdf", now)
+        with pytest.raises(PageError, match="DocumentChanged .*run the same command again"):
+            LocalCopy().of(document)
+    assert not list(tmp_path.iterdir())
+    assert LocalCopy().of(list_documents(["s3://bucket/in"])[0]).read_bytes() == b"%PDF-1.7"
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_no_fault_of_the_document(
     document: Document, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch

@@ -244,7 +244,7 @@ def test_a_remote_document_is_copied_once_and_cleaned_up(
     data = text_pdf(2)
     memory.pipe("/docs/a.pdf", data)
     memory.pipe("/docs/b.pdf", text_pdf(1))
-    first, second, gone = (Document(n, f"{n}.pdf", f"memory:///docs/{n}.pdf", 1, "v") for n in "abc")
+    first, second, gone = (Document(n, f"{n}.pdf", f"memory:///docs/{n}.pdf", 0, "v") for n in "abc")
     with RenderChild() as child:
         assert child.count_pages(first) == 2
         memory.rm("/docs/a.pdf")
