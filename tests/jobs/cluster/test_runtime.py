@@ -188,9 +188,12 @@ def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(
 
     command = [sys.executable, "-m", "jobs", "run", "--input", tmp_path / "in", "--questions", tmp_path / "q.yaml"]
     at = ["--address", bare_cluster.address]
-    command = [str(word) for word in [*command, "--output", tmp_path / "out", *at, "--shared-fs"]]
+    command = [str(word) for word in [*command, *at, "--shared-fs", "--output"]]
     client = subprocess.Popen(
-        [*command, "--wheel", str(wheel)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, str(tmp_path / "out"), "--wheel", str(wheel)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert client.stderr is not None
     begun = (line.split()[1].rstrip(";") for line in client.stderr if line.startswith("following "))
@@ -205,9 +208,10 @@ def test_a_node_with_nothing_but_ray_does_a_run_whose_client_is_killed(
     assert pq.read_table(tmp_path / "out/answers").num_rows == 5
 
     (bare_cluster.packages / "docpipe.pth").write_text(f"{ROOT}\n")  # from now on it is installed there
-    again = CliRunner().invoke(app, command[3:])
+    again = CliRunner().invoke(app, [*command[3:], str(tmp_path / "again")])
     assert again.exit_code == 0, again.output
     assert "1 document, 5 pages, 5 answers" in again.stdout
+    assert pq.read_table(tmp_path / "again/answers").num_rows == 5
     other = again.stderr.split("following ")[1].split(";")[0]
     assert other != job
     assert "succeeded" in CliRunner().invoke(app, ["status", other, *at]).stdout
