@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,6 +143,10 @@ def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
     python, port = bare / "bin/python", free_port()
     command = [python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
     command += [f"--port={free_port()}", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"]
+    # Ray gives a job the address of the cluster that wrote it last into the folder that all share by default. The
+    # names of its sockets have to be short.
+    home = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    command += [f"--temp-dir={home}"]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
     environment |= {"PATH": f"{bare}/bin:{os.environ['PATH']}", "VIRTUAL_ENV": str(bare)}
     del environment["PYTHONPATH"]
@@ -168,6 +174,7 @@ def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(head.pid)], check=False)
         head.wait(timeout=30)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.mark.slow
