@@ -55,7 +55,7 @@ class ModelChoice(BaseModel):
         preset: name of the preset whose values hold for flags that were not given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str = "nano"
     glimpse: str | None = None

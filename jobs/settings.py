@@ -19,6 +19,14 @@ from pipeline.questions.file import QuestionSet, load_questions
 from pipeline.questions.question import LocaleName
 
 Settings = TypeVar("Settings")
+_EXPECTED = {
+    "int_type": "expected a whole number such as 16, without quotes",
+    "float_type": "expected a number such as 0.5, without quotes",
+    "bool_type": "expected true or false, without quotes",
+    "string_type": "expected text in quotes",
+    "tuple_type": "expected a text in quotes, or a list of texts",
+    "extra_forbidden": "unknown key",
+}
 
 
 class RunSettings(BaseModel):
@@ -27,9 +35,9 @@ class RunSettings(BaseModel):
     The flags of the model may be given flat; ``choice`` holds them. ``schema`` is a name that pydantic has taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
-    input: tuple[str, ...] = Field(min_length=1)
+    input: tuple[str, ...] = Field(min_length=1, strict=False)  # TOML and JSON have lists only
     questions: str | None = None
     schema_: str | None = Field(default=None, alias="schema", validate_default=True)
     output: str
@@ -136,10 +144,15 @@ def load_thresholds(config: Path) -> Thresholds:
         UsageError: the file cannot be read, a key is unknown, or a value is out of range.
     """
     _, given = _read_config(config)
+    if not isinstance(given, dict):
+        raise UsageError(
+            f"--config {config}: nightly: expected a table, the line [nightly] with thresholds such as failed = 0.02 "
+            f"below it, found {_shown(given)}"
+        )
     try:
         return Thresholds.model_validate(given)
     except ValidationError as error:
-        told = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors())
+        told = (f"{'.'.join(map(str, e['loc']))}: {_reason(e)}" for e in error.errors())
         raise UsageError(f"--config {config}: [nightly] {'; '.join(told)}") from error
 
 
@@ -223,4 +236,12 @@ def problem(error: Any) -> str:
         return f"{flag} is required"
     if error["type"] == "extra_forbidden":
         return f"unknown key {name!r} in the configuration file"
-    return f"{flag}: {error['msg']}, found {error['input']!r}"
+    return f"{flag}: {_reason(error)}"
+
+
+def _reason(error: Any) -> str:
+    return f"{_EXPECTED.get(error['type'], error['msg'])}, found {_shown(error['input'])}"
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)  # as TOML writes it

@@ -25,6 +25,8 @@ def digest_lines(night: Night, before: Sequence[Night], report: Mapping[str, Any
     took = f"{hours:.1f} h" if hours >= 1 else f"{night.wall_s / 60:.1f} min"
     yield f"night of {night.started_at:%Y-%m-%d %H:%M} UTC, {took}, run {night.run_id}"
     yield f"documents  {night.documents}{_changes(night)}"
+    if (limit := report["settings"]["limit"]) is not None:
+        yield f"LIMIT      at most {counted(limit, 'document')} by limit in the job file; any others were not read"
     yield f"questions  {len(night.questions)}{_questions(night)}"
     yield f"computed   {_computed(night)}"
     if night.failures:

@@ -25,7 +25,7 @@ class Thresholds(BaseModel):
         confidence: most that the mean confidence may fall.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     nights: int = Field(default=7, ge=1, le=365)
     least_rows: int = Field(default=100, ge=1)

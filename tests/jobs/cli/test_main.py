@@ -166,11 +166,13 @@ def test_defaults() -> None:
 
 
 def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text('dpi = 100\nmax-ratio = 0.5\nmax_visual_tokens = 50\ninput = "x"\nquiet = true')
+    (tmp_path / "run.toml").write_text(
+        'actors = "2-4"\ndeadline = 90\ndpi = 100\nmax-ratio = 0.5\nmax_visual_tokens = 50\ninput = "x"\nquiet = true'
+    )
     settings = settings_of("--config", "run.toml", "--dpi", "120")
     choice = settings.choice
     assert (choice.dpi, choice.max_ratio, choice.max_visual_tokens, settings.quiet) == (120, 0.5, 50, True)
-    assert settings.input == ("in",)
+    assert (settings.input, str(settings.actors), settings.deadline) == (("in",), "2-4", 90.0)
     only_file = load_settings(tmp_path / "run.toml", {"questions": "q", "output": "o", "input": []})
     assert only_file.input == ("x",)
 
@@ -182,6 +184,15 @@ def test_flags_beat_the_file_and_the_file_beats_defaults(settings_of: Any, tmp_p
         ("dpi = [", NEEDED, "--config"),
         (f"dpi = {'1' * 5000}", NEEDED, "--config"),
         ("dpi = 1", NEEDED, "--dpi: "),
+        ("limit = true", NEEDED, "--limit: expected a whole number such as 16, without quotes, found true"),
+        ('limit = "3"', NEEDED, "--limit: expected a whole number such as 16, without quotes, found '3'"),
+        ("seed = true", NEEDED, "--seed: expected a whole number"),
+        ("max-new-tokens = true", NEEDED, "--max-new-tokens: expected a whole number"),
+        ('dpi = "144"', NEEDED, "--dpi: expected a whole number such as 16, without quotes, found '144'"),
+        ("review-below = true", NEEDED, "--review-below: expected a number such as 0.5, without quotes, found true"),
+        ("quiet = 1", NEEDED, "--quiet: expected true or false, without quotes, found 1"),
+        ("model = 1", NEEDED, "--model: expected text in quotes, found 1"),
+        ("actors = true", NEEDED, "--actors: expected a number of 1 or more, or a range such as 4-20, found True"),
         ("", NEEDED[2:], "--input is required"),
         ("", [*NEEDED[:2], *NEEDED[4:]], "--questions is required, or --schema in its place"),
         ("", [*NEEDED, "--schema", "s.json"], "--questions and --schema both say what is asked; give one of them"),
