@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.progress import Progress, counted
 from pipeline.errors import UsageError
-from pipeline.output.faults import check_new_file, writing
+from pipeline.output.faults import check_new_file, whole_file
 from pipeline.output.folder import Folder
 from pipeline.pages.passwords import read_passwords
 
@@ -73,8 +73,8 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
         original = local_path(originals.find(row).uri)
     if original is not None and target.exists() and target.samefile(original):
         raise UsageError(f"--to {target} is the document itself; choose another name")
-    with writing(target):
-        picture.save(target, "PNG")
+    with whole_file(target) as file:
+        picture.save(file, "PNG")
     answer = shown(row["answer"] or "no answer", 500)
     lines = [f"{printable(answer)} ({', '.join(about(row)[1:])})"]
     lines += [printable(shown(model_said(row), 500))] if row["reviewed"] else []
@@ -102,20 +102,21 @@ def annotate_run(viewed: Viewed, to: Path) -> list[str]:
         EngineError: the renderer cannot be started.
     """
     from pipeline.pages.renderer import RenderChild
-    from pipeline.viewing.annotate import annotate_documents, check_folder, closing_words, documents_to_annotate
+    from pipeline.viewing.annotate import annotate_documents, closing_words, documents_to_annotate
+    from pipeline.viewing.copies import folder_for_copies
     from pipeline.viewing.originals import Originals
     from pipeline.viewing.published import read_published
 
     run = read_published(Folder(viewed.out))
-    check_folder(run, to)
     documents = documents_to_annotate(run)
-    with (
-        RenderChild(passwords=read_passwords(viewed.password_file)) as child,
-        Progress(len(documents), "document", viewed.quiet) as progress,
-    ):
-        originals = Originals(child, viewed.moved_to)
-        result = annotate_documents(documents.values(), run.questions, to, originals, child, progress.add)
-    return closing_words(result, to)
+    with folder_for_copies(run, to) as copies:
+        with (
+            RenderChild(passwords=read_passwords(viewed.password_file)) as child,
+            Progress(len(documents), "document", viewed.quiet) as progress,
+        ):
+            originals = Originals(child, viewed.moved_to)
+            result = annotate_documents(documents.values(), run.questions, copies, originals, child, progress.add)
+        return closing_words(result, to)
 
 
 def write_report(
@@ -164,8 +165,8 @@ def write_report(
         folder.write(_REPORT, data)
         where = f"{folder.uri.rstrip('/')}/{_REPORT}"
     else:
-        with writing(to):
-            to.write_bytes(data)
+        with whole_file(to) as file:
+            file.write_bytes(data)
         where = str(to)
     lines = [f"report: {where} ({counted(len(run.answers), 'answer')}, {len(made.crops.pictures)} with their place)"]
     if share < 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +68,32 @@ def check_new_file(path: Path, flag: str = "--to") -> None:
     if not has_folder:
         folder = printable(str(path.parent))
         raise OutputError(f"{name}: the folder {folder} does not exist; make it first, or choose another")
+
+
+@contextmanager
+def whole_file(to: Path) -> Iterator[Path]:
+    """Give a file to write in, which takes the name that is wanted once it is whole; until then the old file stays.
+
+    Args:
+        to: file that is wanted.
+
+    Raises:
+        OutputError: it cannot have that name, or the disk is full.
+        EngineError: the disk fails.
+    """
+    target = Path(os.path.realpath(to))
+    check_new_file(to)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.touch()
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        nameless = OSError(error.errno, error.strerror)  # the name in the error is one that nobody gave
+        raise explain(nameless, "write", str(to)) from error
 
 
 def make_folder(path: Path) -> None:

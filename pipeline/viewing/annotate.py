@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,11 +16,10 @@ import pymupdf
 
 from pipeline.errors import PageError, UsageError
 from pipeline.file_names import printable
-from pipeline.output.faults import make_folder, writing
-from pipeline.pages.apart import check_apart
 from pipeline.pages.marks import Mark, put_marks
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, PageImage
+from pipeline.viewing.copies import Copies
 from pipeline.viewing.crops import boxes_of, evidence_by_page
 from pipeline.viewing.originals import OriginalMissing, Originals
 from pipeline.viewing.published import Published, rows_of
@@ -33,7 +31,6 @@ _COLUMNS = (
 )
 _COLOURS = {"answered": (0.72, 0.9, 0.45), "needs_review": (1.0, 0.8, 0.25)}
 _MOST_CHARACTERS = 2000
-_MOST_NAME_BYTES = 200
 _PICTURE_DPI = 150
 _ANYWHERE = 1e6  # points; the boxes are cut to the page where it is open
 
@@ -53,22 +50,6 @@ class Annotated:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def check_folder(run: Published, to: Path) -> None:
-    """Make sure that a folder for copies is new or empty, and outside of the input.
-
-    Args:
-        run: what the run published.
-        to: the folder.
-
-    Raises:
-        UsageError: it is a file, holds something, is inside of the input, or cannot be written.
-    """
-    check_apart(run.answers["source"].unique().to_pylist(), str(to), "--to")
-    if to.is_dir() and any(to.iterdir()):
-        raise UsageError(f"--to {to}: expected a new or an empty folder, so that nothing in it is replaced")
-    make_folder(to)
-
-
 def documents_to_annotate(run: Published) -> dict[str, list[dict[str, Any]]]:
     """Return the rows that become notes, by ``document_id``.
 
@@ -86,7 +67,7 @@ def documents_to_annotate(run: Published) -> dict[str, list[dict[str, Any]]]:
 def annotate_documents(
     documents: Iterable[Sequence[dict[str, Any]]],
     questions: dict[str, str],
-    to: Path,
+    copies: Copies,
     originals: Originals,
     child: RenderChild,
     done: Callable[[], None],
@@ -96,7 +77,7 @@ def annotate_documents(
     Args:
         documents: rows of each document, at least one.
         questions: text of each question, by id.
-        to: folder for the copies, which are named as below the input; what is no PDF gets ``.pdf`` behind its name.
+        copies: where the copies go.
         originals: finder of the documents.
         child: render child that opens them.
         done: function called after each document.
@@ -114,7 +95,7 @@ def annotate_documents(
                 copy = Path(desk) / "copy.pdf"
                 if not _copy(originals.find(rows[0]), marks, copy, child):
                     result.pictures.append(path)
-                _move(copy, to, rows[0])
+                copies.put(copy, path, rows[0]["document_id"])
             result.documents += 1
         except (OriginalMissing, PageError) as error:
             result.missing[path] = str(error)
@@ -169,32 +150,6 @@ def _of_pictures(document: Document, marks: list[Mark], target: Path, child: Ren
             sheet.insert_image(sheet.rect, pixmap=pixmap)
         put_marks(copy, marks)
         copy.save(str(target), deflate=True)
-
-
-def _move(copy: Path, to: Path, row: dict[str, Any]) -> None:
-    target = to / _name(row["document"])
-    blocked = [parent for parent in target.parents if parent.is_relative_to(to) and parent.is_file()]
-    if target.exists() or blocked:  # a document of the same path, below another input
-        target = to / _name(f"{row['document_id']}-{row['document'].rpartition('/')[2]}")
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(copy, target)
-
-
-def _name(path: str) -> Path:
-    """Return the path of a copy, which never leads out of its folder."""
-    parts = [_short(part) for part in path.split("/") if part not in ("", ".", "..")]
-    name = Path(*parts) if parts else Path("document")
-    return name if name.suffix.lower() == ".pdf" else name.with_name(f"{name.name}.pdf")
-
-
-def _short(part: str) -> str:
-    """Cut a name to what a file system takes, and leave its suffix."""
-    if len(part.encode()) <= _MOST_NAME_BYTES:
-        return part
-    stem, dot, suffix = part.rpartition(".")
-    suffix = f"{dot}{suffix}" if stem and len(suffix) < 10 else ""
-    return part.encode()[: _MOST_NAME_BYTES - len(suffix.encode())].decode(errors="ignore") + suffix
 
 
 def closing_words(result: Annotated, to: Path) -> list[str]:

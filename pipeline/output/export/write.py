@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +18,7 @@ from pipeline.output.export.base import Exporter, Level, Row
 from pipeline.output.export.columns import review_columns, sheet_columns
 from pipeline.output.export.registry import find_exporter, formats
 from pipeline.output.export.rows import answer_files, count_rows, read_rows
-from pipeline.output.faults import check_new_file, explain
+from pipeline.output.faults import whole_file
 from pipeline.output.folder import Folder
 from pipeline.output.reviews import read_reviews
 
@@ -51,7 +48,7 @@ def write_export(folder: Folder, to: Path, form: str | None = None, level: str |
     asked = read_asked(folder)
     _check_size(exporter, rows, name)
     _check_apart(folder, to)
-    with _whole_file(to) as file:
+    with whole_file(to) as file:
         notes = exporter.write(file, read_rows(folder, asked, wanted), sheet_columns(wanted))
     return [
         f"{_counted(rows, 'row')} of current answers in {_shown(to)}, one per {wanted.removesuffix('s')} and question",
@@ -89,7 +86,7 @@ def write_review_sheet(folder: Folder, to: Path, form: str | None = None) -> lis
     doubtful.sort(key=lambda row: (_certainty(row) is not None, _certainty(row) or 0.0))
     _check_size(exporter, len(doubtful), name)
     _check_apart(folder, to)
-    with _whole_file(to) as file:
+    with whole_file(to) as file:
         notes = exporter.write(file, doubtful, review_columns(asked.texts))
     if not doubtful:
         return [f"nothing to review; {_shown(to)} has no rows"]
@@ -164,21 +161,3 @@ def _check_apart(folder: Folder, to: Path) -> None:
         raise UsageError(
             f"--to {_shown(to)} is inside a folder of {folder.uri} that holds tables only; name a place outside"
         )
-
-
-@contextmanager
-def _whole_file(to: Path) -> Iterator[Path]:
-    """Give a file to write in, which takes the name that is wanted once it is whole."""
-    target = Path(os.path.realpath(to))
-    check_new_file(to)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.touch()
-        try:
-            yield temporary
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        nameless = OSError(error.errno, error.strerror)  # the name in the error is one that nobody gave
-        raise explain(nameless, "write", str(to)) from error

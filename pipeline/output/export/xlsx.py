@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from pipeline.output.export.base import Cell, Column, Exporter, Row
 from pipeline.output.export.formulas import may_run
@@ -35,6 +36,7 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> list[st
     """
     from openpyxl import Workbook
     from openpyxl.utils import get_column_letter
+    from openpyxl.writer.excel import ExcelWriter
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("answers")
@@ -51,7 +53,8 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> list[st
                 cut.append(f"row {number}, column {column.name}")
             cells.append(_cell(sheet, value, column))
         sheet.append(cells)
-    book.save(path)
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:  # which the library would leave open where the disk is full
+        ExcelWriter(book, archive).save()
     if not cut:
         return []
     return [f"{len(cut)} texts were cut off at {MOST_CHARACTERS:,} characters, the most of a cell; first in {cut[0]}"]

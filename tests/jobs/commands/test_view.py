@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pymupdf
@@ -68,6 +70,7 @@ def test_annotate_without_any_document_is_refused(out: str) -> None:
     said = docpipe("annotate", out, "--to", "copies", "--quiet", code=2)
     assert said.startswith("docpipe: no copy was written: my a.pdf: ")
     assert said.rstrip().endswith("name its folder with --input")
+    assert not Path("copies").exists()
 
 
 def test_report_is_written_beside_the_answers_or_where_it_is_wanted(out: str, tmp_path: Path) -> None:
@@ -88,6 +91,31 @@ def test_report_refuses_a_place_that_cannot_be_written_before_it_draws(
         "report", out, "--to", "no/r.html", code=2
     )
     assert "--to in: expected a file or a new name, found a folder" in docpipe("report", out, "--to", "in", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "write"),
+    [
+        (("report",), "r.html", "pathlib.Path.write_bytes"),
+        (("show", "my a.pdf", "total"), "r.png", "PIL.Image.Image.save"),
+    ],
+    ids=["report", "show"],
+)
+def test_a_full_disk_leaves_the_file_that_was_there(
+    out: str, words: tuple[str, ...], name: str, write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        (path,) = (one for one in given if isinstance(one, Path))
+        with path.open("wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Path(name).write_text("good")
+    before = sorted(os.listdir())
+    monkeypatch.setattr(write, full)
+    said = docpipe(words[0], out, *words[1:], "--to", name, code=2)
+    assert f"docpipe: cannot write {name}: [Errno 28] No space left on device; check access" in said
+    assert (Path(name).read_text(), sorted(os.listdir())) == ("good", before)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,16 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from pipeline.errors import UsageError
+from pipeline.errors import OutputError, UsageError
 from pipeline.file_names import readable
 from pipeline.pages.renderer import RenderChild
 from pipeline.viewing.annotate import (
     Annotated,
-    _name,
     annotate_documents,
-    check_folder,
     closing_words,
     documents_to_annotate,
 )
+from pipeline.viewing.copies import _name, folder_for_copies
 from pipeline.viewing.originals import Originals
 from pipeline.viewing.published import read_published
 from tests.support.odd_names import ODD_NAMES
@@ -33,12 +33,12 @@ def annotated(
     reviews: list[dict[str, Any]] | None = None,
 ) -> Annotated:
     run = read_published(write_output(tmp_path / "out", rows, reviews=reviews or ()))
-    check_folder(run, tmp_path / name)
     documents = documents_to_annotate(run)
     done: list[int] = []
-    result = annotate_documents(
-        documents.values(), QUESTIONS, tmp_path / name, Originals(child), child, lambda: done.append(1)
-    )
+    with folder_for_copies(run, tmp_path / name) as copies:
+        result = annotate_documents(
+            documents.values(), QUESTIONS, copies, Originals(child), child, lambda: done.append(1)
+        )
     assert len(done) == len(documents)
     return result
 
@@ -149,12 +149,38 @@ def test_a_folder_with_something_in_it_or_in_the_input_is_refused(tmp_path: Path
     run = read_published(write_output(tmp_path / "out", [answer(**of_document(tmp_path / "in", "a.pdf"))]))
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="--to .*full: expected a new or an empty folder"):
-        check_folder(run, tmp_path / "full")
+    with (
+        pytest.raises(UsageError, match="--to .*full: expected a new or an empty folder"),
+        folder_for_copies(run, tmp_path / "full"),
+    ):
+        pass
     for inside in ("in", "in/copies"):
-        with pytest.raises(UsageError, match="--to .* --input"):
-            check_folder(run, tmp_path / inside)
-    with pytest.raises(UsageError, match="cannot write"):
-        check_folder(run, tmp_path / "full/mine.txt")
-    check_folder(run, tmp_path / "new/deep")
-    check_folder(run, tmp_path / "new/deep")
+        with pytest.raises(UsageError, match="--to .* --input"), folder_for_copies(run, tmp_path / inside):
+            pass
+    with pytest.raises(UsageError, match="cannot write"), folder_for_copies(run, tmp_path / "full/mine.txt"):
+        pass
+    for _ in range(2):
+        with folder_for_copies(run, tmp_path / "new/deep"):
+            pass
+
+
+def test_a_full_disk_leaves_no_copy_behind_so_that_the_same_command_works(
+    tmp_path: Path, child: RenderChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    for name in ("a.pdf", "b/c.pdf"):
+        write_pdf(tmp_path / "in" / name)
+        rows.append(answer(**of_document(tmp_path / "in", name)))
+
+    def full(copy: Path, target: Path) -> None:
+        Path(target).write_bytes(copy.read_bytes()[:100])
+        if (tmp_path / "new/copies/a.pdf").exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        Path(target).write_bytes(copy.read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", full)
+        with pytest.raises(OutputError, match="cannot write .*new/copies/b/c.pdf: .Errno 28. No space left on device;"):
+            annotated(tmp_path, rows, child, "new/copies")
+    assert not (tmp_path / "new").exists()
+    assert annotated(tmp_path, rows, child, "new/copies").documents == 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import gc
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import openpyxl
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.output.export.columns import sheet_columns
 from pipeline.output.export.write import write_export
+from pipeline.output.export.xlsx import write
 from tests.support.exported import asked_of, output_folder
 
 
@@ -54,3 +59,18 @@ def test_xlsx_refuses_more_rows_than_it_holds(tmp_path: Path, monkeypatch: pytes
     ):
         write_export(folder, tmp_path / "a.xlsx", None, None)
     assert not (tmp_path / "a.xlsx").exists()
+
+
+def test_a_full_disk_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unraisable: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))  # bytes, enough for the sheet and not for the workbook
+    try:
+        with contextlib.suppress(OSError):
+            write(tmp_path / "a.xlsx", [], sheet_columns("documents"))
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "a.xlsx").stat().st_size == 4000
+    assert unraisable == []
