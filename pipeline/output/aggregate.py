@@ -60,8 +60,21 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
     return choice
 
 
+def made_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the answers that an aggregate is made of; without any, those that say that the page does not tell.
+
+    Args:
+        rows: ``answers`` to one question about one document.
+    """
+    return _answers(rows) or [row for row in rows if row["status"] == "not_answerable"]
+
+
+def _answers(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["status"] in _FOUND and not _is_none(row)]
+
+
 def _aggregated(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
-    found = [row for row in rows if row["status"] in _FOUND and not _is_none(row)]
+    found = _answers(rows)
     if not found:
         known = ("needs_review", "not_answerable")
         status = next((one for one in known if any(row["status"] == one for row in rows)), rows[0]["status"])

@@ -24,7 +24,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import add_reviews, read_reviews
 from pipeline.output.schema import REVIEWS
-from pipeline.questions.no_answer import says_no_answer
+from pipeline.questions.no_answer import person_says_no_answer
 from pipeline.questions.values import Reading
 
 _PLACE = ("unit_id", "page", "pages", "document_id", "document_sha256", "document", "question_id", "answer")
@@ -98,7 +98,7 @@ def _refused(
     if text is None or text != texts.get(row["question_id"]):
         return "the question is asked in other words"
     reading, answer = readings.get(row["question_id"], Reading()), row["reviewed_answer"]
-    if not says_no_answer(answer, reading.choices) and reading.value_of(answer).error is not None:
+    if not person_says_no_answer(answer) and reading.value_of(answer).error is not None:
         return "it stands for no value of the question's type"
     return None
 

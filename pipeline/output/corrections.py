@@ -24,7 +24,7 @@ from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import add_reviews, read_reviews
 from pipeline.output.sheets import Entry, Formula, read_sheet
 from pipeline.output.tables import read_table
-from pipeline.questions.no_answer import says_no_answer
+from pipeline.questions.no_answer import person_says_no_answer
 from pipeline.questions.values import Reading
 from pipeline.questions.yaml_text import joined
 
@@ -146,7 +146,7 @@ class _Sheet:
         elif _FAULT.fullmatch(reviewed):
             told = f"found {reviewed}, by which a spreadsheet tells of an error"
             raise ValueError(f"{REVIEWED}: expected an answer, {told}")
-        if not says_no_answer(reviewed, reading.choices):
+        if not person_says_no_answer(reviewed):
             error = reading.value_of(reviewed).error
             if error is not None:
                 raise ValueError(f"{REVIEWED}: {error}; n/a says that the page does not say")

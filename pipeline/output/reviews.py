@@ -19,7 +19,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.schema import ANSWERS, REVIEWS, VALUE_COLUMNS
 from pipeline.output.tables import read_footers, read_tables, write_table
 from pipeline.output.typed import value_columns
-from pipeline.questions.no_answer import says_no_answer
+from pipeline.questions.no_answer import person_says_no_answer
 from pipeline.questions.values import Parsed, Reading
 
 _FOLDER = "reviews"
@@ -108,7 +108,7 @@ def _keys(rows: pa.Table) -> pa.ChunkedArray:
 
 def _typed(row: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     answer = row["reviewed_answer"]
-    if says_no_answer(answer, reading.choices):
+    if person_says_no_answer(answer):
         return {"status": "not_answerable"}
     parsed: Parsed = reading.value_of(answer)
     values = {f"reviewed_{name}": value for name, value in value_columns(parsed.value).items()}

@@ -17,5 +17,18 @@ def says_no_answer(answer: str, choices: Sequence[str] = ()) -> bool:
         answer: answer of the model.
         choices: choices of the question, one of which may look like no answer, as ``NA`` for North America does.
     """
-    said = answer.lower().strip().rstrip(".")
+    said = _plain(answer)
     return said == NO_ANSWER or (said in NOT_ANSWERABLE and find_choice(answer, choices) is None)
+
+
+def person_says_no_answer(answer: str) -> bool:
+    """Tell whether a person says that the page does not tell; ``Na`` from a person is what stands on the page.
+
+    Args:
+        answer: what a person said in a review.
+    """
+    return _plain(answer) == NO_ANSWER
+
+
+def _plain(answer: str) -> str:
+    return answer.lower().strip().rstrip(".")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
+from pipeline.output.aggregate import made_of
 from pipeline.output.asked import Asked
 from pipeline.output.current import read_current
 from pipeline.output.export.base import Level, Row
@@ -26,6 +29,7 @@ _BATCH = 5_000
 _OF_ANSWERS = ("unit_id", "review_reasons", "value_error", "confidence_raw", "evidence", "evidence_text", "on_page")
 _COLUMNS = tuple(dict.fromkeys((*DOCUMENT_COLUMNS, *_OF_ANSWERS)))
 _OF_DOCUMENTS = (*(name for name in DOCUMENT_COLUMNS if name not in _OF_ANSWERS), "chosen_by")
+_GROUP = ("document_id", "question_id")
 _CONFIDENCES = ("confidence", "confidence_raw")
 _SIZES = ("width_pt", "height_pt")
 _OF_PAGES = ("document_id", "page", *_SIZES)
@@ -123,7 +127,7 @@ def _about(scratch: Scratch, table: str, rows: pa.Table, schema: pa.Schema) -> p
 def _of_documents(scratch: Scratch, answers: pa.Table, asked: Asked) -> pa.Table:
     """Take the rows of ``documents``; where a page was reviewed, what its answers come to now."""
     documents = _about(scratch, "documents", answers, DOCUMENTS)
-    group, groups = _key(answers, "document_id", "question_id"), _key(documents, "document_id", "question_id")
+    group, groups = _key(answers, *_GROUP), _key(documents, *_GROUP)
     corrected = pc.unique(group.filter(answers["reviewed"].combine_chunks()))
     stale = pc.is_in(groups, value_set=corrected)
     again = answers.filter(pc.is_in(group, value_set=corrected))
@@ -137,11 +141,23 @@ def _of_documents(scratch: Scratch, answers: pa.Table, asked: Asked) -> pa.Table
     chosen = pc.index_in(_key(documents, *keys), value_set=_key(answers, *keys))
     for name in (*_OF_ANSWERS, "reviewed"):
         documents = documents.append_column(name, answers[name].take(chosen))
-    touched = pc.is_in(_key(documents, "document_id", "question_id"), value_set=corrected)
-    reviewed = pc.coalesce(documents["reviewed"], touched)  # without a page, the row is made of several
+    whole = pc.is_in(_key(documents, *_GROUP), value_set=_said_by_people(again))
+    several = pc.is_null(documents["page"])  # without a page, the row is made of all
+    reviewed = pc.if_else(several, whole, documents["reviewed"])
     documents = documents.set_column(documents.column_names.index("reviewed"), "reviewed", reviewed)
     unsure = pc.if_else(reviewed, pa.scalar(None, pa.float64()), documents["confidence"])
     return documents.set_column(documents.column_names.index("confidence"), "confidence", unsure)
+
+
+def _said_by_people(answers: pa.Table) -> pa.Array:
+    """Return the keys of the documents and questions of which people said all that an aggregate is made of."""
+    groups = defaultdict[str, list[dict[str, Any]]](list)
+    columns = ("status", "answer", "value", "reviewed")
+    for key, row in zip(_key(answers, *_GROUP).to_pylist(), answers.select(columns).to_pylist(), strict=True):
+        groups[key].append(row)
+    parts = {key: made_of(rows) for key, rows in groups.items()}
+    said = [key for key, rows in parts.items() if rows and all(row["reviewed"] for row in rows)]
+    return pa.array(said, pa.string())
 
 
 def _with_sizes(scratch: Scratch, rows: pa.Table) -> pa.Table:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.output.corrections import Taken, take_corrections
-from pipeline.output.current import Plan
+from pipeline.output.current import Plan, read_current
 from pipeline.output.export.write import write_export, write_review_sheet
 from pipeline.output.folder import Folder
 from pipeline.output.lock import OutputLock
@@ -332,7 +333,46 @@ def test_sums_are_made_of_what_was_corrected(tmp_path: Path) -> None:
     correct(folder, tmp_path, {"much": "2.50 EUR"})
     (after,) = exported(folder, tmp_path / "after.jsonl")
     assert (after["status"], after["value"]) == ("answered", {"amount": "3.50", "currency": "EUR"})
-    assert (after["page"], after["reviewed"], after["confidence"]) == (None, True, None)
+    assert (after["page"], after["reviewed"], after["confidence"]) == (None, False, None)  # one amount is the model's
+
+
+@pytest.mark.parametrize("rule", ["all", "list", "sum"])
+def test_an_aggregate_is_reviewed_if_people_said_all_that_it_is_made_of(
+    tmp_path: Path, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_more(*given: Any) -> pa.Table:
+        """Give answers a confidence, and a document that failed, which has no page."""
+        rows = read_current(*given)
+        if "confidence" not in rows.column_names:
+            return rows
+        (first, *_) = rows.to_pylist()
+        failed = first | {"document_id": "f", "page": None, "pages": None, "status": "failed", "answer": None}
+        told = [row | {"confidence": 0.5} for row in rows.to_pylist()]
+        return pa.Table.from_pylist([failed, *told], schema=rows.schema)
+
+    monkeypatch.setattr("pipeline.output.export.rows.read_current", with_more)
+    text = f"version: 1\nquestions: [{{id: a, text: A, type: integer, locale: en_US, aggregate: {rule}}}]"
+    pages = [["1?", "2?", None], ["3?", "4"], ["5?", "6?"], [None, None]]
+    folder = output_folder(tmp_path / "out", {"a": pages}, asked_of(text))
+    correct(folder, tmp_path, {"1": "1", "2": "7", "3": "3", "5": "n/a", "6": "n/a"})
+    found = exported(folder, tmp_path / "d.jsonl")
+    assert [(row["status"], row["reviewed"], row["confidence"]) for row in found] == [
+        ("answered", True, None),
+        ("answered", False, 0.5),
+        ("not_answerable", True, None),
+        ("not_answerable", False, None),
+    ]
+
+
+@pytest.mark.parametrize("answer", ["Na", "NA", "Not available", "not answerable", "unanswerable"])
+def test_only_n_a_from_a_person_says_that_the_page_does_not_say(tmp_path: Path, answer: str) -> None:
+    folder = output_folder(
+        tmp_path / "out", {"a": [["1?", "2?"]]}, asked_of("version: 1\nquestions: [{id: a, text: A}]")
+    )
+    correct(folder, tmp_path, {"1": answer, "2": "N/A"})
+    one, two = exported(folder, tmp_path / "p.jsonl", "pages")
+    assert (one["status"], one["answer"], one["value"]) == ("answered", answer, answer)
+    assert (two["status"], two["value"]) == ("not_answerable", None)
 
 
 def test_corrections_outlive_publications_and_follow_the_type_of_their_question(folder: Folder, tmp_path: Path) -> None:
