@@ -42,12 +42,15 @@ class Log:
             level: how bad it is.
             **fields: further values of a JSON line; text leaves them out.
         """
-        line = message
-        if self.is_json:
-            told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event}
-            line = json.dumps({**told, "run": self.run_id, "message": message, **fields})
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(self.line(message, event, level, **fields) + "\n")
         sys.stderr.flush()
+
+    def line(self, message: str, event: str, level: Level = "info", **fields: Any) -> str:
+        """Make what :meth:`say` writes."""
+        if not self.is_json:
+            return message
+        told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event}
+        return json.dumps({**told, "run": self.run_id, "message": message, **fields})
 
     @contextmanager
     def with_warnings(self) -> Iterator[None]:

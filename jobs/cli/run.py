@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -169,38 +170,10 @@ def run(
     raise typer.Exit(report["exit_code"])
 
 
-def plan(
-    input: Input = None,
-    questions: Questions = None,
-    schema: Schema = None,
-    output: OutputFolder = None,
-    model: Model = None,
-    glimpse: Glimpse = None,
-    revision: Revision = None,
-    prune: Prune = None,
-    fallback: Fallback = None,
-    drop_blank: DropBlank = None,
-    threshold: Threshold = None,
-    max_ratio: MaxRatio = None,
-    min_tokens: MinTokens = None,
-    dpi: Dpi = None,
-    max_visual_tokens: MaxVisualTokens = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    attn: Attn = None,
-    repetition_penalty: RepetitionPenalty = None,
-    prompt: Prompt = None,
-    max_new_tokens: MaxNewTokens = None,
-    preset: Preset = None,
-    limit: Limit = None,
-    password_file: PasswordFile = None,
-    calibration: Calibration = None,
-    skip_below: SkipBelow = None,
-    ocr: Ocr = None,
-    config: Config = None,
-) -> None:
+@wraps(run, assigned=("__annotations__",), updated=())
+def plan(**flags: Any) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""
-    flags = {key: value for key, value in locals().items() if key != "config"}
+    config = flags.pop("config")
     with as_exit_code():
         from jobs.commands.forecast import forecast
         from jobs.settings import load_settings, questions_of

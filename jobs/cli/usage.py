@@ -10,9 +10,21 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from jobs.exit_codes import as_exit_code
+
 
 class OneLineErrors(TyperGroup):
-    """Groups commands, and says in one line which option or argument of theirs is wrong."""
+    """Groups commands, and says in one line which option or argument of theirs is wrong, or that it was interrupted."""
+
+    def make_context(self, *given: Any, **extra: Any) -> Any:
+        """Read the words before the command; Typer itself would say nothing of an interruption."""
+        with as_exit_code():
+            return super().make_context(*given, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the words of the command, and run it."""
+        with as_exit_code():
+            return super().invoke(ctx)
 
     def main(
         self,

@@ -20,6 +20,7 @@ from jobs.settings import RunSettings
 from pipeline.answering.checkpoints import TEXT_SIZES, note_on, resolve_model
 from pipeline.errors import PageError
 from pipeline.families.registry import find_family
+from pipeline.output.asked import Asked
 from pipeline.output.failed import FailedDocument
 from pipeline.output.folder import Folder
 from pipeline.output.publish import check_tables
@@ -58,7 +59,8 @@ def forecast(run: RunSettings, questions: QuestionSet) -> str:
         store.refuse_changed(frozen_settings(work.settings, questions), run.reworded)
         if run.choice.device != "auto":  # which another machine may understand otherwise
             store.refuse_changed(device_setting(run.choice, run.choice.device))
-        check_review(work.found, run.choice, [question.reading() for question in questions.questions])
+        asked = Asked(asked=questions, locale=run.locale, review_below=run.review_below)
+        check_review(work.found, run.choice, list(asked.readings.values()))
         return "\n".join(_lines(run, store, work, work.index.pending(store.completed(scratch))))
 
 

@@ -80,7 +80,8 @@ def run_job(
     store = OutputStore(folder, reproduce_command(run, questions), new_run_id())
     log = Log(run.log_format, store.run_id)
     leave_out_pandas()  # which takes long to import; Ray, if it starts, brings it back
-    with interruptible(), log.with_warnings(), OutputLock(folder) as lock, Scratch() as scratch:
+    saving = partial(log.line, "interrupted; what is finished is being saved", "interrupted", "warning")
+    with interruptible(saving), log.with_warnings(), OutputLock(folder) as lock, Scratch() as scratch:
         check_tables(folder)
         passwords = read_passwords(run.password_file) if passwords is None else passwords
         start = partial(_start, run, address)

@@ -79,6 +79,11 @@ def test_numbers_in_the_help_are_those_of_the_settings() -> None:
     assert {name: plain[name] for name in numbers} == numbers
 
 
+def test_plan_takes_the_options_of_run() -> None:
+    told = [[(option.name, option.opts, option.help) for option in options(ALL[name])] for name in ("run", "plan")]
+    assert told[0] == told[1]
+
+
 def test_run_marks_what_it_cannot_do_without() -> None:
     shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).output
     panel = shown.split(REQUIRED)[1].split("╰")[0]

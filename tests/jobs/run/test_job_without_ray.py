@@ -321,3 +321,11 @@ def test_signals_interrupt_and_handlers_are_put_back(number: signal.Signals) -> 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert signal.getsignal(number) is before
+
+
+def test_an_interruption_is_said_at_once_and_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with interruptible(lambda: "interrupted; wait"), interruptible():  # as around Ray
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == "interrupted; wait\n"
