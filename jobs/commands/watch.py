@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jobs.exit_codes import ENGINE
 from jobs.progress import counted
+from pipeline.errors import UsageError
 from pipeline.file_names import printable
 from pipeline.output.folder import Folder
 from pipeline.output.live import View, Watcher
@@ -33,10 +36,10 @@ def watch(
         sleep: function that waits.
 
     Returns:
-        The exit code of the last run if it has ended, 0 if none was begun or it goes on.
+        The exit code of the last run if it has ended, 3 if it was killed, 0 if it goes on.
 
     Raises:
-        UsageError: the folder is none, or a file in it is damaged.
+        UsageError: the folder is none, no run has begun in it, or a file in it is damaged.
         EngineError: the folder cannot be read.
     """
     folder = Folder(out)
@@ -48,9 +51,13 @@ def watch(
         while len(seen) > 2 and seen[-1][0] - seen[1][0] > timedelta(seconds=_RATE_SECONDS):
             seen.popleft()
         report = store.read_run(*_READ) if view.holder is None else None
+        if view.holder is None and view.running is None and report is None:
+            missing = folder.local and not os.path.isdir(folder.root)
+            found = "no such folder" if missing else "a folder in which no run has begun"
+            raise UsageError(f"{printable(folder.uri)}: expected the --output of a run, found {found}; check the name")
         show([*view_lines(view, seen[0] if len(seen) > 1 else None), *ended_lines(view, report)])
         if view.holder is None:
-            return 0 if report is None else int(report["exit_code"])
+            return ENGINE if report is None or _was_killed(view, report) else int(report["exit_code"])
         if every_s is None:
             return 0
         sleep(every_s)
@@ -64,8 +71,8 @@ def view_lines(view: View, earlier: tuple[datetime, int] | None) -> Iterator[str
         earlier: time and pages of an earlier look, to tell the speed by; ``None`` takes the mean since the run began.
     """
     running = view.running
-    if running is None:
-        yield "no run has begun here" if view.holder is None else "a run is being prepared: listing and counting pages"
+    if running is None and view.holder is not None:
+        yield "a run is being prepared: listing and counting pages"
     if view.holder is not None:
         where = f"process {view.holder.pid} on {printable(view.holder.host)}"
         yield f"held by    {where}, since {view.holder.since:%Y-%m-%d %H:%M:%S} UTC"
@@ -100,11 +107,16 @@ def ended_lines(view: View, report: Mapping[str, Any] | None) -> Iterator[str]:
     """
     if view.holder is not None or (view.running is None and report is None):
         return
-    if report is None or (view.running is not None and report["run_id"] < view.running.run_id):
+    if report is None or _was_killed(view, report):
         yield "ended      without a report, so it was killed; the same command goes on"
         return
     reason = "" if report["error"] is None else f": {printable(report['error'])}"
     yield f"ended      {report['finished_at']}, exit code {report['exit_code']}{reason}"
+
+
+def _was_killed(view: View, report: Mapping[str, Any]) -> bool:
+    """Tell whether the last run has left no report, only one before it."""
+    return view.running is not None and bool(report["run_id"] < view.running.run_id)
 
 
 def _speed(view: View, earlier: tuple[datetime, int] | None) -> str:

@@ -16,7 +16,8 @@ from jobs.cli.main import app
 from jobs.commands.watch import ended_lines, view_lines, watch
 from jobs.run.job import run_job
 from pipeline.output.attempts import InFlight
-from pipeline.output.live import Running, View
+from pipeline.output.folder import Folder
+from pipeline.output.live import Running, View, write_running
 from pipeline.output.lock import Holder
 from tests.support.apart import exit_code, start_loop
 from tests.support.colours import WHITE, load_colours, make_pdf
@@ -75,7 +76,6 @@ def test_a_holder_that_is_silent_and_a_run_that_is_prepared() -> None:
         "held by    process 4711 on head\\x1b1, since 2026-11-26 22:00:00 UTC",
         "heartbeat  06:40 ago; it has died, or its machine is away",
     ]
-    assert list(view_lines(View(NOW, None, None), None)) == ["no run has begun here"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,22 @@ def test_a_holder_that_is_silent_and_a_run_that_is_prepared() -> None:
 )
 def test_how_a_run_ended(report: dict[str, object] | None, line: str) -> None:
     assert list(ended_lines(View(NOW, None, RUNNING), report)) == [line]
+
+
+@pytest.mark.parametrize("words", [[], ["--once"]])
+def test_a_folder_in_which_nothing_can_be_watched_is_refused(tmp_path: Path, words: list[str]) -> None:
+    for name, found in (("nix/typo", "no such folder"), (".", "a folder in which no run has begun")):
+        outcome = CliRunner().invoke(app, ["watch", str(tmp_path / name), *words])
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert outcome.stderr.endswith(f": expected the --output of a run, found {found}; check the name\n")
+    assert not (tmp_path / "nix").exists()
+
+
+def test_a_run_that_was_killed_ends_with_another_exit_code_than_a_good_one(tmp_path: Path) -> None:
+    write_running(Folder(str(tmp_path)), RUNNING)
+    looks: list[list[str]] = []
+    assert watch(str(tmp_path), None, looks.append) == 3
+    assert looks[-1][-1] == "ended      without a report, so it was killed; the same command goes on"
 
 
 @pytest.mark.slow
@@ -127,8 +143,6 @@ def test_the_command_looks_once_and_ends_as_the_run_did(tmp_path: Path, tiny_bas
     make_pdf(tmp_path / "in" / "a.pdf", [WHITE])
     (tmp_path / "in" / "b.pdf").write_bytes(b"no PDF")
     settings = settings_of(tmp_path / "in", tmp_path / "out", "local", tiny_base)
-    outcome = CliRunner().invoke(app, ["watch", str(tmp_path / "out"), "--once"])
-    assert (outcome.exit_code, outcome.output) == (0, "no run has begun here\n")
     strict = settings.model_copy(update={"max_failed_share": 0.1})
     assert run_job(strict, QUESTIONS, load=load_colours)["exit_code"] == 1
     outcome = CliRunner().invoke(app, ["watch", str(tmp_path / "out"), "--once"])
