@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from jobs.settings import RunSettings
     from pipeline.questions.file import QuestionSet
 
-Job = Annotated[Path, typer.Option("--config", help="TOML file with the options of run, and thresholds in [nightly].")]
+Job = Annotated[
+    Path, typer.Option("--config", help="TOML file with the options of run, and thresholds in \\[nightly].")
+]
 
 
 def nightly(config: Job) -> None:

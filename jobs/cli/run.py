@@ -70,7 +70,7 @@ SharedFs = Annotated[
 ]
 Wheel = Annotated[
     str | None,
-    option(CLUSTER, "Wheel for the cluster to install, as dist/x.whl[s3].", default="docpipe is on every node"),
+    option(CLUSTER, "Wheel for the cluster to install, as dist/x.whl\\[s3].", default="docpipe is on every node"),
 ]
 MaxFailedShare = Annotated[float | None, option(RUN, "Exit with 1 above this share of failed answers.", default="0.05")]
 Deadline = Annotated[float | None, option(PAGES, "Most seconds per page, 1 or more.", default="set from the median")]

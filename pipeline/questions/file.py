@@ -25,7 +25,7 @@ from pipeline.questions.question import (
 )
 from pipeline.questions.text_file import read_text
 from pipeline.questions.yaml_text import YamlText, joined, read_yaml
-from pipeline.questions.yaml_tree import QUOTES
+from pipeline.questions.yaml_tree import QUOTES, Plain
 
 __all__ = ["Aggregate", "Place", "Question", "QuestionSet", "load_questions", "parse_questions"]
 
@@ -57,6 +57,8 @@ class Defaults(Strict):
 
 def _as_version(value: object) -> object:
     """Turn ``1`` into a number; ``1.0``, which equals it, stays text."""
+    if isinstance(value, str) and not isinstance(value, Plain):
+        raise ValueError("is a text, and the number 1 is expected; take the quotes away")
     number = as_number(value)
     return value if isinstance(number, float) else number
 

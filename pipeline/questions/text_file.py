@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fsspec.implementations.local import LocalFileSystem
+
 from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import QuestionsError, UsageError
 from pipeline.file_names import without_password, without_secrets
@@ -22,7 +24,8 @@ def read_text(uri: str, what: str) -> str:
     try:
         with as_os_errors():
             fs, path = open_address(uri)
-            with fs.open(path, "rb") as file:
+            # The library looks for the size of a local file, which a pipe such as <(...) has not.
+            with open(path, "rb") if isinstance(fs, LocalFileSystem) else fs.open(path, "rb") as file:
                 data = file.read(MOST_BYTES + 1)
     except (UsageError, OSError, ValueError, ImportError) as error:
         reason = without_secrets(str(error), uri)

@@ -79,6 +79,18 @@ def test_numbers_in_the_help_are_those_of_the_settings() -> None:
     assert {name: plain[name] for name in numbers} == numbers
 
 
+def test_what_stands_in_brackets_is_shown() -> None:
+    marked = re.compile(r"(?<!\\)\[[a-zA-Z/#@]")  # which Rich takes for a style, and eats
+    for name, command in ALL.items():
+        for text in (command.help, command.epilog, *(option.help for option in options(command))):
+            assert not marked.search(text or ""), f"{name}: {text}"
+    shown = {
+        name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output for name in ("run", "nightly")
+    }
+    assert "as dist/x.whl[s3]." in shown["run"]
+    assert "thresholds in [nightly]." in shown["nightly"]
+
+
 def test_plan_takes_the_options_of_run() -> None:
     told = [[(option.name, option.opts, option.help) for option in options(ALL[name])] for name in ("run", "plan")]
     assert told[0] == told[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -20,6 +21,15 @@ def test_questions_check(tmp_path: Path) -> None:
     outcome = CLI.invoke(app, ["questions", "check", str(tmp_path / "q.yaml")])
     assert outcome.exit_code == 2
     assert "q.yaml:2: questions.0.text: is required" in outcome.output
+
+
+def test_questions_check_reads_what_another_program_writes() -> None:
+    end, start = os.pipe()
+    os.write(start, b"version: 1\nquestions: [{id: a, text: b}]")
+    os.close(start)
+    outcome = CLI.invoke(app, ["questions", "check", f"/dev/fd/{end}"])  # as a shell makes of <(...)
+    os.close(end)
+    assert (outcome.exit_code, outcome.output) == (0, f"/dev/fd/{end}: 1 question: a\n")
 
 
 def test_questions_check_shows_what_a_schema_asks(tmp_path: Path) -> None:

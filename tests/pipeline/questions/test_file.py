@@ -178,6 +178,10 @@ def test_identity_is_what_an_answer_depends_on() -> None:
                 "(found 'xxxxxxxxxxxx...xxxxxxxxxxxxx')"
             ],
         ),
+        (
+            'version: "1"\nquestions:\n- {id: a, text: b}',
+            ["q.yaml:1: version: is a text, and the number 1 is expected; take the quotes away (found '1')"],
+        ),
         ("version: 2\nquestions:\n- {id: a, text: b}", ["q.yaml:1: version: Input should be 1 (found 2)"]),
         ("version: 1\nquestions:\n- {id: a}", ["q.yaml:3: questions.0.text: is required"]),
         ("version: 1\nfoo: 1\nquestions:\n- {id: a, text: b}", ["q.yaml:2: foo: unknown key"]),
