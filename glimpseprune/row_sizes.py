@@ -12,10 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_FEW = 64  # rows of a step of decode, whose numbers come again, and which would wait for a copy
+
 
 def rounded_rows(rows: int) -> int:
-    """Round a number of rows up, by less than an eighth, and by less than a sixteenth from 256 rows on."""
-    step = 1 << max(0, rows.bit_length() - (4 if rows < 256 else 5))
+    """Round a number of rows up by less than an eighth, or a sixteenth from 256 on; few rows stay as they are."""
+    if rows <= _FEW:
+        return rows
+    step = 1 << (rows.bit_length() - (4 if rows < 256 else 5))
     return -(-rows // step) * step
 
 
@@ -23,17 +27,17 @@ def in_rounded_rows(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a product to the rows of an input, and to some of zeros behind them.
 
     Args:
-        product: function ``[rows, in] -> [rows, out]`` that treats each row by itself.
+        product: function ``[..., in] -> [..., out]`` that treats each row by itself.
         x: input ``[..., in]``.
 
     Returns:
         The output ``[..., out]``.
     """
-    flat = x.reshape(-1, x.shape[-1])
-    rows = flat.shape[0]
-    if missing := rounded_rows(rows) - rows:
-        flat = F.pad(flat, (0, 0, 0, missing))
-    out = product(flat)
+    rows = x.numel() // x.shape[-1]
+    missing = rounded_rows(rows) - rows
+    if not missing:
+        return product(x)
+    out = product(F.pad(x.reshape(rows, -1), (0, 0, 0, missing)))
     return out[:rows].view(*x.shape[:-1], out.shape[-1])
 
 
