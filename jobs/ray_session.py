@@ -66,6 +66,13 @@ def cluster() -> tuple[float, float, int]:
     return float(total.get("CPU", 0)), float(total.get("GPU", 0)), int(total.get("memory", 0))
 
 
+def cpu_nodes() -> int:
+    """Count the nodes of the running Ray that have CPUs."""
+    import ray
+
+    return sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0))
+
+
 def _delete_session(folder: Path) -> None:
     """Delete the folder of a session that has ended, and the link that calls it the latest."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -53,6 +53,7 @@ def plan_resources(
     actors: int | ActorRange | None,
     gpus_per_actor: float | None,
     device: str,
+    nodes: int = 1,
 ) -> Resources:
     """Share a machine or cluster between models and renderers.
 
@@ -64,6 +65,7 @@ def plan_resources(
             range starts with that many, within its bounds.
         gpus_per_actor: GPUs per actor; ``None`` takes one if there are GPUs.
         device: device on which the model is to run: ``auto``, ``cpu``, ``cuda``.
+        nodes: number of nodes that have these CPUs.
 
     Raises:
         UsageError: a GPU is asked for and there is none, the actors do not fit, or they leave no CPU or memory to
@@ -94,6 +96,9 @@ def plan_resources(
             f"{_actors_on(gpus, actor_gpus)} --actors at most"
         )
     render_cpus = min(_RENDER_CPUS, cpus / 2)  # a single core is shared as well
+    if nodes > 1:  # wherever the actors are, one node has room for a renderer
+        most = actors if actor_range is None else actor_range.most
+        render_cpus = min(render_cpus, math.floor(cpus / (nodes + _ACTOR_SHARE * most) * 100) / 100)
     actor_cpus = _ACTOR_SHARE * render_cpus
     left = cpus - actors * actor_cpus
     if left < render_cpus:
@@ -109,7 +114,7 @@ def plan_resources(
         actor_threads=max(1, math.floor(cpus / actors)),
         renders=renders,
         render_cpus=render_cpus,
-        render_memory_bytes=min(4 * _GIB, max(_GIB, memory_bytes // (2 * renders))),
+        render_memory_bytes=min(4 * _GIB, max(_GIB, memory_bytes // (2 * max(renders, nodes)))),
         actor_range=actor_range,
     )
 

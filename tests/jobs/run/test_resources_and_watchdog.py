@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from jobs.actor_range import ActorRange
 from jobs.run.resources import Resources, plan_resources
 from jobs.run.watchdog import EXIT_HUNG
 from pipeline.errors import UsageError
@@ -36,6 +37,29 @@ def test_how_a_cluster_is_shared(
     plan = plan_resources(*cluster, *asked, "auto")
     assert plan == want
     assert plan.actor_cpus != plan.render_cpus  # equal ones fuse
+
+
+@pytest.mark.parametrize(
+    ("cluster", "nodes", "actors"),
+    [
+        ((2, 0, 4 * GIB), 2, 2),
+        ((2, 0, 4 * GIB), 2, ActorRange(1, 4)),
+        ((4, 4, 8 * GIB), 4, None),  # a CPU and a GPU each
+        ((6, 0, 32 * GIB), 3, 7),
+        ((320, 20, 900 * GIB), 20, None),
+    ],
+)
+def test_a_renderer_fits_on_a_node_wherever_the_actors_are(
+    cluster: tuple[float, float, int], nodes: int, actors: int | ActorRange | None
+) -> None:
+    plan = plan_resources(*cluster, actors, None, "auto", nodes)
+    most = actors.most if isinstance(actors, ActorRange) else plan.actors
+    free = cluster[0] - most * plan.actor_cpus
+    assert plan.render_cpus <= free / nodes + 1e-9  # however it is divided, one node has as much
+    assert plan.render_cpus > 0.3
+    assert plan.render_memory_bytes <= cluster[2] / nodes
+    assert plan.actor_cpus != plan.render_cpus
+    assert (plan.render_cpus == 1) == (nodes == 20)
 
 
 def test_no_gpu_is_taken_that_may_not_be_used() -> None:
