@@ -31,7 +31,6 @@ from jobs.cli.options import (
     Threshold,
     option,
 )
-from jobs.exit_codes import as_exit_code
 
 MEASURING = "Measuring"
 
@@ -79,22 +78,21 @@ def eval_command(
 ) -> None:
     """Measure a model on questions with known answers: unpruned, pruned, and pruned at random to the same size."""
     given = {name: value for name, value in locals().items() if name not in ("compare", "keep", "by_question")}
-    with as_exit_code():
-        from jobs.commands.benchmark import run_benchmark
-        from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes, parse_shares
-        from jobs.settings import validated
-        from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
-        from pipeline.evaluation.score_table import scores, table
+    from jobs.commands.benchmark import run_benchmark
+    from jobs.commands.evaluate import EvalSettings, evaluate, parse_modes, parse_shares
+    from jobs.settings import validated
+    from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
+    from pipeline.evaluation.score_table import scores, table
 
-        shares = parse_shares(keep)
-        settings = validated(EvalSettings, {**given, "compare": parse_modes(compare, shares), "keep": shares})
-        if settings.benchmark is not None:
-            typer.echo(run_benchmark(settings))
-            return
-        rows = evaluate(settings)
-        typer.echo(f"{table(scores(rows))}\n\n{confidence_table(confidence_scores(rows))}")
-        if by_question:
-            typer.echo(f"\n{question_table(rows)}")
+    shares = parse_shares(keep)
+    settings = validated(EvalSettings, {**given, "compare": parse_modes(compare, shares), "keep": shares})
+    if settings.benchmark is not None:
+        typer.echo(run_benchmark(settings))
+        return
+    rows = evaluate(settings)
+    typer.echo(f"{table(scores(rows))}\n\n{confidence_table(confidence_scores(rows))}")
+    if by_question:
+        typer.echo(f"\n{question_table(rows)}")
 
 
 def calibrate_command(
@@ -127,11 +125,10 @@ def calibrate_command(
 ) -> None:
     """Learn from labelled pages how often a model's answers are right, so that its confidence means what it says."""
     given = dict(locals())
-    with as_exit_code():
-        from jobs.commands.calibrate import CalibrateSettings, calibrate
-        from jobs.settings import validated
+    from jobs.commands.calibrate import CalibrateSettings, calibrate
+    from jobs.settings import validated
 
-        settings = validated(CalibrateSettings, given)
-        written = calibrate(settings, (lambda _: None) if settings.quiet else typer.echo)
-        if not settings.quiet:
-            typer.echo(f"calibration in {written}")
+    settings = validated(CalibrateSettings, given)
+    written = calibrate(settings, (lambda _: None) if settings.quiet else typer.echo)
+    if not settings.quiet:
+        typer.echo(f"calibration in {written}")

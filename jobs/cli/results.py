@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import Out, option
-from jobs.exit_codes import as_exit_code
 
 FILE, ROWS = "File", "Rows"
 
@@ -29,31 +28,29 @@ def export(
     ] = False,
 ) -> None:
     """Write the current answers to one file, with what was corrected by docpipe review."""
-    with as_exit_code():
-        from pipeline.errors import UsageError
-        from pipeline.output.export.write import lost_corrections, write_export, write_review_sheet
-        from pipeline.output.folder import Folder
+    from pipeline.errors import UsageError
+    from pipeline.output.export.write import lost_corrections, write_export, write_review_sheet
+    from pipeline.output.folder import Folder
 
-        if review and level is not None:
-            raise UsageError("--review writes answers of pages; leave --level out")
-        folder = Folder(out)
-        told = write_review_sheet(folder, to, format_) if review else write_export(folder, to, format_, level)
-        typer.echo("\n".join(told))
-        if (lost := lost_corrections(folder)) is not None:
-            typer.echo(lost, err=True)
+    if review and level is not None:
+        raise UsageError("--review writes answers of pages; leave --level out")
+    folder = Folder(out)
+    told = write_review_sheet(folder, to, format_) if review else write_export(folder, to, format_, level)
+    typer.echo("\n".join(told))
+    if (lost := lost_corrections(folder)) is not None:
+        typer.echo(lost, err=True)
 
 
 def compact(out: Out) -> None:
     """Merge the small files of parts/, one for each published file; rows and tables stay as they are."""
-    with as_exit_code():
-        from pipeline.output.compact import compact as merge
-        from pipeline.output.export.rows import answer_files
-        from pipeline.output.folder import Folder
+    from pipeline.output.compact import compact as merge
+    from pipeline.output.export.rows import answer_files
+    from pipeline.output.folder import Folder
 
-        folder = Folder(out)
-        answer_files(folder)  # a folder of something else gets no lock
-        done = merge(folder)
-        typer.echo(f"files of parts: {done.before} before, {done.after} now")
+    folder = Folder(out)
+    answer_files(folder)  # a folder of something else gets no lock
+    done = merge(folder)
+    typer.echo(f"files of parts: {done.before} before, {done.after} now")
 
 
 def review(
@@ -64,29 +61,28 @@ def review(
     ],
 ) -> None:
     """Take back a review sheet, or corrections of another run: they go before the answers of the model from now on."""
-    with as_exit_code():
-        import getpass
-        import os
+    import getpass
+    import os
 
-        from jobs.progress import counted
-        from pipeline.output.carried_over import take_over
-        from pipeline.output.corrections import take_corrections
-        from pipeline.output.folder import Folder
+    from jobs.progress import counted
+    from pipeline.output.carried_over import take_over
+    from pipeline.output.corrections import take_corrections
+    from pipeline.output.folder import Folder
 
-        if sheet.is_dir():
-            done = take_over(Folder(out), Folder(str(sheet)))
-            typer.echo(
-                f"{counted(done.added, 'correction')} added, {done.known} known already, {done.left.total()} not taken"
-            )
-            for reason, number in done.left.most_common():
-                typer.echo(f"{counted(number, 'correction')} not taken: {reason}", err=True)
-            return
-        try:
-            reviewer = getpass.getuser()
-        except (KeyError, OSError):  # a container may have no name for its user
-            reviewer = f"user {os.getuid()}"
-        taken = take_corrections(Folder(out), sheet, reviewer)
-        added, empty = counted(taken.added, "correction"), counted(taken.empty, "row")
-        typer.echo(f"{added} added, {taken.known} known already, {empty} not filled in")
-        if taken.commented:
-            typer.echo(f"{counted(taken.commented, 'comment')} without a reviewed_answer not kept", err=True)
+    if sheet.is_dir():
+        done = take_over(Folder(out), Folder(str(sheet)))
+        typer.echo(
+            f"{counted(done.added, 'correction')} added, {done.known} known already, {done.left.total()} not taken"
+        )
+        for reason, number in done.left.most_common():
+            typer.echo(f"{counted(number, 'correction')} not taken: {reason}", err=True)
+        return
+    try:
+        reviewer = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        reviewer = f"user {os.getuid()}"
+    taken = take_corrections(Folder(out), sheet, reviewer)
+    added, empty = counted(taken.added, "correction"), counted(taken.empty, "row")
+    typer.echo(f"{added} added, {taken.known} known already, {empty} not filled in")
+    if taken.commented:
+        typer.echo(f"{counted(taken.commented, 'comment')} without a reviewed_answer not kept", err=True)

@@ -174,9 +174,8 @@ def run(
 def plan(**flags: Any) -> None:
     """Forecast a run without loading a model: documents, pages, units, visual tokens, memory and time."""
     config = flags.pop("config")
-    with as_exit_code():
-        from jobs.commands.forecast import forecast
-        from jobs.settings import load_settings, questions_of
+    from jobs.commands.forecast import forecast
+    from jobs.settings import load_settings, questions_of
 
-        settings = load_settings(config, flags)
-        typer.echo(forecast(settings, questions_of(settings)))
+    settings = load_settings(config, flags)
+    typer.echo(forecast(settings, questions_of(settings)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.cli.options import ClusterAddress, Job
-from jobs.exit_codes import DONE, INTERRUPTED, as_exit_code
+from jobs.exit_codes import DONE, INTERRUPTED
 
 if TYPE_CHECKING:
     from jobs.settings import RunSettings
@@ -49,22 +49,18 @@ def _follow(job: str, address: str) -> int:
 
 def status(job: Job, address: ClusterAddress = "auto") -> None:
     """Print the state of a submitted run."""
-    with as_exit_code():
-        from jobs.cluster.submit import job_status
+    from jobs.cluster.submit import job_status
 
-        typer.echo(job_status(job, address))
+    typer.echo(job_status(job, address))
 
 
 def logs(job: Job, address: ClusterAddress = "auto") -> None:
     """Follow the log of a submitted run, and end with its exit code."""
-    with as_exit_code():
-        code = _follow(job, address)
-    raise typer.Exit(code)
+    raise typer.Exit(_follow(job, address))
 
 
 def stop(job: Job, address: ClusterAddress = "auto") -> None:
     """Stop a submitted run; committed work stays, and submitting the same run again resumes it."""
-    with as_exit_code():
-        from jobs.cluster.submit import stop_job
+    from jobs.cluster.submit import stop_job
 
-        typer.echo(stop_job(job, address))
+    typer.echo(stop_job(job, address))

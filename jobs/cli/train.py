@@ -21,7 +21,6 @@ from jobs.cli.options import (
     example,
     option,
 )
-from jobs.exit_codes import as_exit_code
 
 train_app = typer.Typer(
     help="Train an add-on for a model, a model on its pruned sequences, or the embedded model.", no_args_is_help=True
@@ -68,13 +67,12 @@ def glimpse_command(
 ) -> None:
     """Train an add-on (stage 1 of GlimpsePrune) for a frozen model. The same command resumes."""
     given = {name: value for name, value in locals().items() if name not in ("out", "gpu")}
-    with as_exit_code():
-        from jobs.settings import validated
-        from jobs.training.glimpse import GlimpseSettings, train_glimpse
+    from jobs.settings import validated
+    from jobs.training.glimpse import GlimpseSettings, train_glimpse
 
-        settings = validated(GlimpseSettings, given)
-        train_glimpse(settings, out, _gpu(gpu), typer.echo)
-        typer.echo(f"add-on in {out}; use it with docpipe run --model {settings.choice.model} --glimpse {out}")
+    settings = validated(GlimpseSettings, given)
+    train_glimpse(settings, out, _gpu(gpu), typer.echo)
+    typer.echo(f"add-on in {out}; use it with docpipe run --model {settings.choice.model} --glimpse {out}")
 
 
 @train_app.command("plus", epilog=example("train plus --data samples/ --out plus/"))
@@ -115,13 +113,12 @@ def plus_command(
 ) -> None:
     """Tune a model on its pruned sequences (GlimpsePrune+), and its add-on again. The same command resumes."""
     given = {name: value for name, value in locals().items() if name not in ("out", "gpu")}
-    with as_exit_code():
-        from jobs.settings import validated
-        from jobs.training.plus import ADDON, PlusSettings, train_plus
-        from jobs.training.plus import MODEL as TUNED
+    from jobs.settings import validated
+    from jobs.training.plus import ADDON, PlusSettings, train_plus
+    from jobs.training.plus import MODEL as TUNED
 
-        train_plus(validated(PlusSettings, given), out, _gpu(gpu), typer.echo)
-        typer.echo(f"use it with docpipe run --model {out / TUNED} --glimpse {out / ADDON}")
+    train_plus(validated(PlusSettings, given), out, _gpu(gpu), typer.echo)
+    typer.echo(f"use it with docpipe run --model {out / TUNED} --glimpse {out / ADDON}")
 
 
 @train_app.command("nano", epilog=example("train nano --out nano/"))
@@ -134,10 +131,9 @@ def nano_command(
     ] = None,
 ) -> None:
     """Train the embedded model from random weights, which takes hours on two CPU cores. The same command resumes."""
-    with as_exit_code():
-        from jobs.training.nano import train_nano
+    from jobs.training.nano import train_nano
 
-        typer.echo(f"model in {train_nano(out, seed, _gpu(gpu), threads, typer.echo)}")
+    typer.echo(f"model in {train_nano(out, seed, _gpu(gpu), threads, typer.echo)}")
 
 
 def _gpu(asked: bool | None) -> bool:

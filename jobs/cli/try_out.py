@@ -25,7 +25,7 @@ from jobs.cli.options import (
     example,
     option,
 )
-from jobs.exit_codes import ENGINE, as_exit_code
+from jobs.exit_codes import ENGINE
 from pipeline.errors import UsageError
 
 DOCUMENTS, MACHINE = "Documents", "Machine"
@@ -41,17 +41,16 @@ def questions_check(
     ] = None,
 ) -> None:
     """Check a questions file, or show the questions that a schema makes."""
-    with as_exit_code():
-        from jobs.progress import counted
-        from jobs.settings import load_asked
-        from pipeline.file_names import printable
+    from jobs.progress import counted
+    from jobs.settings import load_asked
+    from pipeline.file_names import printable
 
-        if (file is None) == (schema is None):
-            raise UsageError("expected a questions file or --schema, one of them")
-        found = load_asked(file, schema).questions
-        typer.echo(f"{file or schema}: {counted(len(found), 'question')}: {', '.join(q.id for q in found)}")
-        for question in found if schema is not None else ():
-            typer.echo(f"  {question.id} ({question.type}): {printable(question.text)}")
+    if (file is None) == (schema is None):
+        raise UsageError("expected a questions file or --schema, one of them")
+    found = load_asked(file, schema).questions
+    typer.echo(f"{file or schema}: {counted(len(found), 'question')}: {', '.join(q.id for q in found)}")
+    for question in found if schema is not None else ():
+        typer.echo(f"  {question.id} ({question.type}): {printable(question.text)}")
 
 
 def doctor(
@@ -66,23 +65,22 @@ def doctor(
     attn: Attn = None,
 ) -> None:
     """Check this machine: versions, GPU, memory, and whether the stack computes the right numbers."""
-    with as_exit_code():
-        from jobs.commands.doctor import examine
-        from jobs.model_choice import ModelChoice
-        from jobs.settings import validated
+    from jobs.commands.doctor import examine
+    from jobs.model_choice import ModelChoice
+    from jobs.settings import validated
 
-        named = {"model": model, "glimpse": glimpse, "revision": revision, "dtype": dtype, "attn": attn}
-        choice = validated(ModelChoice, {"device": device, **named})
-        if not tune and choice.flags() != ModelChoice(device=choice.device).flags():
-            raise UsageError("only --tune loads a model; add it, or leave out the flags that describe one")
-        lines, healthy = examine(choice.device)
-        typer.echo("\n".join(lines))
-        if not healthy:
-            raise typer.Exit(ENGINE)
-        if tune:
-            from jobs.commands.tune import tune as measure
+    named = {"model": model, "glimpse": glimpse, "revision": revision, "dtype": dtype, "attn": attn}
+    choice = validated(ModelChoice, {"device": device, **named})
+    if not tune and choice.flags() != ModelChoice(device=choice.device).flags():
+        raise UsageError("only --tune loads a model; add it, or leave out the flags that describe one")
+    lines, healthy = examine(choice.device)
+    typer.echo("\n".join(lines))
+    if not healthy:
+        raise typer.Exit(ENGINE)
+    if tune:
+        from jobs.commands.tune import tune as measure
 
-            typer.echo(f"written to       {measure(choice, typer.echo)}")
+        typer.echo(f"written to       {measure(choice, typer.echo)}")
 
 
 def demo(
@@ -106,12 +104,11 @@ def demo(
 ) -> None:
     """Draw a few PDFs, run docpipe on them as a user would, and show the tables."""
     given = {name: value for name, value in locals().items() if name not in ("out", "documents", "seed")}
-    with as_exit_code():
-        from jobs.commands.demo import show_demo
-        from jobs.model_choice import ModelChoice
-        from jobs.settings import validated
+    from jobs.commands.demo import show_demo
+    from jobs.model_choice import ModelChoice
+    from jobs.settings import validated
 
-        code = show_demo(out, validated(ModelChoice, given), documents, seed, typer.echo)
+    code = show_demo(out, validated(ModelChoice, given), documents, seed, typer.echo)
     raise typer.Exit(code)
 
 
@@ -124,16 +121,14 @@ def samples(
     ] = "known",
 ) -> None:
     """Draw sample business documents, with questions and their true answers."""
-    with as_exit_code():
-        from jobs.progress import counted
-        from pipeline.errors import UsageError
-        from pipeline.samples.families import FAMILIES
-        from pipeline.samples.write import pick_seeds, write_samples
+    from jobs.progress import counted
+    from pipeline.errors import UsageError
+    from pipeline.samples.families import FAMILIES
+    from pipeline.samples.write import pick_seeds, write_samples
 
-        if family not in FAMILIES:
-            raise UsageError(f"--family {family}: expected one of {', '.join(FAMILIES)}")
-        write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
-        typer.echo(
-            f"{counted(documents, 'document')} in {out}/pdfs, questions in {out}/questions.yaml, "
-            f"truth in {out}/truth.jsonl"
-        )
+    if family not in FAMILIES:
+        raise UsageError(f"--family {family}: expected one of {', '.join(FAMILIES)}")
+    write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
+    typer.echo(
+        f"{counted(documents, 'document')} in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl"
+    )

@@ -14,7 +14,7 @@ from jobs.exit_codes import as_exit_code
 
 
 class OneLineErrors(TyperGroup):
-    """Groups commands, and says in one line which option or argument of theirs is wrong, or that it was interrupted."""
+    """Groups commands, and says in one line how a command ended, or which option or argument of theirs is wrong."""
 
     def make_context(self, *given: Any, **extra: Any) -> Any:
         """Read the words before the command; Typer itself would say nothing of an interruption."""
@@ -22,7 +22,7 @@ class OneLineErrors(TyperGroup):
             return super().make_context(*given, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the words of the command, and run it."""
+        """Read the words of the command, and run it; whatever is expected to end it becomes an exit code here."""
         with as_exit_code():
             return super().invoke(ctx)
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import option
-from jobs.exit_codes import as_exit_code
 
 WRITTEN, ORIGINALS = "What is written", "Original documents"
 SHOW_EXAMPLE = "show answers/ invoices/2024-17.pdf invoice_total --page 1"
@@ -37,11 +36,10 @@ def show(
     password_file: Passwords = None,
 ) -> None:
     """Write a picture of one answer: its place on the page, framed, and the answer under it."""
-    with as_exit_code():
-        from jobs.commands.view import Viewed, show_answer
+    from jobs.commands.view import Viewed, show_answer
 
-        for line in show_answer(Viewed(out, input or (), password_file), document, question, page, to):
-            typer.echo(line)
+    for line in show_answer(Viewed(out, input or (), password_file), document, question, page, to):
+        typer.echo(line)
 
 
 def annotate(
@@ -52,12 +50,11 @@ def annotate(
     quiet: Quiet = False,
 ) -> None:
     """Write copies of the documents, with the evidence highlighted and the answers as notes."""
-    with as_exit_code():
-        from jobs.commands.view import Viewed, annotate_run
+    from jobs.commands.view import Viewed, annotate_run
 
-        lines = annotate_run(Viewed(out, input or (), password_file, quiet), to)
-        if not quiet:
-            typer.echo("\n".join(lines))
+    lines = annotate_run(Viewed(out, input or (), password_file, quiet), to)
+    if not quiet:
+        typer.echo("\n".join(lines))
 
 
 def report(
@@ -75,9 +72,8 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write a report of a run as one HTML file: what to review first, each answer beside its place, and the figures."""
-    with as_exit_code():
-        from jobs.commands.view import Viewed, write_report
+    from jobs.commands.view import Viewed, write_report
 
-        lines = write_report(Viewed(out, input or (), password_file, quiet), to, compare, price_per_hour, crops)
-        if not quiet:
-            typer.echo("\n".join(lines))
+    lines = write_report(Viewed(out, input or (), password_file, quiet), to, compare, price_per_hour, crops)
+    if not quiet:
+        typer.echo("\n".join(lines))

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import Out
-from jobs.exit_codes import as_exit_code
 
 _CLEAR = "\x1b[H\x1b[J"
 
@@ -24,8 +23,7 @@ def watch(
     def show(lines: list[str]) -> None:
         typer.echo((_CLEAR if terminal else "") + "\n".join(lines))
 
-    with as_exit_code():
-        from jobs.commands.watch import watch as look
+    from jobs.commands.watch import watch as look
 
-        code = look(out, None if once else every, show)
+    code = look(out, None if once else every, show)
     raise typer.Exit(code)
