@@ -66,11 +66,15 @@ def cluster() -> tuple[float, float, int]:
     return float(total.get("CPU", 0)), float(total.get("GPU", 0)), int(total.get("memory", 0))
 
 
-def cpu_nodes() -> int:
-    """Count the nodes of the running Ray that have CPUs."""
+def nodes_with(resource: str) -> list[str]:
+    """List the ids of the nodes of the running Ray that have some of a resource.
+
+    Args:
+        resource: ``CPU`` or ``GPU``.
+    """
     import ray
 
-    return sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0))
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource, 0)]
 
 
 def _delete_session(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.ray_session import nodes_with
 from pipeline.answering.checkpoints import fetch, on_the_hub
 from pipeline.records import AnswerSettings
 
@@ -24,12 +25,9 @@ def fetch_on_nodes(settings: AnswerSettings, gpus: bool) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0)(fetch)
-    nodes = [
-        node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU" if gpus else "CPU", 0)
-    ]
     ray.get(
         [
             task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(settings)
-            for node in nodes
+            for node in nodes_with("GPU" if gpus else "CPU")
         ]
     )

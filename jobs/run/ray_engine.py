@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from jobs.ray_session import cluster, cpu_nodes, ray_session
+from jobs.ray_session import cluster, nodes_with, ray_session
 from jobs.run.hub_files import fetch_on_nodes
 from jobs.run.metrics import LEFT, Meter, Sample
 from jobs.run.ray_workers import ActorConfig, AnswerActor, load_answerer, read_receipt, render
@@ -53,7 +53,8 @@ class RayEngine:
         Args:
             run: settings of the run.
         """
-        return plan_resources(*cluster(), run.actors, run.gpus_per_actor, run.choice.device, cpu_nodes())
+        nodes = len(nodes_with("CPU"))
+        return plan_resources(*cluster(), run.actors, run.gpus_per_actor, run.choice.device, nodes)
 
     def receipts(
         self,
