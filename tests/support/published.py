@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import fsspec
 import pyarrow.parquet as pq
 
-from pipeline.output.current import Plan
+from pipeline.output.current import PARTS, Plan
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.schema import ANSWERS, DOCUMENTS, FAILURES, PAGES
@@ -72,6 +73,20 @@ def tables(uri: str) -> Tables:
         keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
         assert len(keys) == len(set(keys)), f"{name} repeats a row"
     return found
+
+
+def rounded(value: Any) -> Any:
+    """Round all floats: which sequences decode together depends on timing, and on some processors so do last digits."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def part_times(out: Path) -> dict[str, int]:
+    """When each part was written, in ns, by its name."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / PARTS).glob("*.parquet")}
 
 
 def broken_page(bundle: Bundle) -> dict[tuple[str, int], Failure]:

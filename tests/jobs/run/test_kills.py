@@ -17,6 +17,7 @@ from pipeline.samples.document import make_sample
 from pipeline.samples.write import questions_file
 from tests.support.killed_runs import Started, compared, computed
 from tests.support.merged_pdf import merged
+from tests.support.published import part_times
 
 DOCUMENTS, PAGES = 2, 17  # a bundle each
 
@@ -43,7 +44,7 @@ def test_a_run_whose_parts_are_killed_one_by_one_ends_with_the_rows_of_an_undist
                 time.sleep(0.02)
     finally:
         started.clean()
-    committed = times(out)
+    committed = part_times(out)
     assert committed
 
     asked = load_questions(str(tmp_path / "q.yaml"))
@@ -57,14 +58,10 @@ def test_a_run_whose_parts_are_killed_one_by_one_ends_with_the_rows_of_an_undist
     }
     report = run_job(RunSettings(output=str(out), **shared), asked)
     assert (report["exit_code"], report["counts"]["pending"], report["counts"]["failed"]) == (0, 0, 0)
-    assert committed.items() <= times(out).items()
+    assert committed.items() <= part_times(out).items()
     run_job(RunSettings(output=str(tmp_path / "undisturbed"), **shared), asked)
     found = compared(out, tmp_path / "undisturbed")
     assert found.pop("rows") >= 2 * DOCUMENTS * PAGES
     del found["different_in_last_digits"]
     assert set(found.values()) == {0}, found
     assert not list((out / "inflight").iterdir())
-
-
-def times(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.parquet")}

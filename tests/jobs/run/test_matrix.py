@@ -34,7 +34,7 @@ from pipeline.units import make_bundles, make_units
 from tests.support import toy_family, toy_family_input
 from tests.support.bundles import with_counts
 from tests.support.colours import make_pdf
-from tests.support.published import everything
+from tests.support.published import everything, rounded
 from tests.support.toy_method import EverySecondToken
 
 _QUESTIONS = "{id: a, text: What, max_new_tokens: 4}, {id: b, text: Who is it, max_new_tokens: 5}"
@@ -188,15 +188,6 @@ def test_both_engines_give_the_same_rows_with_every_method(
         check_answers(local.pop("answers"), ray.pop("answers"), family, method)
         assert [len(local[name]) for name in ("pages", "failures")] == [6, 0]
         assert rounded(local) == rounded(ray)
-
-
-def rounded(value: Any) -> Any:
-    """Which sequences decode together depends on timing, and on some processors so do the last digits."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def check_answers(local: list[dict[str, Any]], ray: list[dict[str, Any]], family: str, method: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli.main import app
+from tests.support.published import part_times
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +60,6 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def times(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
-
-
 def test_a_run_that_is_interrupted_resumes(command: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(command)
@@ -79,10 +76,10 @@ def test_a_run_that_is_interrupted_resumes(command: list[str], tmp_path: Path) -
     assert not list((out / "inflight").iterdir())
     assert "interrupted; the same command resumes" in said[0].splitlines()
 
-    committed = times(out)
+    committed = part_times(out)
     done = CliRunner().invoke(app, command[3:])  # what is left is too little to start Ray for
     assert done.exit_code == 0, done.output
     assert f"{PAGES} answers" in done.stdout
     table = pq.read_table(out / "answers")
     assert len({(r["unit_id"], r["page"]) for r in table.to_pylist()}) == table.num_rows == PAGES
-    assert committed.items() <= times(out).items()
+    assert committed.items() <= part_times(out).items()

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,7 +36,7 @@ from tests.support.colours import (
     make_pdf,
 )
 from tests.support.no_model import load_nothing
-from tests.support.published import everything
+from tests.support.published import everything, rounded
 
 QUESTIONS = parse_questions(
     'version: 1\nquestions:\n  - {id: a, text: "A?", max_new_tokens: 3}\n'
@@ -72,26 +71,15 @@ def units_and_bundles(folder: Path, settings: AnswerSettings = SETTINGS) -> tupl
 
 
 def tables(store: OutputStore) -> dict[str, list[dict[str, object]]]:
-    """Everything published, without what differs from one execution to the next by nature.
-
-    Which sequences decode together depends on timing, and on some processors so do the last digits.
-    """
+    """Everything published, without what differs from one execution to the next by nature."""
     publish(store, {"b": Reading(aggregate="first")}, everything(store))
     found = {}
     for name in ("answers", "pages", "failures", "documents"):
         table = pa.concat_tables(pq.read_table(file) for file in Path(store.folder.uri, name).glob("*.parquet"))
         volatile = [c for c in table.column_names if c.endswith("_ms") or c.startswith("peak_") or c == "answered_at"]
-        rows = [_rounded(row) for row in table.drop_columns(volatile).to_pylist()]
+        rows = [rounded(row) for row in table.drop_columns(volatile).to_pylist()]
         found[name] = sorted(rows, key=lambda row: json.dumps(row, default=str))
     return found
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def test_a_page_that_kills_the_model_costs_that_page(ray_session: None, tmp_path: Path) -> None:
