@@ -110,16 +110,18 @@ def at_most(wanted: float, model: Path, addon: str | Path, args: Any) -> dict[st
             found = measured(answerer, images, args.out / "train", THRESHOLD_PAGES, ("glimpse",), rule)
             return float(found["glimpse"]["retention"])
 
-        rule = answerer.model.rule
+        def raised(logit: float) -> gp.KeepRule:
+            return replace(rule, threshold=1 / (1 + math.exp(-logit)))
+
+        chosen = rule = answerer.model.rule
         if kept(rule) > wanted:
             low, high = rule.threshold_logit, HIGHEST_LOGIT
             while high - low > LOGIT_STEP:
                 middle = (low + high) / 2
-                raised = replace(rule, threshold=1 / (1 + math.exp(-middle)))
-                low, high = (middle, high) if kept(raised) > wanted else (low, middle)
-            rule = replace(rule, threshold=1 / (1 + math.exp(-high)))
-        found = measured(answerer, images, args.out / "test", args.pages, ("glimpse",), rule)
-        return {**found, "threshold": rule.threshold}
+                low, high = (middle, high) if kept(raised(middle)) > wanted else (low, middle)
+            chosen = raised(high)
+        found = measured(answerer, images, args.out / "test", args.pages, ("glimpse",), chosen)
+        return {**found, "threshold": chosen.threshold}
 
 
 def tune(weak: Path, out: Path, seed: int, args: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def for_each_document(
             begun.wait(_FIRST_S)
             over.wait(number * _APART_S)
         with child:
-            while left and not over.is_set():
+            while not over.is_set():
                 try:
                     document = left.popleft()
                 except IndexError:  # another thread was faster
