@@ -124,18 +124,13 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     Raises:
         UsageError: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    merged: dict[str, Any] = {}
-    if config is not None:
-        merged, _ = _read_config(config)
+    merged = {} if config is None else _read_config(config)[0]
     merged.update({key: value for key, value in flags.items() if value is not None and value != []})
-    try:
-        return RunSettings.model_validate(merged)
-    except ValidationError as error:
-        raise UsageError("; ".join(problem(e) for e in error.errors())) from error
+    return _settings(merged)
 
 
-def load_thresholds(config: Path) -> Thresholds:
-    """Read the table ``[nightly]`` of a TOML file.
+def load_night(config: Path) -> tuple[RunSettings, Thresholds]:
+    """Read a TOML file with the keys of :class:`RunSettings` and a table ``[nightly]``, once, since it may be a pipe.
 
     Args:
         config: the file.
@@ -143,7 +138,19 @@ def load_thresholds(config: Path) -> Thresholds:
     Raises:
         UsageError: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    _, given = _read_config(config)
+    given, nightly = _read_config(config)
+    thresholds = _thresholds(config, nightly)
+    return _settings(given), thresholds
+
+
+def _settings(given: dict[str, Any]) -> RunSettings:
+    try:
+        return RunSettings.model_validate(given)
+    except ValidationError as error:
+        raise UsageError("; ".join(problem(e) for e in error.errors())) from error
+
+
+def _thresholds(config: Path, given: object) -> Thresholds:
     if not isinstance(given, dict):
         raise UsageError(
             f"--config {config}: nightly: expected a table, the line [nightly] with thresholds such as failed = 0.02 "

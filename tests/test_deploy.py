@@ -21,7 +21,7 @@ import yaml
 
 from jobs.cli.main import app
 from jobs.exit_codes import DONE, ENGINE, INTERRUPTED, TOO_MANY_FAILED, USAGE
-from jobs.settings import load_settings, load_thresholds
+from jobs.settings import load_night
 from pipeline.output.drift import Thresholds
 from tests.support.markdown import ROOT
 
@@ -74,9 +74,9 @@ def cluster_page() -> str:
 
 
 def test_the_job_file_holds_settings_and_the_default_thresholds() -> None:
-    settings = load_settings(DEPLOY / "job.toml", {})
+    settings, thresholds = load_night(DEPLOY / "job.toml")
     assert settings.output == "s3://bucket/answers/"
-    assert load_thresholds(DEPLOY / "job.toml") == Thresholds()
+    assert thresholds == Thresholds()
     text = (DEPLOY / "job.toml").read_text()
     assert {name.replace("_", "-") for name in Thresholds.model_fields} == set(
         re.findall(r"^([\w-]+) =", text.partition("[nightly]")[2], re.MULTILINE)

@@ -24,9 +24,9 @@ def nightly(config: Job) -> None:
     """Answer what is new or changed, keep a record, and say what changed, failed, needs review and drifted."""
     with as_exit_code() as ending:
         from jobs.commands.nightly import hold_night
-        from jobs.settings import load_asked, load_settings, load_thresholds
+        from jobs.settings import load_asked, load_night
 
-        thresholds, settings = load_thresholds(config), load_settings(config, {})
+        settings, thresholds = load_night(config)
         ending.log = Log(settings.log_format)
         asked = load_asked(settings.questions, settings.schema_)
         code = hold_night(settings, asked, thresholds, _run, typer.echo)

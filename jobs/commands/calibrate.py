@@ -17,7 +17,7 @@ from pipeline.answering.checkpoints import NANO, default_addon
 from pipeline.confidence.calibration import CALIBRATION_FILE, DataUsed, FittedOn, Mode
 from pipeline.errors import UsageError
 from pipeline.file_names import readable
-from pipeline.output.faults import make_folder, writing
+from pipeline.output.faults import make_folder, whole_file
 from pipeline.records import AnswerSettings
 
 
@@ -73,8 +73,8 @@ def calibrate(settings: CalibrateSettings, show: Callable[[str], Any]) -> Path:
     presence = fit_presence(row for mine in answers for row in mine)
     calibration = fit_calibration(answers, _fitted_on(choice, fixed, answerer.dtype, modes, used))
     calibration = calibration.model_copy(update={"presence": presence})
-    with writing(target):
-        target.write_text(calibration.to_json(), encoding="utf-8")
+    with whole_file(target, "--out") as file:
+        file.write_text(calibration.to_json(), encoding="utf-8")
     show(f"{counted(sum(one.answers for one in used), 'answer')}, of which {sum(one.right for one in used)} are right")
     if presence is not None:
         show(f"--skip-below knows {presence.held} questions whose page holds the answer and {presence.absent} others")

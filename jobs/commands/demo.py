@@ -16,7 +16,7 @@ from jobs.run.job import run_job
 from jobs.run.prepare import answer_settings
 from jobs.run.report import closing_lines
 from jobs.settings import RunSettings
-from pipeline.output.faults import writing
+from pipeline.output.faults import whole_file
 from pipeline.questions.file import load_questions
 
 _KEYS = ("total", "date", "customer", "invoice_no", "city")  # only some fields, so that the table fits on a screen
@@ -89,8 +89,8 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
     (answer,) = page_answerer.answer_page(page, [question.to_ask(fixed.rule)])
     if answer.keep is not None:
         target = out / "kept.png"
-        with writing(target):
-            draw_kept(page, answer.keep, answer.grids[0], answer.frames[0]).save(target)
+        with whole_file(target, "--out") as file:
+            draw_kept(page, answer.keep, answer.grids[0], answer.frames[0]).save(file, "PNG")
         say(f"{target}: page 1 of {document.name} with the visual tokens kept for {question.text!r}")
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import OutputError
 from pipeline.evaluation.evaluate import Measured
 from pipeline.evaluation.modes import MODES, Mode, label
-from pipeline.output.faults import make_folder, writing
+from pipeline.output.faults import make_folder, whole_file, writing
 
 SCHEMA = pa.schema(
     [
@@ -170,9 +170,9 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), path, compression="zstd")
+    make_folder(path.parent)
+    with whole_file(path, "--out") as file:
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), file, compression="zstd")
 
 
 def table(found: Sequence[Score]) -> str:

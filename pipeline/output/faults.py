@@ -71,18 +71,19 @@ def check_new_file(path: Path, flag: str = "--to") -> None:
 
 
 @contextmanager
-def whole_file(to: Path) -> Iterator[Path]:
+def whole_file(to: Path, flag: str = "--to") -> Iterator[Path]:
     """Give a file to write in, which takes the name that is wanted once it is whole; until then the old file stays.
 
     Args:
         to: file that is wanted.
+        flag: the flag that names it.
 
     Raises:
         OutputError: it cannot have that name, or the disk is full.
         EngineError: the disk fails.
     """
     target = Path(os.path.realpath(to))
-    check_new_file(to)
+    check_new_file(to, flag)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         temporary.touch()

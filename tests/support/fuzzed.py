@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from jobs.commands.watch import watch
-from jobs.settings import load_settings, load_thresholds
+from jobs.settings import load_night, load_settings
 from pipeline.errors import DocpipeError
 from pipeline.output.asked import Asked, read_asked, write_asked
 from pipeline.output.attempts import Markers
@@ -326,7 +326,7 @@ def config_file(data: st.DataObject) -> None:
     """Take the settings of a run from a TOML file."""
     file = scratch() / "job.toml"
     file.write_bytes(data.draw(edited(CONFIGS, CONFIG_WORDS)).encode(errors="surrogatepass"))
-    for load in (lambda path: load_settings(path, {}).flat(), load_thresholds):
+    for load in (lambda path: load_settings(path, {}).flat(), load_night):
         with suppress(DocpipeError):
             load(file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jobs.cli.main import app
 from jobs.commands.nightly import hold_night
 from jobs.run import job
 from jobs.run.job import run_job
-from jobs.settings import RunSettings, load_settings, load_thresholds
+from jobs.settings import RunSettings, load_night
 from pipeline.errors import EngineError, SettingsChangedError, UsageError
 from pipeline.output.drift import Thresholds
 from pipeline.output.folder import Folder
@@ -169,15 +170,24 @@ retention = 0.2
 
 def test_a_job_file_holds_the_settings_of_run_and_thresholds(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(JOB)
-    settings = load_settings(tmp_path / "job.toml", {})
+    settings, thresholds = load_night(tmp_path / "job.toml")
     assert (settings.input, settings.max_failed_share) == (("in",), 0.5)
-    assert load_thresholds(tmp_path / "job.toml") == Thresholds(nights=3, retention=0.2)
+    assert thresholds == Thresholds(nights=3, retention=0.2)
     (tmp_path / "job.toml").write_text(JOB.replace("retention = 0.2", "retention = 2\nnihgts = 1"))
     with pytest.raises(UsageError, match=r"\[nightly\] retention: .*than or equal to 1, found 2; nihgts: unknown key"):
-        load_thresholds(tmp_path / "job.toml")
+        load_night(tmp_path / "job.toml")
     (tmp_path / "job.toml").write_text('nightly = 3\ninput = "in"')
     with pytest.raises(UsageError, match=r"nightly: expected a table, the line \[nightly\] with .* below it, found 3$"):
-        load_thresholds(tmp_path / "job.toml")
+        load_night(tmp_path / "job.toml")
+
+
+def test_a_job_file_may_be_a_pipe() -> None:
+    end, start = os.pipe()
+    os.write(start, JOB.encode())
+    os.close(start)
+    settings, thresholds = load_night(Path(f"/dev/fd/{end}"))  # as a shell makes of <(...)
+    os.close(end)
+    assert (settings.output, thresholds.nights) == ("out", 3)
 
 
 def test_the_command_submits_or_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

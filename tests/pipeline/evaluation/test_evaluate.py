@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from jobs.commands.evaluate import parse_modes
 from pipeline.datasets.example import Region, by_page, coverage, covered_cells
 from pipeline.datasets.load import load_examples
 from pipeline.datasets.visual_cot_benchmark import ASKS_FOR_BOX
-from pipeline.errors import UsageError
+from pipeline.errors import OutputError, UsageError
 from pipeline.evaluation.evaluate import Measured
 from pipeline.evaluation.further_tables import confidence_scores, confidence_table, question_table
 from pipeline.evaluation.metrics import anls, exact_match, value_equal
@@ -245,6 +247,22 @@ def test_what_is_asked_again_is_counted_where_the_answer_became_right_or_wrong(t
     assert len(table([off]).splitlines()) == 2
     write_rows(rows, tmp_path / "eval.parquet")
     assert pq.read_table(tmp_path / "eval.parquet").column("pruned_answer").to_pylist() == ["y"] * 5 + [None] * 2
+
+
+def test_a_disk_that_is_full_leaves_the_rows_of_the_last_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(rows: object, file: Path, **_: object) -> None:
+        file.write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "eval.parquet"
+    write_rows([measured()], out)
+    before = out.read_bytes()
+    monkeypatch.setattr(pq, "write_table", write_half)
+    with pytest.raises(OutputError, match=r"eval\.parquet.*No space left"):
+        write_rows([measured(), measured()], out)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {out: before}
 
 
 def test_random_needs_glimpse() -> None:
