@@ -56,12 +56,13 @@ def show_answer(viewed: Viewed, document: str, question: str, page: int | None, 
     from pipeline.file_names import local_path, printable
     from pipeline.pages.renderer import RenderChild
     from pipeline.viewing.originals import Originals
-    from pipeline.viewing.picked import pick_row
+    from pipeline.viewing.picked import find_document, pick_row
     from pipeline.viewing.published import read_published
     from pipeline.viewing.show import draw_row
     from pipeline.viewing.texts import about, model_said, shown
 
-    run = read_published(Folder(viewed.out))
+    folder = Folder(viewed.out)
+    run = read_published(folder, document_id=find_document(folder, document))
     row = pick_row(run, document, question, page)
     target = to or Path(_file_name(row["document"], question, row["page"]))
     if target.suffix.lower() != ".png":

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow.compute as pc
+from rapidfuzz import fuzz, process
 
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
-from pipeline.viewing.published import Published
+from pipeline.output.folder import Folder
+from pipeline.viewing.published import Published, check_published, current_batches
 from pipeline.viewing.texts import pages_of
 
 _MOST_NAMED = 5
+_ALIKE = 60  # of 100
+_NAMES = ("document_id", "source", "document")
 _RANK = ("answered", "needs_review", "not_answerable", "failed", "skipped")
 
 
 def pick_row(run: Published, document: str, question: str, page: int | None) -> dict[str, Any]:
-    """Find the row of a document and a question; of several pages, the one with the best answer.
+    """Find the row of a question; of several pages, the one with the best answer.
 
     Args:
-        run: what the run published.
-        document: path below the input or behind it, name, or ``document_id``.
+        run: what the run published of one document.
+        document: what a person calls the document.
         question: id of the question.
         page: page number, counted from 1; ``None`` for any.
 
     Raises:
-        UsageError: no row fits, or several documents do.
+        UsageError: no row fits.
     """
-    document_id = _document_id(run, document)
-    of_document = run.answers.filter(pc.equal(run.answers["document_id"], document_id))
-    asked = of_document["question_id"].unique().to_pylist()
+    asked = run.answers["question_id"].unique().to_pylist()
     if question not in asked:
-        raise UsageError(f"no question {question!r} was asked of {printable(document)}; {_near(question, asked)}")
-    rows = of_document.filter(pc.equal(of_document["question_id"], question)).to_pylist()
+        near = _near(question, asked) or sorted(asked)
+        raise UsageError(f"no question {question!r} was asked of {printable(document)}; there is {_shown(near)}")
+    rows = run.answers.filter(pc.equal(run.answers["question_id"], question)).to_pylist()
     pages = sorted(number for row in rows if row["page"] is not None for number in pages_of(row))
     if page is not None:
         rows = [row for row in rows if row["page"] is not None and page in pages_of(row)]
@@ -48,24 +51,43 @@ def _order(row: dict[str, Any]) -> tuple[int, float, int]:
     return rank, -sureness, row["page"] or 0
 
 
-def _document_id(run: Published, name: str) -> str:
-    table = run.answers.select(["document_id", "source", "document"]).group_by(["document_id", "source", "document"])
-    known = table.aggregate([]).to_pylist()
-    if not known:
+def find_document(folder: Folder, name: str) -> str:
+    """Return the ``document_id`` of what a person calls a document; memory does not grow with the documents.
+
+    Args:
+        folder: output folder of the run.
+        name: path below the input or behind it, name, or ``document_id``.
+
+    Raises:
+        UsageError: no document fits, or several do, or the folder holds no answers.
+        EngineError: a file cannot be read.
+    """
+    check_published(folder)
+    fitting: dict[Any, dict[str, dict[str, Any]]] = {_is_called: {}, _ends_with: {}}
+    near: list[str] = []
+    first: list[str] = []
+    for rows in current_batches(folder, "answers", _NAMES):
+        known = rows.group_by(list(_NAMES)).aggregate([]).to_pylist()
+        for fits, found in fitting.items():
+            found.update({row["document_id"]: row for row in known if fits(row, name)})
+        paths = {row["document"] for row in known}
+        near, first = _near(name, paths.union(near)), sorted(paths.union(first))[:_MOST_NAMED]
+    if not first:
         raise UsageError(
-            f"{run.uri} has no answers yet; give its `docpipe run` command once more, which goes on where it stopped"
+            f"{folder.uri} has no answers yet; give its `docpipe run` command once more, which goes on where it stopped"
         )
-    for fits in (_is_called, _ends_with):
-        found = {row["document_id"]: row for row in known if fits(row, name)}
-        if len(found) == 1:
-            return str(next(iter(found)))
-        if found:
-            several = [f"{printable(row['document'])} ({key})" for key, row in found.items()]
-            raise UsageError(
-                f"{len(found)} documents are called {printable(name)}; name the path below the input, or the "
-                f"document_id: {_listed(several)}"
-            )
-    raise UsageError(f"no document {printable(name)} among the {len(known)} of {run.uri}; {_near(name, _paths(known))}")
+    found = next(filter(None, fitting.values()), {})
+    if not found:
+        raise UsageError(
+            f"no document {printable(name)} in {folder.uri}; there is {_shown(near or first)}, for example"
+        )
+    if len(found) > 1:
+        several = [f"{printable(row['document'])} ({key})" for key, row in found.items()]
+        raise UsageError(
+            f"{len(found)} documents are called {printable(name)}; name the path below the input, or the "
+            f"document_id: {_listed(several)}"
+        )
+    return next(iter(found))
 
 
 def _is_called(row: dict[str, Any], name: str) -> bool:
@@ -77,13 +99,14 @@ def _ends_with(row: dict[str, Any], name: str) -> bool:
     return str(row["document"]).endswith(f"/{name}")
 
 
-def _paths(rows: list[dict[str, Any]]) -> list[str]:
-    return [row["document"] for row in rows]
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names that are most like one, which may be none."""
+    found = process.extract(name, sorted(known), scorer=fuzz.ratio, score_cutoff=_ALIKE, limit=_MOST_NAMED)
+    return [one for one, *_ in found]
 
 
-def _near(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, _MOST_NAMED) or sorted(known)
-    return f"there is {_listed([printable(one) for one in near])}"
+def _shown(names: list[str]) -> str:
+    return _listed([printable(one) for one in names])
 
 
 def _listed(things: list[Any]) -> str:

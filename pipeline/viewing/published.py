@@ -74,42 +74,69 @@ def _count(folder: Folder, name: str) -> int:
         return int(pq.read_metadata(file).num_rows)
 
 
-def read_published(folder: Folder, share: float = 1.0) -> Published:
+def read_published(folder: Folder, share: float = 1.0, document_id: str | None = None) -> Published:
     """Read the current rows of an output folder.
 
     Args:
         folder: the output folder.
         share: share of the documents whose rows are read, in 0..1; which these are follows from their ids, which are
             hashes.
+        document_id: the one document whose rows are read; ``None`` for all.
 
     Raises:
         UsageError: the folder is not one of docpipe, or a file in it is damaged.
         EngineError: a file cannot be read.
+    """
+    check_published(folder)
+    below = None if share == 1.0 else f"{int(share * 16**_DIGITS):0{_DIGITS}x}"
+    tables = {name: _current(folder, name, below, document_id) for name in TABLES}
+    tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
+    run = _json(folder, "run.json", check_run)
+    return Published(folder.uri, **tables, run=run, questions=_questions(folder), share=share)
+
+
+def check_published(folder: Folder) -> None:
+    """Make sure that a folder holds answers.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        UsageError: it holds none.
+        EngineError: it cannot be listed.
     """
     if not folder.names("answers", ".parquet"):
         raise UsageError(
             f"{folder.uri}: expected the output folder of `docpipe run`, found no answers in it; name what --output of "
             "that run names"
         )
-    tables = {name: _current(folder, name, share) for name in TABLES}
-    tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
-    run = _json(folder, "run.json", check_run)
-    return Published(folder.uri, **tables, run=run, questions=_questions(folder), share=share)
 
 
-def _current(folder: Folder, table: str, share: float) -> pa.Table:
-    whole = [rows for name in folder.names(table, ".parquet") for rows in _rows(folder, name, table, share)]
-    return pa.concat_tables([TABLES[table].empty_table(), *whole])
+def current_batches(folder: Folder, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns of the current rows of a table, a portion at a time.
+
+    Args:
+        folder: the output folder.
+        table: name of the table.
+        columns: columns of the present schema; of those that a file does not have, there is none.
+
+    Raises:
+        UsageError: a file is damaged, or has no column that every version wrote.
+        EngineError: a file cannot be read.
+    """
+    for name in folder.names(table, ".parquet"):
+        for rows in _read(folder, name, (*_NEEDED[table], "is_current"), (*columns, "is_current"), _MADE_AGAIN):
+            yield rows.filter(rows["is_current"])
 
 
-def _rows(folder: Folder, name: str, table: str, share: float) -> Iterator[pa.Table]:
+def _current(folder: Folder, table: str, below: str | None, document_id: str | None) -> pa.Table:
     schema = TABLES[table]
-    for rows in _read(folder, name, (*_NEEDED[table], "is_current"), schema.names, _MADE_AGAIN):
-        kept = rows["is_current"]
-        if share < 1.0:
-            kept = pc.and_(kept, pc.less(rows["document_id"], f"{int(share * 16**_DIGITS):0{_DIGITS}x}"))
-        mine = rows.filter(kept)
-        yield pa.table([_column(mine, field) for field in schema], schema=schema)
+    whole = [schema.empty_table()]
+    for rows in current_batches(folder, table, [name for name in schema.names if name != "is_current"]):
+        mine = rows if below is None else rows.filter(pc.less(rows["document_id"], below))
+        mine = mine if document_id is None else mine.filter(pc.equal(mine["document_id"], document_id))
+        whole.append(pa.table([_column(mine, field) for field in schema], schema=schema))
+    return pa.concat_tables(whole)
 
 
 def _read(folder: Folder, name: str, needed: Sequence[str], wanted: Sequence[str], remedy: str) -> Iterator[pa.Table]:

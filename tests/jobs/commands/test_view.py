@@ -38,7 +38,7 @@ def test_show_writes_a_picture(out: str) -> None:
 
 def test_show_refuses_what_it_cannot_do_in_one_line(out: str, tmp_path: Path) -> None:
     for words, message in (
-        (("other.pdf", "total"), "docpipe: no document other.pdf among the 1 of"),
+        (("other.pdf", "total"), "docpipe: no document other.pdf in "),
         (("my a.pdf", "total", "--to", "a.jpg"), "docpipe: --to a.jpg: expected a name that ends in .png"),
         (("my a.pdf", "total", "--to", "no/a.png"), "docpipe: --to no/a.png: the folder no does not exist"),
     ):

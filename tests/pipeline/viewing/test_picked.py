@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.viewing.picked import pick_row
-from pipeline.viewing.published import Published, read_published
+from pipeline.output.folder import Folder
+from pipeline.viewing import published
+from pipeline.viewing.picked import find_document, pick_row
+from pipeline.viewing.published import read_published
 from tests.support.viewed import answer, write_output
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Published:
+@pytest.fixture(params=[2, 50_000])
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Folder:
+    monkeypatch.setattr(published, "_ROWS_AT_A_TIME", request.param)
     rows = [
         answer(document_id="1", document="x/a.pdf", source="in", page=1, answer="n/a", status="not_answerable"),
         answer(document_id="1", document="x/a.pdf", source="in", page=2, answer="low", confidence=0.2),
@@ -20,36 +24,45 @@ def run(tmp_path: Path) -> Published:
         answer(document_id="2", document="y/a.pdf", source="in", answer="other"),
         answer(document_id="3", document="line\nbreak.pdf", source="in", answer="odd"),
     ]
-    return read_published(write_output(tmp_path, rows))
+    return write_output(tmp_path, rows)
+
+
+def picked(folder: Folder, name: str, question: str = "total", page: int | None = None) -> dict[str, Any]:
+    return pick_row(read_published(folder, document_id=find_document(folder, name)), name, question, page)
 
 
 @pytest.mark.parametrize("name", ["x/a.pdf", "1", "in/x/a.pdf"])
-def test_the_best_answer_of_a_document_is_picked(run: Published, name: str) -> None:
-    assert pick_row(run, name, "total", None)["answer"] == "best"
-    assert pick_row(run, name, "total", 2)["answer"] == "low"
+def test_the_best_answer_of_a_document_is_picked(run: Folder, name: str) -> None:
+    assert picked(run, name)["answer"] == "best"
+    assert picked(run, name, page=2)["answer"] == "low"
 
 
-def test_a_name_is_taken_as_it_is_or_as_it_is_shown(run: Published) -> None:
-    assert pick_row(run, "line\nbreak.pdf", "total", None)["answer"] == "odd"
-    assert pick_row(run, "line\\nbreak.pdf", "total", None)["answer"] == "odd"
+def test_a_name_is_taken_as_it_is_or_as_it_is_shown(run: Folder) -> None:
+    assert picked(run, "line\nbreak.pdf")["answer"] == "odd"
+    assert picked(run, "line\\nbreak.pdf")["answer"] == "odd"
 
 
 def test_a_run_without_answers_says_how_to_get_some(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no answers yet; give its `docpipe run` command once more"):
-        pick_row(read_published(write_output(tmp_path, [])), "a.pdf", "total", None)
+        find_document(write_output(tmp_path, []), "a.pdf")
 
 
 @pytest.mark.parametrize(
     ("name", "question", "page", "message"),
     [
         ("a.pdf", "total", None, r"2 documents are called a\.pdf; .*x/a\.pdf \(1\), y/a\.pdf \(2\)"),
-        ("b.pdf", "total", None, r"no document b\.pdf among the 3 of"),
+        (
+            "b.pdf",
+            "total",
+            None,
+            r"no document b\.pdf in .*; there is (x/a\.pdf, y/a\.pdf|y/a\.pdf, x/a\.pdf), for example",
+        ),
         ("x/a.pdf", "totl", None, "no question 'totl' was asked of x/a.pdf; there is total"),
         ("x/a.pdf", "total", 9, "--page 9: 'total' was asked on page 1, 2, 3, 4 of x/a.pdf"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(
-    run: Published, name: str, question: str, page: int | None, message: str
+    run: Folder, name: str, question: str, page: int | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        pick_row(run, name, question, page)
+        picked(run, name, question, page)
