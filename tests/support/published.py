@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,10 @@ KEYS = {
     "failures": ("document_id", "page", "question_id"),
 }
 Tables = dict[str, list[dict[str, Any]]]
+OF_A_PLACE = {"run_id", "render_ms", "vision_ms", "peak_rss_bytes", "command", "source", "document_id", "unit_id"} | {
+    "bundle_id"
+}
+"""Columns that differ between two runs of the same documents in two places."""
 
 
 def store_at(uri: str, command: str = "docpipe run --input {input}") -> OutputStore:
@@ -73,6 +78,17 @@ def tables(uri: str) -> Tables:
         keys = [tuple(row[key] for key in KEYS[name]) for row in rows]
         assert len(keys) == len(set(keys)), f"{name} repeats a row"
     return found
+
+
+def tables_wherever(uri: str) -> Tables:
+    """Whole tables of a run, but for what depends on where its documents lie."""
+    return {
+        name: sorted(
+            ({key: value for key, value in row.items() if key not in OF_A_PLACE} for row in found),
+            key=lambda row: json.dumps(row, sort_keys=True, default=str),
+        )
+        for name, found in tables(uri).items()
+    }
 
 
 def rounded(value: Any) -> Any:

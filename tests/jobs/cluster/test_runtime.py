@@ -35,6 +35,7 @@ from pipeline.errors import UsageError
 from tests.support.colours import WHITE, make_pdf
 from tests.support.engines import QUESTIONS
 from tests.support.markdown import ROOT
+from tests.support.ports import free_port
 
 NAME = "glimpse_docpipe-0.1.0-py3-none-any.whl"
 
@@ -109,12 +110,6 @@ def test_a_submission_carries_it_beside_the_settings(
     assert [set(environment) for environment in sent] == [{"env_vars"}, {"env_vars", "working_dir", "pip"}]
     assert sent[0]["env_vars"] == sent[1]["env_vars"]  # the wheel is a path of this machine, which does not travel
     assert not Path(sent[1]["working_dir"]).exists()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,8 @@ from pipeline.output.lock import NAME
 from tests.support.apart import exit_code, start_command, start_in_mounts, start_limited
 from tests.support.colours import WHITE, load_colours, make_pdf
 from tests.support.engines import QUESTIONS, settings_of
-from tests.support.published import Tables, tables
+from tests.support.published import tables_wherever
 from tests.support.s3_server import S3Server, s3_bucket
-
-OTHERWISE = {"run_id", "render_ms", "vision_ms", "peak_rss_bytes", "command", "source", "document_id", "unit_id"} | {
-    "bundle_id"
-}
-"""Columns that differ between two runs of the same documents in two places."""
 
 RUN = ["run", "--engine", "local", "--device", "cpu", "--max-failed-share", "0.5"]
 HERE = [*RUN, "-i", "pdfs", "-q", "q.yaml", "-o", "out"]
@@ -49,17 +44,6 @@ def pdfs(tmp_path: Path) -> Path:
         make_pdf(tmp_path / "pdfs" / f"{number}.pdf", [WHITE] * 9)
     (tmp_path / "pdfs" / "deep" / "damaged.pdf").write_bytes(b"no PDF")
     return tmp_path / "pdfs"
-
-
-def rows(uri: str) -> Tables:
-    """Whole tables of a run, but for what depends on where its documents lie."""
-    return {
-        name: sorted(
-            ({key: value for key, value in row.items() if key not in OTHERWISE} for row in found),
-            key=lambda row: json.dumps(row, sort_keys=True, default=str),
-        )
-        for name, found in tables(uri).items()
-    }
 
 
 def on_s3(settings: RunSettings) -> RunSettings:
@@ -86,9 +70,9 @@ def test_a_run_from_and_to_s3_gives_all_rows_though_a_fifth_of_the_calls_fail(
     s3.share = 0.0
     assert min(s3.refused[status] for status in ("503 Slow Down", "500 Internal Server Error")) > 10
     assert 0.15 < s3.refused.total() / (s3.refused.total() + s3.served.total()) < 0.25
-    expected = rows(str(tmp_path / "out"))
+    expected = tables_wherever(str(tmp_path / "out"))
     assert [len(expected[name]) for name in ("answers", "pages", "failures")] == [45 + 10 + 2, 45, 2]
-    assert rows("s3://bucket/out") == expected
+    assert tables_wherever("s3://bucket/out") == expected
     assert (report["exit_code"], report["counts"]["failed"], report["counts"]["pending"]) == (0, 2, 0)
     assert again["this_run"]["bundles"] == 0
     assert not S3FileSystem().exists(f"bucket/out/{NAME}")
@@ -117,7 +101,7 @@ def test_a_run_that_lost_its_store_says_so_and_completes_when_run_again(
     found = CliRunner().invoke(app, list(map(str, run)))
     assert found.exit_code == 0, found.output
     assert report_at("s3://bucket/out")["counts"]["pending"] == 0
-    assert len(rows("s3://bucket/out")["answers"]) == 46
+    assert len(tables_wherever("s3://bucket/out")["answers"]) == 46
 
 
 def test_an_output_on_s3_that_may_not_be_written_is_refused_before_any_work(
@@ -161,7 +145,7 @@ def test_a_disk_that_fills_ends_the_run_and_the_rerun_completes(pdfs: Path, tmp_
         assert "Traceback" not in said[name]
     report = report_at(str(tmp_path / "kept"))
     assert (report["exit_code"], report["counts"]["pending"], report["counts"]["planned"]) == (0, 0, 46)
-    assert len(rows(str(tmp_path / "kept"))["answers"]) == 46
+    assert len(tables_wherever(str(tmp_path / "kept"))["answers"]) == 46
     assert not [name for name in os.listdir(tmp_path / "kept") if ".tmp-" in name]
 
 
