@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ import psutil
 import pyarrow as pa
 
 _MEMORY = {"rss_mb": "VmRSS", "anon_mb": "RssAnon", "file_mb": "RssFile", "shmem_mb": "RssShmem"}
+_OTHERS = ("arrow_mb", "descriptors", "threads", "children")
 
 
 class Resident:
@@ -64,13 +66,15 @@ class Resident:
 
 
 def draw(lines: Path, to: Path) -> None:
-    """Draw what was noted: memory over documents in the step ``run``, and everything over time."""
+    """Draw what was noted: memory over documents in the step ``run``, and everything over time; time between attempts
+    of a run that was ended and went on is left out.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib import pyplot
 
-    noted = [json.loads(line) for line in lines.read_text().splitlines()]
+    noted = _thinned(_joined([json.loads(line) for line in lines.read_text().splitlines()]))
     run = [line for line in noted if line["step"] == "run"]
     figure, (over_documents, over_time, counts) = pyplot.subplots(3, 1, figsize=(9, 10), layout="constrained")
     for name, label in (("rss_mb", "resident"), ("anon_mb", "of which anonymous"), ("arrow_mb", "in Arrow's pool")):
@@ -89,6 +93,26 @@ def draw(lines: Path, to: Path) -> None:
         axes.set(xlabel=across, ylabel=up, ylim=(0, None))
         axes.legend(fontsize=7)
     figure.savefig(to)
+
+
+def _joined(noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Count documents and time on from one attempt to the next, which begins without a step."""
+    documents, gap = 0, 0.0
+    for last, line in itertools.pairwise(noted):
+        if line["step"] == "" != last["step"]:
+            documents, gap = last["documents"], line["at"] - last["at"]
+        line["documents"] += documents
+        line["at"] -= gap
+    return noted
+
+
+def _thinned(noted: list[dict[str, Any]], most: int = 1_500) -> list[dict[str, Any]]:
+    """The highest of so many neighbours that few enough are left, by kind of number."""
+    size = -(-len(noted) // most)
+    return [
+        {**group[-1], **{name: max(line[name] for line in group) for name in (*_MEMORY, *_OTHERS)}}
+        for group in (noted[start : start + size] for start in range(0, len(noted), size))
+    ]
 
 
 def _minutes(noted: list[dict[str, Any]]) -> list[float]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipeline.answering.bundle_answerer import BundleAnswerer
 
 _PASSES = 3
-_BUNDLES_A_PUBLICATION = 256
+_PAGES_A_PUBLICATION = 8_192
 
 
 def run_job(
@@ -150,13 +150,15 @@ class _Job:
         self._publish = publish
         self._log = log
         self.outcome = Outcome()
-        self._published = 0
+        self._new = 0  # pages that no table holds yet
+        self._held = 0  # pages before them
 
     def work_through(self, address: str | None) -> None:
         """Give the engine the pending units, up to ``_PASSES`` times; ``outcome`` records how it ends."""
         pending = self._pending()
         if not pending.rows:
             return
+        self._held = (self.work.index.rows - pending.rows) * pending.pages // pending.rows  # about
         engine, self.outcome.engine_why = choose_engine(self.run, address, pending.pages)
         self.outcome.engine = engine.name
         write_running(self.store.folder, self._running(engine, pending))
@@ -193,7 +195,7 @@ class _Job:
         """Bring the tables up to what the parts hold."""
         write_asked(self.store.folder, self._asked)
         self._publish()
-        self._published = self.outcome.bundles
+        self._held, self._new = self._held + self._new, 0
 
     def _passes(self, engine: Engine, pending: Pending, trace: dict[str, str]) -> None:
         config, resources = self._configured(engine, trace)
@@ -246,11 +248,12 @@ class _Job:
         ):
             for receipt in engine.receipts(pending.bundles(), config, resources, self.load):
                 self.outcome.add(receipt)
+                self._new += receipt.pages
                 say_pages(receipt, self._log)
                 self._publish_now_and_then()
 
     def _publish_now_and_then(self) -> None:
-        """Publish whole files at growing intervals, since each time all answers are read for ``documents/``."""
-        if self.outcome.bundles - self._published >= max(_BUNDLES_A_PUBLICATION, self._published):
+        """Publish whole files when the pages have doubled, since each time all answers are read for ``documents/``."""
+        if self._new >= max(_PAGES_A_PUBLICATION, self._held):
             self.lock.check()
             self.publish()

@@ -252,10 +252,14 @@ def test_tables_can_be_read_while_the_run_goes_on(
             seen.append(pq.read_table(answers).num_rows if answers.exists() else 0)
 
     engine(watched)
-    monkeypatch.setattr(run_module, "_BUNDLES_A_PUBLICATION", 2)
+    monkeypatch.setattr(run_module, "_PAGES_A_PUBLICATION", 18)
     run_job(settings, QUESTIONS)
     assert seen == [0, 36, 36]
     assert stored(settings)["counts"]["answered"] == ROWS
+    for number in range(3, 6):
+        make_pdf(Path(settings.input[0], f"{number}.pdf"), [WHITE] * 17)
+    run_job(settings, QUESTIONS)
+    assert seen[3:] == [ROWS, ROWS, 2 * ROWS], "what an earlier run did was not counted, or no table came after it"
 
 
 def test_numbers_of_two_devices_do_not_mix(
