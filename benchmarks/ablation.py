@@ -36,8 +36,9 @@ from pipeline.datasets.training_examples import GlimpseTask
 from pipeline.evaluation.evaluate import Measured, measure_page
 from pipeline.evaluation.score_table import scores
 from pipeline.families.registry import find_family
-from pipeline.pages.renderer import RenderChild
+from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.questions.question import DEFAULT_PROMPT
+from pipeline.records import PageImage
 from pipeline.samples.write import pick_seeds, write_samples
 
 RULE = gp.KeepRule(threshold=0.3, margin=1)  # no anchors: what is kept is what the predictor says
@@ -88,9 +89,9 @@ def variants(layers: int) -> list[Variant]:
     return [Variant("full"), *parts, *losses, *depths]
 
 
-def prefill_flops(page_answerer: PageAnswerer, page: Any, question: str, rule: gp.KeepRule | None) -> int:
+def prefill_flops(page_answerer: PageAnswerer, page: PageImage, question: str, rule: gp.KeepRule | None) -> int:
     """Language model FLOPs of one prefill, glimpse and predictor included, vision tower not."""
-    pixels, grid = page_answerer.processor.image(page)
+    pixels, grid = page_answerer.processor.image(decode_image(page))
     prompt = page_answerer.model.backbone.page_prompts(
         [page_answerer.processor.prompt(DEFAULT_PROMPT.format(text=question), grid)], [pixels], [grid]
     )[0]
