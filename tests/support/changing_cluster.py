@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 HEAD = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}  # nothing is rendered there
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 80 << 20}  # nobody looks whether there is a GPU
-_SECONDS = 1.5  # that a bundle takes longer until all has happened, so that there is work left for it
+_SECONDS = 1.5  # that a bundle takes longer until all has happened
+_LAST = 8  # bundles that wait until then, so that there is work left for a node that is slow to join
 _PATIENCE_S = 100.0
 
 
@@ -45,7 +46,8 @@ def load_noting_nodes(config: ActorConfig) -> BundleAnswerer:
 
     def run(rendered: RenderedBundle) -> Receipt:
         (noted / uuid.uuid4().hex).write_text(json.dumps([node, os.getpid()]))
-        deadline = time.monotonic() + _SECONDS
+        left = len(list((folder / "in").iterdir())) - len(list((folder / "out" / "parts").glob("*.parquet")))
+        deadline = time.monotonic() + (_SECONDS if left > _LAST else _PATIENCE_S)
         while not (folder / "over").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         return original(rendered)
