@@ -126,7 +126,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> RunSettings:
     """
     merged = {} if config is None else _read_config(config)[0]
     merged.update({key: value for key, value in flags.items() if value is not None and value != []})
-    return _settings(merged)
+    return validated(RunSettings, merged)
 
 
 def load_night(config: Path) -> tuple[RunSettings, Thresholds]:
@@ -140,14 +140,7 @@ def load_night(config: Path) -> tuple[RunSettings, Thresholds]:
     """
     given, nightly = _read_config(config)
     thresholds = _thresholds(config, nightly)
-    return _settings(given), thresholds
-
-
-def _settings(given: dict[str, Any]) -> RunSettings:
-    try:
-        return RunSettings.model_validate(given)
-    except ValidationError as error:
-        raise UsageError("; ".join(problem(e) for e in error.errors())) from error
+    return validated(RunSettings, given), thresholds
 
 
 def _thresholds(config: Path, given: object) -> Thresholds:
@@ -214,7 +207,7 @@ def questions_of(run: RunSettings) -> QuestionSet:
 
 
 def validated(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
-    """Make settings from flags.
+    """Make settings from flags or the keys of a file.
 
     Args:
         settings: class of the settings, a pydantic model.

@@ -71,7 +71,9 @@ def find_document(folder: Folder, name: str) -> str:
         for fits, found in fitting.items():
             found.update({row["document_id"]: row for row in known if fits(row, name)})
         paths = {row["document"] for row in known}
-        near, first = _near(name, paths.union(near)), sorted(paths.union(first))[:_MOST_NAMED]
+        first = sorted(paths.union(first))[:_MOST_NAMED]
+        if not any(fitting.values()):
+            near = _near(name, paths.union(near))
     if not first:
         raise UsageError(
             f"{folder.uri} has no answers yet; give its `docpipe run` command once more, which goes on where it stopped"

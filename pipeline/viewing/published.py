@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ _OF_MODEL = ("answer", "value", "confidence")
 _MADE_AGAIN = "delete it, and the next run makes its content again"
 _ROWS_AT_A_TIME = 50_000
 _DIGITS = 8  # of a document id, which has more
+_Among = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,12 @@ def read_published(folder: Folder, share: float = 1.0, document_id: str | None =
         EngineError: a file cannot be read.
     """
     check_published(folder)
-    below = None if share == 1.0 else f"{int(share * 16**_DIGITS):0{_DIGITS}x}"
-    tables = {name: _current(folder, name, below, document_id) for name in TABLES}
+    among: _Among | None = None
+    if document_id is not None:
+        among = partial(pc.equal, document_id)
+    elif share < 1.0:
+        among = partial(pc.greater, f"{int(share * 16**_DIGITS):0{_DIGITS}x}")
+    tables = {name: _current(folder, name, among) for name in TABLES}
     tables["answers"] = _with_reviews(tables["answers"], read_reviews(folder))
     run = _json(folder, "run.json", check_run)
     return Published(folder.uri, **tables, run=run, questions=_questions(folder), share=share)
@@ -112,13 +118,16 @@ def check_published(folder: Folder) -> None:
         )
 
 
-def current_batches(folder: Folder, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+def current_batches(
+    folder: Folder, table: str, columns: Sequence[str], among: _Among | None = None
+) -> Iterator[pa.Table]:
     """Read some columns of the current rows of a table, a portion at a time.
 
     Args:
         folder: the output folder.
         table: name of the table.
         columns: columns of the present schema; of those that a file does not have, there is none.
+        among: tells of document ids which ones are wanted; ``None`` takes all.
 
     Raises:
         UsageError: a file is damaged, or has no column that every version wrote.
@@ -126,15 +135,14 @@ def current_batches(folder: Folder, table: str, columns: Sequence[str]) -> Itera
     """
     for name in folder.names(table, ".parquet"):
         for rows in _read(folder, name, (*_NEEDED[table], "is_current"), (*columns, "is_current"), _MADE_AGAIN):
-            yield rows.filter(rows["is_current"])
+            kept = rows["is_current"]
+            yield rows.filter(kept if among is None else pc.and_(kept, among(rows["document_id"])))
 
 
-def _current(folder: Folder, table: str, below: str | None, document_id: str | None) -> pa.Table:
+def _current(folder: Folder, table: str, among: _Among | None) -> pa.Table:
     schema = TABLES[table]
     whole = [schema.empty_table()]
-    for rows in current_batches(folder, table, [name for name in schema.names if name != "is_current"]):
-        mine = rows if below is None else rows.filter(pc.less(rows["document_id"], below))
-        mine = mine if document_id is None else mine.filter(pc.equal(mine["document_id"], document_id))
+    for mine in current_batches(folder, table, [name for name in schema.names if name != "is_current"], among):
         whole.append(pa.table([_column(mine, field) for field in schema], schema=schema))
     return pa.concat_tables(whole)
 

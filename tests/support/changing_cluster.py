@@ -34,6 +34,10 @@ _LAST = 8  # bundles that wait until then, so that there is work left for a node
 _PATIENCE_S = 100.0
 
 
+def count_parts(folder: Path) -> int:
+    return len(list((folder / "out" / "parts").glob("*.parquet")))
+
+
 def load_noting_nodes(config: ActorConfig) -> BundleAnswerer:
     """An answerer that notes for each bundle the node and the process that answered it."""
     from tests.support.colours import load_colours  # which imports torch, of which no driver has need
@@ -46,7 +50,7 @@ def load_noting_nodes(config: ActorConfig) -> BundleAnswerer:
 
     def run(rendered: RenderedBundle) -> Receipt:
         (noted / uuid.uuid4().hex).write_text(json.dumps([node, os.getpid()]))
-        left = len(list((folder / "in").iterdir())) - len(list((folder / "out" / "parts").glob("*.parquet")))
+        left = len(list((folder / "in").iterdir())) - count_parts(folder)
         deadline = time.monotonic() + (_SECONDS if left > _LAST else _PATIENCE_S)
         while not (folder / "over").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -83,7 +87,7 @@ def main() -> None:
             time.sleep(0.05)
 
     def parts() -> int:
-        return len(list((folder / "out" / "parts").glob("*.parquet")))
+        return count_parts(folder)
 
     def notes(run: int) -> list[list[object]]:
         """Node and process of each bundle of a run, once for each pair."""

@@ -30,8 +30,8 @@ KEYS = {
     "failures": ("document_id", "page", "question_id"),
 }
 Tables = dict[str, list[dict[str, Any]]]
-OF_A_PLACE = {"run_id", "render_ms", "vision_ms", "peak_rss_bytes", "command", "source", "document_id", "unit_id"} | {
-    "bundle_id"
+OF_A_PLACE = {"run_id", "bundle_id", "unit_id", "document_id", "source", "command"} | {
+    *("render_ms", "vision_ms", "peak_rss_bytes"),
 }
 """Columns that differ between two runs of the same documents in two places."""
 

@@ -10,12 +10,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +33,7 @@ from pipeline.errors import UsageError
 from tests.support.colours import WHITE, make_pdf
 from tests.support.engines import QUESTIONS
 from tests.support.markdown import ROOT
-from tests.support.ports import free_port
+from tests.support.ports import free_port, wait_for_port
 
 NAME = "glimpse_docpipe-0.1.0-py3-none-any.whl"
 
@@ -159,12 +157,7 @@ def bare_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+        wait_for_port(port)
         yield BareCluster(f"http://127.0.0.1:{port}", site)
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(head.pid)], check=False)
