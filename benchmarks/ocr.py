@@ -45,7 +45,7 @@ def main() -> None:
     choice = ModelChoice(dtype="float32", device="cpu")
     settings, reader = answer_settings(choice, 0), OcrReader(threads=1)
     answerer = PageAnswerer.load(choice.model, settings.glimpse, "cpu", "float32", "auto", 0)
-    answerer.drop_blank = settings.drop_blank
+    answerer.drop_blank, answerer.look_again = settings.drop_blank, settings.look_again
     print("| family | mode | questions | exact | ANLS | `n/a` right | points at box | IoU | CPU s per page |")
     print(f"|{' --- |' * 9}")
     for family in ("known", "open", "labels"):

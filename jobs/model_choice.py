@@ -42,6 +42,8 @@ class ModelChoice(BaseModel):
         max_ratio: largest share of an image's tokens to keep, in 0..1.
         min_tokens: smallest number of an image's tokens to keep.
         fallback: ``dense`` asks some questions again without pruning, ``off`` none.
+        look_again: ``confidence_raw`` below which an answer is asked for again, on the page at another size; 0
+            for never, ``None`` takes the default of the model.
         drop_blank: whether blank paper is hidden from the model; ``None`` takes the default of the model.
         dpi: resolution of the pages, in dots per inch; ``None`` takes the default of the model.
         max_visual_tokens: most visual tokens per page; ``None`` takes the limit of the model.
@@ -65,6 +67,7 @@ class ModelChoice(BaseModel):
     max_ratio: float | None = Field(default=None, gt=0, le=1)
     min_tokens: int | None = Field(default=None, ge=0)
     fallback: Literal["dense", "off"] = "off"
+    look_again: float | None = Field(default=None, ge=0, le=1)
     drop_blank: bool | None = None
     dpi: int | None = Field(default=None, ge=18, le=1200)
     max_visual_tokens: int | None = Field(default=None, ge=1)

@@ -86,8 +86,9 @@ class AnswerSettings:
 
     ``rule`` is the default rule of the run (``None``: nothing is pruned); a question's ``keep`` overrides its fields.
     With ``prune_auto``, each page decides whether to prune (``--prune auto``). With ``drop_blank``, the model does not
-    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). Without a
-    ``repetition_penalty``, the checkpoint's holds. With ``skip_below``, pages that hold an answer with a lower
+    see blank paper. With ``fallback``, some questions are asked again without pruning (``--fallback dense``). Answers
+    whose ``confidence_raw`` is below ``look_again`` are asked for again, on the page at another size. Without
+    a ``repetition_penalty``, the checkpoint's holds. With ``skip_below``, pages that hold an answer with a lower
     probability are left out of its question; the probability is that of the presence model with this fingerprint. With
     ``ocr``, pages without a text layer are read by that release of it (``--ocr``).
     """
@@ -105,6 +106,7 @@ class AnswerSettings:
     drop_blank: bool = False
     revision: str | None = None  # of a model on the hub
     fallback: bool = False
+    look_again: float = 0.0
     repetition_penalty: float | None = None
     skip_below: float | None = None
     presence_fingerprint: str | None = None
@@ -257,6 +259,15 @@ class ChoiceProbability:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherAnswer:
+    """What another look at the page answered: ``look`` is its number, from 1."""
+
+    answer: str
+    confidence_raw: float
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageAnswer:
     """The answer to one question on one page, as the model gave it, or the ``failure`` that prevented it.
 
@@ -300,6 +311,8 @@ class PageAnswer:
     pruning: Literal["glimpse", "unpruned"] | None = None
     fallback: FallbackReason | None = None
     pruned_answer: str | None = None  # before the fallback
+    look: int | None = None  # number of the look at the page that the answer is of
+    other_answers: tuple[OtherAnswer, ...] | None = None  # of the other looks, in their order
     expected_tflops_glimpse: float | None = None
     expected_tflops_unpruned: float | None = None
     failure: Failure | None = None

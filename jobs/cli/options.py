@@ -87,6 +87,10 @@ Prune = Annotated[
 Fallback = Annotated[
     str | None, option(PRUNING, "dense asks doubtful or page-wide questions again, unpruned.", default="off")
 ]
+LookAgain = Annotated[
+    float | None,
+    option(MODEL, "Ask less sure answers again on the page at another size, 0 never.", default="0.98 for nano, else 0"),
+]
 DropBlank = Annotated[
     bool | None,
     option(PRUNING, "Hide blank paper from the model.", "--drop-blank/--no-drop-blank", default="only for nano"),

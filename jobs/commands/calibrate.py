@@ -105,5 +105,6 @@ def _fitted_on(
         dtype=dtype,
         dpi=fixed.dpi,
         drop_blank=fixed.drop_blank,
+        look_again=fixed.look_again,
         data=tuple(used),
     )

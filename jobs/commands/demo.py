@@ -81,7 +81,7 @@ def _picture(out: Path, run: RunSettings, row: dict[str, Any], say: Callable[[st
         choice.revision,
         repetition_penalty=fixed.repetition_penalty,
     )
-    page_answerer.drop_blank = fixed.drop_blank
+    page_answerer.drop_blank, page_answerer.look_again = fixed.drop_blank, fixed.look_again
     document = out / "pdfs" / row["document"]
     with RenderChild() as child:
         pages = PageImages(child, fixed.dpi, fixed.budget)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.evaluation.evaluate import Measured
 
 
+_BESIDE_LOOKS: tuple[Mode, ...] = ("off", "glimpse", "random", "ocr")  # random masks are no rival
+
+
 class EvalSettings(BaseModel):
     """All settings of ``docpipe eval``; field names are the flags with underscores."""
 
@@ -131,6 +134,14 @@ def measure(settings: EvalSettings, read: Callable[[], Sequence[Example]]) -> li
     return rows
 
 
+def _look_again(choice: ModelChoice, fixed: AnswerSettings, modes: Sequence[Mode]) -> float:
+    """Return the confidence below which pages are looked at again: never beside methods that cannot do so."""
+    once = [mode for mode in modes if mode not in _BESIDE_LOOKS]
+    if once and choice.look_again:
+        raise UsageError(f"--compare {once[0]} looks at a page once; leave --look-again {choice.look_again:g} out")
+    return 0.0 if once else fixed.look_again
+
+
 class LoadedAnswerer:
     """Measures a model in some modes, on one data set after the other.
 
@@ -171,6 +182,7 @@ class LoadedAnswerer:
         )
         self._page_answerer.model.pack()
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback
+        self._page_answerer.look_again = _look_again(choice, fixed, modes)
         self.dtype = str(self._page_answerer.model.backbone.dtype).removeprefix("torch.")
         self._fixed, self._quiet = fixed, quiet
         self._modes = [mode for mode in modes if mode != "ocr"]

@@ -26,6 +26,7 @@ from pipeline.answering.checkpoints import (
     default_addon,
     default_dpi,
     default_drop_blank,
+    default_look_again,
     fingerprint,
     resolve_addon,
     resolve_model,
@@ -42,7 +43,7 @@ from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
 from pipeline.questions.unmatched import unmatched_questions
-from pipeline.records import AnswerSettings, Document, Failure, PageCount
+from pipeline.records import AnswerSettings, Document, Failure, PageCount, PixelBudget
 from pipeline.scratch import Scratch
 from pipeline.unit_index import UnitIndex
 
@@ -219,6 +220,7 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
     elif given:
         flag = _flag(next(iter(given)))
         raise UsageError(f"{flag} has no effect without pruning; name an add-on with --glimpse, or leave it out")
+    budget = find_family(model).read_budget(model, choice.max_visual_tokens)
     return AnswerSettings(
         model=choice.model,
         revision=choice.revision,
@@ -227,14 +229,26 @@ def answer_settings(choice: ModelChoice, seed: int) -> AnswerSettings:
         glimpse_fingerprint=None if addon is None else fingerprint(addon),
         rule=rule,
         dpi=choice.dpi or default_dpi(choice.model),
-        budget=find_family(model).read_budget(model, choice.max_visual_tokens),
+        budget=budget,
         dtype=choice.dtype,
         seed=seed,
         prune_auto=choice.prune == "auto",
         drop_blank=default_drop_blank(choice.model) if choice.drop_blank is None else choice.drop_blank,
         fallback=choice.fallback == "dense",
+        look_again=_look_again(choice, budget),
         repetition_penalty=choice.repetition_penalty,
     )
+
+
+def _look_again(choice: ModelChoice, budget: PixelBudget) -> float:
+    if choice.look_again is None:
+        return default_look_again(choice.model)
+    if choice.look_again and budget.min_pixels == budget.max_pixels:
+        raise UsageError(
+            f"--look-again {choice.look_again:g} needs pages at another size, found model {choice.model}, which "
+            "takes every page at the same size; leave it out"
+        )
+    return choice.look_again
 
 
 def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[str, object]:
@@ -253,6 +267,7 @@ def frozen_settings(settings: AnswerSettings, questions: QuestionSet) -> dict[st
     return {
         **frozen,
         "--fallback": "dense" if settings.fallback else "off",
+        "--look-again": settings.look_again,
         "--skip-below": settings.skip_below,
         "--ocr": settings.ocr,
         "--drop-blank": settings.drop_blank,

@@ -199,6 +199,7 @@ def _load(config: ActorConfig) -> BundleAnswerer:
     largest = family_at(settings.budget.family).max_visual_tokens(settings.budget)
     lanes = page_answerer.divide(config.threads, largest * config.pages_at_once, tuned.lane_threads)
     page_answerer.drop_blank, page_answerer.fallback = settings.drop_blank, settings.fallback
+    page_answerer.look_again = settings.look_again
     if config.presence is not None and settings.skip_below is not None:
         page_answerer.skipping = Skipping(config.presence, settings.skip_below)
     if settings.prune_auto:

@@ -275,5 +275,10 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
             f"{counted(totals['asked_again'], 'question')} asked again without pruning, of which "
             f"{totals['changed_again']} came out otherwise"
         )
+    if totals["looked_again"]:
+        yield (
+            f"{counted(totals['looked_again'], 'question')} asked again at another size, of which "
+            f"{totals['later_taken']} came out otherwise"
+        )
     if now["pages_per_s"] is not None:
         yield f"{counted(now['pages'], 'page')} in this run, {now['pages_per_s']:.2f} pages/s"

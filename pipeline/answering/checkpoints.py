@@ -127,6 +127,14 @@ def default_drop_blank(model: str) -> bool:
     return model == NANO
 
 
+def default_look_again(model: str) -> float:
+    """Return the ``confidence_raw`` below which a page is looked at again by default.
+
+    The embedded model reads small letters by the pixel, so that another look tells a lot.
+    """
+    return 0.98 if model == NANO else 0.0
+
+
 def note_on(model: str) -> str | None:
     """Say for whom the embedded model is and what it reads; ``None`` for any other model.
 

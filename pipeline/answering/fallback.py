@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answering.open_page import ModelAnswer
+import glimpseprune as gp
+from pipeline.answering.open_page import ModelAnswer, OpenPage
+from pipeline.answering.prefilling import Prefiller
 from pipeline.records import Ask, FallbackReason
 
 LOW_CONFIDENCE = 0.5
@@ -27,12 +29,40 @@ class AskedAgain:
     """The pruned answers of a page of which some are asked for again.
 
     Attributes:
+        opened: the page as it was opened first, without its state.
         pruned: the answers of all questions of the page.
         reasons: reason by the place of each question that is asked again, in their order.
+        read: the page after the vision tower.
     """
 
+    opened: OpenPage
     pruned: list[ModelAnswer]
     reasons: dict[int, FallbackReason]
+    read: gp.EncodedPage
+
+    def reopened(self, prefiller: Prefiller, pool: gp.DecodePool) -> OpenPage:
+        """Prefill the questions without pruning, behind the vision tower's result.
+
+        Args:
+            prefiller: prefiller of the page answerer.
+            pool: pool that holds the questions of other pages.
+
+        Raises:
+            PageError: one question alone does not fit into the device's memory.
+        """
+        opened, places = self.opened, list(self.reasons)
+        asks, prompts = tuple(opened.asks[i] for i in places), [opened.prompts[i] for i in places]
+        sequences, stats, _ = prefiller.prefill(asks, prompts, [None] * len(places), lambda: self.read, pool)
+        return replace(
+            opened,
+            asks=asks,
+            prompts=prompts,
+            sequences=sequences,
+            stats=stats,
+            constraints=[opened.constraints[i] for i in places],
+            read=None,
+            presences=(),
+        )
 
     def merged(self, unpruned: Sequence[ModelAnswer]) -> list[ModelAnswer]:
         """Return the answers of the page: those without pruning, where there are any.
@@ -46,16 +76,18 @@ class AskedAgain:
         return answers
 
 
-def asked_again(asks: Sequence[Ask], answers: Sequence[ModelAnswer]) -> AskedAgain | None:
+def asked_again(opened: OpenPage, answers: Sequence[ModelAnswer]) -> AskedAgain | None:
     """Choose the questions of a page that are asked again; ``None`` for none.
 
     Args:
-        asks: questions of the page.
-        answers: their answers; one that was not pruned is not asked for again.
+        opened: the page.
+        answers: answers to its questions; one that was not pruned is not asked for again.
     """
-    reasons = {i: reason_for(*one) for i, one in enumerate(zip(asks, answers, strict=True))}
+    if opened.read is None:
+        return None
+    reasons = {i: reason_for(*one) for i, one in enumerate(zip(opened.asks, answers, strict=True))}
     found = {i: reason for i, reason in reasons.items() if reason is not None}
-    return AskedAgain(list(answers), found) if found else None
+    return AskedAgain(opened.without_state(), list(answers), found, opened.read) if found else None
 
 
 def reason_for(ask: Ask, answer: ModelAnswer) -> FallbackReason | None:
@@ -79,9 +111,9 @@ def _merged(pruned: ModelAnswer, unpruned: ModelAnswer, reason: FallbackReason) 
     first, second = pruned.stats, unpruned.stats
     stats = replace(
         second,
-        prefill_ms=_sum(first.prefill_ms, second.prefill_ms),
-        decode_ms=_sum(first.decode_ms, second.decode_ms),
-        prefix_ms=_sum(first.prefix_ms, second.prefix_ms),
+        prefill_ms=sum_of_known(first.prefill_ms, second.prefill_ms),
+        decode_ms=sum_of_known(first.decode_ms, second.decode_ms),
+        prefix_ms=sum_of_known(first.prefix_ms, second.prefix_ms),
         vision_ms=first.vision_ms,
     )
     return replace(
@@ -97,5 +129,6 @@ def _merged(pruned: ModelAnswer, unpruned: ModelAnswer, reason: FallbackReason) 
     )
 
 
-def _sum(one: float | None, other: float | None) -> float | None:
+def sum_of_known(one: float | None, other: float | None) -> float | None:
+    """Add two figures, of which one that was not measured is left out; ``None`` where neither was."""
     return other if one is None else one if other is None else one + other

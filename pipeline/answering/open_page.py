@@ -18,7 +18,7 @@ from pipeline.confidence.signals import Signals, signals_of
 from pipeline.errors import PageError
 from pipeline.families.base import ModelInput, PreparedImage
 from pipeline.frame import WHOLE_PAGE, Frame
-from pipeline.records import Ask, ChoiceProbability, FallbackReason
+from pipeline.records import Ask, ChoiceProbability, FallbackReason, Image, OtherAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class ModelAnswer:
         peak_memory_bytes: most memory allocated on the device while the page was open; ``None`` without CUDA.
         presence: probability that the page holds the answer, in 0..1; ``None`` where that was not asked.
         frames: where the grid lies on each page.
+        look: number of the look at the page that it is of; each further look shows the page at another size.
+        others: the answers of the other looks, which are less sure, in their order.
     """
 
     text: str
@@ -61,6 +63,8 @@ class ModelAnswer:
     peak_memory_bytes: int | None = None
     frames: tuple[Frame, ...] = (WHOLE_PAGE,)
     presence: float | None = None
+    look: int = 1
+    others: tuple[OtherAnswer, ...] = ()
 
     def on_page(self, number: int) -> ModelAnswer:
         """Return the answer with what was scored and kept of one page alone.
@@ -110,6 +114,7 @@ class PreparedPage:
         may_skip: ids of the questions that the page may be left out of.
         words_found: share of the words of each question that are on the page, in 0..1; ``None`` where that cannot be
             told. Empty where the page is left out of no question.
+        pages: the pixels of the page, or pages, ``[height, width, 3]``; empty where nothing is asked again.
     """
 
     asks: tuple[Ask, ...]
@@ -118,6 +123,7 @@ class PreparedPage:
     visible: Tensor | None = None
     may_skip: frozenset[str] = frozenset()
     words_found: tuple[float | None, ...] = ()
+    pages: tuple[Image, ...] = ()
 
 
 @dataclass(slots=True)
@@ -139,6 +145,7 @@ class OpenPage:
         presences: probability that the page holds the answer to each question, in 0..1, ``None`` where it was not asked
             for; empty where that holds for all.
         skipped: questions that the page is left out of, by their place among all.
+        pages: the pixels of each page, ``[height, width, 3]``; empty where nothing is asked again.
     """
 
     asks: tuple[Ask, ...]
@@ -154,6 +161,11 @@ class OpenPage:
     memory_mark: int
     presences: Sequence[float | None] = ()
     skipped: Mapping[int, Skipped] = field(default_factory=dict)
+    pages: tuple[Image, ...] = ()
+
+    def without_state(self) -> OpenPage:
+        """Return the page without what the model made of it, which would keep the device's memory."""
+        return replace(self, sequences=[], read=None)
 
     def enter(self, pool: gp.DecodePool, key: Hashable) -> None:
         """Add every question to the pool."""

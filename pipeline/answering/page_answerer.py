@@ -26,6 +26,7 @@ from pipeline.answering.devices import check_device
 from pipeline.answering.fallback import AskedAgain, asked_again
 from pipeline.answering.lanes import in_lanes
 from pipeline.answering.loading import load_model
+from pipeline.answering.look_again import LookedAgain, looked_again
 from pipeline.answering.open_page import ModelAnswer, OpenPage, PageOutcome, PreparedPage, Skipped
 from pipeline.answering.page_pruning import choose_for_page
 from pipeline.answering.prefilling import Prefiller
@@ -56,6 +57,7 @@ class PageAnswerer:
 
     Attributes:
         fallback: whether questions that need the whole page, and doubtful answers, are asked again without pruning.
+        look_again: ``confidence_raw`` below which an answer is asked for again, on the page at another size.
         skipping: decides which pages are left out of which questions; ``None`` asks every question of every page.
         drop_blank: whether blank paper is kept out of the model, on pages of the size the model takes.
         lanes: number of threads that answer pages side by side.
@@ -69,6 +71,7 @@ class PageAnswerer:
         self.model = model
         self.processor = processor
         self.fallback = False
+        self.look_again = 0.0
         self.skipping: Skipping | None = None
         self.drop_blank = False
         self.rates = EQUAL
@@ -174,7 +177,7 @@ class PageAnswerer:
         images = tuple(self.processor.prepare(page) for page in pages)
         prompts = [self.processor.prompt(ask.prompt, *(image.grid for image in images)) for ask in asks]
         visible = visible_tokens(self.processor, pages, images) if self.drop_blank else None
-        return PreparedPage(tuple(asks), images, prompts, visible)
+        return PreparedPage(tuple(asks), images, prompts, visible, pages=tuple(pages) if self.look_again else ())
 
     def answer_page(
         self, page: Image, asks: Sequence[Ask], keep: Sequence[npt.NDArray[np.bool_]] | None = None
@@ -193,7 +196,7 @@ class PageAnswerer:
         opened = self._open(self.prepare(page, asks), keep, pool)
         with self._timed():
             opened.enter(pool, 0)
-        waiting, asked = {0: opened}, dict[int, AskedAgain]()
+        waiting, asked = {0: opened}, dict[int, AskedAgain | LookedAgain]()
         while True:
             with self._timed():
                 pool.run()
@@ -223,7 +226,7 @@ class PageAnswerer:
     ) -> Generator[tuple[Key, PageOutcome]]:
         pool = self._pool()
         waiting: dict[Key, OpenPage] = {}
-        asked: dict[Key, AskedAgain] = {}
+        asked: dict[Key, AskedAgain | LookedAgain] = {}
         for key, prepared in pages:
             try:
                 opened = self._open(prepared(), None, pool)
@@ -242,7 +245,7 @@ class PageAnswerer:
             yield from self._done(waiting, asked, pool)
 
     def _done(
-        self, waiting: dict[Key, OpenPage], asked: dict[Key, AskedAgain], pool: gp.DecodePool
+        self, waiting: dict[Key, OpenPage], asked: dict[Key, AskedAgain | LookedAgain], pool: gp.DecodePool
     ) -> Iterator[tuple[Key, PageOutcome]]:
         """Take out the pages whose questions are all answered; those with questions to ask again stay for that."""
         for key in [key for key, opened in waiting.items() if opened.complete(pool, key)]:
@@ -252,39 +255,38 @@ class PageAnswerer:
                 replace(answer, peak_memory_bytes=peak)
                 for answer in opened.answers(pool, key, self.processor, self.model.eos_token_ids)
             ]
-            if key in asked:
-                yield key, opened.with_skipped(asked.pop(key).merged(answers))
-                continue
-            again = None if opened.read is None else asked_again(opened.asks, answers)
+            before = asked.pop(key, None)
+            if before is not None:
+                answers, opened = before.merged(answers), before.opened
+            again = self._again(opened, answers, before)
             if again is None:
                 yield key, opened.with_skipped(answers)
                 continue
             try:
                 with self._timed():
-                    waiting[key] = self._ask_again(opened, list(again.reasons), pool)
+                    waiting[key] = self._reopened(again, pool)
                     waiting[key].enter(pool, key)
                 asked[key] = again
             except PageError as error:
-                yield key, error
+                # A larger page may need more memory than there is; what was found before stays.
+                yield key, opened.with_skipped(answers) if isinstance(again, LookedAgain) else error
 
-    def _ask_again(self, opened: OpenPage, places: Sequence[int], pool: gp.DecodePool) -> OpenPage:
-        """Prefill some questions of a page without pruning, behind the vision tower's result."""
-        asks, prompts = tuple(opened.asks[i] for i in places), [opened.prompts[i] for i in places]
-        read = opened.read
-        if read is None:
-            raise ValueError("expected a page that is kept for a second question, found none; open it with a fallback")
-        sequences, stats, _ = self.prefiller.prefill(asks, prompts, [None] * len(places), lambda: read, pool)
-        constraints = [opened.constraints[i] for i in places]
-        return replace(
-            opened,
-            asks=asks,
-            prompts=prompts,
-            sequences=sequences,
-            stats=stats,
-            constraints=constraints,
-            read=None,
-            presences=(),
-        )
+    def _again(
+        self, opened: OpenPage, answers: Sequence[ModelAnswer], before: AskedAgain | LookedAgain | None
+    ) -> AskedAgain | LookedAgain | None:
+        """Choose what is asked again of an answered page: first without pruning, then at another size."""
+        unpruned = asked_again(opened, answers) if before is None else None
+        if unpruned is not None:
+            return unpruned
+        look = before.look + 1 if isinstance(before, LookedAgain) else 2
+        return looked_again(opened, answers, self.look_again, self.processor, look)
+
+    def _reopened(self, again: AskedAgain | LookedAgain, pool: gp.DecodePool) -> OpenPage:
+        """Prefill the questions that are asked again."""
+        if isinstance(again, AskedAgain):
+            return again.reopened(self.prefiller, pool)
+        prepared = self.prepare_together(again.pages, again.asks)
+        return replace(self._open(prepared, None, pool), read=None, pages=(), began_at_s=again.opened.began_at_s)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -337,6 +339,7 @@ class PageAnswerer:
             mark,
             known,
             skipped,
+            page.pages if keep is None else (),
         )
 
 

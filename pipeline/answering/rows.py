@@ -128,6 +128,8 @@ def _row(group: PageGroup, unit: Unit, ask: Ask, answer: ModelAnswer | Skipped, 
         pruning=None if pruning is None else pruning.choice,
         fallback=answer.fallback,
         pruned_answer=answer.pruned_text,
+        look=answer.look,
+        other_answers=answer.others or None,
         expected_tflops_glimpse=None if pruning is None else pruning.tflops_glimpse,
         expected_tflops_unpruned=None if pruning is None else pruning.tflops_unpruned,
     )

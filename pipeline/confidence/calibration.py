@@ -43,6 +43,7 @@ class FittedOn(Stored):
         dtype: type that the model computed in.
         dpi: resolution of the pages.
         drop_blank: whether blank paper was hidden from the model.
+        look_again: ``confidence_raw`` below which a page was looked at again.
         data: the data sets.
     """
 
@@ -55,6 +56,7 @@ class FittedOn(Stored):
     dtype: str
     dpi: int
     drop_blank: bool
+    look_again: float
     data: tuple[DataUsed, ...]
 
 
@@ -70,7 +72,7 @@ class Calibration(Stored):
     """
 
     format: Literal["docpipe-calibration"] = "docpipe-calibration"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     fitted_on: FittedOn
     terms: dict[str, Term]
     bias: Number
@@ -136,6 +138,8 @@ class Calibration(Stored):
             found.append(f"--dpi was {mine.dpi}, is {settings.dpi}")
         if mine.drop_blank != settings.drop_blank:
             found.append(f"--drop-blank was {_switch(mine.drop_blank)}, is {_switch(settings.drop_blank)}")
+        if mine.look_again != settings.look_again:
+            found.append(f"--look-again was {mine.look_again:g}, is {settings.look_again:g}")
         return found
 
     def to_json(self) -> str:

@@ -14,7 +14,7 @@ from pipeline.questions.values import AnswerType, Reading
 
 FEATURE_COLUMNS = (
     *("answer", "value_error", "logprob_mean", "logprob_min", "logprob_first", "margin_min"),
-    *("glimpse_mass", "glimpse_spread", "floor_hit", "retention", "new_tokens", "on_page"),
+    *("glimpse_mass", "glimpse_spread", "floor_hit", "retention", "new_tokens", "on_page", "other_answers"),
 )
 """Columns of ``answers`` that features are computed from."""
 _KINDS = tuple(kind for kind in get_args(AnswerType) if kind != "text")
@@ -25,6 +25,7 @@ FEATURES = (
     *("no_answer", "no_answer_sure", "no_answer_mass", "no_answer_spread"),
     *("pruned", "glimpse_mass", "glimpse_spread", "retention", "floor_hit"),
     *("value_error", "on_page", "not_on_page"),
+    *("looks_agree", "looks_differ"),
     *("others", "alone", "alone_sure"),
     *(f"type_{kind}" for kind in _KINDS),
 )
@@ -62,8 +63,10 @@ def features(rows: pa.Table, read_as: Sequence[Reading], others: Numbers) -> Num
         others: result of :func:`sureness_of_others`; not a number where there are none.
     """
     alone = np.isnan(others).astype(np.float64)
-    mean, new_tokens = _floats(rows, "logprob_mean"), _floats(rows, "new_tokens")
-    answers = rows["answer"].to_pylist()
+    answers, others_said = rows["answer"].to_pylist(), rows["other_answers"].to_pylist()
+    said = [{one["answer"] for one in other or ()} for other in others_said]
+    looks = np.array([1.0 + len(other or ()) for other in others_said])
+    mean, new_tokens = _floats(rows, "logprob_mean"), _floats(rows, "new_tokens") / looks  # of each look
     none = _ones(
         [answer is not None and says_no_answer(answer, r.choices) for answer, r in zip(answers, read_as, strict=True)]
     )
@@ -90,6 +93,8 @@ def features(rows: pa.Table, read_as: Sequence[Reading], others: Numbers) -> Num
         _ones([error is not None for error in rows["value_error"].to_pylist()]),
         _ones([found is True for found in on_page]),
         _ones([found is False for found in on_page]),
+        _ones([answer in mine for answer, mine in zip(answers, said, strict=True)]),
+        _ones([bool(mine - {answer}) for answer, mine in zip(answers, said, strict=True)]),
         np.nan_to_num(others, nan=0.0),
         alone,
         alone * sure_all,

@@ -39,7 +39,7 @@ class ModeAsker:
         page: Image,
         asks: Sequence[Ask],
         shares: Sequence[float | None],
-        found: Sequence[int],
+        found: Sequence[float],
         seed: int,
     ) -> Asked:
         """Ask all questions at each share.
@@ -49,12 +49,13 @@ class ModeAsker:
             page: the pixels, ``[height, width, 3]``.
             asks: the questions, without a rule.
             shares: shares of the visual tokens to keep; ``None`` keeps what the rule keeps or, in other modes than
-                ``glimpse``, as many as were ``found``.
-            found: number of tokens that ``glimpse`` kept for each question; empty if it was not asked.
+                ``glimpse``, as large a share as was ``found``.
+            found: share of the tokens that ``glimpse`` kept for each question, in 0..1; empty if it was not asked.
             seed: seed of the random masks.
         """
         total = math.prod(self.page_answerer.processor.token_grid(self.page_answerer.processor.prepare(page)))
-        every = [list(found) if s is None else [max(1, int(s * total))] * len(asks) for s in shares]
+        kept = [max(1, round(share * total)) for share in found]
+        every = [kept if s is None else [max(1, int(s * total))] * len(asks) for s in shares]
         if mode == "off":
             yield None, self.page_answerer.answer_page(page, asks)
         elif mode == "glimpse":

@@ -28,7 +28,7 @@ from pipeline.pages.renderer import decode_image
 from pipeline.questions.no_answer import says_no_answer
 from pipeline.questions.question import DEFAULT_PROMPT
 from pipeline.questions.values import AnswerType, Reading
-from pipeline.records import Ask, Evidence, PageImage
+from pipeline.records import Ask, Evidence, OtherAnswer, PageImage
 
 MAX_NEW_TOKENS = 32
 
@@ -73,6 +73,9 @@ class Measured:
         fallback: why the question was asked again without pruning; ``None`` where it was not.
         pruned_answer: the answer with pruning, where it was asked again.
         pruned_exact: whether that was a right one, character for character.
+        other_answers: the less sure answers, where the page was looked at again.
+        first_exact: whether the answer of the first look was a right one, character for character; ``None`` where there
+            was no other.
         keep_share: share of the visual tokens that was asked for, in 0..1: a cap in the mode ``glimpse``, a number of
             tokens in others; ``None`` where none was.
         clues: what the glimpse and the words of the page tell of whether it holds the answer, in the order of
@@ -115,6 +118,8 @@ class Measured:
     fallback: str | None = None
     pruned_answer: str | None = None
     pruned_exact: bool | None = None
+    other_answers: tuple[OtherAnswer, ...] | None = None
+    first_exact: bool | None = None
     keep_share: float | None = None
     clues: tuple[float, ...] | None = None
     page_ms: float | None = None
@@ -146,7 +151,7 @@ def measure_page(
         shares: shares of the visual tokens to keep, in 0..1, in every mode that prunes; empty for as many as
             ``glimpse`` keeps.
     """
-    found: list[int] = []
+    found: list[float] = []
     pixels, places, asker = decode_image(page), PageEvidence(page), ModeAsker(page_answerer, rule)
     words_found = shares_of_words([example.question for example in examples], page.words)
     asks = [Ask(one.question_id, _prompt_of(one, prompt), "text", max_new_tokens, None) for one in examples]
@@ -155,7 +160,7 @@ def measure_page(
         for share, answers in asker.ask(mode, pixels, asks, asked, found, seed):
             page_ms = (time.perf_counter() - start) * 1e3 if len(asked) == 1 else None
             if mode == "glimpse" and share is None:
-                found = [answer.stats.kept_tokens for answer in answers]
+                found = [answer.stats.kept_tokens / answer.stats.visual_tokens for answer in answers]
             for example, ask, answer, words in zip(examples, asks, answers, words_found, strict=True):
                 says = answer.text and not says_no_answer(answer.text)
                 at = places.of(replace(ask, type=example.type), answer) if says else AnswerEvidence()
@@ -186,7 +191,7 @@ def features_of(rows: Sequence[Measured], read_as: Sequence[Reading], alone: boo
         alone: whether each counts as the only answer on its page.
     """
     schema = pa.schema([ANSWERS.field(name) for name in FEATURE_COLUMNS])
-    table = pa.Table.from_pylist([{name: getattr(row, name) for name in FEATURE_COLUMNS} for row in rows], schema)
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema)
     others = sureness_of_others(table, [(row.document, row.page, row.mode) for row in rows])
     return features(table, read_as, np.full(len(rows), np.nan) if alone else others)
 
@@ -234,6 +239,7 @@ def _measured(
     example: Example, answer: ModelAnswer, mode: Mode, on_page: bool | None, boxes: Sequence[Evidence] | None
 ) -> Measured:
     stats = answer.stats
+    first = answer.text if answer.look == 1 else answer.others[0].answer
     keep = np.ones(stats.visual_tokens, bool) if answer.keep is None else answer.keep
     covered = [coverage(region.on_grid(answer.frames[0]), keep, *answer.grids[0]) for region in example.regions]
     return replace(
@@ -252,4 +258,6 @@ def _measured(
         fallback=answer.fallback,
         pruned_answer=answer.pruned_text,
         pruned_exact=None if answer.pruned_text is None else exact_match(answer.pruned_text, example.answers),
+        other_answers=answer.others or None,
+        first_exact=exact_match(first, example.answers) if answer.others else None,
     )

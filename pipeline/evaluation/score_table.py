@@ -14,6 +14,7 @@ from pipeline.errors import OutputError
 from pipeline.evaluation.evaluate import Measured
 from pipeline.evaluation.modes import MODES, Mode, label
 from pipeline.output.faults import make_folder, whole_file, writing
+from pipeline.output.schema import ANSWERS
 
 SCHEMA = pa.schema(
     [
@@ -52,6 +53,8 @@ SCHEMA = pa.schema(
         ("fallback", pa.string()),
         ("pruned_answer", pa.string()),
         ("pruned_exact", pa.bool_()),
+        ("other_answers", ANSWERS.field("other_answers").type),
+        ("first_exact", pa.bool_()),
         ("page_ms", pa.float64()),
     ]
 )
@@ -79,6 +82,9 @@ class Score:
         asked_again: number of questions that were asked again without pruning.
         rescued: number of those whose answer became right.
         harmed: number of those whose answer was right before.
+        looked_again: number of questions that were asked again on the page at another size.
+        look_rescued: number of those whose answer became right.
+        look_harmed: number of those whose answer was right before.
         pages_per_s: pages per second of wall time, each with all its questions, rendering not counted; ``None`` where
             several shares were asked for at once.
     """
@@ -99,6 +105,9 @@ class Score:
     asked_again: int = 0
     rescued: int = 0
     harmed: int = 0
+    looked_again: int = 0
+    look_rescued: int = 0
+    look_harmed: int = 0
     pages_per_s: float | None = None
 
 
@@ -135,6 +144,9 @@ def _score(mode: Mode, keep_share: float | None, rows: Sequence[Measured]) -> Sc
         asked_again=sum(row.fallback is not None for row in rows),
         rescued=sum(row.pruned_exact is False and row.exact for row in rows),
         harmed=sum(row.pruned_exact is True and not row.exact for row in rows),
+        looked_again=sum(row.other_answers is not None for row in rows),
+        look_rescued=sum(row.first_exact is False and row.exact for row in rows),
+        look_harmed=sum(row.first_exact is True and not row.exact for row in rows),
         pages_per_s=1e3 * len(page_ms) / sum(page_ms.values()) if page_ms else None,
     )
 
@@ -176,7 +188,7 @@ def write_rows(rows: Sequence[Measured], path: Path) -> None:
 
 
 def table(found: Sequence[Score]) -> str:
-    """Format the figures as text, one line per mode and share, and one for what was asked again."""
+    """Format the figures as text, one line per mode and share, and one each for what was asked again."""
     names = ("mode", "questions", "exact", "value", "ANLS", "n/a exact", "kept mean", "kept p50", "kept p95")
     lines: list[tuple[str, ...]] = [(*names, "boxes covered", "points at box", "IoU", "pages/s")]
     for score in found:
@@ -192,7 +204,13 @@ def table(found: Sequence[Score]) -> str:
         for score in found
         if score.asked_again
     ]
-    return "\n".join([in_columns(lines), *again])
+    looked = [
+        f"{label(score.mode, score.keep_share)}: {score.looked_again} asked again at another size, "
+        f"{score.look_rescued} rescued, {score.look_harmed} harmed"
+        for score in found
+        if score.looked_again
+    ]
+    return "\n".join([in_columns(lines), *again, *looked])
 
 
 def in_columns(lines: Sequence[Sequence[str]]) -> str:

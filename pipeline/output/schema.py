@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 _SIDES = [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
 _EVIDENCE = pa.list_(pa.struct([*_SIDES, ("score", pa.float64()), ("page", pa.int32())]))
 _PAGES = pa.list_(pa.int32())
 _CHOICES = pa.list_(pa.struct([("choice", pa.string()), ("probability", pa.float64())]))
+_OTHERS = pa.list_(pa.struct([("answer", pa.string()), ("confidence_raw", pa.float64()), ("look", pa.int8())]))
 
 _VALUE = [
     pa.field("value", pa.string()),
@@ -71,6 +72,8 @@ ANSWERS = pa.schema(
         pa.field("pruning", pa.string()),
         pa.field("fallback", pa.string()),
         pa.field("pruned_answer", pa.string()),
+        pa.field("look", pa.int8()),
+        pa.field("other_answers", _OTHERS),
         pa.field("expected_tflops_glimpse", pa.float64()),
         pa.field("expected_tflops_unpruned", pa.float64()),
     ]

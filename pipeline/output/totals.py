@@ -12,7 +12,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.summaries import by_page
 from pipeline.scratch import Scratch
 
-_COLUMNS = ("status", "retention", "answer", "fallback", "pruned_answer")
+_COLUMNS = ("status", "retention", "answer", "fallback", "pruned_answer", "look", "other_answers")
 _SUMS = ("visual_tokens", "kept_tokens", "kv_bytes_full", "kv_bytes_kept", "new_tokens")
 
 
@@ -29,6 +29,8 @@ class Totals:
         new_tokens: number of generated tokens.
         asked_again: number of answers that were asked for again without pruning.
         changed_again: number of those that came out otherwise than with pruning.
+        looked_again: number of answers that were asked for again, on the page at another size.
+        later_taken: number of those that came out otherwise than at the first look.
         skipped_questions: number of answers that were not decoded, since the page was left out of the question.
         skipped_pages: number of pages that were left out of every question.
     """
@@ -41,6 +43,8 @@ class Totals:
     new_tokens: int | None
     asked_again: int = 0
     changed_again: int = 0
+    looked_again: int = 0
+    later_taken: int = 0
     skipped_questions: int = 0
     skipped_pages: int = 0
 
@@ -57,7 +61,7 @@ def read_totals(folder: Folder) -> Totals:
     """
     sums: dict[str, int | None] = dict.fromkeys(_SUMS)
     shares, measured = 0.0, 0
-    again, changed = 0, 0
+    again, changed, looked, taken = 0, 0, 0, 0
     skipped = 0
     for name in folder.names("answers", ".parquet"):  # one at a time, as all of them need not fit into memory
         rows = read_current(folder, name, [*_COLUMNS, *_SUMS])
@@ -69,6 +73,11 @@ def read_totals(folder: Folder) -> Totals:
         shares += pc.sum(rows["retention"]).as_py() or 0.0
         again += pc.count(rows["fallback"]).as_py()
         changed += pc.sum(pc.not_equal(rows["answer"], rows["pruned_answer"])).as_py() or 0
+        twice = rows.select(["answer", "look", "other_answers"]).filter(pc.is_valid(rows["other_answers"]))
+        looked += twice.num_rows
+        taken += sum(
+            row["look"] > 1 and row["other_answers"][0]["answer"] != row["answer"] for row in twice.to_pylist()
+        )
         skipped += pc.sum(pc.equal(rows["status"], "skipped")).as_py() or 0
     retention = shares / measured if measured else None
     return Totals(
@@ -76,6 +85,8 @@ def read_totals(folder: Folder) -> Totals:
         retention=retention,
         asked_again=again,
         changed_again=changed,
+        looked_again=looked,
+        later_taken=taken,
         skipped_questions=skipped,
         skipped_pages=_skipped_pages(folder) if skipped else 0,
     )

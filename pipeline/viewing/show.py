@@ -15,7 +15,7 @@ from pipeline.file_names import printable
 from pipeline.pages.renderer import RenderChild
 from pipeline.viewing.crops import boxes_of, cut_out, evidence_by_page, render_page
 from pipeline.viewing.originals import OriginalMissing, Originals
-from pipeline.viewing.texts import about, model_said, reason_words, shown
+from pipeline.viewing.texts import about, model_said, others_said, reason_words, shown
 
 _DPI = 200
 _CAPTION_DPI = 144
@@ -90,6 +90,9 @@ def caption(row: dict[str, Any], question: str) -> str:
     ]
     if row["reviewed"]:
         lines.append(("about", shown(model_said(row), _MOST_CHARACTERS)))
+    others = others_said(row)
+    if others is not None:
+        lines.append(("about", f"another look said: {shown(others, _MOST_CHARACTERS)}"))
     if row["value_error"]:
         lines.append(("reason", shown(row["value_error"], _MOST_CHARACTERS)))
     return "".join(f'<p class="{name}">{_breakable(text)}</p>' for name, text in lines)

@@ -62,6 +62,17 @@ def model_said(row: dict[str, Any]) -> str:
     return f"the model had said: {row['model_answer'] or 'no answer'}"
 
 
+def others_said(row: dict[str, Any]) -> str | None:
+    """Say what other looks at the page answered, if it was something else; ``None`` where it was not.
+
+    Args:
+        row: row of ``answers``, as :mod:`pipeline.viewing.published` reads it.
+    """
+    said = dict.fromkeys(other["answer"] or "no answer" for other in row["other_answers"] or ())
+    said.pop(row["answer"], None)
+    return ", or ".join(said) or None
+
+
 def pages_of(row: dict[str, Any]) -> list[int]:
     """Return the pages that an answer is about, mostly one; tables of an old version of docpipe name only that.
 

@@ -20,6 +20,7 @@ FITTED_ON = FittedOn(
     dtype="float32",
     dpi=72,
     drop_blank=False,
+    look_again=0.0,
     data=(),
 )
 _SHARES = (0.01, 0.1, 1 / 6, 0.2, 0.25, 1 / 3, 0.5, 0.75, 0.9, 0.99)

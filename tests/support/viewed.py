@@ -38,6 +38,7 @@ _SHARED = {
     "is_current": True,
 }
 _ANSWER = {
+    "other_answers": None,
     **_SHARED,
     "question_id": "total",
     "unit_id": "u",

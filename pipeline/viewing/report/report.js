@@ -160,6 +160,7 @@
     if (row.change === "gone") fact("Change", "only in the older run");
     if (before) fact("Was", `${before.answer === null ? "no answer" : before.answer} (${words[before.status] || before.status})`);
     fact("Printed there", data.printed[row.i] === undefined ? "" : data.printed[row.i]);
+    fact("Another look", data.otherwise[row.i] === undefined ? "" : data.otherwise[row.i]);
     fact("Reviewed", data.reviewed[row.i] === undefined ? "" : "by a person; " + data.reviewed[row.i]);
     fact("Value", data.values[row.i] === undefined ? "" : data.values[row.i]);
     fact("Status", words[row.status] || row.status);

@@ -12,7 +12,7 @@ from pipeline.file_names import printable
 from pipeline.records import STATUSES
 from pipeline.viewing.published import Published, rows_of
 from pipeline.viewing.report.compare import Changes
-from pipeline.viewing.texts import model_said, reason_words, shown
+from pipeline.viewing.texts import model_said, others_said, reason_words, shown
 
 MOST_ROWS = 250_000  # more take a browser long to open
 _MOST_CHARACTERS = 400
@@ -28,6 +28,7 @@ _COLUMNS = (
         "decode_ms",
         "evidence_text",
         "on_page",
+        "other_answers",
     ),
     *("reviewed", "model_answer"),
 )
@@ -64,6 +65,7 @@ def table_data(run: Published, answers: pa.Table, changes: Changes | None) -> di
     reviewed: dict[int, str] = {}
     notes: dict[int, int] = {}
     printed: dict[int, str] = {}
+    otherwise: dict[int, str] = {}
     together: dict[int, str] = {}
     not_on_page: list[int] = []
     for number, row in enumerate(rows_of(answers, _COLUMNS)):
@@ -86,12 +88,21 @@ def table_data(run: Published, answers: pa.Table, changes: Changes | None) -> di
             reviewed[number] = shown(model_said(row), _MOST_CHARACTERS)
         if row["evidence_text"] is not None and row["evidence_text"] != row["answer"]:
             printed[number] = shown(row["evidence_text"], _MOST_CHARACTERS)
+        others = others_said(row)
+        if others is not None:
+            otherwise[number] = shown(others, _MOST_CHARACTERS)
         if row["on_page"] is False:
             not_on_page.append(number)
         error = failed.get((row["unit_id"], row["page"])) if row["status"] == "failed" else row["value_error"]
         if error:
             notes[number] = errors.of(shown(error, _MOST_CHARACTERS))
-    data: dict[str, Any] = {"values": values, "reviewed": reviewed, "notes": notes, "printed": printed}
+    data: dict[str, Any] = {
+        "values": values,
+        "reviewed": reviewed,
+        "notes": notes,
+        "printed": printed,
+        "otherwise": otherwise,
+    }
     data["not_on_page"], data["together"] = not_on_page, together
     if changes is not None:
         columns["change"] = [_KINDS.index(kind) for kind in changes.kinds[: len(answers)]]

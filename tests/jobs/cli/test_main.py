@@ -21,6 +21,7 @@ from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import AnswerSettings
+from tests.support.tiny_llava import make_tiny_llava
 
 CLI = CliRunner()
 NEEDED = ["--input", "in", "--questions", "q.yaml", "--output", "out"]
@@ -34,6 +35,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "revision": (["--revision", "v1.0"], "v1.0"),
     "prune": (["--prune", "auto"], "auto"),
     "fallback": (["--fallback", "dense"], "dense"),
+    "look_again": (["--look-again", "0.9"], 0.9),
     "drop_blank": (["--drop-blank"], True),
     "threshold": (["--threshold", "0.3"], 0.3),
     "max_ratio": (["--max-ratio", "0.2"], 0.2),
@@ -103,7 +105,14 @@ EMPTY_REPORT: dict[str, Any] = {
     ),
     "model_note": None,
     "this_run": {"pages_per_s": None, "pages": 0, "bundles": 0},
-    "totals": {"retention": None, "kv_bytes_full": None, "kv_bytes_kept": None, "asked_again": 0, "changed_again": 0},
+    "totals": {
+        "retention": None,
+        "kv_bytes_full": None,
+        "kv_bytes_kept": None,
+        "asked_again": 0,
+        "changed_again": 0,
+        "looked_again": 0,
+    },
     "documents": 0,
     "pages": 0,
     "interrupted": False,
@@ -295,6 +304,17 @@ def test_a_fallback_needs_pruning(tiny_base: Path, tiny_addon: Path) -> None:
         choose(make(tiny_base, glimpse=addon, fallback="dense", prune="off"))
     with pytest.raises(UsageError, match="--fallback dense needs an add-on"):
         choose(make(tiny_base, fallback="dense"))
+
+
+def test_a_look_again_needs_pages_of_another_size(tiny_base: Path, tmp_path: Path) -> None:
+    assert choose(make(tiny_base)).look_again == 0
+    found = choose(make(tiny_base, look_again=0.9))
+    assert found.look_again == 0.9
+    assert found != choose(make(tiny_base))
+    fixed = make_tiny_llava(tmp_path / "fixed")
+    assert choose(make(fixed)).look_again == 0
+    with pytest.raises(UsageError, match="--look-again 0.9 needs pages at another size"):
+        choose(make(fixed, look_again=0.9))
 
 
 def test_pruning_where_it_is_cheaper_is_a_setting_of_its_own(tiny_base: Path, tiny_addon: Path) -> None:

@@ -196,6 +196,8 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
             "kv_bytes_kept": 400_000,
             "asked_again": 1,
             "changed_again": 0,
+            "looked_again": 2,
+            "later_taken": 1,
         },
         "interrupted": True,
         "settings": {"output": "out/", "verbose": False},

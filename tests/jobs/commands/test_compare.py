@@ -51,6 +51,7 @@ def rows_of(
     compare: tuple[Mode, ...],
     keep: tuple[float, ...],
     prompt: str | None = None,
+    look_again: float | None = None,
 ) -> Any:
     settings = EvalSettings.model_validate(
         {
@@ -64,6 +65,7 @@ def rows_of(
             "dpi": 144,
             "max_new_tokens": 3,
             "prompt": prompt,
+            "look_again": look_again,
             "quiet": True,
         }
     )
@@ -99,6 +101,18 @@ def test_without_shares_every_mode_keeps_as_many_as_glimpse(pages: Path, tiny_ba
     assert len(kept) == 5
     assert all(np.array_equal(counts, kept["glimpse"]) for counts in kept.values())
     assert all(row.keep_share is None for row in rows)
+
+
+def test_pages_are_looked_at_again_but_not_beside_methods_that_cannot(
+    pages: Path, tiny_base: Path, tiny_addon: Path
+) -> None:
+    modes: tuple[Mode, ...] = ("off", "glimpse", "random")
+    rows = rows_of(pages, tiny_base, tiny_addon, modes, (), look_again=1.0)
+    assert [row.mode for row in rows if row.other_answers is not None] == ["off"] * 3 + ["glimpse"] * 3
+    kept = {mode: [row.retention for row in rows if row.mode == mode] for mode in modes}
+    assert kept["random"] == pytest.approx(kept["glimpse"], abs=0.5 / min(row.visual_tokens or 0 for row in rows))
+    with pytest.raises(UsageError, match="--compare grid looks at a page once; leave --look-again 0.5 out"):
+        rows_of(pages, tiny_base, tiny_addon, ("off", "grid"), (0.5,), look_again=0.5)
 
 
 def test_pruning_needs_an_add_on(pages: Path, tiny_base: Path) -> None:

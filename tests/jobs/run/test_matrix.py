@@ -156,6 +156,7 @@ def settings_of(family: str, method: str, base: Path) -> AnswerSettings:
         budget=page_families.find_family(base).read_budget(base, 16),
         dtype="float32",
         seed=0,
+        look_again=1.0 if method == "glimpse" else 0.0,
     )
 
 

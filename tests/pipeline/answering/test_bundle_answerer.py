@@ -21,7 +21,7 @@ from pipeline.output.store import OutputStore
 from pipeline.pages.documents import list_documents
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
-from pipeline.records import Bundle, ChoiceProbability, Failure, PageCount, Receipt
+from pipeline.records import Bundle, ChoiceProbability, Failure, OtherAnswer, PageCount, Receipt
 from pipeline.units import make_bundles, make_units
 from tests.support.bundles import with_counts
 from tests.support.helpers import SETTINGS, FakePageAnswerer, page_error, questions
@@ -129,11 +129,12 @@ def test_point_17_an_answer_that_is_no_choice_needs_review(tmp_path: Path) -> No
 
 
 class Surer(FakePageAnswerer):
-    """Gives every answer what a fallback and choices bring."""
+    """Gives every answer what a fallback, another look and choices bring."""
 
     def _answer_page(self, page: Any, asks: Any) -> list[ModelAnswer]:
         chances = (ChoiceProbability("EUR", 0.75), ChoiceProbability("n/a", 0.125))
         more = {"choice_probabilities": chances, "fallback": "confidence", "pruned_text": "before"}
+        more |= {"look": 2, "others": (OtherAnswer("at first", 0.5, 1),)}
         return [dataclasses.replace(made, **more) for made in super()._answer_page(page, asks)]
 
 
@@ -143,11 +144,13 @@ def test_probabilities_of_choices_and_a_fallback_reach_the_tables(bundle: Bundle
     assert answered
     for row in rows:
         if row["answer"] is None:
-            assert (row["choice_probabilities"], row["fallback"], row["pruned_answer"]) == (None, None, None)
+            names = ("choice_probabilities", "fallback", "pruned_answer", "look", "other_answers")
+            assert {row[name] for name in names} == {None}
             continue
         chances = [{"choice": "EUR", "probability": 0.75}, {"choice": "n/a", "probability": 0.125}]
         assert row["choice_probabilities"] == chances
         assert (row["fallback"], row["pruned_answer"]) == ("confidence", "before")
+        assert (row["look"], row["other_answers"]) == (2, [{"answer": "at first", "confidence_raw": 0.5, "look": 1}])
 
 
 def test_a_page_that_fails_costs_that_page(bundle: Bundle, tmp_path: Path) -> None:

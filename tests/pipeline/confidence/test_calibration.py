@@ -33,6 +33,7 @@ ROW: dict[str, Any] = {
     "retention": 0.1,
     "new_tokens": 4,
     "on_page": None,
+    "other_answers": None,
 }
 
 
@@ -53,6 +54,15 @@ class TestFeatures:
         assert found["sure_first"] == pytest.approx(-math.log(1e-6))
         assert (found["pruned"], found["glimpse_mass"], found["no_answer"], found["no_answer_mass"]) == (1, 0.75, 0, 0)
         assert {name for name in FEATURES if name.startswith("type_") and found[name]} == {"type_date"}
+
+    def test_of_several_looks(self) -> None:
+        once = named(table({"answer": "4"}))
+        for said, agree, differ in (("4", 1, 0), ("5", 0, 1), ("54", 1, 1), ("56", 0, 1)):
+            others = [{"answer": other, "confidence_raw": 0.5, "look": look} for look, other in enumerate(said, 2)]
+            found = named(table({"answer": "4", "other_answers": others, "new_tokens": 4 * (1 + len(said))}))
+            assert (found.pop("looks_agree"), found.pop("looks_differ")) == (agree, differ)
+            assert found == {name: value for name, value in once.items() if name in found}  # its share of the tokens
+        assert (once["looks_agree"], once["looks_differ"]) == (0, 0)
 
     def test_of_no_answer_and_of_what_is_not_known(self) -> None:
         found = named(table({"answer": "N/A.", "glimpse_mass": None, "glimpse_spread": None, "retention": 1.0}))
@@ -113,7 +123,7 @@ class TestCalibration:
             ({"knots": [[0, 0.5], [1, 0.4]]}, "rising scores"),
             ({"knots": [[0, 0.5], [1, 1.5]]}, "in 0..1"),
             ({"terms": {}}, "in this order"),
-            ({"version": 2}, "version: "),
+            ({"version": 1}, "version: "),
             ({"more": 1}, "more: "),
         ],
     )
@@ -147,5 +157,6 @@ class TestFit:
 
     def test_what_was_otherwise_is_told(self) -> None:
         assert believing().differences(SETTINGS) == []
-        other = replace(SETTINGS, dpi=200, drop_blank=True)
-        assert believing().differences(other) == ["--dpi was 72, is 200", "--drop-blank was off, is on"]
+        other = replace(SETTINGS, dpi=200, drop_blank=True, look_again=0.9)
+        told = ["--dpi was 72, is 200", "--drop-blank was off, is on", "--look-again was 0, is 0.9"]
+        assert believing().differences(other) == told

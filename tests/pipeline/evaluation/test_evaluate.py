@@ -23,6 +23,7 @@ from pipeline.evaluation.further_tables import confidence_scores, confidence_tab
 from pipeline.evaluation.metrics import anls, exact_match, value_equal
 from pipeline.evaluation.score_table import scores, table, write_rows
 from pipeline.questions.values import Reading
+from pipeline.records import OtherAnswer
 from pipeline.samples import Family
 from pipeline.samples.write import write_samples
 from tests.support.measured import measured
@@ -247,6 +248,23 @@ def test_what_is_asked_again_is_counted_where_the_answer_became_right_or_wrong(t
     assert len(table([off]).splitlines()) == 2
     write_rows(rows, tmp_path / "eval.parquet")
     assert pq.read_table(tmp_path / "eval.parquet").column("pruned_answer").to_pylist() == ["y"] * 5 + [None] * 2
+
+
+def test_what_was_looked_at_again_is_counted_where_the_answer_became_right_or_wrong(tmp_path: Path) -> None:
+    again = [
+        dataclasses.replace(_row("off", exact, 10, None), other_answers=(OtherAnswer("y", 0.5, 1),), first_exact=before)
+        for before, exact in ((False, True), (False, False), (True, False), (True, True), (False, True))
+    ]
+    rows = [*again, _row("off", True, 10, None)]
+    (off,) = scores(rows)
+    assert (off.looked_again, off.look_rescued, off.look_harmed) == (5, 2, 1)
+    assert table([off]).splitlines()[-1] == "off: 5 asked again at another size, 2 rescued, 1 harmed"
+    write_rows(rows, tmp_path / "eval.parquet")
+    found = pq.read_table(tmp_path / "eval.parquet")
+    assert found.column("other_answers").to_pylist() == [[{"answer": "y", "confidence_raw": 0.5, "look": 1}]] * 5 + [
+        None
+    ]
+    assert found.column("first_exact").to_pylist() == [False, False, True, True, False, None]
 
 
 def test_a_disk_that_is_full_leaves_the_rows_of_the_last_evaluation(

@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Measured, with_confidence
 from pipeline.evaluation.fit_calibration import fit_calibration
 from pipeline.evaluation.ranking import auroc, calibration_error
+from pipeline.records import OtherAnswer
 from tests.support.calibrations import FITTED_ON
 from tests.support.measured import measured
 
@@ -39,6 +40,21 @@ def answers(seed: int, count: int) -> list[Measured]:
                 glimpse_mass=0.9 if pruned else None,
                 glimpse_spread=spread if pruned else None,
             )
+        )
+    return made
+
+
+def looked_at_again(seed: int, count: int) -> list[Measured]:
+    """Answers that are equally sure, and right in 19 of 20 cases where both looks agree, in 12 of 20 where not."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        agree = bool(rng.random() < 0.5)
+        right = bool(rng.random() < (0.95 if agree else 0.6))
+        answer = "x" if right else "y"
+        other = OtherAnswer(answer if agree else "z", 0.5, 2)
+        made.append(
+            measured(document=f"{number}.pdf", answer=answer, exact=right, value_equal=right, other_answers=(other,))
         )
     return made
 
@@ -78,3 +94,12 @@ def test_too_few_answers_are_refused(right: int, wrong: int) -> None:
     rows = [measured() for _ in range(right)] + [measured(answer="y", value_equal=False) for _ in range(wrong)]
     with pytest.raises(UsageError, match=rf"expected at least 200 answers.*found {right + wrong}, of which {wrong}"):
         fit_calibration([rows], FITTED_ON)
+
+
+def test_looks_that_agree_make_an_answer_surer() -> None:
+    fitted = fit_calibration([looked_at_again(0, 2000)], FITTED_ON)
+    rows = with_confidence(looked_at_again(1, 200), fitted)
+    agreed = [row.other_answers is not None and row.other_answers[0].answer == row.answer for row in rows]
+    assert 50 < sum(agreed) < 150
+    for row, agree in zip(rows, agreed, strict=True):
+        assert row.confidence == pytest.approx(0.95 if agree else 0.6, abs=0.05)

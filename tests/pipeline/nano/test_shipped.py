@@ -45,7 +45,7 @@ def test_pruned_is_as_good_with_a_tenth_of_the_tokens(found: dict[str, Score]) -
     assert glimpse.boxes_covered is not None
     assert glimpse.boxes_covered >= 0.9
     assert random.exact < 0.5 * off.exact
-    assert random.retention_mean == pytest.approx(glimpse.retention_mean)  # of the tokens that are seen
+    assert random.retention_mean == pytest.approx(glimpse.retention_mean, rel=0.01)  # of the tokens that are seen
 
 
 def test_it_is_small_and_opens_without_our_code() -> None:

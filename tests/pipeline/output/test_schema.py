@@ -67,6 +67,8 @@ def test_the_schemas_are_pinned() -> None:
             "pruning: string",
             "fallback: string",
             "pruned_answer: string",
+            "look: int8",
+            "other_answers: list<item: struct<answer: string, confidence_raw: double, look: int8>>",
             "expected_tflops_glimpse: double",
             "expected_tflops_unpruned: double",
         ],

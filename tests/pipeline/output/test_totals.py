@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.output.current import Plan
 from pipeline.output.folder import Folder
 from pipeline.output.totals import Totals, read_totals
+from pipeline.records import OtherAnswer
 from tests.support.published import published, results_for, store_at
 
 
@@ -72,6 +73,27 @@ def test_answers_that_were_asked_again_are_counted(tmp_path: Path) -> None:
     published(store)
     found = read_totals(store.folder)
     assert (found.asked_again, found.changed_again) == (len(again) - 1, 1)
+
+
+def test_answers_of_several_looks_are_counted(tmp_path: Path) -> None:
+    store = store_at(str(tmp_path))
+    (result,) = results_for([5])
+    first = [OtherAnswer("another", 0.5, 1)]
+    looks = [(1, ()), (1, [OtherAnswer("another", 0.5, 2)]), (2, first), (3, [*first, OtherAnswer("x", 0.5, 2)])]
+    made = [
+        dataclasses.replace(one, look=look, other_answers=tuple(others) or None)
+        for one, (look, others) in zip(result.answers, looks, strict=False)
+    ]
+    made.append(dataclasses.replace(result.answers[4], look=2, other_answers=(OtherAnswer(_said(result, 4), 0.5, 1),)))
+    store.commit(dataclasses.replace(result, answers=(*made, *result.answers[5:])))
+    published(store)
+    found = read_totals(store.folder)
+    assert (found.looked_again, found.later_taken) == (4, 2)
+
+
+def _said(result: Any, place: int) -> str:
+    answer: str = result.answers[place].answer
+    return answer
 
 
 def test_what_was_skipped_is_counted_by_question_and_by_page(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def test_answers_are_text_under_the_picture() -> None:
     assert '<p class="reason">later</p>' in said
 
 
+def test_what_other_looks_said_is_shown_where_it_is_something_else() -> None:
+    looks = [{"answer": said, "confidence_raw": 0.5, "look": n} for n, said in enumerate(["17", "<1>", "17", ""], 2)]
+    for others, told in (
+        (None, None),
+        (looks[:1], None),
+        (looks[:2], "&lt;1&gt;"),
+        (looks, "&lt;1&gt;, or no answer"),
+    ):
+        said = caption(answer(**{**NO_ERROR, "answer": "17", "other_answers": others}), "What?")
+        assert ("another look said" in said) == (told is not None)
+        assert told is None or f'<p class="about">another look said: {told}</p>' in said
+
+
 def test_what_a_person_said_is_shown_as_theirs_beside_what_the_model_said(tmp_path: Path) -> None:
     row = answer(answer="7", status="needs_review", review_reasons=["floor"], confidence=0.2)
     (shown,) = read_published(write_output(tmp_path, [row], reviews=[review("12")])).answers.to_pylist()

@@ -20,7 +20,14 @@ def test_each_row_is_told_by_column(tmp_path: Path) -> None:
         tmp_path,
         answer(value='{"amount":"1903.88","currency":"EUR"}', confidence=0.123456),
         answer(question_id="date", answer=None, status="failed", unit_id="f", confidence=None, retention=None),
-        answer(document="b.pdf", answer="12", value="12", status="needs_review", review_reasons=["floor", "value"]),
+        answer(
+            document="b.pdf",
+            answer="12",
+            value="12",
+            status="needs_review",
+            review_reasons=["floor", "value"],
+            other_answers=[{"answer": "72", "confidence_raw": 0.5, "look": 2}],
+        ),
         failures=[failure(unit_id="f")],
     )
     data = table_data(run, run.answers, None)
@@ -31,6 +38,7 @@ def test_each_row_is_told_by_column(tmp_path: Path) -> None:
     assert (columns["answer"], columns["confidence"]) == (["1903.88", None, "12"], [0.1235, None, 0.9])
     assert (columns["kept"], columns["ms"]) == ([0.1, None, 0.1], [50, 50, 50])
     assert data["values"] == {0: "1903.88 EUR"}
+    assert data["otherwise"] == {2: "72"}
     assert [data["errors"][number] for number in data["notes"].values()] == ["EncryptedDocument: it needs a password"]
     assert len(data["reasons"][columns["reasons"][2]]) == 2
     assert "change" not in columns
