@@ -126,7 +126,7 @@ def read_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
         with folder.open(name) as file:
             parquet = pq.ParquetFile(file)
             check_columns(parquet.schema_arrow, name)
-            return parquet.read(columns=list(columns)).replace_schema_metadata(None)
+            return _checked(parquet.read(columns=list(columns)))
     except ValueError as error:  # Arrow's own among them
         raise _damaged(folder, name, str(error)) from error
 
@@ -149,7 +149,7 @@ def read_batches(folder: Folder, name: str, columns: Sequence[str], rows: int) -
             parquet = pq.ParquetFile(file)
             check_columns(parquet.schema_arrow, name)
             for batch in parquet.iter_batches(rows, columns=list(columns)):
-                yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+                yield _checked(pa.Table.from_batches([batch]))
     except pa.ArrowInvalid as error:
         raise _damaged(folder, name, str(error)) from error
 
@@ -163,6 +163,12 @@ def read_tables(folder: Folder, names: Iterable[str], columns: Sequence[str]) ->
 def has_our_name(name: str) -> bool:
     """Tell whether a file is called what docpipe calls its tables, so that nobody else can have put it there."""
     return _OURS.fullmatch(name.removesuffix(SUFFIX)) is not None
+
+
+def _checked(rows: pa.Table) -> pa.Table:
+    """Return rows as read, without the footer's metadata; damaged text is found here, where the file is known."""
+    rows.validate(full=True)
+    return rows.replace_schema_metadata(None)
 
 
 def _damaged(folder: Folder, name: str, reason: str) -> UsageError:

@@ -219,6 +219,7 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
         first,
         "7.3% of the visual tokens kept; KV cache 5.0 MB without pruning, 0.4 MB with",
         "1 question asked again without pruning, of which 0 came out otherwise",
+        "2 questions asked again at another size, of which 1 came out otherwise",
         "4 pages in this run, 2.00 pages/s",
         *where,
     ]

@@ -19,6 +19,7 @@ from pipeline.output.lock import OutputLock
 from pipeline.output.publish import check_tables, publish
 from pipeline.output.soundness import check_footer
 from pipeline.output.store import OutputStore
+from pipeline.output.tables import read_batches, read_table
 from pipeline.records import PageCount
 from tests.support.published import READINGS, everything, published, results_for, store_at, tables
 
@@ -103,6 +104,17 @@ def test_a_published_file_with_other_columns_is_named(tmp_path: Path, column: st
     rewrite(sorted((tmp_path / "answers").iterdir())[0], {}, change)
     with pytest.raises(UsageError, match=f"its column {column} is (missing|of type string, expected int32)"):
         publish(store, READINGS, everything(store))
+
+
+def test_text_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    store = committed(tmp_path)
+    published(store)
+    file = sorted((tmp_path / "answers").iterdir())[0]
+    broken = pa.array([b"\xbd"] * pq.read_metadata(file).num_rows).view(pa.string())
+    rewrite(file, {}, lambda t: t.set_column(t.schema.get_field_index("answer"), "answer", broken))
+    for read in (read_table, lambda *which: list(read_batches(*which, 10))):
+        with pytest.raises(UsageError, match="is not a file of this version of docpipe .*Invalid UTF8"):
+            read(store.folder, f"answers/{file.name}", ["answer"])
 
 
 def test_a_published_file_that_names_parts_elsewhere_is_made_again(tmp_path: Path) -> None:
