@@ -167,6 +167,7 @@ class LoadedAnswerer:
         pruned = [mode for mode in modes if mode not in WITHOUT_ADDON]
         if pruned and fixed.rule is None:
             raise UsageError(f"--compare {pruned[0]} needs an add-on; name one with --glimpse")
+        look_again = _look_again(choice, fixed, modes)
         self._reader = OcrReader() if "ocr" in modes else None
         check_attention_here(choice)
         dtype = measured_dtype().dtype if leaves_dtype_open(choice.dtype, device_of(choice)) else choice.dtype
@@ -182,7 +183,7 @@ class LoadedAnswerer:
         )
         self._page_answerer.model.pack()
         self._page_answerer.drop_blank, self._page_answerer.fallback = fixed.drop_blank, fixed.fallback
-        self._page_answerer.look_again = _look_again(choice, fixed, modes)
+        self._page_answerer.look_again = look_again
         self.dtype = str(self._page_answerer.model.backbone.dtype).removeprefix("torch.")
         self._fixed, self._quiet = fixed, quiet
         self._modes = [mode for mode in modes if mode != "ocr"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import glimpseprune as gp
-from pipeline.answering.open_page import ModelAnswer, OpenPage
+from pipeline.answering.open_page import ModelAnswer, OpenPage, with_times
 from pipeline.answering.prefilling import Prefiller
 from pipeline.records import Ask, FallbackReason
 
@@ -108,14 +108,7 @@ def reason_for(ask: Ask, answer: ModelAnswer) -> FallbackReason | None:
 
 def _merged(pruned: ModelAnswer, unpruned: ModelAnswer, reason: FallbackReason) -> ModelAnswer:
     """Give an unpruned answer the cost of both, and the scores that say where it may come from."""
-    first, second = pruned.stats, unpruned.stats
-    stats = replace(
-        second,
-        prefill_ms=sum_of_known(first.prefill_ms, second.prefill_ms),
-        decode_ms=sum_of_known(first.decode_ms, second.decode_ms),
-        prefix_ms=sum_of_known(first.prefix_ms, second.prefix_ms),
-        vision_ms=first.vision_ms,
-    )
+    stats = replace(with_times(unpruned.stats, pruned.stats, unpruned.stats), vision_ms=pruned.stats.vision_ms)
     return replace(
         unpruned,
         stats=stats,
@@ -127,8 +120,3 @@ def _merged(pruned: ModelAnswer, unpruned: ModelAnswer, reason: FallbackReason) 
         pruned_text=pruned.text,
         presence=pruned.presence,
     )
-
-
-def sum_of_known(one: float | None, other: float | None) -> float | None:
-    """Add two figures, of which one that was not measured is left out; ``None`` where neither was."""
-    return other if one is None else one if other is None else one + other

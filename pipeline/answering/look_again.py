@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL.Image import Resampling, fromarray
 
-from pipeline.answering.fallback import sum_of_known
-from pipeline.answering.open_page import ModelAnswer, OpenPage
+from pipeline.answering.open_page import ModelAnswer, OpenPage, with_times
 from pipeline.families.base import ModelInput
 from pipeline.records import Ask, Image, OtherAnswer
 
@@ -127,17 +126,9 @@ def _surest(before: ModelAnswer, newest: ModelAnswer) -> ModelAnswer:
     else:
         is_newest = votes[newest.text] > votes[before.text]
     taken, left = (newest, before) if is_newest else (before, newest)
-    one, two = before.stats, newest.stats
-    stats = replace(
-        taken.stats,
-        prefill_ms=sum_of_known(one.prefill_ms, two.prefill_ms),
-        decode_ms=sum_of_known(one.decode_ms, two.decode_ms),
-        prefix_ms=sum_of_known(one.prefix_ms, two.prefix_ms),
-        vision_ms=sum_of_known(one.vision_ms, two.vision_ms),
-    )
     return replace(
         taken,
-        stats=stats,
+        stats=with_times(taken.stats, before.stats, newest.stats),
         new_tokens=before.new_tokens + newest.new_tokens,
         presence=before.presence,
         others=tuple(sorted((*before.others, _other(left)), key=lambda other: other.look)),

@@ -218,3 +218,24 @@ class OpenPage:
             if sequence.continuations is None
             else choice_probabilities(self.asks[i], processor, eos_token_ids, sequence.continuations),
         )
+
+
+def with_times(stats: gp.PruneStats, one: gp.PruneStats, two: gp.PruneStats) -> gp.PruneStats:
+    """Give the measurements of an answer the times of both rounds in which its question was asked.
+
+    Args:
+        stats: measurements of the answer that stays.
+        one: measurements of one round.
+        two: measurements of the other.
+    """
+    return replace(
+        stats,
+        prefill_ms=_sum_of_known(one.prefill_ms, two.prefill_ms),
+        decode_ms=_sum_of_known(one.decode_ms, two.decode_ms),
+        prefix_ms=_sum_of_known(one.prefix_ms, two.prefix_ms),
+        vision_ms=_sum_of_known(one.vision_ms, two.vision_ms),
+    )
+
+
+def _sum_of_known(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else one + other

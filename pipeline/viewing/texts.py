@@ -68,9 +68,8 @@ def others_said(row: dict[str, Any]) -> str | None:
     Args:
         row: row of ``answers``, as :mod:`pipeline.viewing.published` reads it.
     """
-    said = dict.fromkeys(other["answer"] or "no answer" for other in row["other_answers"] or ())
-    said.pop(row["answer"], None)
-    return ", or ".join(said) or None
+    said = dict.fromkeys(other["answer"] for other in row["other_answers"] or () if other["answer"] != row["answer"])
+    return ", or ".join(answer or "no answer" for answer in said) or None
 
 
 def pages_of(row: dict[str, Any]) -> list[int]:
