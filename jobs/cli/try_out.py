@@ -30,6 +30,7 @@ from jobs.exit_codes import ENGINE
 from pipeline.errors import UsageError
 
 DOCUMENTS, MACHINE = "Documents", "Machine"
+REAL_TEXT = "real-text"
 questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=True)
 
 
@@ -119,18 +120,40 @@ def samples(
     documents: Annotated[int, option(DOCUMENTS, "PDFs to draw.", min=1, max=100_000)] = 20,
     seed: Annotated[int, option(DOCUMENTS, "The same seed draws the same documents.")] = 0,
     family: Annotated[
-        str, option(DOCUMENTS, "known, or kept apart from training: open, labels, looks, foreign.")
+        str,
+        option(
+            DOCUMENTS,
+            "known, or kept apart from training: open, labels, looks, foreign; real-text asks about --pdfs.",
+        ),
     ] = "known",
+    pdfs: Annotated[
+        list[Path] | None,
+        option(
+            DOCUMENTS,
+            "PDFs with a text layer, or folders of them, for real-text; repeat it for several.",
+            default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Draw sample business documents, with questions and their true answers."""
+    """Draw sample business documents, or take pieces of real pages, with questions and their true answers."""
     from jobs.progress import counted
-    from pipeline.errors import UsageError
     from pipeline.samples.families import FAMILIES
-    from pipeline.samples.write import pick_seeds, write_samples
+    from pipeline.samples.real_text import find_pdfs
+    from pipeline.samples.write import pick_seeds, write_real_pages, write_samples
 
-    if family not in FAMILIES:
-        raise UsageError(f"--family {family}: expected one of {', '.join(FAMILIES)}")
-    write_samples(out, pick_seeds(seed, documents), FAMILIES[family])
+    seeds = pick_seeds(seed, documents)
+    if (family == REAL_TEXT) != bool(pdfs):
+        raise UsageError(
+            f"--family {family}: expected --pdfs, the PDFs whose lines are asked about; name them"
+            if family == REAL_TEXT
+            else f"--pdfs: expected --family {REAL_TEXT}, which alone takes them, found {family}; leave --pdfs out"
+        )
+    if pdfs:
+        write_real_pages(out, seeds, find_pdfs(pdfs))
+    elif family in FAMILIES:
+        write_samples(out, seeds, FAMILIES[family])
+    else:
+        raise UsageError(f"--family {family}: expected one of {', '.join((*FAMILIES, REAL_TEXT))}")
     typer.echo(
         f"{counted(documents, 'document')} in {out}/pdfs, questions in {out}/questions.yaml, truth in {out}/truth.jsonl"
     )

@@ -1,4 +1,4 @@
-"""Reads the text layer of a page with MuPDF; only the render child imports this."""
+"""Reads the text layer of a page with MuPDF; only the render child and the samples import this."""
 
 from __future__ import annotations
 

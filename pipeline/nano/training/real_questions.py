@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ import numpy.typing as npt
 from pipeline.nano.training import vocabulary
 from pipeline.nano.training.pages import Asked, Asking, PageBatch, Sheet, stack
 from pipeline.nano.training.real_text import FOLDERS, TRIES, real_crops, real_pdfs
+from pipeline.samples.line_questions import FORMS, absent_words, cuts
 from pipeline.samples.opened import OPEN
 from pipeline.samples.questions import ABSENT
 
-_FORMS = ("What is the text after '{}'?", "What comes after '{}'?", 'What is the text after "{}"?')
-_LONGEST = 26  # characters of an answer
-_WORDS = (1, 2, 3)  # of an answer, and of what stands before it
 _MARGIN = 6  # pixels from the edges of a crop within which a character may be cut off
 
 Table = npt.NDArray[np.float64]
@@ -86,14 +83,12 @@ def ask_lines(rng: random.Random, grey: npt.NDArray[np.uint8], table: Table, ask
         field[anchor], place[anchor] = number + len(keys), np.arange(len(anchor))
         field[answer], place[answer] = number, np.arange(len(answer))
         both.append((line.text[begin:end], keys[number], line.text[end + 1 :], True))
-    # Words of the crop in another order: read carelessly, they seem to be there.
-    words = [text.split(" ") for text, *_ in both]
-    missing = {" ".join(reversed(each)) for each in words if len(each) > 1}
-    both += [(text, f"{OPEN}absent", ABSENT, False) for text in sorted(missing) if text not in whole][: asking.absent]
+    missing = {turned for text, *_ in both if (turned := absent_words(text, whole)) is not None}
+    both += [(text, f"{OPEN}absent", ABSENT, False) for text in sorted(missing)][: asking.absent]
     rng.shuffle(both)
     asked, left = [], asking.tokens
     for text, key, answer_text, present in both:
-        ids = vocabulary.question_ids(rng.choice(_FORMS).format(text), rng.random() < asking.spelled)
+        ids = vocabulary.question_ids(rng.choice(FORMS).format(text), rng.random() < asking.spelled)
         left -= len(ids) + 2 + len(vocabulary.answer_ids(answer_text))
         if left >= 0:
             asked.append(Asked(ids, key, answer_text, present))
@@ -126,15 +121,10 @@ def _lines(table: Table, height: int, width: int) -> Iterator[_Line]:
 
 
 def _cut(rng: random.Random, text: str, whole: str) -> tuple[int, int] | None:
-    """Choose words of a line that stand once in the crop, such that a short rest follows: begin and end in the line."""
-    if "  " in text or any(char in text for char in "'\""):
-        return None
-    words, found = text.split(" "), []
-    for rest, before in itertools.product(_WORDS, _WORDS):
-        answer, anchor = " ".join(words[-rest:]), " ".join(words[-rest - before : -rest])
-        plain = len(vocabulary.answer_ids(answer)) == len(answer) + 1  # a token for each character
-        fits = len(words) >= rest + before and plain and 2 <= len(answer) <= _LONGEST
-        if fits and whole.count(anchor) == 1:
-            end = len(text) - len(answer) - 1
-            found.append((end - len(anchor), end))
+    """Choose words of a line that can be asked about, with an answer of one token per character."""
+    found = [(begin, end) for begin, end in cuts(text, whole) if _plain(text[end + 1 :])]
     return rng.choice(found) if found else None
+
+
+def _plain(answer: str) -> bool:
+    return len(vocabulary.answer_ids(answer)) == len(answer) + 1
