@@ -15,8 +15,10 @@ class KeepRule:
         max_ratio: cap, as a share of the image's tokens in ``(0, 1]``: the ``int(max_ratio * N)`` best stay. ``None``
             sets no cap.
         min_tokens: floor: if fewer pass, the best ``min_tokens`` stay.
-        margin: number of tokens around each passing token, in rows and columns, that pass too, since printed words
-            reach across tokens.
+        reach: number of tokens to the right of each passing token that pass too, up to the first that is hidden, since
+            the predictor finds where print begins better than where it ends.
+        margin: number of tokens around each of these, in rows and columns, that pass too, since printed words reach
+            across tokens.
         anchor: distance of the anchors, tokens of an even grid that stay too, within the cap, and show where things
             are on the page; 0 for none.
 
@@ -27,6 +29,7 @@ class KeepRule:
     threshold: float = 0.5
     max_ratio: float | None = None
     min_tokens: int = 1
+    reach: int = 0
     margin: int = 0
     anchor: int = 0
 
@@ -37,6 +40,8 @@ class KeepRule:
             raise ValueError(f"expected max_ratio in (0, 1], found {self.max_ratio}; pass None for no cap")
         if self.min_tokens < 0:
             raise ValueError(f"expected min_tokens of at least 0, found {self.min_tokens}; pass 0 for no floor")
+        if self.reach < 0:
+            raise ValueError(f"expected reach of at least 0, found {self.reach}; pass 0 for no reach")
         if self.margin < 0:
             raise ValueError(f"expected margin of at least 0, found {self.margin}; pass 0 for no margin")
         if self.anchor < 0:

@@ -39,8 +39,8 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     """
     total, whole = scores.numel(), grid[0] * grid[1]
     passed = torch.sigmoid(scores.float()) > rule.threshold
-    if rule.margin:
-        passed = _with_neighbours(passed, rule.margin, grid, cells)
+    if rule.reach or rule.margin:
+        passed = _grown(passed, rule, grid, cells)
     keep = passed | _anchors(passed, rule.anchor, grid, cells)
     cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * whole
     if rule.max_ratio is not None and cap_hit:
@@ -52,12 +52,22 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     return Selection(keep, floor_hit, cap_hit)
 
 
-def _with_neighbours(keep: Tensor, margin: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """Grow a mask ``[N]`` by ``margin`` cells of the grid in every direction."""
+def _grown(keep: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
+    """Grow a mask ``[N]`` to the right by the rule's reach, then by its margin in every direction."""
+    places = slice(None) if cells is None else cells
     area = keep.new_zeros(grid[0] * grid[1])
-    area[slice(None) if cells is None else cells] = keep
-    grown = F.max_pool2d(area.view(1, *grid).float(), 2 * margin + 1, stride=1, padding=margin).flatten() > 0
-    return grown if cells is None else grown[cells]
+    area[places] = keep
+    area = area.view(grid)
+    if rule.reach:
+        shown, edge = torch.zeros_like(area.flatten()), area
+        shown[places] = True
+        for _ in range(rule.reach):
+            edge = F.pad(edge[:, :-1], (1, 0)) & shown.view(grid)
+            area = area | edge
+    if rule.margin:
+        side = 2 * rule.margin + 1
+        area = F.max_pool2d(area[None].float(), side, stride=1, padding=rule.margin)[0] > 0
+    return area.flatten()[places]
 
 
 def _anchors(like: Tensor, every: int, grid: tuple[int, int], cells: Tensor | None) -> Tensor:

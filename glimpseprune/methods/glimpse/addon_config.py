@@ -90,6 +90,7 @@ class AddonConfig:
         reduce_threshold: ``threshold`` of the keep rule.
         min_remain_num: ``min_tokens`` of the keep rule.
         max_remain_ratio: ``max_ratio`` of the keep rule.
+        reduce_reach: ``reach`` of the keep rule; absent from a published add-on.
         reduce_margin: ``margin`` of the keep rule; absent from a published add-on.
         reduce_anchor: ``anchor`` of the keep rule; absent from a published add-on.
     """
@@ -113,6 +114,7 @@ class AddonConfig:
     reduce_threshold: float
     min_remain_num: int
     max_remain_ratio: float | None
+    reduce_reach: int = 0
     reduce_margin: int = 0
     reduce_anchor: int = 0
 
@@ -123,6 +125,7 @@ class AddonConfig:
             threshold=self.reduce_threshold,
             max_ratio=self.max_remain_ratio,
             min_tokens=self.min_remain_num,
+            reach=self.reduce_reach,
             margin=self.reduce_margin,
             anchor=self.reduce_anchor,
         )
