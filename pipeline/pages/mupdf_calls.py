@@ -1,4 +1,4 @@
-"""What all callers of MuPDF share: its errors and its complaints; only the render child imports this."""
+"""What all callers of MuPDF share: its errors and its complaints; only the render child and the samples import this."""
 
 from __future__ import annotations
 

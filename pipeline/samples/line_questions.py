@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 FORMS = ("What is the text after '{}'?", "What comes after '{}'?", 'What is the text after "{}"?')
-LONGEST = 26  # characters of an answer
+_LONGEST = 26  # characters of an answer
 _WORDS = (1, 2, 3)  # of an answer, and of what stands before it
 
 
@@ -24,7 +24,7 @@ def cuts(text: str, whole: str) -> list[tuple[int, int]]:
     words, found = text.split(" "), []
     for rest, before in itertools.product(_WORDS, _WORDS):
         answer, asked = " ".join(words[-rest:]), " ".join(words[-rest - before : -rest])
-        if len(words) >= rest + before and 2 <= len(answer) <= LONGEST and whole.count(asked) == 1:
+        if len(words) >= rest + before and 2 <= len(answer) <= _LONGEST and whole.count(asked) == 1:
             end = len(text) - len(answer) - 1
             found.append((end - len(asked), end))
     return found

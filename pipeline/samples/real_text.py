@@ -14,12 +14,14 @@ import numpy.typing as npt
 import pymupdf
 
 from pipeline.errors import UsageError
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES
 from pipeline.pages.text_layer import read_words
 from pipeline.samples.line_questions import FORMS, absent_words, cuts
 from pipeline.samples.questions import ABSENT, QuestionTruth
 from pipeline.samples.text import Box
 
 _WIDTH_PT, _HEIGHT_PT = 420.0, 280.0  # of a piece: 600 visual tokens at 144 dpi
+_LARGEST_PT = 5_000.0  # side of a page; a plan on a larger one takes too much memory to draw
 _MARGIN_PT = 4.0  # within which letters may be cut
 _FEWEST, _MOST, _ABSENT = 3, 8, 2  # questions about a piece, and those about words that are not there
 _TRIES = 500  # pages on which a piece is looked for
@@ -74,7 +76,8 @@ def find_pdfs(places: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: there are none.
     """
-    found = sorted({path for place in places for path in (place.rglob("*.pdf") if place.is_dir() else [place])})
+    found = sorted({path for place in places for path in (place.rglob("*") if place.is_dir() else [place])})
+    found = [path for path in found if path in places or (path.suffix.lower() == ".pdf" and path.is_file())]
     missing = [path for path in found if not path.is_file()]
     if missing or not found:
         raise UsageError(f"expected PDF files, found none at {', '.join(map(str, missing or places)) or 'no place'}")
@@ -89,7 +92,7 @@ def make_real_page(seed: int, paths: Sequence[Path]) -> RealPage:
         paths: PDF files with a text layer.
 
     Raises:
-        UsageError: no page has enough lines, or a file is no PDF that can be opened.
+        UsageError: no page has enough lines, or a file is no PDF that MuPDF can read.
     """
     rng = random.Random(seed)
     for _ in range(_TRIES):
@@ -110,10 +113,12 @@ def _attempt(seed: int, rng: random.Random, path: Path) -> RealPage | None:
             number = rng.randrange(source.page_count)
             piece.insert_pdf(source, from_page=number, to_page=number, links=False, annots=False, widgets=False)
             page = piece[0]
+            if page.rotation or max(page.rect.width, page.rect.height) > _LARGEST_PT:
+                return None
             width, height = min(_WIDTH_PT, page.rect.width), min(_HEIGHT_PT, page.rect.height)
             x, y = rng.uniform(0, page.rect.width - width), rng.uniform(0, page.rect.height - height)
             cut = pymupdf.Rect(x, y, x + width, y + height)
-            questions = None if page.rotation else _ask(rng, page, cut)
+            questions = _ask(rng, page, cut)
             if questions is None:
                 return None
             left, top = page.cropbox_position
@@ -126,8 +131,8 @@ def _attempt(seed: int, rng: random.Random, path: Path) -> RealPage | None:
                 page.rect.height,
                 questions,
             )
-    except (pymupdf.FileDataError, pymupdf.EmptyFileError) as error:
-        raise UsageError(f"{path}: expected a PDF that can be opened: {error}; leave it out") from error
+    except MUPDF_FAILURES as error:
+        raise UsageError(f"{path}: expected a PDF that MuPDF can read: {error}; leave it out") from error
 
 
 def _ask(rng: random.Random, page: pymupdf.Page, piece: pymupdf.Rect) -> tuple[QuestionTruth, ...] | None:

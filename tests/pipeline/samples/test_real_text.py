@@ -162,4 +162,7 @@ def test_pdfs_without_text_and_files_that_are_none_are_refused(tmp_path: Path) -
         make_real_page(0, [tmp_path / "torn.pdf"])
     with pytest.raises(UsageError, match="found none"):
         find_pdfs([tmp_path / "gone.pdf"])
-    assert find_pdfs([tmp_path, tmp_path / "blank.pdf"]) == [tmp_path / "blank.pdf", tmp_path / "torn.pdf"]
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "torn.pdf").rename(tmp_path / "scans/TORN.PDF")
+    (tmp_path / "notes.txt").write_text("no PDF either")
+    assert find_pdfs([tmp_path, tmp_path / "blank.pdf"]) == [tmp_path / "blank.pdf", tmp_path / "scans/TORN.PDF"]
