@@ -15,8 +15,9 @@ class KeepRule:
         max_ratio: cap, as a share of the image's tokens in ``(0, 1]``: the ``int(max_ratio * N)`` best stay. ``None``
             sets no cap.
         min_tokens: floor: if fewer pass, the best ``min_tokens`` stay.
-        reach: number of tokens to the right of each passing token that pass too, up to the first that is hidden, since
-            the predictor finds where print begins better than where it ends.
+        reach: number of tokens to the right of each passing token that pass too, up to the first that is hidden or has
+            a low score, since the predictor finds where print begins better than where it ends.
+        reach_threshold: value in ``[0, 1)`` that ``sigmoid(score)`` must exceed for a token within reach to pass.
         margin: number of tokens around each of these, in rows and columns, that pass too, since printed words reach
             across tokens.
         anchor: distance of the anchors, tokens of an even grid that stay too, within the cap, and show where things
@@ -30,6 +31,7 @@ class KeepRule:
     max_ratio: float | None = None
     min_tokens: int = 1
     reach: int = 0
+    reach_threshold: float = 0.0
     margin: int = 0
     anchor: int = 0
 
@@ -42,6 +44,10 @@ class KeepRule:
             raise ValueError(f"expected min_tokens of at least 0, found {self.min_tokens}; pass 0 for no floor")
         if self.reach < 0:
             raise ValueError(f"expected reach of at least 0, found {self.reach}; pass 0 for no reach")
+        if not 0.0 <= self.reach_threshold < 1.0:
+            raise ValueError(
+                f"expected reach_threshold in [0, 1), found {self.reach_threshold}; pass one in this range"
+            )
         if self.margin < 0:
             raise ValueError(f"expected margin of at least 0, found {self.margin}; pass 0 for no margin")
         if self.anchor < 0:

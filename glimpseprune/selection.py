@@ -38,9 +38,10 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
         cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
     """
     total, whole = scores.numel(), grid[0] * grid[1]
-    passed = torch.sigmoid(scores.float()) > rule.threshold
+    likely = torch.sigmoid(scores.float())
+    passed = likely > rule.threshold
     if rule.reach or rule.margin:
-        passed = _grown(passed, rule, grid, cells)
+        passed = _grown(passed, likely > rule.reach_threshold, rule, grid, cells)
     keep = passed | _anchors(passed, rule.anchor, grid, cells)
     cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * whole
     if rule.max_ratio is not None and cap_hit:
@@ -52,18 +53,17 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     return Selection(keep, floor_hit, cap_hit)
 
 
-def _grown(keep: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """Grow a mask ``[N]`` to the right by the rule's reach, then by its margin in every direction."""
+def _grown(keep: Tensor, reachable: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
+    """Grow a mask ``[N]`` to the right within reach, over a mask ``[N]``, then by the margin in every direction."""
     places = slice(None) if cells is None else cells
     area = keep.new_zeros(grid[0] * grid[1])
-    area[places] = keep
-    area = area.view(grid)
-    if rule.reach:
-        shown, edge = torch.zeros_like(area.flatten()), area
-        shown[places] = True
-        for _ in range(rule.reach):
-            edge = F.pad(edge[:, :-1], (1, 0)) & shown.view(grid)
-            area = area | edge
+    free = torch.zeros_like(area)
+    area[places], free[places] = keep, reachable
+    area, free = area.view(grid), free.view(grid)
+    edge = area
+    for _ in range(rule.reach):
+        edge = F.pad(edge[:, :-1], (1, 0)) & free
+        area = area | edge
     if rule.margin:
         side = 2 * rule.margin + 1
         area = F.max_pool2d(area[None].float(), side, stride=1, padding=rule.margin)[0] > 0

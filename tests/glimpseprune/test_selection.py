@@ -44,7 +44,7 @@ def test_neighbours_in_the_grid_stay_as_well() -> None:
     assert int(nothing.keep.sum()) == 1
 
 
-def test_what_stands_to_the_right_stays_as_well_up_to_a_hidden_token() -> None:
+def test_what_stands_to_the_right_stays_as_well_up_to_a_hidden_token_or_a_low_score() -> None:
     scores = torch.full((3, 6), -4.0)
     scores[0, 1] = scores[0, 5] = scores[2, 3] = 2.0
     keep = select(scores.flatten(), KeepRule(reach=3), (3, 6)).keep
@@ -54,6 +54,9 @@ def test_what_stands_to_the_right_stays_as_well_up_to_a_hidden_token() -> None:
     cells = torch.tensor([1, 2, 4, 5, 6, 14, 15, 16])  # of 3 x 6: a gap behind 2, the edge behind 5
     some = select(scores.flatten()[cells], KeepRule(reach=4), (3, 6), cells).keep
     assert cells[some].tolist() == [1, 2, 5, 15, 16]
+    scores[0, 3] = -6.0
+    low = select(scores.flatten(), KeepRule(reach=3, reach_threshold=0.01), (3, 6)).keep
+    assert low.view(3, 6).nonzero().tolist() == [[0, 1], [0, 2], [0, 5], [2, 3], [2, 4], [2, 5]]
     capped = select(scores.flatten(), KeepRule(reach=3, max_ratio=0.2), (3, 6))
     assert (capped.keep.nonzero()[:, 0].tolist(), capped.cap_hit) == ([1, 5, 15], True)
 
@@ -90,6 +93,7 @@ def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
         {"max_ratio": 1.5},
         {"min_tokens": -1},
         {"reach": -1},
+        {"reach_threshold": 1.0},
         {"margin": -1},
         {"anchor": -1},
     ],

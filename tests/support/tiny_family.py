@@ -82,4 +82,14 @@ def publish_addon(family: TinyFamily, model: Any, glimpse: Any, folder: Path) ->
     return folder
 
 
-_OURS = {"format", "version", "base", "window", "rms_norm_eps", "reduce_reach", "reduce_margin", "reduce_anchor"}
+_OURS = {
+    "format",
+    "version",
+    "base",
+    "window",
+    "rms_norm_eps",
+    "reduce_reach",
+    "reduce_reach_threshold",
+    "reduce_margin",
+    "reduce_anchor",
+}

@@ -91,6 +91,7 @@ class AddonConfig:
         min_remain_num: ``min_tokens`` of the keep rule.
         max_remain_ratio: ``max_ratio`` of the keep rule.
         reduce_reach: ``reach`` of the keep rule; absent from a published add-on.
+        reduce_reach_threshold: ``reach_threshold`` of the keep rule; absent from a published add-on.
         reduce_margin: ``margin`` of the keep rule; absent from a published add-on.
         reduce_anchor: ``anchor`` of the keep rule; absent from a published add-on.
     """
@@ -115,6 +116,7 @@ class AddonConfig:
     min_remain_num: int
     max_remain_ratio: float | None
     reduce_reach: int = 0
+    reduce_reach_threshold: float = 0.0
     reduce_margin: int = 0
     reduce_anchor: int = 0
 
@@ -126,6 +128,7 @@ class AddonConfig:
             max_ratio=self.max_remain_ratio,
             min_tokens=self.min_remain_num,
             reach=self.reduce_reach,
+            reach_threshold=self.reduce_reach_threshold,
             margin=self.reduce_margin,
             anchor=self.reduce_anchor,
         )
