@@ -29,7 +29,7 @@ from jobs.cli.options import (
 from jobs.exit_codes import ENGINE
 from pipeline.errors import UsageError
 
-DOCUMENTS, MACHINE = "Documents", "Machine"
+DOCUMENTS, MACHINE, REAL_PAGES = "Documents", "Machine", "Pieces of real pages"
 REAL_TEXT = "real-text"
 questions_app = typer.Typer(help="Work on questions files.", no_args_is_help=True)
 
@@ -128,11 +128,7 @@ def samples(
     ] = "known",
     pdfs: Annotated[
         list[Path] | None,
-        option(
-            DOCUMENTS,
-            "PDFs with a text layer, or folders of them, for real-text; repeat it for several.",
-            default=False,
-        ),
+        option(REAL_PAGES, "PDFs with a text layer, or folders of them; repeat it for several.", default="none"),
     ] = None,
 ) -> None:
     """Draw sample business documents, or take pieces of real pages, with questions and their true answers."""
