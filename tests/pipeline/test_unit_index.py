@@ -90,7 +90,11 @@ def test_memory_does_not_grow_with_the_documents(tmp_path: Path, monkeypatch: py
     ):
         monkeypatch.setattr(module, name, size)
     planned_and_published(tmp_path / "first", 50)  # imports and caches
-    small, large = (planned_and_published(tmp_path / str(number), number) for number in (300, 1200))
+    # The lesser of two, since the most that was held at a time also hangs on when Python collects cycles.
+    small, large = (
+        min(planned_and_published(tmp_path / f"{number} {again}", number) for again in range(2))
+        for number in (300, 1200)
+    )
     assert large < 1.25 * small, f"{small} bytes for 300 documents, {large} for 1200"
 
 
