@@ -138,11 +138,11 @@ def samples(
     from pipeline.samples.write import pick_seeds, write_real_pages, write_samples
 
     seeds = pick_seeds(seed, documents)
-    if (family == REAL_TEXT) != bool(pdfs):
+    if family == REAL_TEXT and not pdfs:
+        raise UsageError(f"--family {family}: expected --pdfs, the PDFs whose lines are asked about; name them")
+    if pdfs and family != REAL_TEXT:
         raise UsageError(
-            f"--family {family}: expected --pdfs, the PDFs whose lines are asked about; name them"
-            if family == REAL_TEXT
-            else f"--pdfs: expected --family {REAL_TEXT}, which alone takes them, found {family}; leave --pdfs out"
+            f"--pdfs: expected --family {REAL_TEXT}, which alone takes them, found {family}; leave --pdfs out"
         )
     if pdfs:
         write_real_pages(out, seeds, find_pdfs(pdfs))

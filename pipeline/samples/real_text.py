@@ -76,9 +76,11 @@ def find_pdfs(places: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: there are none.
     """
-    found = sorted({path for place in places for path in (place.rglob("*") if place.is_dir() else [place])})
-    found = [path for path in found if path in places or (path.suffix.lower() == ".pdf" and path.is_file())]
-    missing = [path for path in found if not path.is_file()]
+    folders = [place for place in places if place.is_dir()]
+    files = [place for place in places if place not in folders]
+    missing = [path for path in files if not path.is_file()]
+    below = (path for folder in folders for path in folder.rglob("*") if path.suffix.lower() == ".pdf")
+    found = sorted({*files, *(path for path in below if path.is_file())})
     if missing or not found:
         raise UsageError(f"expected PDF files, found none at {', '.join(map(str, missing or places)) or 'no place'}")
     return found
@@ -144,7 +146,7 @@ def _ask(rng: random.Random, page: pymupdf.Page, piece: pymupdf.Rect) -> tuple[Q
     corners = np.array(found.corners).reshape(-1, 4)
     lines = list(_lines(found.text, corners, np.array(piece)))
     partly = (corners[:, :2] < piece.br).all(1) & (corners[:, 2:] > piece.tl).all(1)
-    whole = " ".join(itertools.compress(found.text.split(), partly))
+    whole = " ".join(itertools.compress(found.text.replace("\n", " ").split(" "), partly))
     asked = [(line, rng.choice(every)) for line in lines if (every := cuts(line.text, whole))]
     if len(asked) < _FEWEST:
         return None

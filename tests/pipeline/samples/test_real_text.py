@@ -165,4 +165,6 @@ def test_pdfs_without_text_and_files_that_are_none_are_refused(tmp_path: Path) -
     (tmp_path / "scans").mkdir()
     (tmp_path / "torn.pdf").rename(tmp_path / "scans/TORN.PDF")
     (tmp_path / "notes.txt").write_text("no PDF either")
-    assert find_pdfs([tmp_path, tmp_path / "blank.pdf"]) == [tmp_path / "blank.pdf", tmp_path / "scans/TORN.PDF"]
+    every = [tmp_path / "blank.pdf", tmp_path / "scans/TORN.PDF"]
+    assert find_pdfs([tmp_path, tmp_path / "blank.pdf"]) == every
+    assert find_pdfs([tmp_path, tmp_path / "scans"]) == every
