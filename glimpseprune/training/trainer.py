@@ -157,6 +157,8 @@ def _marked(task: Task) -> Sequence[torch.optim.Optimizer]:
 def _average(parameters: Sequence[nn.Parameter], workers: int) -> None:
     """Average the gradients of all workers; so few parameters learn that overlap would gain nothing."""
     for parameter in parameters:
+        if not parameter.requires_grad:  # rests for now
+            continue
         if parameter.grad is None:  # since every worker must take part in every reduction
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)

@@ -88,11 +88,10 @@ def draw(seed: int, phases: Sequence[Phase], step: int, part: int) -> Drawn:
         crops = text_batch if name == "text" else real_batch
         size = phase.batch * recipe.TEXT_CROPS, recipe.TEXT_HEIGHT, recipe.TEXT_WIDTH
         return Drawn(name, crops(rng.getrandbits(48), *size))
-    if name == "lines":
-        paper = rng.random() < recipe.PAPER
-        lines = phase.batch * recipe.LINE_CROPS, recipe.LINE_HEIGHT, recipe.LINE_WIDTH
-        batch = real_page_batch(rng.getrandbits(48), *lines, recipe.LINE_ASKING, paper)
-        return Drawn(name, batch, _shift(rng))
+    if name in recipe.LINES:
+        lines, paper = recipe.LINES[name], rng.random() < recipe.PAPER
+        size = phase.batch * lines.crops, lines.height, lines.width
+        return Drawn(name, real_page_batch(rng.getrandbits(48), *size, lines.asking, paper), _shift(rng))
     source = SOURCES[name]
     opened = rng.choices(list(recipe.OPENED), list(recipe.OPENED.values()))[0]
     family = replace(source.family, opening=recipe.OPENINGS[opened]())

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.nano.training import vocabulary
+from pipeline.nano.training.entropy import looked_at, told
+from pipeline.nano.training.reading_along import Along
 from pipeline.nano.training.shape import HEADS, ROPE_SECTIONS, ROPE_THETA, WIDTH
 from pipeline.nano.training.targets import IGNORE, SLOTS
 from pipeline.nano.training.tower import Rotary, linear, rms_norm, rotate, swiglu
@@ -28,6 +30,7 @@ OFFSETS = 28  # places in a value
 TAG_LAYERS, ASKED_LAYER, START_LAYER, SLOT_LAYERS = (3, 4), 3, 4, (4, 5)
 POINTER_LAYERS = (3, 4)  # their head 0 is taught to look at the cell of the character to write
 LABEL_LAYERS = (2, 3)  # head 1 of the answer mark is taught to look at the label that is asked for
+ALONG_LAYER = 2  # on the way to it, what stands before a cell and before a character of a question is told
 _HEAD = WIDTH // HEADS
 
 
@@ -87,6 +90,7 @@ class AnswerFigures:
     Attributes:
         answer: cross-entropy of the answers.
         pointer: of the heads that look at characters and labels.
+        along: of reading along with the questions; zero where nobody does.
         slot: of the characters in the cells.
         tags: of what the cells are.
         asked: of what is asked for.
@@ -98,6 +102,7 @@ class AnswerFigures:
 
     answer: Tensor
     pointer: Tensor
+    along: Tensor
     slot: Tensor
     tags: Tensor
     asked: Tensor
@@ -136,44 +141,51 @@ def answer_losses(
     questions: Questions,
     rotary: Rotary,
     seen: Tensor | None = None,
+    along: Along | None = None,
 ) -> AnswerFigures:
     """Run the questions of a batch.
 
     Args:
         text: the stock model's language model.
         heads: the training heads.
-        image: ``[B, N, WIDTH]`` visual tokens in raster order; its precision is computed in.
+        image: ``[B, N, WIDTH]`` visual tokens, those that the model is shown in raster order and before the others; its
+            precision is computed in.
         questions: what is asked and what is right.
-        rotary: of :func:`text_rotary`, in the same precision.
-        seen: ``[B, N]`` bool in raster order, the cells that the model is shown; all when None.
+        rotary: of :func:`text_rotary`, in the same precision and the order of the tokens.
+        seen: ``[B, N]`` bool, the tokens that the model is shown; all when None.
+        along: what reading along with the questions would tell; nothing when None.
     """
     batch, length = questions.ids.shape
     page = image.shape[1] + 1
     embedding = text.embed_tokens.weight.to(image.dtype)
     start = embedding[vocabulary.VISION_START].expand(batch, 1, -1)
     x = torch.cat((start, image, F.embedding(questions.ids, embedding)), 1)
-    over_page, over_all = _masks(questions.number, page, seen, x.dtype)
-    losses: dict[str, list[Tensor]] = {"pointer": [], "slot": [], "tags": [], "asked": []}
+    over_all = _mask(questions.number, page, seen, x.dtype)
+    losses: dict[str, list[Tensor]] = {"pointer": [], "slot": [], "tags": [], "asked": [], "along": [x.new_zeros(())]}
     pointed = x.new_zeros(())
     for number, layer in enumerate(text.layers):
         cells, words = x[:, 1:page], x[:, page:]
         if number in TAG_LAYERS:
             which = TAG_LAYERS.index(number)
-            losses["tags"].append(_entropy(cells, heads.tags[which], questions.tags))
-            losses["tags"].append(_entropy(cells, heads.offsets[which], questions.offsets))
+            losses["tags"].append(told(cells, heads.tags[which], questions.tags))
+            losses["tags"].append(told(cells, heads.offsets[which], questions.offsets))
         if number == ASKED_LAYER:
-            losses["asked"].append(_entropy(words, heads.asked, questions.asked))
-            losses["asked"].append(_entropy(words, heads.place, questions.place))
+            losses["asked"].append(told(words, heads.asked, questions.asked))
+            losses["asked"].append(told(words, heads.place, questions.place))
         if number == START_LAYER:
-            losses["tags"].append(_entropy(cells, heads.start, questions.starts))
+            losses["tags"].append(told(cells, heads.start, questions.starts))
         if number in SLOT_LAYERS:
-            losses["slot"].append(_entropy(words, heads.slots[SLOT_LAYERS.index(number)], questions.slot))
-        x, looks = run_layer(layer, x, page, rotary, over_page, over_all)
+            losses["slot"].append(told(words, heads.slots[SLOT_LAYERS.index(number)], questions.slot))
+        if along is not None and number == ALONG_LAYER:
+            losses["along"].append(along.told(cells, words, questions.ids))
+        x, looks = run_layer(layer, x, page, rotary, over_all)
+        if along is not None and number in LABEL_LAYERS:
+            losses["along"].append(along.looked(looks[:, 1]))
         for layers, head, cell in ((POINTER_LAYERS, 0, questions.pointer), (LABEL_LAYERS, 1, questions.label)):
             if number in layers:
-                losses["pointer"].append(_looks_at(looks[:, head], cell))
+                losses["pointer"].append(looked_at(looks[:, head], cell))
         if number == POINTER_LAYERS[-1]:
-            there = questions.pointer >= 0
+            there = (questions.pointer >= 0) & (questions.targets >= 0)
             pointed = ((looks[:, 0].argmax(-1) == questions.pointer + 1) & there).sum() / there.sum().clamp(min=1)
     logits = F.linear(rms_norm(x[:, page:], text.norm), embedding).float()
     targets = questions.targets
@@ -183,6 +195,7 @@ def answer_losses(
     return AnswerFigures(
         answer=F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE),
         pointer=torch.stack(losses["pointer"]).sum(),
+        along=torch.stack(losses["along"]).sum(),
         slot=torch.stack(losses["slot"]).sum(),
         tags=torch.stack(losses["tags"]).sum(),
         asked=torch.stack(losses["asked"]).sum(),
@@ -193,9 +206,7 @@ def answer_losses(
     )
 
 
-def run_layer(
-    layer: Any, x: Tensor, page: int, rotary: Rotary, over_page: Tensor | None, over_all: Tensor
-) -> tuple[Tensor, Tensor]:
+def run_layer(layer: Any, x: Tensor, page: int, rotary: Rotary, over_all: Tensor) -> tuple[Tensor, Tensor]:
     """One layer over pages and their questions.
 
     Args:
@@ -203,7 +214,6 @@ def run_layer(
         x: ``[B, page + T, WIDTH]``.
         page: tokens of a page.
         rotary: as of :func:`text_rotary`.
-        over_page: ``[B, 1, page, page]`` added to the scores of the page over itself; only causal when None.
         over_all: ``[B, 1, T, page + T]`` added to the scores of the questions.
 
     Returns:
@@ -215,33 +225,23 @@ def run_layer(
     query, key, value = (linear(y, proj).view(x.shape[0], -1, HEADS, _HEAD).transpose(1, 2) for proj in projections)
     query, key = rotate(query, rotary) * _HEAD**-0.5, rotate(key, rotary)
     among = (query[:, :, :page], key[:, :, :page], value[:, :, :page])
-    seen = F.scaled_dot_product_attention(*among, attn_mask=over_page, scale=1.0, is_causal=over_page is None)
+    seen = F.scaled_dot_product_attention(*among, scale=1.0, is_causal=True)
     scores = query[:, :, page:] @ key.mT + over_all
     asked = torch.softmax(scores, -1) @ value
     x = x + linear(torch.cat((seen, asked), 2).transpose(1, 2).flatten(2), attention.o_proj)
     return x + swiglu(rms_norm(x, layer.post_attention_layernorm), layer.mlp), scores[:, :2]
 
 
-def _masks(number: Tensor, page: int, image: Tensor | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor]:
-    """What is added to the scores of the page over itself (only causal when None) and of the questions over both."""
+def _mask(number: Tensor, page: int, seen: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is added to the scores of the questions over the page and each other, ``[B, 1, T, page + T]``."""
     batch, length = number.shape
-    gone = number.new_zeros((batch, page), dtype=dtype)
-    if image is not None:
-        gone[:, 1:] = torch.where(image, 0.0, -1e9).to(dtype)
+    over_page = number.new_zeros((batch, page), dtype=dtype)
+    if seen is not None:
+        over_page[:, 1:] = torch.where(seen, 0.0, -1e9).to(dtype)
     earlier = torch.ones(length, length, dtype=torch.bool, device=number.device).tril()
     own = (number[:, :, None] == number[:, None]) & earlier
     near = torch.where(own, 0.0, -1e9).to(dtype)
-    over_all = torch.cat((gone[:, None].expand(-1, length, -1), near), -1)
-    if image is None:
-        return None, over_all[:, None]
-    causal = torch.full((page, page), -1e9, dtype=dtype, device=number.device).triu(1)
-    return (causal + gone[:, None])[:, None], over_all[:, None]
-
-
-def _looks_at(scores: Tensor, cell: Tensor) -> Tensor:
-    """Cross-entropy of attention ``[B, T, page + T]`` toward cells ``[B, T]``; the first key is the image's start."""
-    target = torch.where(cell >= 0, cell + 1, cell)
-    return _mean_entropy(scores, target)
+    return torch.cat((over_page[:, None].expand(-1, length, -1), near), -1)[:, None]
 
 
 def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,14 +251,3 @@ def _by_question(right: Tensor, wanted: Tensor, number: Tensor) -> tuple[Tensor,
     tokens = zeros.scatter_add(1, home, wanted.long())
     wrong = zeros.scatter_add(1, home, (wanted & ~right).long())
     return (wrong == 0) & (tokens > 0), tokens > 0
-
-
-def _entropy(x: Tensor, head: Any, target: Tensor) -> Tensor:
-    return _mean_entropy(linear(x, head), target)
-
-
-def _mean_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over what is to be learnt; zero where nothing is, as on pages without fields."""
-    flat = target.flatten()
-    total = F.cross_entropy(logits.float().flatten(0, -2), flat, ignore_index=IGNORE, reduction="sum")
-    return total / (flat != IGNORE).sum().clamp(min=1)

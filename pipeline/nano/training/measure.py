@@ -37,7 +37,7 @@ def measure(task: NanoTask, family: Family, seed: int, pages: int, paper: bool) 
 
 def measure_lines(task: NanoTask, seed: int, pages: int, paper: bool) -> dict[str, float]:
     """The same for questions about the lines of real pages that training never sees."""
-    size = recipe.LINE_HEIGHT, recipe.LINE_WIDTH
+    size = recipe.LINES["lines"].height, recipe.LINES["lines"].width
     return _measured(
         task,
         pages,

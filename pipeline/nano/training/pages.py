@@ -71,12 +71,21 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question: its tokens, the field's key, the answer, and whether the page has it."""
+    """One question.
+
+    Attributes:
+        question: its tokens.
+        key: of the field.
+        answer: what is right.
+        present: whether the page has it.
+        printed: which of the tokens spell the label as it is printed, one character each.
+    """
 
     question: list[int]
     key: str
     answer: str
     present: bool
+    printed: range = range(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +255,30 @@ def choose(rng: random.Random, sample: Sample, asking: Asking) -> list[Asked]:
     both = present + absent
     rng.shuffle(both)
     chosen, left = [], asking.tokens
+    labels = {f.key: f.label for f in fields}
     for names, key, answer, there in both:
-        ids = vocabulary.question_ids(phrase(rng, names), rng.random() < asking.spelled)
+        text, spelled = phrase(rng, names), rng.random() < asking.spelled
+        ids = vocabulary.question_ids(text, spelled)
         left -= len(ids) + 2 + len(vocabulary.answer_ids(answer))
         if left >= 0:
-            chosen.append(Asked(ids, key, answer, there))
+            printed = printed_tokens(text, labels[key], spelled) if there else range(0)
+            chosen.append(Asked(ids, key, answer, there, printed))
     return chosen
+
+
+def printed_tokens(text: str, label: str, spelled: bool) -> range:
+    """Find which tokens of a question spell a label, none if it is not in it or not spelled with a token a character.
+
+    Args:
+        text: the question.
+        label: as it is printed.
+        spelled: whether known words are spelled too.
+    """
+    at = text.find(label)
+    if at < 0 or len(vocabulary.question_ids(label, spelled)) != len(label):
+        return range(0)
+    begin = len(vocabulary.question_ids(text[:at], spelled))
+    return range(begin, begin + len(label))
 
 
 def _write_all(
@@ -283,7 +310,13 @@ def _write_all(
             row["pointer"][first + place[mine]] = where[mine]
             slots = mine & (targets.slot >= 0)
             row["slot"][first + place[slots]] = targets.slot[slots]
-            label = np.flatnonzero((field == keys.index(asked.key) + len(keys)) & (where >= 0))
+            of_label = (field == keys.index(asked.key) + len(keys)) & (where >= 0)
+            label = np.flatnonzero(of_label)
             if len(label):
                 row["label"][first] = where[label[0]]
+            # Whoever spells the label reads along on the page, as the answer does: from its second character on.
+            along = of_label & ~targets.blurred & (place > 0) & (place < len(asked.printed))
+            row["pointer"][begin + asked.printed.start + place[along]] = where[along]
+            slots = along & (targets.slot >= 0)
+            row["slot"][begin + asked.printed.start + place[slots]] = targets.slot[slots]
         begin = end

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.nano.training import vocabulary
-from pipeline.nano.training.pages import Asked, Asking, PageBatch, Sheet, stack
+from pipeline.nano.training.pages import Asked, Asking, PageBatch, Sheet, printed_tokens, stack
 from pipeline.nano.training.real_text import FOLDERS, TRIES, real_crops, real_pdfs
 from pipeline.samples.line_questions import FORMS, absent_words, cuts
 from pipeline.samples.opened import OPEN
@@ -88,10 +88,12 @@ def ask_lines(rng: random.Random, grey: npt.NDArray[np.uint8], table: Table, ask
     rng.shuffle(both)
     asked, left = [], asking.tokens
     for text, key, answer_text, present in both:
-        ids = vocabulary.question_ids(rng.choice(FORMS).format(text), rng.random() < asking.spelled)
+        question, spelled = rng.choice(FORMS).format(text), rng.random() < asking.spelled
+        ids = vocabulary.question_ids(question, spelled)
         left -= len(ids) + 2 + len(vocabulary.answer_ids(answer_text))
         if left >= 0:
-            asked.append(Asked(ids, key, answer_text, present))
+            printed = printed_tokens(question, text, spelled) if present else range(0)
+            asked.append(Asked(ids, key, answer_text, present, printed))
     columns = (table[:, 0], table[:, 1], table[:, 2], field, place)
     return Sheet(grey, np.stack(columns, axis=1).astype(np.float32), keys, asked, is_form=False)
 

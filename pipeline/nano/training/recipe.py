@@ -35,6 +35,21 @@ class Source:
     asking: Asking
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Crops of real pages whose lines are asked about: how many a batch has, their size in pixels, what is asked."""
+
+    crops: int
+    height: int
+    width: int
+    asking: Asking
+
+
+LINES = {
+    "few_lines": Lines(8, 224, 448, Asking(most=4, absent=1, tokens=150)),
+    "lines": Lines(4, 336, 896, Asking(most=8, absent=1, tokens=288)),
+    "many_lines": Lines(2, 560, 896, Asking(most=10, absent=1, tokens=400)),
+}
 SOURCES = {
     "small": Source(_SMALL, 8, Asking(most=6, absent=1, tokens=176)),
     "page": Source(_PAGE, 4, Asking(most=10, absent=1, tokens=288)),
@@ -56,11 +71,12 @@ class Phase:
     Attributes:
         steps: how many.
         sources: shares of the sources a step is drawn from; ``text`` stands for crops full of drawn
-            text, ``real`` for crops of real pages, ``lines`` for questions about their lines.
+            text, ``real`` for crops of real pages; those of ``LINES`` ask about the lines of such crops.
         rate: by which the learning rates are multiplied at its first step.
         last_rate: and behind its last one, linearly between them; the same when None.
         worn: share of the batches of drawn pages that look scanned.
         batch: how many times the pages of its source a batch has.
+        tower: whether the vision tower learns; if not, it rests as it is.
     """
 
     steps: int
@@ -69,9 +85,13 @@ class Phase:
     last_rate: float | None = None
     worn: float = 0.0
     batch: int = 1
+    tower: bool = True
 
 
 _PAGES = {"small": 0.14, "page": 0.16, "square": 0.12, "wide": 0.12, "tall": 0.08, "a4": 0.06}
+# Lines are found by their letters alone, which is learnt on few of them first, long after forms are.
+_LINES = {"few_lines": 0.37, "lines": 0.22, "many_lines": 0.1}
+_FORMS = {"small": 0.07, "page": 0.1, "square": 0.05, "wide": 0.05, "tall": 0.03, "a4": 0.01}
 _ALL = {"text": 0.14, "real": 0.1, "lines": 0.08, **_PAGES}
 PHASES = (
     Phase(775, {"text": 0.75, "real": 0.25}, rate=1.6, batch=4),
@@ -79,6 +99,8 @@ PHASES = (
     Phase(4475, _ALL, rate=1.2, worn=0.05, batch=4),
     Phase(2035, _ALL, rate=1.2, last_rate=0.8, worn=0.05, batch=4),
     Phase(4034, _ALL, rate=0.8, last_rate=0.0, worn=0.25, batch=4),
+    Phase(5000, _LINES | _FORMS, rate=0.8, worn=0.25, batch=4, tower=False),
+    Phase(2500, _LINES | _FORMS, rate=0.8, last_rate=0.0, worn=0.25, batch=4, tower=False),
 )
 REPEATS, APART = 3, 150  # how many times a batch is shown, and how many new ones are shown in between
 WARM_UP = 100
@@ -86,7 +108,5 @@ WARM_UP = 100
 MUON_RATE, ADAM_RATE = 0.01, 1.5e-3
 MAX_GRAD_NORM = 5.0
 TEXT_CROPS, TEXT_HEIGHT, TEXT_WIDTH = 8, 224, 448
-LINE_CROPS, LINE_HEIGHT, LINE_WIDTH = 4, 336, 896
-LINE_ASKING = Asking(most=8, absent=1, tokens=288)
 MAX_SHIFT = 18  # rows or columns by which a question is moved, half of the time, as behind a larger page
-WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25}
+WEIGHTS = {"reading": 0.8, "pointer": 0.7, "slot": 0.8, "tags": 0.25, "asked": 0.25, "along": 0.5}

@@ -13,9 +13,11 @@ from glimpseprune.without_cudnn import without_cudnn
 from pipeline.nano.training import recipe
 from pipeline.nano.training.captured import CapturedLosses
 from pipeline.nano.training.draws import Drawn, draw, draw_ahead, phase_of, shown_first
+from pipeline.nano.training.hidden_last import hidden_last
 from pipeline.nano.training.language import AnswerHeads, Questions, answer_losses, text_rotary
 from pipeline.nano.training.muon import fast_dtype, make_optimizers
 from pipeline.nano.training.pages import PageBatch
+from pipeline.nano.training.reading_along import Along, AlongHeads, left_of, own_cells
 from pipeline.nano.training.recipe import WEIGHTS, Phase
 from pipeline.nano.training.shape import CELL, make_model
 from pipeline.nano.training.text_pages import TextBatch
@@ -30,6 +32,7 @@ class NanoModule(nn.Module):
         self.model = make_model(seed)
         self.reading = ReadingHeads()
         self.answering = AnswerHeads()
+        self.along = AlongHeads()
 
 
 class NanoTask:
@@ -47,7 +50,7 @@ class NanoTask:
     def __init__(self, seed: int, device: torch.device, phases: Sequence[Phase] = recipe.PHASES) -> None:
         self.seed, self.device, self.phases = seed, device, phases
         self._ahead: Iterator[Drawn] | None = None
-        self._captured: CapturedLosses | None = None
+        self._captured: dict[int, CapturedLosses] = {}  # by the number of parameters that learn
         # By the size of an image: cosines and sines of its patches, and where each cell stands in window order.
         self._sizes: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
         self.dtype = fast_dtype(device)
@@ -68,6 +71,7 @@ class NanoTask:
 
         Beside a GPU other processes draw the batches, from the first step asked for on; steps then come in order.
         """
+        self.module.model.model.visual.requires_grad_(phase_of(self.phases, step)[0].tower)
         with without_cudnn:
             return self._loss(self._drawn(step, part))
 
@@ -82,9 +86,10 @@ class NanoTask:
     def _loss(self, drawn: Drawn) -> tuple[Tensor, Figures]:
         inputs = {name: tensor.to(self.device) for name, tensor in drawn.tensors().items()}
         if self.device.type == "cuda":
-            if self._captured is None:
-                self._captured = CapturedLosses(self._compute, list(self.module.parameters()))
-            loss, figures = self._captured(inputs)
+            learning = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+            if len(learning) not in self._captured:
+                self._captured[len(learning)] = CapturedLosses(self._compute, learning)
+            loss, figures = self._captured[len(learning)](inputs)
         else:
             loss, figures = self._compute(inputs)
         single = {name: value for name, value in figures.items() if value.ndim == 0}
@@ -123,13 +128,18 @@ class NanoTask:
         cos, sin = text_rotary(rows, columns, pages.questions.offset, shift)
         x = run_tower(vision, pages.pixels, self._turns(height, width), pages.seen)
         tokens = merge(vision, x)
-        image = tokens[:, self._sizes[height, width][2]]
+        order = self._sizes[height, width][2]
+        image, questions, seen = tokens[:, order], pages.questions, pages.seen
+        left = left_of(pages.cell[:, order].view(-1, rows, columns, pages.cell.shape[2]))
         reading, right = reading_losses(vision, self.module.reading, x, tokens, pages.patch, pages.cell)
         turns = cos.to(self.dtype), sin.to(self.dtype)
-        said = answer_losses(text, self.module.answering, image, pages.questions, turns, pages.seen)
+        if seen is not None:
+            image, left, questions, turns, seen = hidden_last(image, left, questions, turns, seen)
+        along = Along(self.module.along, left, own_cells(questions.pointer, questions.number))
+        said = answer_losses(text, self.module.answering, image, questions, turns, seen, along)
         loss = said.answer + WEIGHTS["reading"] * reading
         loss = loss + WEIGHTS["pointer"] * said.pointer + WEIGHTS["slot"] * said.slot
-        loss = loss + WEIGHTS["tags"] * said.tags + WEIGHTS["asked"] * said.asked
+        loss = loss + WEIGHTS["tags"] * said.tags + WEIGHTS["asked"] * said.asked + WEIGHTS["along"] * said.along
         figures = {
             "answer": said.answer.detach(),
             "exact": said.exact.sum() / said.counted.sum(),

@@ -46,13 +46,15 @@ def test_the_pointed_cells_spell_what_stands_behind_the_words(paper: bool) -> No
     batch = real_page_batch(3, 4, *SIZE, ASKING, paper)
     asked = batch.questions
     cells = batch.cell[:, raster_order(ROWS, COLUMNS)]
-    spelled = 0
+    spelled = asking = 0
     for page, token in ((asked.pointer >= 0) & (asked.slot >= 0)).nonzero().tolist():
         character = int(cells[page, int(asked.pointer[page, token]), int(asked.slot[page, token])])
         if character >= 0:
             spelled += 1
-            assert vocabulary.text_ids(CHARSET[character - 1]) == [int(asked.targets[page, token])]
+            assert vocabulary.text_ids(CHARSET[character - 1]) == [int(asked.ids[page, token + 1])]
+            asking += int(asked.targets[page, token]) == IGNORE
     assert spelled > 60
+    assert asking > 30  # characters of the words in the questions
     assert int((asked.label >= 0).sum()) > 8
     assert (asked.tags == IGNORE).all()
 
@@ -95,7 +97,7 @@ def test_pages_without_lines_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("pdf")
 def test_a_step_on_lines_has_a_finite_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "LINE_CROPS", 1)
+    monkeypatch.setitem(recipe.LINES, "lines", recipe.Lines(1, *SIZE, ASKING))
     loss, figures = NanoTask(0, torch.device("cpu"), (Phase(1, {"lines": 1.0}),)).loss(0, 0)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)

@@ -20,6 +20,7 @@ from pipeline.nano.training import recipe, shape, vocabulary
 from pipeline.nano.training.draws import draw, draw_ahead, shown_first
 from pipeline.nano.training.export import export
 from pipeline.nano.training.fonts import fonts_installed
+from pipeline.nano.training.hidden_last import hidden_last
 from pipeline.nano.training.label_lists import draw_label
 from pipeline.nano.training.language import AnswerHeads, answer_losses, text_rotary
 from pipeline.nano.training.measure import measure
@@ -89,14 +90,12 @@ class TestForward:
         batch = page_batch(6, 2, SMALL, ASKING, paper)
         asked, count = batch.questions, rows * columns
         image = torch.randn(2, count, 256, generator=torch.Generator().manual_seed(0))
-        figures = answer_losses(
-            model.model.language_model,
-            AnswerHeads(),
-            image,
-            asked,
-            text_rotary(rows, columns, asked.offset, 0),
-            batch.seen,
-        )
+        shown, turns, seen = image, text_rotary(rows, columns, asked.offset, 0), batch.seen
+        there = asked
+        if seen is not None:
+            shown, _, there, turns, seen = hidden_last(image, batch.cell, asked, turns, seen)
+            assert shown.shape[1] == int(batch.seen.sum(1).max()) < count
+        figures = answer_losses(model.model.language_model, AnswerHeads(), shown, there, turns, seen)
         losses, counted = [], 0
         for page in range(2):
             cells = torch.arange(count) if batch.seen is None else batch.seen[page].nonzero()[:, 0]
@@ -172,7 +171,7 @@ class TestTargets:
             if slot >= 0 and int(cells[page, cell, slot]) >= 0:
                 spelled += 1
                 printed = CHARSET[int(cells[page, cell, slot]) - 1]
-                assert vocabulary.text_ids(printed) == [int(asked.targets[page, token])]
+                assert vocabulary.text_ids(printed) == [int(asked.ids[page, token + 1])]
         for page, token in (asked.label >= 0).nonzero().tolist():
             labels += 1
             assert int(asked.ids[page, token]) == vocabulary.ANSWER
