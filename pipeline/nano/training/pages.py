@@ -274,7 +274,7 @@ def printed_tokens(text: str, label: str, spelled: bool) -> range:
         label: as it is printed.
         spelled: whether known words are spelled too.
     """
-    at = text.find(label)
+    at = text.rfind(label)  # what asks for it may hold the same letters
     if at < 0 or len(vocabulary.question_ids(label, spelled)) != len(label):
         return range(0)
     begin = len(vocabulary.question_ids(text[:at], spelled))

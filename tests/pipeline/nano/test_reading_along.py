@@ -29,11 +29,14 @@ SMALL = SOURCES["small"]
         ("What is the Order no.?", "Order no.", False, ""),  # "Order" is one token
         ("What is the lieferdatum?", "Lieferdatum", True, ""),
         ("Gewicht", "Gewicht", False, "Gewicht"),
+        ("What is the hat?", "hat", True, "hat"),
     ],
 )
 def test_the_tokens_of_a_label_are_found_where_it_is_spelled(text: str, label: str, spelled: bool, found: str) -> None:
     ids = vocabulary.question_ids(text, spelled)
-    assert [ids[token] for token in printed_tokens(text, label, spelled)] == vocabulary.text_ids(found)
+    printed = printed_tokens(text, label, spelled)
+    assert [ids[token] for token in printed] == vocabulary.text_ids(found)
+    assert not found or printed.stop >= len(ids) - 1  # nothing but a question mark behind it
 
 
 def test_what_stands_to_the_left_is_told_beside_print_alone() -> None:
