@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ PUBLISHED_WEIGHTS = "new_modules_gp.pt"
 OWN_CONFIG = "glimpse.json"
 OWN_WEIGHTS = "glimpse.safetensors"
 _DEPTH = "vision_depth"
-_OWN_RULE = ("reduce_reach", "reduce_margin", "reduce_anchor")  # which published add-ons do not have
-_REACH_THRESHOLD = "reduce_reach_threshold"
 _UNSAID = {"attn_fuse_global": True, "le_norm_type": "rmsnorm"}
 """What published add-ons leave unsaid for towers without windows, where the code that wrote them knows nothing else."""
 
@@ -120,8 +118,7 @@ def _build(fields: _Fields, shape: BaseShape, *, rms_norm_eps: float, window: in
         reduce_threshold=fields.number("reduce_threshold"),
         min_remain_num=fields.integer("min_remain_num"),
         max_remain_ratio=None if fields.get("max_remain_ratio") is None else fields.number("max_remain_ratio"),
-        reduce_reach_threshold=fields.number(_REACH_THRESHOLD) if _REACH_THRESHOLD in fields.raw else 0.0,
-        **{name: fields.integer(name) for name in _OWN_RULE if name in fields.raw},
+        **{name: read(fields, name) for name, read in _OWN_RULE.items() if name in fields.raw},
     )
 
 
@@ -167,6 +164,15 @@ class _Fields:
         return tuple(value)
 
 
+_OWN_RULE: dict[str, Callable[[_Fields, str], Any]] = {
+    "reduce_reach_threshold": _Fields.number,
+    "reduce_reach": _Fields.integer,
+    "reduce_margin": _Fields.integer,
+    "reduce_anchor": _Fields.integer,
+}
+"""Fields of the keep rule that published add-ons do not have, and how each is read."""
+
+
 def _check(config: AddonConfig, path: Path) -> None:
     """Check ranges and combinations of fields."""
 
@@ -204,5 +210,5 @@ def _check(config: AddonConfig, path: Path) -> None:
     try:
         _ = config.rule
     except ValueError as error:
-        names = f"reduce_threshold, max_remain_ratio, min_remain_num, {_REACH_THRESHOLD}, {', '.join(_OWN_RULE)}"
+        names = f"reduce_threshold, max_remain_ratio, min_remain_num, {', '.join(_OWN_RULE)}"
         raise AddonError(f"{path}: the keep rule ({names}) is out of range: {error}") from error

@@ -20,7 +20,7 @@ from pipeline.nano.training.entropy import looked_at, told
 from pipeline.nano.training.reading_along import Along
 from pipeline.nano.training.shape import HEADS, ROPE_SECTIONS, ROPE_THETA, WIDTH
 from pipeline.nano.training.targets import IGNORE, SLOTS
-from pipeline.nano.training.tower import Rotary, linear, rms_norm, rotate, swiglu
+from pipeline.nano.training.tower import Rotary, linear, rms_norm, rotate, silence, swiglu
 from pipeline.samples.fields import FIELDS
 
 OTHER = len(FIELDS)  # number of a field whose label is on no list
@@ -44,10 +44,7 @@ class AnswerHeads(nn.Module):
         self.slots = nn.ModuleList(nn.Linear(WIDTH, SLOTS) for _ in SLOT_LAYERS)
         self.start = nn.Linear(WIDTH, SLOTS)
         self.asked, self.place = nn.Linear(WIDTH, OTHER + 1), nn.Linear(WIDTH, OFFSETS)
-        for head in self.modules():
-            if isinstance(head, nn.Linear):
-                nn.init.zeros_(head.weight)
-                nn.init.zeros_(head.bias)
+        silence(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +152,7 @@ def answer_losses(
         seen: ``[B, N]`` bool, the tokens that the model is shown; all when None.
         along: what reading along with the questions would tell; nothing when None.
     """
-    batch, length = questions.ids.shape
+    batch = len(questions.ids)
     page = image.shape[1] + 1
     embedding = text.embed_tokens.weight.to(image.dtype)
     start = embedding[vocabulary.VISION_START].expand(batch, 1, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -247,22 +247,36 @@ def choose(rng: random.Random, sample: Sample, asking: Asking) -> list[Asked]:
     fields = list(sample.fields)
     rng.shuffle(fields)
     # The label as it is printed is a name too.
-    present = [((*field_names(f), f.label), f.key, f.value, True) for f in fields[: asking.most - asking.absent]]
-    missing = absent_names(sample)
-    absent = [
-        (names, key, ABSENT, False) for key, names in rng.sample(missing, min(len(missing), asking.most - len(present)))
+    both: list[tuple[tuple[str, ...], str, str, str | None]] = [
+        ((*field_names(f), f.label), f.key, f.value, f.label) for f in fields[: asking.most - asking.absent]
     ]
-    both = present + absent
+    missing = absent_names(sample)
+    both += [
+        (names, key, ABSENT, None) for key, names in rng.sample(missing, min(len(missing), asking.most - len(both)))
+    ]
     rng.shuffle(both)
+    wanted = ((phrase(rng, names), key, answer, label) for names, key, answer, label in both)
+    return those_that_fit(rng, wanted, asking)
+
+
+def those_that_fit(
+    rng: random.Random, wanted: Iterable[tuple[str, str, str, str | None]], asking: Asking
+) -> list[Asked]:
+    """Write questions in tokens, those that there is room for.
+
+    Args:
+        rng: source of chance.
+        wanted: text, key, answer and printed label of each; no label where the page does not have it.
+        asking: room for them.
+    """
     chosen, left = [], asking.tokens
-    labels = {f.key: f.label for f in fields}
-    for names, key, answer, there in both:
-        text, spelled = phrase(rng, names), rng.random() < asking.spelled
+    for text, key, answer, label in wanted:
+        spelled = rng.random() < asking.spelled
         ids = vocabulary.question_ids(text, spelled)
         left -= len(ids) + 2 + len(vocabulary.answer_ids(answer))
         if left >= 0:
-            printed = printed_tokens(text, labels[key], spelled) if there else range(0)
-            chosen.append(Asked(ids, key, answer, there, printed))
+            printed = range(0) if label is None else printed_tokens(text, label, spelled)
+            chosen.append(Asked(ids, key, answer, label is not None, printed))
     return chosen
 
 

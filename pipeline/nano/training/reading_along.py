@@ -15,6 +15,7 @@ from pipeline.nano.training import vocabulary
 from pipeline.nano.training.entropy import looked_at, told
 from pipeline.nano.training.shape import WIDTH
 from pipeline.nano.training.targets import CLASSES, IGNORE, SLOTS
+from pipeline.nano.training.tower import silence
 
 _BACK = 3  # tokens of a question
 LEFT_WEIGHT, BACK_WEIGHT, LOOK_WEIGHT = 0.6, 0.3, 1.0  # against each other
@@ -27,9 +28,7 @@ class AlongHeads(nn.Module):
         super().__init__()
         self.left = nn.Linear(WIDTH, SLOTS * CLASSES)
         self.back = nn.ModuleList(nn.Linear(WIDTH, vocabulary.SIZE) for _ in range(_BACK))
-        for head in (self.left, *self.back):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        silence(self)
 
 
 @dataclass(frozen=True, slots=True)

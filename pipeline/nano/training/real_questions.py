@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.nano.training import vocabulary
-from pipeline.nano.training.pages import Asked, Asking, PageBatch, Sheet, printed_tokens, stack
+from pipeline.nano.training.pages import Asking, PageBatch, Sheet, stack, those_that_fit
 from pipeline.nano.training.real_text import FOLDERS, TRIES, real_crops, real_pdfs
 from pipeline.samples.line_questions import FORMS, absent_words, cuts
 from pipeline.samples.opened import OPEN
@@ -86,14 +86,11 @@ def ask_lines(rng: random.Random, grey: npt.NDArray[np.uint8], table: Table, ask
     missing = {turned for text, *_ in both if (turned := absent_words(text, whole)) is not None}
     both += [(text, f"{OPEN}absent", ABSENT, False) for text in sorted(missing)][: asking.absent]
     rng.shuffle(both)
-    asked, left = [], asking.tokens
-    for text, key, answer_text, present in both:
-        question, spelled = rng.choice(FORMS).format(text), rng.random() < asking.spelled
-        ids = vocabulary.question_ids(question, spelled)
-        left -= len(ids) + 2 + len(vocabulary.answer_ids(answer_text))
-        if left >= 0:
-            printed = printed_tokens(question, text, spelled) if present else range(0)
-            asked.append(Asked(ids, key, answer_text, present, printed))
+    wanted = (
+        (rng.choice(FORMS).format(text), key, answer_text, text if present else None)
+        for text, key, answer_text, present in both
+    )
+    asked = those_that_fit(rng, wanted, asking)
     columns = (table[:, 0], table[:, 1], table[:, 2], field, place)
     return Sheet(grey, np.stack(columns, axis=1).astype(np.float32), keys, asked, is_form=False)
 

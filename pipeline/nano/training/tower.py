@@ -38,9 +38,13 @@ class ReadingHeads(nn.Module):
         super().__init__()
         self.patch = nn.Linear(VISION_WIDTH, COLUMNS * CLASSES)
         self.cell = nn.Linear(WIDTH, SLOTS * CLASSES)
-        for head in (self.patch, self.cell):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        silence(self)
+
+
+def silence(heads: nn.Module) -> None:
+    """Set all weights of heads to zero, so that they tell nothing at first."""
+    for parameter in heads.parameters():
+        nn.init.zeros_(parameter)
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
