@@ -41,7 +41,7 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     likely = torch.sigmoid(scores.float())
     passed = likely > rule.threshold
     if rule.reach or rule.margin:
-        passed = _grown(passed, likely > rule.reach_threshold, rule, grid, cells)
+        passed = _grown(passed, likely, rule, grid, cells)
     keep = passed | _anchors(passed, rule.anchor, grid, cells)
     cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * whole
     if rule.max_ratio is not None and cap_hit:
@@ -53,20 +53,23 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     return Selection(keep, floor_hit, cap_hit)
 
 
-def _grown(keep: Tensor, reachable: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """Grow a mask ``[N]`` to the right within reach, over a mask ``[N]``, then by the margin in every direction."""
+def _grown(keep: Tensor, likely: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
+    """Grow a mask ``[N]`` to the right within reach, then by the margin in every direction.
+
+    It grows over tokens that are likely enough, ``[N]``: each way has a threshold of its own.
+    """
     places = slice(None) if cells is None else cells
-    area = keep.new_zeros(grid[0] * grid[1])
-    free = torch.zeros_like(area)
-    area[places], free[places] = keep, reachable
-    area, free = area.view(grid), free.view(grid)
+    masks = keep.new_zeros(3, grid[0] * grid[1])
+    masks[:, places] = torch.stack((keep, likely > rule.reach_threshold, likely > rule.margin_threshold))
+    area, within_reach, within_margin = masks.view(3, *grid)
     edge = area
     for _ in range(rule.reach):
-        edge = F.pad(edge[:, :-1], (1, 0)) & free
+        edge = F.pad(edge[:, :-1], (1, 0)) & within_reach
         area = area | edge
     if rule.margin:
         side = 2 * rule.margin + 1
-        area = F.max_pool2d(area[None].float(), side, stride=1, padding=rule.margin)[0] > 0
+        around = F.max_pool2d(area[None].float(), side, stride=1, padding=rule.margin)[0] > 0
+        area = area | (around & within_margin)
     return area.flatten()[places]
 
 

@@ -61,6 +61,22 @@ def test_what_stands_to_the_right_stays_as_well_up_to_a_hidden_token_or_a_low_sc
     assert (capped.keep.nonzero()[:, 0].tolist(), capped.cap_hit) == ([1, 5, 15], True)
 
 
+def test_neighbours_that_score_low_are_left_out() -> None:
+    scores = torch.full((3, 6), -1.0)
+    scores[0] = -6.0
+    scores[1, 1] = 2.0
+    scores[1, 2] = scores[2, 4] = -6.0
+    rule = KeepRule(margin=1, margin_threshold=0.01)
+    keep = select(scores.flatten(), rule, (3, 6)).keep
+    assert keep.view(3, 6).int().tolist() == [[0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    reached = select(scores.flatten(), KeepRule(reach=2, margin=1, margin_threshold=0.01), (3, 6)).keep
+    # What is within reach has a threshold of its own, and a margin around it.
+    assert reached.view(3, 6).int().tolist() == [[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0]]
+    cells = torch.tensor([1, 6, 7, 8, 12, 14])  # of 3 x 6
+    some = select(scores.flatten()[cells], rule, (3, 6), cells).keep
+    assert cells[some].tolist() == [6, 7, 12, 14]
+
+
 def test_anchors_stay_as_well_within_the_cap() -> None:
     scores = torch.full((4, 5), -4.0)
     scores[1, 1] = 2.0
@@ -95,6 +111,8 @@ def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
         {"reach": -1},
         {"reach_threshold": 1.0},
         {"margin": -1},
+        {"margin_threshold": -0.1},
+        {"margin_threshold": 1.0},
         {"anchor": -1},
     ],
 )
