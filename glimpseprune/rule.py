@@ -18,10 +18,8 @@ class KeepRule:
         reach: number of tokens to the right of each passing token that pass too, up to the first that is hidden or has
             a low score, since the predictor finds where print begins better than where it ends.
         reach_threshold: value in ``[0, 1)`` that ``sigmoid(score)`` must exceed for a token within reach to pass.
-        margin: number of tokens around each of these, in rows and columns, that pass too, since printed words reach
-            across tokens.
-        margin_threshold: value in ``[0, 1)`` that ``sigmoid(score)`` must exceed for a token of the margin to pass,
-            which leaves out blank paper beside print.
+        margin: number of tokens around each of these, in rows and columns, that pass too unless they show blank
+            paper, since printed words reach across tokens.
         anchor: distance of the anchors, tokens of an even grid that stay too, within the cap, and show where things
             are on the page; 0 for none.
 
@@ -35,7 +33,6 @@ class KeepRule:
     reach: int = 0
     reach_threshold: float = 0.0
     margin: int = 0
-    margin_threshold: float = 0.0
     anchor: int = 0
 
     def __post_init__(self) -> None:
@@ -53,10 +50,6 @@ class KeepRule:
             )
         if self.margin < 0:
             raise ValueError(f"expected margin of at least 0, found {self.margin}; pass 0 for no margin")
-        if not 0.0 <= self.margin_threshold < 1.0:
-            raise ValueError(
-                f"expected margin_threshold in [0, 1), found {self.margin_threshold}; pass one in this range"
-            )
         if self.anchor < 0:
             raise ValueError(f"expected anchor of at least 0, found {self.anchor}; pass 0 for no anchors")
 

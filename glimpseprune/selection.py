@@ -26,7 +26,13 @@ class Selection:
     cap_hit: bool
 
 
-def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None = None) -> Selection:
+def select(
+    scores: Tensor,
+    rule: KeepRule,
+    grid: tuple[int, int],
+    cells: Tensor | None = None,
+    inked: Tensor | None = None,
+) -> Selection:
     """Apply a rule to the scores of one image.
 
     If the cap or the floor decides, the tokens with the best scores stay. The cap is a share of the whole grid.
@@ -36,12 +42,13 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
         rule: keep rule.
         grid: rows and columns of visual tokens.
         cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
+        inked: tokens that are no blank paper, bool ``[N]``; ``None`` counts all as such.
     """
     total, whole = scores.numel(), grid[0] * grid[1]
     likely = torch.sigmoid(scores.float())
     passed = likely > rule.threshold
     if rule.reach or rule.margin:
-        passed = _grown(passed, likely, rule, grid, cells)
+        passed = _grown(passed, likely > rule.reach_threshold, inked, rule, grid, cells)
     keep = passed | _anchors(passed, rule.anchor, grid, cells)
     cap_hit = rule.max_ratio is not None and int(keep.sum()) > rule.max_ratio * whole
     if rule.max_ratio is not None and cap_hit:
@@ -53,14 +60,18 @@ def select(scores: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor 
     return Selection(keep, floor_hit, cap_hit)
 
 
-def _grown(keep: Tensor, likely: Tensor, rule: KeepRule, grid: tuple[int, int], cells: Tensor | None) -> Tensor:
-    """Grow a mask ``[N]`` to the right within reach, then by the margin in every direction.
-
-    It grows over tokens that are likely enough, ``[N]``: each way has a threshold of its own.
-    """
+def _grown(
+    keep: Tensor,
+    reachable: Tensor,
+    inked: Tensor | None,
+    rule: KeepRule,
+    grid: tuple[int, int],
+    cells: Tensor | None,
+) -> Tensor:
+    """Grow a mask ``[N]`` to the right within reach, over a mask ``[N]``, then by the margin, over tokens with ink."""
     places = slice(None) if cells is None else cells
     masks = keep.new_zeros(3, grid[0] * grid[1])
-    masks[:, places] = torch.stack((keep, likely > rule.reach_threshold, likely > rule.margin_threshold))
+    masks[:, places] = torch.stack((keep, reachable, torch.ones_like(keep) if inked is None else inked))
     area, within_reach, within_margin = masks.view(3, *grid)
     edge = area
     for _ in range(rule.reach):

@@ -46,6 +46,7 @@ class EncodedImage:
         cells: raster indices ``[N]`` of the tokens, increasing; ``None`` for the whole grid, N = rows * columns.
         deep: summands ``[N, D]`` for the tokens' hidden states after decoder layers 0, 1, ...; one for each of the
             model's ``deep_layers``.
+        inked: tokens that are no blank paper, bool ``[N]``; ``None`` if that is not known.
     """
 
     tokens: Tensor
@@ -53,6 +54,7 @@ class EncodedImage:
     grid: tuple[int, int]
     cells: Tensor | None = None
     deep: tuple[Tensor, ...] = ()
+    inked: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.families.tower_attention import SDPA, TowerAttention
+from glimpseprune.ink import inked
 from glimpseprune.packed_linear import pack_linears
 
 _TOWER, _LANGUAGE_MODEL = "clip_vision_model", "llama"
@@ -88,7 +89,8 @@ class Llava:
         states = run_tower(self.vision, pixels, cells, {*layers, self.token_state})
         features = tuple(states[layer] for layer in layers)
         tokens = self.projector(states[self.token_state])
-        return EncodedImage(tokens, features, grid, None if visible is None else cells)
+        ink = inked(pixels, cells, len(every))
+        return EncodedImage(tokens, features, grid, None if visible is None else cells, inked=ink)
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""

@@ -18,6 +18,7 @@ from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.families.tower_attention import SDPA, TowerAttention
+from glimpseprune.ink import inked
 from glimpseprune.packed_linear import pack_linears
 from glimpseprune.received_attention import ReceivedAttention
 
@@ -80,7 +81,8 @@ class Qwen25VL:
         cells = every if visible is None else every[visible]
         tokens, outputs = run_tower(self.vision, pixels, token_grid, cells, layers, self.attention)
         features = tuple(outputs[layer] for layer in layers)
-        return EncodedImage(tokens, features, token_grid, None if visible is None else cells)
+        ink = inked(pixels, cells, len(every))
+        return EncodedImage(tokens, features, token_grid, None if visible is None else cells, inked=ink)
 
     def tower_attention(
         self, pixels: Tensor, grid: tuple[int, int], visible: Tensor | None = None

@@ -24,6 +24,7 @@ from glimpseprune.families.registry import Family
 from glimpseprune.families.shape import ModelShape
 from glimpseprune.families.stock_weights import load_stock
 from glimpseprune.families.tower_attention import SDPA, TowerAttention
+from glimpseprune.ink import inked
 from glimpseprune.packed_linear import pack_linears
 
 
@@ -89,7 +90,14 @@ class Qwen3VL:
         cells = every if visible is None else every[visible]
         tokens, deep, outputs = run_tower(self.vision, pixels, grid, cells, layers)
         features = tuple(outputs[layer] for layer in layers)
-        return EncodedImage(tokens, features, token_grid, None if visible is None else cells, deep)
+        return EncodedImage(
+            tokens,
+            features,
+            token_grid,
+            None if visible is None else cells,
+            deep,
+            inked=inked(pixels, cells, len(every)),
+        )
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""

@@ -20,8 +20,8 @@ from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_
 from glimpseprune.rule import KeepRule
 from glimpseprune.selection import select
 
-Place = tuple[tuple[int, int], Tensor | None]
-"""Grid and cells of an image's visual tokens, as of :class:`~glimpseprune.families.base.EncodedImage`."""
+Place = tuple[tuple[int, int], Tensor | None, Tensor | None]
+"""Grid, cells and ink of an image's visual tokens, as of :class:`~glimpseprune.families.base.EncodedImage`."""
 
 
 def prefill_full(backbone: Backbone, prompt: Prompt, images: Sequence[EncodedImage]) -> Prefilled:
@@ -65,7 +65,7 @@ def prefill_pruned(
         method.score(attention[None, slots], method.precompute(image.features, image.grid, image.cells))[0]
         for slots, image in zip(prompt.image_slots, images, strict=True)
     ]
-    keep, floor_hit, cap_hit = select_tokens(scores, rule, [(image.grid, image.cells) for image in images])
+    keep, floor_hit, cap_hit = select_tokens(scores, rule, [place_of(image) for image in images])
     survivors = surviving_tokens(prompt, keep)
     hidden = leave_layer(backbone, last, hidden, prompt.position_ids, cache, survivors)
     cache.keep(survivors)
@@ -109,6 +109,11 @@ def appended_positions(prompt: Prompt, count: int) -> Tensor:
     return after.expand(prompt.position_ids.shape[0], -1)
 
 
+def place_of(image: EncodedImage) -> Place:
+    """Take from an image what a keep rule goes by beside scores."""
+    return image.grid, image.cells, image.inked
+
+
 def select_tokens(
     scores: Sequence[Tensor], rule: KeepRule | Tensor, places: Sequence[Place]
 ) -> tuple[Tensor, bool, bool]:
@@ -117,7 +122,7 @@ def select_tokens(
     Args:
         scores: importance logits ``[N_i]`` of each image.
         rule: keep rule, or a mask over all images, bool ``[N]``.
-        places: grid and cells of each image.
+        places: place of each image.
 
     Returns:
         The mask of the visual tokens that stay, bool ``[N]``; then two flags, true if the rule's floor decided in some

@@ -19,7 +19,7 @@ from glimpseprune.decode.cache import Continuation, PrefillCache
 from glimpseprune.decode.prefilled import Prefilled
 from glimpseprune.families.base import Backbone, EncodedImage, Prompt, deep_features, run_layers
 from glimpseprune.methods.base import Method
-from glimpseprune.prefill.alone import Place, next_position, select_tokens
+from glimpseprune.prefill.alone import Place, next_position, place_of, select_tokens
 from glimpseprune.prefill.partial_layer import enter_layer, leave_layer, run_to_end
 from glimpseprune.prefill.tails import Tail, run_tails, score_tails
 from glimpseprune.rule import KeepRule
@@ -84,7 +84,7 @@ def read_prefix(backbone: Backbone, method: Method, prefix: Prompt, images: Sequ
     hidden = run_layers(backbone, range(last), hidden, rotary, cache, deep=deep_features(prefix, images))
     enter_layer(backbone, last, hidden, rotary, cache)
     conditions = tuple(method.precompute(image.features, image.grid, image.cells) for image in images)
-    return SharedPrefix(prefix, cache, hidden, conditions, tuple((image.grid, image.cells) for image in images))
+    return SharedPrefix(prefix, cache, hidden, conditions, tuple(place_of(image) for image in images))
 
 
 def score_questions(backbone: Backbone, method: Method, page: SharedPrefix, prompts: Sequence[Prompt]) -> list[Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 import glimpseprune as gp
 from glimpseprune.page import EncodedPage
@@ -44,6 +45,29 @@ def test_every_question_as_alone(model: gp.GlimpseModel, page: EncodedPage) -> N
         assert torch.equal(answer.keep, alone.keep[0])
         assert answer.stats.kept_tokens == alone.stats[0].kept_tokens
         assert (answer.scores is None) == (rule is None)
+
+
+def test_blank_paper_beside_what_matters_does_not_stay(model: gp.GlimpseModel) -> None:
+    pixels = PAGE["pixel_values"].clone()
+    blank = torch.zeros(24, dtype=torch.bool)
+    blank[1::2] = True
+    pixels.view(24, -1)[blank] = 0.7
+    page = gp.encode_page(model, PAGE["input_ids"][0], pixels, (8, 12))
+    limit = float(torch.sigmoid(torch.cat(page.scores(QUESTIONS))).quantile(0.8))
+    rule = gp.KeepRule(threshold=limit, margin=1, min_tokens=0)
+    ids = torch.cat([PAGE["input_ids"], QUESTIONS[0][None]], dim=1)
+    inputs = {**PAGE, "pixel_values": pixels, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    alone = gp.generate(model, inputs, rule=rule, max_new_tokens=2)
+    shared = page.ask(QUESTIONS, rule, 2)
+    chosen = [(alone.scores[0], alone.keep[0]), *((answer.scores, answer.keep) for answer in shared)]
+    left_out = 0
+    for scores, keep in chosen:
+        assert scores is not None
+        passed = torch.sigmoid(scores) > limit
+        around = max_pool2d(passed.view(1, 4, 6).float(), 3, stride=1, padding=1).flatten() > 0
+        assert torch.equal(keep, passed | (around & ~blank))
+        left_out += int((around & blank & ~passed).sum())
+    assert left_out > 10
 
 
 def test_asked_again_it_answers_the_same(model: gp.GlimpseModel, page: EncodedPage) -> None:

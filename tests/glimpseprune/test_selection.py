@@ -61,19 +61,18 @@ def test_what_stands_to_the_right_stays_as_well_up_to_a_hidden_token_or_a_low_sc
     assert (capped.keep.nonzero()[:, 0].tolist(), capped.cap_hit) == ([1, 5, 15], True)
 
 
-def test_neighbours_that_score_low_are_left_out() -> None:
+def test_neighbours_that_show_blank_paper_are_left_out() -> None:
     scores = torch.full((3, 6), -1.0)
-    scores[0] = -6.0
     scores[1, 1] = 2.0
-    scores[1, 2] = scores[2, 4] = -6.0
-    rule = KeepRule(margin=1, margin_threshold=0.01)
-    keep = select(scores.flatten(), rule, (3, 6)).keep
+    inked = torch.tensor([[0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 1, 1], [1, 1, 1, 1, 0, 1]]).bool()
+    rule = KeepRule(margin=1)
+    keep = select(scores.flatten(), rule, (3, 6), inked=inked.flatten()).keep
+    # What passes stays, with ink or without.
     assert keep.view(3, 6).int().tolist() == [[0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
-    reached = select(scores.flatten(), KeepRule(reach=2, margin=1, margin_threshold=0.01), (3, 6)).keep
-    # What is within reach has a threshold of its own, and a margin around it.
+    reached = select(scores.flatten(), KeepRule(reach=2, margin=1), (3, 6), inked=inked.flatten()).keep
     assert reached.view(3, 6).int().tolist() == [[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0]]
     cells = torch.tensor([1, 6, 7, 8, 12, 14])  # of 3 x 6
-    some = select(scores.flatten()[cells], rule, (3, 6), cells).keep
+    some = select(scores.flatten()[cells], rule, (3, 6), cells, inked.flatten()[cells]).keep
     assert cells[some].tolist() == [6, 7, 12, 14]
 
 
@@ -111,8 +110,6 @@ def test_neighbours_are_those_of_the_page_where_tokens_were_left_out() -> None:
         {"reach": -1},
         {"reach_threshold": 1.0},
         {"margin": -1},
-        {"margin_threshold": -0.1},
-        {"margin_threshold": 1.0},
         {"anchor": -1},
     ],
 )

@@ -91,6 +91,5 @@ _OURS = {
     "reduce_reach",
     "reduce_reach_threshold",
     "reduce_margin",
-    "reduce_margin_threshold",
     "reduce_anchor",
 }

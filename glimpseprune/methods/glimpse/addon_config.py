@@ -93,7 +93,6 @@ class AddonConfig:
         reduce_reach: ``reach`` of the keep rule; absent from a published add-on.
         reduce_reach_threshold: ``reach_threshold`` of the keep rule; absent from a published add-on.
         reduce_margin: ``margin`` of the keep rule; absent from a published add-on.
-        reduce_margin_threshold: ``margin_threshold`` of the keep rule; absent from a published add-on.
         reduce_anchor: ``anchor`` of the keep rule; absent from a published add-on.
     """
 
@@ -119,7 +118,6 @@ class AddonConfig:
     reduce_reach: int = 0
     reduce_reach_threshold: float = 0.0
     reduce_margin: int = 0
-    reduce_margin_threshold: float = 0.0
     reduce_anchor: int = 0
 
     @property
@@ -132,7 +130,6 @@ class AddonConfig:
             reach=self.reduce_reach,
             reach_threshold=self.reduce_reach_threshold,
             margin=self.reduce_margin,
-            margin_threshold=self.reduce_margin_threshold,
             anchor=self.reduce_anchor,
         )
 

@@ -168,7 +168,6 @@ _OWN_RULE: dict[str, Callable[[_Fields, str], Any]] = {
     "reduce_reach_threshold": _Fields.number,
     "reduce_reach": _Fields.integer,
     "reduce_margin": _Fields.integer,
-    "reduce_margin_threshold": _Fields.number,
     "reduce_anchor": _Fields.integer,
 }
 """Fields of the keep rule that published add-ons do not have, and how each is read."""
