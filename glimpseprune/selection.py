@@ -72,7 +72,7 @@ def _grown(
     places = slice(None) if cells is None else cells
     masks = keep.new_zeros(3, grid[0] * grid[1])
     masks[:, places] = torch.stack((keep, reachable, torch.ones_like(keep) if inked is None else inked))
-    area, within_reach, within_margin = masks.view(3, *grid)
+    area, within_reach, within_margin = masks.view(3, *grid).unbind()
     edge = area
     for _ in range(rule.reach):
         edge = F.pad(edge[:, :-1], (1, 0)) & within_reach

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 _SIDES = [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
 _EVIDENCE = pa.list_(pa.struct([*_SIDES, ("score", pa.float64()), ("page", pa.int32())]))

@@ -69,7 +69,7 @@ def tables(uri: str) -> Tables:
             with fs.open(path, "rb") as file:
                 table = pq.read_table(file)
             assert table.schema.remove_metadata() == schema
-            assert table.schema.metadata[b"schema_version"] == b"9"
+            assert table.schema.metadata[b"schema_version"] == b"10"
             for row in table.to_pylist():
                 at: datetime = row.pop("answered_at")
                 assert at.utcoffset() == timedelta(0)

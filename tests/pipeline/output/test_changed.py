@@ -87,7 +87,7 @@ def test_point_16_a_change_that_no_answer_depends_on_is_recorded(uri: str) -> No
 def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"model": "0f", "schema_version": 4}')
     with pytest.raises(
-        SettingsChangedError, match="version 4, this docpipe writes version 9.; read it with that version"
+        SettingsChangedError, match="version 4, this docpipe writes version 10.; read it with that version"
     ):
         OutputStore(Folder(str(tmp_path))).check_settings(RECORD)
 

@@ -38,7 +38,7 @@ def test_a_part_is_one_row_that_says_in_its_footer_what_it_completes(tmp_path: P
     [path] = path.iterdir()
     assert path.name == f"{part_id(bundle)}.parquet"
     file = pq.ParquetFile(path)
-    assert file.metadata.metadata[b"schema_version"] == b"9"
+    assert file.metadata.metadata[b"schema_version"] == b"10"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     table = file.read()
     assert table.schema.remove_metadata() == PART
