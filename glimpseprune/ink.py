@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 _CHANNELS = 3
-_FLAT = 0.15  # of a normalised channel, a dozen of 255 levels; values that differ by no more count as one colour
+_FLAT = 0.15  # of a normalised channel, 10 to 20 of 255 levels; values that differ by no more count as one colour
 
 
 def inked(pixels: Tensor, cells: Tensor, tokens: int) -> Tensor:

@@ -90,14 +90,8 @@ class Qwen3VL:
         cells = every if visible is None else every[visible]
         tokens, deep, outputs = run_tower(self.vision, pixels, grid, cells, layers)
         features = tuple(outputs[layer] for layer in layers)
-        return EncodedImage(
-            tokens,
-            features,
-            token_grid,
-            None if visible is None else cells,
-            deep,
-            inked=inked(pixels, cells, len(every)),
-        )
+        ink = inked(pixels, cells, len(every))
+        return EncodedImage(tokens, features, token_grid, None if visible is None else cells, deep, ink)
 
     def embed(self, prompt: Prompt, images: Sequence[EncodedImage]) -> Tensor:
         """Embed a prompt: ``[1, T, D]``, with the visual tokens in their places."""
