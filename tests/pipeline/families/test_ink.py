@@ -14,11 +14,12 @@ from pipeline.pages.blank_paper import inked_cells
 from pipeline.records import Image
 from tests.support.families import FAMILIES
 
-_CELLS = 12  # rows and columns of the largest visual token
+_CELLS = 12  # rows and columns of visual tokens
+_CELL_PX = {"qwen2_5_vl": 28, "qwen3_vl": 32, "llava": 14}
 
 
 def page(cell: int) -> Image:
-    """Yellowish paper with a dot, a faint letter, a line and a picture, and stains that are too faint to count."""
+    """Yellowish paper with a dot, a faint letter, a line and coloured boxes, and stains that are too faint to count."""
     pixels = np.full((_CELLS * cell, _CELLS * cell, 3), (250, 240, 200), dtype=np.uint8)
     pixels[cell, 3 * cell] = 0
     pixels[2 * cell + 3, cell : 2 * cell, 2] -= 30
@@ -34,7 +35,7 @@ def test_the_same_tokens_have_ink(tmp_path: Path, name: str) -> None:
     base = FAMILIES[name].make_checkpoint(tmp_path / "base")
     model = gp.load(base, device="cpu", dtype="float32")
     processor = find_family(base).load_input(base)
-    drawn = page(28 if name == "qwen2_5_vl" else 32 if name == "qwen3_vl" else 14)
+    drawn = page(_CELL_PX[name])
     prepared = processor.prepare(drawn)
     wanted = processor.visible(drawn, prepared, lambda pixels, cell: inked_cells(pixels, cell).ravel())
     assert wanted is not None
