@@ -95,7 +95,7 @@ Locale = Annotated[
 ]
 ReviewBelow = Annotated[
     float | None,
-    option(RUN, "Have answers of a lower confidence (0 to 1) reviewed.", default="no confidence is too low"),
+    option(RUN, "Have answers of a lower confidence (0 to 1) reviewed.", default="those likelier wrong than right, 0.5"),
 ]
 
 

@@ -18,16 +18,18 @@ from pipeline.confidence.features import features, sureness_of_others
 from pipeline.output.typed import READINGS, read_otherwise, signatures, with_columns, with_values
 from pipeline.questions.values import Reading
 
-_CALIBRATION = "calibration"  # footer entry of a file of answers: fingerprint of the calibration, empty without one
+# Footer entry of a file of answers: fingerprint of the calibration and what is doubtful, empty without one.
+_CALIBRATION = "calibration"
 _FALLBACK = Reading()
 _ANSWERS = ("answered", "not_answerable", "needs_review")
+_LIKELIER_WRONG = 0.5  # answers below this confidence need review where nobody says what else
 
 
 def as_published(rows: pa.Table, readings: Mapping[str, Reading], calibration: Calibration | None) -> pa.Table:
     """Add all columns that are made at publication: the values and the confidence.
 
     Calibrations are fitted on questions about one page. An answer about several together has no confidence, and so
-    needs review wherever one is demanded.
+    needs review wherever ``review_below`` demands one. Where it does not, answers that are likelier wrong than right do.
 
     Args:
         rows: answers, with the columns that a part holds; more are replaced.
@@ -98,20 +100,22 @@ def _with_confidence(rows: pa.Table, readings: Mapping[str, Reading], calibratio
         found = calibration.confidence(features(rows, read_as, sureness_of_others(rows, places)))
     confidence = pa.array(found, pa.float64(), mask=np.array(together, bool) | np.isnan(found))
     rows = with_columns(rows, {"confidence": confidence})
-    return _with_doubts(rows, read_as, together) if any(one.review_below is not None for one in read_as) else rows
+    is_demanded = calibration is not None or any(one.review_below is not None for one in read_as)
+    return _with_doubts(rows, read_as, together) if is_demanded else rows
 
 
 def _with_doubts(rows: pa.Table, read_as: Sequence[Reading], together: Sequence[bool]) -> pa.Table:
-    """Let answers need review that are less sure than their question demands."""
+    """Let answers need review that are less sure than their question demands, or likelier wrong than right."""
     columns: dict[str, list[Any]] = {"status": [], "review_reasons": []}
     given = (rows[name].to_pylist() for name in ("confidence", "status", "review_reasons"))
     for reading, of_several, confidence, status, reasons in zip(read_as, together, *given, strict=True):
-        sure = 0.0 if of_several and status in _ANSWERS else confidence
-        is_doubtful = sure is not None and reading.review_below is not None and sure < reading.review_below
+        least = reading.review_below
+        sure = 0.0 if least is not None and of_several and status in _ANSWERS else confidence
+        is_doubtful = sure is not None and sure < (_LIKELIER_WRONG if least is None else least)
         columns["status"].append("needs_review" if is_doubtful else status)
         columns["review_reasons"].append([*reasons, "confidence"] if is_doubtful else reasons)
     return with_columns(rows, columns)
 
 
 def _fingerprint(calibration: Calibration | None) -> str:
-    return "" if calibration is None else calibration.fingerprint
+    return "" if calibration is None else f"{calibration.fingerprint} {_LIKELIER_WRONG}"

@@ -64,7 +64,7 @@ class Reading:
         items: type of the entries of a ``list``.
         choices: choices of a ``choice``.
         aggregate: how the answers on a document's pages become one.
-        review_below: confidence below which an answer needs review, in 0..1; ``None`` for none.
+        review_below: confidence below which an answer needs review, in 0..1; ``None`` does not say.
     """
 
     kind: AnswerType = "text"

@@ -23,7 +23,7 @@ from tests.support.published import everything
 ASKED = questions("version: 1\nquestions:\n  - {id: a, text: A}\n  - {id: b, text: B}\n")
 FIRST = believing()
 SECOND = FIRST.model_copy(update={"bias": -0.7})  # believes less
-REVIEW = {"a": Reading(review_below=0.4), "b": Reading()}
+REVIEW = {"a": Reading(review_below=0.4), "b": Reading(review_below=0.0)}
 
 
 @pytest.fixture
@@ -96,21 +96,30 @@ def test_doubtful_answers_need_review_and_may_be_accepted_again(store: OutputSto
         ("needs_review", ["value", "confidence"]),
     ]
     assert published(store, REVIEW, SECOND, *names)["a"] == [doubtful] * 3
-    assert published(store, {"a": Reading()}, SECOND, *names)["a"] == [fine] * 3
+    assert published(store, {"a": Reading(review_below=0.0)}, SECOND, *names)["a"] == [fine] * 3
     assert published(store, REVIEW, None, *names)["a"] == [fine] * 3
+
+
+def test_answers_likelier_wrong_than_right_need_review_where_nobody_says_otherwise(store: OutputStore) -> None:
+    commit(store, ["x", "y"], ["answered", "answered"])
+    names = ("confidence", "status", "review_reasons")
+    found = published(store, {"a": Reading(), "b": Reading(review_below=0.0)}, FIRST, *names)
+    half, third = (pytest.approx(1 / 2), "answered", []), pytest.approx(1 / 3)
+    assert found == {"a": [half, (third, "needs_review", ["confidence"])], "b": [half, (third, "answered", [])]}
 
 
 def test_a_doubtful_no_needs_review_stays_a_no_and_is_taken_back(store: OutputStore) -> None:
     commit(store, ["n/a", "n/a"], ["not_answerable", "not_answerable"])
     names = ("status", "answer", "value", "value_error", "review_reasons")
     sure, doubtful = ("not_answerable", "n/a", None, None, []), ("needs_review", "n/a", None, None, ["confidence"])
-    asked = {"a": Reading("date", review_below=0.4), "b": Reading("date")}
+    asked = {"a": Reading("date", review_below=0.4), "b": Reading("date", review_below=0.0)}
     assert published(store, asked, FIRST, *names) == {"a": [sure, doubtful], "b": [sure, sure]}
     documents = {row["question_id"]: row for row in pq.read_table(f"{store.folder.root}/documents").to_pylist()}
     assert (documents["a"]["status"], documents["a"]["answer"]) == ("needs_review", None)
     assert documents["b"]["status"] == "not_answerable"
     assert published(store, asked, SECOND, *names)["a"] == [doubtful, doubtful]
-    assert published(store, {"a": Reading("integer"), "b": Reading()}, SECOND, *names)["a"] == [sure, sure]
+    accepted = {"a": Reading("integer", review_below=0.0), "b": Reading()}
+    assert published(store, accepted, SECOND, *names)["a"] == [sure, sure]
 
 
 def test_a_question_that_is_not_asked_any_more_is_read_as_before(store: OutputStore) -> None:

@@ -107,6 +107,15 @@ def test_programs_get_lists(folder: Folder, tmp_path: Path) -> None:
         assert found == [{"page": page, "matching_text": None, "bounding_boxes": [box], "page_dimensions": size}]
 
 
+def test_answers_about_several_pages_have_no_confidence_and_need_no_review_for_it(folder: Folder) -> None:
+    store, told = OutputStore(folder), Asked(asked=asked_of(ASKED))
+    publish(store, told.readings, everything(store), believing())
+    rows = pq.read_table(f"{folder.root}/answers").to_pylist()
+    together = [row for row in rows if len(row["pages"]) > 1]
+    assert together
+    assert all(row["confidence"] is None and "confidence" not in row["review_reasons"] for row in together)
+
+
 def test_a_correction_finds_its_answer(folder: Folder, tmp_path: Path) -> None:
     store, asked = OutputStore(folder), asked_of(ASKED)
     told = Asked(asked=asked, review_below=0.9)
