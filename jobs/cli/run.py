@@ -95,7 +95,7 @@ Locale = Annotated[
 ]
 ReviewBelow = Annotated[
     float | None,
-    option(RUN, "Have answers of a lower confidence (0 to 1) reviewed.", default="those likelier wrong than right, 0.5"),
+    option(RUN, "Have answers of a lower confidence (0 to 1) reviewed.", default="0.5: likelier wrong than right"),
 ]
 
 

@@ -29,7 +29,7 @@ def as_published(rows: pa.Table, readings: Mapping[str, Reading], calibration: C
     """Add all columns that are made at publication: the values and the confidence.
 
     Calibrations are fitted on questions about one page. An answer about several together has no confidence, and so
-    needs review wherever ``review_below`` demands one. Where it does not, answers that are likelier wrong than right do.
+    needs review wherever ``review_below`` demands one. Elsewhere answers need it that are likelier wrong than right.
 
     Args:
         rows: answers, with the columns that a part holds; more are replaced.
