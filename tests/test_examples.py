@@ -61,10 +61,10 @@ def test_the_script_reads_an_output_folder(answers: Path) -> None:
     run = _run(str(answers), "--confidence", "0.4")
     assert run.returncode == 0, run.stderr
     confident, per_question, review, per_page = _sections(run.stdout).values()
-    # Page 1 is answered with confidence 1/2, page 2 is not answerable, page 3 failed, one document cannot be opened.
+    # Page 1 is answered with confidence 1/2, the n/a of page 2 is doubtful, page 3 failed, a document cannot be opened.
     assert {tuple(row[1:3]) for row in confident} == {("1", "date"), ("1", "total")}
-    assert [row[:6] for row in per_question] == [["date", "3", "2", "0", "0", "1"], ["total", "5", "2", "1", "0", "2"]]
-    assert sorted(row[5] for row in review) == ["EncryptedDocument", "EncryptedDocument", "RenderTimeout"]
+    assert [row[:6] for row in per_question] == [["date", "3", "2", "0", "0", "1"], ["total", "5", "2", "0", "1", "2"]]
+    assert sorted(row[5] for row in review) == ["EncryptedDocument", "EncryptedDocument", "RenderTimeout", "unsure"]
     assert [row[1:4] for row in per_page] == [["1", "2", "1836"], ["2", "1", "1836"], ["1", "2", "1836"]]
     assert {row[5] for row in per_page} == {"6000.0", "3000.0"}
 
