@@ -40,17 +40,22 @@ def put_marks(document: pymupdf.Document, marks: Sequence[Mark]) -> None:
         document: the PDF.
         marks: the marks; those of pages that the PDF does not have are left out.
     """
-    in_margin: dict[int, int] = {}
+    in_margin: dict[int, int] = {}  # by object number of the page, since a document may show one twice
+    done = set[str]()
     for mark in marks:
         index = mark["page"] - 1
         if not 0 <= index < document.page_count:
             continue
         page = document.load_page(index)
+        same = repr({**mark, "page": page.xref})
+        if same in done:
+            continue
+        done.add(same)
         rects = [pymupdf.Rect(box) & page.rect for box in mark["boxes"]]
         rects = [rect for rect in rects if not rect.is_empty]
         if not rects:
-            in_margin[index] = in_margin.get(index, -1) + 1
-            notes = [_in_margin(page, in_margin[index])]
+            in_margin[page.xref] = in_margin.get(page.xref, -1) + 1
+            notes = [_in_margin(page, in_margin[page.xref])]
         elif all(rect.height <= _LINE for rect in rects):
             notes = [_highlighted(page, rects, mark["colour"])]
         else:

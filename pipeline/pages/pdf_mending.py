@@ -34,7 +34,10 @@ def with_ending(source: PdfSource) -> PdfSource:
 def count_leaves(document: pymupdf.Document) -> int:
     """Count the leaves of the page tree, which may differ from the number of pages that the tree states.
 
-    A kid that is missing counts, because it stands for a page that is lost.
+    A kid that is missing counts, because it stands for a page that is lost; one that is listed twice is two pages.
+
+    Raises:
+        PageError: the tree lists the same nodes too often.
     """
     return sum(1 for _ in _leaves(document))
 
@@ -42,7 +45,8 @@ def count_leaves(document: pymupdf.Document) -> int:
 def with_new_page_tree(source: PdfSource, passwords: Sequence[str]) -> PdfSource | None:
     """Return a PDF with the same pages in a new page tree; ``None`` if no page is found in it.
 
-    If the tree leads to no page, every object that calls itself a page counts, in the order of the file.
+    If the tree leads to no page, or lists the same nodes too often, every object that calls itself a page counts once,
+    in the order of the file.
 
     Args:
         source: the damaged PDF.
@@ -52,8 +56,7 @@ def with_new_page_tree(source: PdfSource, passwords: Sequence[str]) -> PdfSource
         document = open_mupdf(source)
         if document.needs_pass and not any(document.authenticate(password) for password in passwords):
             return None
-        pages = [n for n in map(pymupdf.mupdf.pdf_to_num, _leaves(document)) if _is_page(document, n)]
-        pages = pages or [n for n in range(1, document.xref_length()) if _is_page(document, n)]
+        pages = _pages_of_tree(document) or [n for n in range(1, document.xref_length()) if _is_page(document, n)]
         if not pages:
             return None
         _plant(document, pages)
@@ -63,23 +66,52 @@ def with_new_page_tree(source: PdfSource, passwords: Sequence[str]) -> PdfSource
     return replace(source, data=data, password=None)
 
 
+def _pages_of_tree(document: pymupdf.Document) -> list[int]:
+    """List the object numbers of the pages that the tree leads to; none if it lists too much again and again."""
+    try:
+        return [number for number in map(pymupdf.mupdf.pdf_to_num, _leaves(document)) if _is_page(document, number)]
+    except PageError:
+        return []
+
+
 def _leaves(document: pymupdf.Document) -> Iterator[Any]:
-    """Yield the leaves of the page tree in order; a node that occurs again is passed over."""
+    """Yield the leaves of the page tree in order, as often as it lists them; a node inside itself is passed over.
+
+    Raises:
+        PageError: nodes that it lists again would make more pages than MuPDF takes, which is one for each object.
+    """
     mupdf = pymupdf.mupdf
     trailer = mupdf.pdf_trailer(mupdf.pdf_document_from_fz_document(document.this))
-    nodes = [mupdf.pdf_dict_gets(mupdf.pdf_dict_gets(trailer, "Root"), "Pages")]
-    seen: set[int] = set()
+    nodes: list[Any] = [mupdf.pdf_dict_gets(mupdf.pdf_dict_gets(trailer, "Root"), "Pages")]
+    above, seen = set[int](), set[int]()  # numbers of the nodes around the present one, and of all with kids
+    again, most = 0, document.xref_length()
     while nodes:
         node = nodes.pop()
-        number = mupdf.pdf_to_num(node)
-        if number and number in seen:
+        if isinstance(node, int):  # all below that node is done
+            above.discard(node)
             continue
-        seen.add(number)
+        number = mupdf.pdf_to_num(node)
+        if number in above:
+            continue
         kids = mupdf.pdf_dict_gets(node, "Kids")
-        if mupdf.pdf_is_array(kids):
-            nodes += [mupdf.pdf_array_get(kids, position) for position in reversed(range(mupdf.pdf_array_len(kids)))]
-        else:
+        if not mupdf.pdf_is_array(kids):
             yield node
+            continue
+        count = mupdf.pdf_array_len(kids)
+        if number in seen:
+            again += 1 + count
+            if again > most:
+                raise PageError(
+                    "open",
+                    "CorruptDocument",
+                    f"expected a page tree of at most {most} pages, one for each object, found one that lists the same "
+                    "nodes again and again; print it to a PDF anew",
+                )
+        if number:  # 0 is no object of its own
+            above.add(number)
+            seen.add(number)
+            nodes.append(number)
+        nodes += [mupdf.pdf_array_get(kids, position) for position in reversed(range(count))]
 
 
 def _is_page(document: pymupdf.Document, number: int) -> bool:
@@ -87,9 +119,9 @@ def _is_page(document: pymupdf.Document, number: int) -> bool:
 
 
 def _plant(document: pymupdf.Document, pages: Sequence[int]) -> None:
-    """Give a PDF a new catalog and a flat tree of the given pages."""
+    """Give a PDF a new catalog and a flat tree of the given pages, of which some may be the same."""
     root, catalog = document.get_new_xref(), document.get_new_xref()
-    for page in pages:
+    for page in dict.fromkeys(pages):
         for key in _INHERITED:
             found = _inherited(document, page, key)
             if found is not None:

@@ -16,6 +16,7 @@ from pipeline.pages.marks import Mark
 from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from tests.support.hostile import Put, as_document, encrypted_pdf, png_of_size, raw_pdf, text_pdf
+from tests.support.written_pdf import FONT, TREE, page, stream, written_pdf
 
 GREEN = (0.0, 1.0, 0.0)
 
@@ -85,6 +86,17 @@ def test_the_note_says_what_it_is_given_and_the_document_is_not_touched(
         "docpipe",
     )
     assert (note["type"], note["content"]) == ("Text", "in the margin")
+
+
+def test_a_page_that_the_document_shows_twice_gets_each_note_once(put: Put, tmp_path: Path, child: RenderChild) -> None:
+    tree = b"<</Type/Pages/Kids[3 0 R 3 0 R 6 0 R]/Count 3>>"
+    document = put("a.pdf", written_pdf([TREE[0], tree, page(), stream(b""), FONT, page()]))
+    marks = [mark([], 1), mark([], 2), mark([(10, 10, 60, 30)], 2, "other"), mark([], 3)]
+    child.annotate(document, marks_file(tmp_path, *marks), tmp_path / "b.pdf")
+    with pymupdf.open(tmp_path / "b.pdf") as pdf:
+        assert pdf.page_count == 3
+    notes = [[note["content"] for note in notes_of(tmp_path / "b.pdf", index)] for index in range(3)]
+    assert notes == [["1903.88", "other"], ["1903.88", "other"], ["1903.88"]]
 
 
 def test_a_locked_pdf_stays_locked(put: Put, tmp_path: Path) -> None:

@@ -151,6 +151,50 @@ def test_pages_beyond_the_stated_count_are_found(child: RenderChild, put: Put) -
     assert drawn(child, document, 5).width_pt == 300  # the size stands in the node above
 
 
+def same_page_twice(count: int) -> bytes:
+    """A page tree that lists its first page twice, and states ``count`` pages."""
+    tree = b"<</Type/Pages/Kids[3 0 R 3 0 R 6 0 R]/Count %d>>" % count
+    last = page(b"/Font<</F1 5 0 R>>").replace(b"300 200", b"400 200")
+    return written_pdf([TREE[0], tree, page(b"/Font<</F1 5 0 R>>"), stream(WORDS), FONT, last])
+
+
+@pytest.mark.parametrize(("count", "is_repaired"), [(3, False), (1, True)])
+def test_a_page_that_is_listed_twice_is_two_pages(child: RenderChild, put: Put, count: int, is_repaired: bool) -> None:
+    document = put("a.pdf", same_page_twice(count))
+    assert child.count_pages(document) == 3
+    images = [drawn(child, document, number) for number in (1, 2, 3)]
+    assert [image.width_pt for image in images] == [300, 300, 400]
+    assert {(image.renderer, image.is_repaired) for image in images} == {("mupdf", is_repaired)}
+
+
+def test_pages_below_a_node_that_is_listed_twice_are_there_twice(child: RenderChild, put: Put) -> None:
+    tree = b"<</Type/Pages/Kids[6 0 R 6 0 R]/Count 2>>"
+    node = b"<</Type/Pages/Parent 2 0 R/Kids[3 0 R]/Count 1>>"
+    data = written_pdf([TREE[0], tree, page(b"/Font<</F1 5 0 R>>"), stream(WORDS), FONT, node])
+    document = put("a.pdf", data)
+    assert child.count_pages(document) == 2
+    assert not drawn(child, document, 2).is_repaired
+
+
+@pytest.mark.parametrize("count", [1, 2**40])
+def test_a_page_tree_that_doubles_at_each_node_is_read_with_each_page_once(
+    child: RenderChild, put: Put, count: int
+) -> None:
+    tree = b"<</Type/Pages/Kids[6 0 R 6 0 R]/Count %d>>" % count
+    nodes = [b"<</Type/Pages/Kids[%d 0 R %d 0 R]>>" % (number, number) for number in range(7, 46)]
+    last = b"<</Type/Pages/Kids[3 0 R]/Count 1>>"
+    data = written_pdf([TREE[0], tree, page(b"/Font<</F1 5 0 R>>"), stream(WORDS), FONT, *nodes, last])
+    document = put("a.pdf", data)
+    assert child.count_pages(document) == 1
+    assert drawn(child, document).is_repaired
+
+
+def test_a_node_inside_itself_is_passed_over(child: RenderChild, put: Put) -> None:
+    tree = b"<</Type/Pages/Kids[3 0 R 2 0 R]/Count 2>>"
+    document = put("a.pdf", written_pdf([TREE[0], tree, page(b"/Font<</F1 5 0 R>>"), stream(WORDS), FONT]))
+    assert child.count_pages(document) == 1
+
+
 CERTIFICATE = (
     b"/Encrypt<</Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s5/V 4/CF<</DefaultCryptFilter<</CFM/AESV2/Length 128"
     b"/Recipients[<00>]>>>>/StmF/DefaultCryptFilter/StrF/DefaultCryptFilter>>/ID[<00><00>]"
