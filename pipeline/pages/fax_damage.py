@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pymupdf
 
-from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints, forget_complaints
 
 _DAMAGE = "faxd"  # in what MuPDF says of codes that no fax has
 
@@ -18,7 +18,7 @@ def fax_damage(path: str, number: int) -> tuple[str, ...]:
         path: path of a local TIFF.
         number: number of the frame, counted from 0.
     """
-    pymupdf.TOOLS.reset_mupdf_warnings()
+    forget_complaints()
     try:
         with pymupdf.open(path, filetype="tiff") as document:
             document[number].get_pixmap()

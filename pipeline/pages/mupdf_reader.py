@@ -14,7 +14,7 @@ from pipeline.pages.damaged_pictures import DamagedPictures
 from pipeline.pages.drawing import Drawing
 from pipeline.pages.left_out import LeftOut
 from pipeline.pages.lost_content import letters_guessed
-from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints
+from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints, forget_complaints
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.text_layer import read_words
 from pipeline.records import Image
@@ -46,7 +46,7 @@ class MupdfReader:
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of a page (0-based) as shown, in points, turned and cropped; ``dpi`` is unchanged."""
-        pymupdf.TOOLS.reset_mupdf_warnings()
+        forget_complaints()
         try:
             rect = self._document.load_page(index).rect
             return float(rect.width), float(rect.height), dpi
@@ -60,7 +60,7 @@ class MupdfReader:
         if self._complained:
             self._document.close()
             self._document = open_mupdf(self._source)
-        pymupdf.TOOLS.reset_mupdf_warnings()
+        forget_complaints()
         try:
             page = self._document.load_page(index)
             found = [*self._left_out.of(page), *self._damaged.of(page)]
@@ -110,7 +110,7 @@ def open_mupdf(source: PdfSource) -> pymupdf.Document:
     Raises:
         PageError: MuPDF cannot open it, or takes it for another kind of document.
     """
-    pymupdf.TOOLS.reset_mupdf_warnings()
+    forget_complaints()
     try:
         document = pymupdf.open(source.path, stream=source.data, filetype="pdf")
         if document.needs_pass and source.password is not None:

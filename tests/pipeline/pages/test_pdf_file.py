@@ -87,6 +87,15 @@ def test_content_that_ends_early_is_shown_and_doubted(child: RenderChild, put: P
     assert image.warnings is not None
 
 
+def test_complaints_of_a_document_are_not_those_of_the_next(child: RenderChild, put: Put) -> None:
+    """MuPDF holds back what it repeats, here while the words of the page are read."""
+    cut = stream(zlib.compress(WORDS + b" %" + bytes(range(65, 91)) * 9)[:-8], b"/Filter/FlateDecode")
+    twice = page(b"/Font<</F1 5 0 R>>").replace(b"/Contents 4 0 R", b"/Contents[4 0 R 4 0 R]")
+    damaged = drawn(child, put("a.pdf", written_pdf([*TREE, twice, cut, FONT])))
+    assert "repeated" in str(damaged.warnings)
+    assert drawn(child, put("b.pdf", words_pdf())).warnings is None
+
+
 def test_a_sound_page_has_no_warnings_and_no_doubt(child: RenderChild, put: Put) -> None:
     image = drawn(child, put("a.pdf", words_pdf()))
     assert (image.renderer, image.warnings, image.is_repaired) == ("mupdf", None, False)
