@@ -7,6 +7,8 @@ from typing import TypedDict
 
 import pymupdf
 
+from pipeline.pages.turning import to_displayed
+
 _AUTHOR = "docpipe"
 _NOTE_STEP = 24.0  # points between notes in the margin
 _LINE = 24.0  # points; no line of usual text is higher
@@ -67,14 +69,15 @@ def put_marks(document: pymupdf.Document, marks: Sequence[Mark]) -> None:
 
 # Boxes are on the page as displayed; annotations stand on the page before it is turned.
 def _highlighted(page: pymupdf.Page, rects: Sequence[pymupdf.Rect], colour: Colour) -> pymupdf.Annot:
-    note = page.add_highlight_annot([rect.quad * page.derotation_matrix for rect in rects])
+    before = ~to_displayed(page)
+    note = page.add_highlight_annot([rect.quad * before for rect in rects])
     note.set_colors(stroke=colour)
     return note
 
 
 def _framed(page: pymupdf.Page, rect: pymupdf.Rect, colour: Colour) -> pymupdf.Annot:
     """Fill a box that is higher than a line; the round ends of a highlight would stand far out of it."""
-    note = page.add_rect_annot((rect * page.derotation_matrix).normalize())
+    note = page.add_rect_annot((rect * ~to_displayed(page)).normalize())
     note.set_colors(stroke=colour, fill=colour)
     note.set_blendmode(pymupdf.PDF_BM_Multiply)
     return note
@@ -82,4 +85,4 @@ def _framed(page: pymupdf.Page, rect: pymupdf.Rect, colour: Colour) -> pymupdf.A
 
 def _in_margin(page: pymupdf.Page, place: int) -> pymupdf.Annot:
     corner = pymupdf.Point(6, min(6 + _NOTE_STEP * place, max(0.0, page.rect.height - _NOTE_STEP)))
-    return page.add_text_annot(corner * page.derotation_matrix, "", icon="Note")
+    return page.add_text_annot(corner * ~to_displayed(page), "", icon="Note")

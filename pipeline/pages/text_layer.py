@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pymupdf
 
 from pipeline.pages.ink import Ink
+from pipeline.pages.turning import to_displayed
 from pipeline.records import Image
 from pipeline.words import Words
 
@@ -92,7 +93,7 @@ def _span_at(spans: Sequence[Mapping[str, Any]], box: _Box, flat: bool) -> Mappi
 
 def _as_displayed(boxes: npt.NDArray[np.float64], page: pymupdf.Page) -> npt.NDArray[np.float64]:
     """Turn boxes ``[N, 4]`` with the page, and cut them at its edges."""
-    a, b, c, d, e, f = page.rotation_matrix
+    a, b, c, d, e, f = to_displayed(page)
     across = a * boxes[:, 0::2] + c * boxes[:, 1::2] + e
     down = b * boxes[:, 0::2] + d * boxes[:, 1::2] + f
     shown = np.stack([across.min(1), down.min(1), across.max(1), down.max(1)], axis=1)

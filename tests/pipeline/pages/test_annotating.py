@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pymupdf
+import pypdfium2
 import pytest
 
 from pipeline.errors import PageError
@@ -37,6 +38,12 @@ def picture_of(path: Path) -> npt.NDArray[np.int_]:
         return pixels.astype(int)
 
 
+def pdfium_picture_of(path: Path) -> npt.NDArray[np.int_]:
+    """At twice the size of the page, which PDFium takes to be without its /UserUnit."""
+    with pypdfium2.PdfDocument(path) as pdf:
+        return np.array(pdf[0].render(scale=2, rev_byteorder=True).to_pil().convert("RGB")).astype(int)
+
+
 def notes_of(path: Path, page: int = 0) -> list[dict[str, Any]]:
     with pymupdf.open(path) as pdf:
         return [{**annotation.info, "type": annotation.type[1]} for annotation in pdf[page].annots()]
@@ -44,25 +51,28 @@ def notes_of(path: Path, page: int = 0) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("box", [(50, 70, 110, 90), (50, 70, 110, 130)], ids=["line", "block"])
 @pytest.mark.parametrize("crop", [None, (60, 30, 340, 250)])
+@pytest.mark.parametrize("unit", [1, 1.5])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 def test_highlights_are_where_a_viewer_displays_the_box(
     tmp_path: Path,
     child: RenderChild,
     rotate: int,
+    unit: float,
     crop: tuple[int, int, int, int] | None,
     box: tuple[float, float, float, float],
 ) -> None:
     with pymupdf.open() as pdf:
         page = pdf.new_page(width=400, height=300)
+        pdf.xref_set_key(page.xref, "UserUnit", str(unit))
         page.set_rotation(rotate)
         if crop is not None:
             page.set_cropbox(pymupdf.Rect(crop))
         pdf.save(str(tmp_path / "a.pdf"))
     child.annotate(as_document(tmp_path / "a.pdf"), marks_file(tmp_path, mark([box])), tmp_path / "b.pdf")
-    seen = picture_of(tmp_path / "b.pdf")
-    down, across = ((seen[..., 1] > 200) & (seen[..., 0] < 120)).nonzero()
-    found = [across.min() / 2, down.min() / 2, across.max() / 2, down.max() / 2]
-    assert np.abs(np.array(found) - box).max() <= 5, found  # the ends of a highlight are round
+    for scale, seen in ((2.0, picture_of(tmp_path / "b.pdf")), (2 / unit, pdfium_picture_of(tmp_path / "b.pdf"))):
+        down, across = ((seen[..., 1] > 200) & (seen[..., 0] < 120)).nonzero()
+        found = np.array([across.min(), down.min(), across.max(), down.max()]) / scale
+        assert np.abs(found - box).max() <= 5 * unit, found  # the ends of a highlight are round
 
 
 def test_the_note_says_what_it_is_given_and_the_document_is_not_touched(

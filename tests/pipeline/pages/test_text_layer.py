@@ -33,9 +33,10 @@ def picture_of(page: pymupdf.Page) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("upright", [0, 90])
 @pytest.mark.parametrize("crop", [None, (60, 30, 340, 250)])
+@pytest.mark.parametrize("unit", [1, 1.5])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 def test_boxes_lie_around_the_words_as_displayed(
-    rotate: int, crop: tuple[int, int, int, int] | None, upright: int
+    rotate: int, unit: float, crop: tuple[int, int, int, int] | None, upright: int
 ) -> None:
     with pymupdf.open() as made:
         page = made.new_page(width=400, height=300)
@@ -44,6 +45,7 @@ def test_boxes_lie_around_the_words_as_displayed(
         page.set_rotation(rotate)
         if crop is not None:
             page.set_cropbox(pymupdf.Rect(crop))
+        made.xref_set_key(page.xref, "UserUnit", str(unit))
         data = made.tobytes()
     with pymupdf.open("pdf", data) as pdf:
         picture = picture_of(pdf[0])
@@ -57,8 +59,8 @@ def test_boxes_lie_around_the_words_as_displayed(
     inside = picture[int(y0 * SCALE) : int(y1 * SCALE) + 1, int(x0 * SCALE) : int(x1 * SCALE) + 1]
     down, across = (inside.max(-1) < 128).any(1).nonzero()[0], (inside.max(-1) < 128).any(0).nonzero()[0]
     around = [down[0], inside.shape[0] - 1 - down[-1], across[0], inside.shape[1] - 1 - across[-1]]
-    assert max(around) <= 0.35 * 20 * SCALE, "the box is much larger than the letters"
-    assert (inside.max(-1) < 128).sum() == (picture.max(-1) < 128)[: 250 * SCALE].sum() or not crop
+    assert max(around) <= 0.35 * 20 * unit * SCALE, "the box is much larger than the letters"
+    assert (inside.max(-1) < 128).sum() == (picture.max(-1) < 128)[: int(250 * unit * SCALE)].sum() or not crop
 
 
 def test_words_that_are_not_seen_are_left_out() -> None:
