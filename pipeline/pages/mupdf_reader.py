@@ -12,6 +12,7 @@ import pymupdf
 from pipeline.errors import PageError, Stage
 from pipeline.pages.damaged_pictures import DamagedPictures
 from pipeline.pages.drawing import Drawing
+from pipeline.pages.empty_streams import EmptyStreams
 from pipeline.pages.left_out import LeftOut
 from pipeline.pages.lost_content import letters_guessed
 from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints, forget_complaints
@@ -42,6 +43,7 @@ class MupdfReader:
         self._complained = False
         self._left_out = LeftOut()
         self._damaged = DamagedPictures()
+        self._empty = EmptyStreams()
         self.pages = int(document.page_count)
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
@@ -60,9 +62,11 @@ class MupdfReader:
         if self._complained:
             self._document.close()
             self._document = open_mupdf(self._source)
+            self._empty = EmptyStreams()
         forget_complaints()
         try:
             page = self._document.load_page(index)
+            self._empty.unfilter(page)
             found = [*self._left_out.of(page), *self._damaged.of(page)]
             matrix = pymupdf.Matrix(width_px / page.rect.width, height_px / page.rect.height)
             pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)

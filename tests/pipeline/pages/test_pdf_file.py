@@ -115,6 +115,48 @@ def test_a_page_that_is_blank_on_purpose_is_blank(child: RenderChild, put: Put, 
     assert drawn(child, put("a.pdf", words_pdf(content))).blank
 
 
+FLATE = b"/Filter/FlateDecode"
+NOTHING = stream(b"", FLATE)
+FORM = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]"
+EMPTY_FORM = stream(b"", FLATE + FORM)
+NOTE = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(a)/F 4/Rect[10 10 50 50]/AP<</N 6 0 R>>>>"
+OUTER_FORM = stream(b"/X Do", FORM + b"/Resources<</XObject<</X 6 0 R>>>>")
+SQUARE = b"20 20 50 50 re f "
+SQUARE_AND_FORM = stream(SQUARE + b"/X Do")
+
+
+@pytest.mark.parametrize("filters", [FLATE, b"/Filter[/ASCII85Decode/FlateDecode]", b"/Filter/LZWDecode"])
+def test_a_page_whose_content_has_no_bytes_is_blank(child: RenderChild, put: Put, filters: bytes) -> None:
+    image = drawn(child, put("a.pdf", written_pdf([*TREE, page(), stream(b"", filters)])))
+    assert (image.blank, image.is_doubtful, image.warnings) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [page(b"/XObject<</X 5 0 R>>"), SQUARE_AND_FORM, EMPTY_FORM],
+        [page(b"/XObject<</X 5 0 R>>"), SQUARE_AND_FORM, OUTER_FORM, EMPTY_FORM],
+        [page(keys=b"/Annots[5 0 R]"), stream(SQUARE), NOTE, EMPTY_FORM],
+        [page(keys=b"/Annots[5 0 R]"), NOTHING, NOTE, stream(b"1 0 0 rg 0 0 9 9 re f", FORM)],
+        [page().replace(b"/Contents 4 0 R", b"/Contents[5 0 R 4 0 R]"), stream(SQUARE), NOTHING],
+    ],
+    ids=["form", "form in form", "appearance", "under a note", "one of two contents"],
+)
+def test_a_part_without_bytes_casts_no_doubt_on_a_page(child: RenderChild, put: Put, objects: list[bytes]) -> None:
+    image = drawn(child, put("a.pdf", written_pdf([*TREE, *objects])))
+    assert (image.blank, image.is_doubtful, image.warnings) == (False, False, None)
+
+
+@pytest.mark.parametrize("kept", [len(zlib.compress(WORDS)), 2])
+def test_content_whose_length_is_wrongly_zero_is_read_or_missed(child: RenderChild, put: Put, kept: int) -> None:
+    content = stream(zlib.compress(WORDS)[:kept], FLATE).replace(b"/Length %d" % kept, b"/Length 0")
+    document = put("a.pdf", written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), content, FONT]))
+    if kept == 2:
+        assert refused(child, document).error_type == "CorruptPage"
+    else:
+        assert (decode_image(drawn(child, document)) < 128).any()
+
+
 def test_a_page_that_is_empty_though_its_content_draws_something_fails(child: RenderChild, put: Put) -> None:
     font = b"<</Type/Font/Subtype/Type3/FontBBox[0 0 1 1]/FontMatrix[1 0 0 1 0 0]/CharProcs<<>>/Encoding<<>>>>"
     words = b"BT /F1 24 Tf 20 100 Td (TOTAL) Tj ET"
