@@ -194,7 +194,7 @@ class PageImage:
     Attributes:
         renderer: library that drew it.
         warnings: complaints of the libraries about the page, one per line; ``None`` without any.
-        is_repaired: whether the document was damaged.
+        is_repaired: whether the document was damaged, as far as that was seen by then.
         is_doubtful: whether a part of the page may be missing, or its letters wrong.
         blank: whether the page is of one colour all over.
         words: its text layer; ``None`` without one that can be read.

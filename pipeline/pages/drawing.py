@@ -33,11 +33,13 @@ class OpenFile(Protocol):
 
     Attributes:
         pages: number of pages.
-        is_repaired: whether the file was damaged, so that content may be missing.
     """
 
     pages: int
-    is_repaired: bool
+
+    @property
+    def is_repaired(self) -> bool:
+        """Tell whether the file is known to be damaged, so that content may be missing."""
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of a page as shown, in points, and the dpi to render it at."""

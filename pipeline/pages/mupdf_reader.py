@@ -41,10 +41,16 @@ class MupdfReader:
         self._document = document
         self._said: dict[int, list[str]] = defaultdict(list)  # complaints of measuring, by page
         self._complained = False
+        self._was_repaired = False  # before it was opened anew
         self._left_out = LeftOut()
         self._damaged = DamagedPictures()
         self._empty = EmptyStreams()
         self.pages = int(document.page_count)
+
+    @property
+    def is_repaired(self) -> bool:
+        """Tell whether MuPDF had to repair the document, at its opening or for a page that it has met since."""
+        return self._was_repaired or bool(self._document.is_repaired)
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of a page (0-based) as shown, in points, turned and cropped; ``dpi`` is unchanged."""
@@ -60,9 +66,7 @@ class MupdfReader:
     def draw(self, index: int, width_px: int, height_px: int) -> Drawing:
         """Draw a page (0-based) at the given size; the two scales may differ slightly."""
         if self._complained:
-            self._document.close()
-            self._document = open_mupdf(self._source)
-            self._empty = EmptyStreams()
+            self._open_anew()
         forget_complaints()
         try:
             page = self._document.load_page(index)
@@ -103,6 +107,12 @@ class MupdfReader:
         inks = [ink for drawing in drawings for ink in (drawing.get("color"), drawing.get("fill")) if ink is not None]
         inks += [trace["color"] for trace in texts if _has_letters(trace)]
         return any(not _alike(ink, paper) for ink in inks)
+
+    def _open_anew(self) -> None:
+        document = open_mupdf(self._source)
+        self._was_repaired = self.is_repaired
+        self._document.close()
+        self._document, self._empty = document, EmptyStreams()
 
 
 def open_mupdf(source: PdfSource) -> pymupdf.Document:

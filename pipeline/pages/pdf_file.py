@@ -43,8 +43,13 @@ class PdfFile:
         self._source = opened.source
         self._mupdf = opened.mupdf
         self._second: PdfiumReader | None = None
-        self.is_repaired = opened.is_repaired
+        self._was_mended = opened.is_repaired
         self.pages = self._mupdf.pages if self._mupdf is not None else self._pdfium().pages
+
+    @property
+    def is_repaired(self) -> bool:
+        """Tell whether the file is damaged, so that content may be missing; some damage shows only at a later page."""
+        return self._was_mended or (self._mupdf is not None and self._mupdf.is_repaired)
 
     def size(self, index: int, dpi: int) -> tuple[float, float, int]:
         """Return width and height of a page (0-based) as shown, in points, turned and cropped; ``dpi`` is unchanged."""

@@ -26,7 +26,7 @@ class OpenedPdf:
     Attributes:
         source: what the readers read, mended where needed.
         mupdf: the first renderer; ``None`` if it cannot open the PDF.
-        is_repaired: whether the PDF was damaged, so that content may be missing.
+        is_repaired: whether it was seen to be damaged so far, so that content may be missing.
     """
 
     source: PdfSource
@@ -129,7 +129,7 @@ def _with_mupdf(source: PdfSource, passwords: Sequence[str]) -> OpenedPdf:
         raise PageError(
             "open", "CorruptDocument", f"its page tree states {reader.pages} pages, and {leaves} are found in it"
         )
-    return OpenedPdf(source, reader, bool(document.is_repaired))
+    return OpenedPdf(source, reader, reader.is_repaired)
 
 
 def _mended(source: PdfSource, passwords: Sequence[str], refusal: PageError) -> OpenedPdf:

@@ -176,6 +176,15 @@ def test_pages_of_a_document_cut_short_fail_where_nothing_is_left(child: RenderC
     assert {r.failure.error_type for r in results if isinstance(r, PageFailure)} <= {"DamagedDocument", "CorruptPage"}
 
 
+def test_damage_that_shows_only_at_a_page_counts_from_there_on(child: RenderChild, put: Put) -> None:
+    whole = many_pages_pdf([*[WORDS] * 5, b""])
+    hole = whole.index(b"9 0 obj")  # content of the third page
+    document = put("a.pdf", whole[:hole] + bytes(20) + whole[hole + 20 :])
+    results = list(child.render(document, range(1, 7), 72, BUDGET))
+    known = [result.is_repaired if isinstance(result, PageImage) else result.failure.error_type for result in results]
+    assert known == [False, False, "CorruptPage", True, True, "DamagedDocument"]
+
+
 TREES = {
     "pages is a page": words_pdf().replace(b"/Pages 2 0 R", b"/Pages 3 0 R"),
     "count zero": words_pdf().replace(b"/Count 1", b"/Count 0"),
