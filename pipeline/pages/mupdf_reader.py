@@ -18,6 +18,7 @@ from pipeline.pages.lost_content import letters_guessed
 from pipeline.pages.mupdf_calls import MUPDF_FAILURES, complaints, forget_complaints
 from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.text_layer import read_words
+from pipeline.pages.turning import to_displayed
 from pipeline.records import Image
 from pipeline.words import Words
 
@@ -99,7 +100,7 @@ class MupdfReader:
         """
         try:
             page = self._document.load_page(index)
-            whole = page.rect
+            whole = (page.rect * ~to_displayed(page)).normalize()  # what is listed is on the page before it is turned
             texts = [trace for trace in page.get_texttrace() if whole.intersects(trace["bbox"])]
             drawings = [drawing for drawing in page.get_drawings() if whole.intersects(drawing["rect"])]
         except MUPDF_FAILURES:

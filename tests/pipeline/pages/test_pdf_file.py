@@ -7,6 +7,8 @@ import zlib
 import pytest
 
 from pipeline.errors import PageError
+from pipeline.pages.mupdf_reader import MupdfReader, open_mupdf
+from pipeline.pages.pdf_source import PdfSource
 from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, Failure, PageFailure, PageImage, PixelBudget
 from tests.support.hostile import Put
@@ -163,6 +165,14 @@ def test_a_page_that_is_empty_though_its_content_draws_something_fails(child: Re
     data = written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>"), stream(words), font])
     result = next(child.render(put("a.pdf", data), [1], 72, BUDGET))
     assert isinstance(result, PageFailure) or not result.blank
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_what_leaves_no_ink_is_missed_on_a_turned_page_too(put: Put, rotate: int) -> None:
+    words = b"BT /F1 24 Tf 220 100 Td (TOTAL) Tj ET"  # beyond the edge, were the page not turned
+    data = written_pdf([*TREE, page(b"/Font<</F1 5 0 R>>", b"/Rotate %d" % rotate), stream(words), FONT])
+    source = PdfSource(put("a.pdf", data).uri)
+    assert MupdfReader(source, open_mupdf(source)).leaves_ink(0, (255, 255, 255))
 
 
 def test_pages_of_a_document_cut_short_fail_where_nothing_is_left(child: RenderChild, put: Put) -> None:
