@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pipeline.nano.training import vocabulary
 from pipeline.nano.training.entropy import looked_at, told
 from pipeline.nano.training.reading_along import Along
-from pipeline.nano.training.shape import HEADS, ROPE_SECTIONS, ROPE_THETA, WIDTH
+from pipeline.nano.training.shape import HEADS, ROPE_SECTIONS, WIDTH
 from pipeline.nano.training.targets import IGNORE, SLOTS
 from pipeline.nano.training.tower import Rotary, linear, rms_norm, rotate, silence, swiglu
 from pipeline.samples.fields import FIELDS
@@ -109,10 +109,11 @@ class AnswerFigures:
     pointed: Tensor
 
 
-def text_rotary(rows: int, columns: int, offset: Tensor, shift: int | Tensor) -> Rotary:
+def text_rotary(inverse: Tensor, rows: int, columns: int, offset: Tensor, shift: int | Tensor) -> Rotary:
     """Cosines and sines ``[B, 1, 1 + cells + tokens, head]`` of the image's start, the image and its questions.
 
     Args:
+        inverse: ``[head / 2]`` angles per position, of the stock model's rotary embedding.
         rows: of the image, in cells.
         columns: of the image.
         offset: ``[B, T]`` places of the tokens in their questions.
@@ -123,7 +124,6 @@ def text_rotary(rows: int, columns: int, offset: Tensor, shift: int | Tensor) ->
     image = torch.stack((torch.ones_like(cells), 1 + cells // columns, 1 + cells % columns))
     text = (1 + shift + max(rows, columns) + offset).expand(3, -1, -1)
     positions = torch.cat((torch.zeros(3, batch, 1, dtype=torch.long, device=device), image, text), 2)
-    inverse = 1.0 / ROPE_THETA ** (torch.arange(0, _HEAD, 2, device=device).float() / _HEAD)
     angles = positions[..., None].float() * inverse
     angles = torch.cat([chunk[i] for i, chunk in enumerate(torch.split(angles, list(ROPE_SECTIONS), -1))], -1).repeat(
         1, 1, 2

@@ -17,6 +17,11 @@ WIDTH, HEADS, LAYERS, MLP = 256, 8, 6, 768
 # wavelengths alone, by which neighbours cannot be told apart. Positions are whole numbers, so an angle of more than pi
 # per position is as good as its remainder: this base gives rows and columns long and short wavelengths alike.
 ROPE_THETA, ROPE_SECTIONS = 0.01, (2, 7, 7)
+# The last three wavelengths of the columns stand still, so that a head finds what it looks for wherever it stands: with
+# all of them turning, strings were found on pages of training and not on others (docs/decisions.md). Readers of the
+# format know no such wavelengths, but YaRN, which divides by a factor what lies behind a wavelength, here the 13th.
+ROPE_STILL, ROPE_FACTOR = 3, 22026
+_YARN = {"factor": float(ROPE_FACTOR), "original_max_position_embeddings": 1, "beta_fast": 6.0, "beta_slow": 6.0}
 GREY_MEAN, GREY_STD = 0.75, 0.35  # of the image processor, for each of the three channels
 MAX_VISUAL_TOKENS = 2048
 
@@ -31,15 +36,17 @@ def make_config() -> Qwen2_5_VLConfig:
             "num_hidden_layers": LAYERS,
             "num_attention_heads": HEADS,
             "num_key_value_heads": HEADS,
-            "max_position_embeddings": 8192,
+            "max_position_embeddings": ROPE_FACTOR,
             "rms_norm_eps": 1e-6,
             "bos_token_id": None,
             "eos_token_id": vocabulary.END,
             "pad_token_id": vocabulary.PAD,
             "rope_parameters": {
-                "rope_type": "default",
+                "rope_type": "yarn",
                 "rope_theta": ROPE_THETA,
                 "mrope_section": list(ROPE_SECTIONS),
+                "attention_factor": 1.0,
+                **_YARN,
             },
             "tie_word_embeddings": True,
         },

@@ -125,7 +125,7 @@ class NanoTask:
         height, width = pages.pixels.shape[1:]
         rows, columns = height // CELL, width // CELL
         vision, text = self.module.model.model.visual, self.module.model.model.language_model
-        cos, sin = text_rotary(rows, columns, pages.questions.offset, shift)
+        cos, sin = text_rotary(text.rotary_emb.inv_freq, rows, columns, pages.questions.offset, shift)
         x = run_tower(vision, pages.pixels, self._turns(height, width), pages.seen)
         tokens = merge(vision, x)
         order = self._sizes[height, width][2]

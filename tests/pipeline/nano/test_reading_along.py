@@ -72,7 +72,7 @@ def test_cells_keep_what_they_hold_when_those_that_are_hidden_go_last() -> None:
     assert batch.seen is not None
     asked, cells = batch.questions, batch.cell[:, raster_order(16, 16)]
     image = torch.arange(3 * 256.0).view(3, 256, 1).expand(-1, -1, WIDTH)
-    turns = text_rotary(16, 16, asked.offset, 0)
+    turns = text_rotary(torch.rand(16), 16, 16, asked.offset, 0)
     moved, kinds, there, (cos, _), seen = hidden_last(image, cells, asked, turns, batch.seen)
     for page in range(3):
         shown = batch.seen[page].nonzero()[:, 0]

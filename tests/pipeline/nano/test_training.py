@@ -29,7 +29,7 @@ from pipeline.nano.training.openings import open_looks, open_text
 from pipeline.nano.training.pages import Asking, move_down, page_batch
 from pipeline.nano.training.real_text import FOLDERS, HELD_OUT_FOLDERS, real_batch
 from pipeline.nano.training.recipe import SOURCES, Phase
-from pipeline.nano.training.shape import make_config, make_model
+from pipeline.nano.training.shape import MAX_VISUAL_TOKENS, ROPE_STILL, ROPE_THETA, make_config, make_model
 from pipeline.nano.training.targets import CHARSET, IGNORE, character_targets
 from pipeline.nano.training.task import NanoTask
 from pipeline.nano.training.text_pages import text_batch
@@ -90,7 +90,8 @@ class TestForward:
         batch = page_batch(6, 2, SMALL, ASKING, paper)
         asked, count = batch.questions, rows * columns
         image = torch.randn(2, count, 256, generator=torch.Generator().manual_seed(0))
-        shown, turns, seen = image, text_rotary(rows, columns, asked.offset, 0), batch.seen
+        inverse = model.model.language_model.rotary_emb.inv_freq
+        shown, turns, seen = image, text_rotary(inverse, rows, columns, asked.offset, 0), batch.seen
         there = asked
         if seen is not None:
             shown, _, there, turns, seen = hidden_last(image, batch.cell, asked, turns, seen)
@@ -121,6 +122,24 @@ class TestForward:
                 counted += 1
         assert int(figures.counted.sum()) == counted
         torch.testing.assert_close(figures.answer, torch.cat(losses).mean(), rtol=1e-4, atol=1e-4)
+
+    def test_the_exported_model_attends_as_the_trained_one(self, folder: Path) -> None:
+        trained = make_model(3).eval()
+        with torch.no_grad():
+            for parameter in trained.parameters():  # the angles are no parameters
+                parameter.copy_(parameter.to(torch.bfloat16))
+        exported = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        assert "attention_factor" not in exported.config.text_config.rope_parameters
+        assert exported.model.language_model.rotary_emb.attention_scaling == pytest.approx(2.0, abs=1e-5)
+        ids = torch.randint(0, 250, (1, 60), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            torch.testing.assert_close(exported(ids).logits, trained(ids).logits, rtol=1e-3, atol=1e-3)
+
+    def test_some_wavelengths_stand_still_wherever_a_page_ends(self) -> None:
+        inverse = make_model(3).model.language_model.rotary_emb.inv_freq
+        turned = inverse * 2 * MAX_VISUAL_TOKENS**0.5
+        assert (turned[-ROPE_STILL:] < 0.35).all()
+        torch.testing.assert_close(inverse[:-ROPE_STILL], 1 / ROPE_THETA ** (torch.arange(13) / 16))
 
     def test_the_configuration_is_one_that_other_readers_load(self) -> None:
         text = make_config().text_config
