@@ -166,3 +166,41 @@ def test_what_the_words_of_a_reason_say() -> None:
     assert shared.value is not None
     assert (shared.value.number, shared.value.currency) == (Decimal("5.00"), None)
     assert shared.error == "several currencies are written '$'; a locale such as en_US would decide"
+
+
+@pytest.mark.parametrize("locale", [None, "ja_JP", "en_US", "de_DE", "es_ES"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("R6.5.18", "S60.1.2", "H30/04/01", "R.6.5.18", "R 6.5.18", "Ｒ６．５．１８", "r06-05-18", "M45/7/30"),
+        *("令和6.5.18", "令6.5.18", "㋿6.5.18", "平成 30/04/01", "Heisei 30/04/01", "民國99/5/18"),
+        *("AH 45/9/1", "BE 67/5/18"),
+        *("v1.2.2024", "A1.2.2024", "A.1.2.2024", "INV-2024-05-18", "PO/12/05/2024", "rev_1.2.2024", "1.2.2024a"),
+        *("T10.1.2", "18.5.24 h", "A18 May 2024", "18 May 2024a", "5x May 2024", "H30 May 18"),
+    ],
+)  # fmt: skip
+def test_letters_that_may_be_an_era_or_make_a_date_something_else_are_not_dropped(
+    answer: str, locale: str | None
+) -> None:
+    parsed = parse_value(answer, "date", locale)
+    assert parsed.value is None
+    assert answer in str(parsed.error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "locale"),
+    [
+        *(("1st May 2024", None), ("May 1st, 2024", "en_US"), ("the 1st of May 2024", "en_GB"), ("01MAY24", "en_US")),
+        *(("1er mai 2024", "fr_FR"), ("1 maja 2024r.", "pl_PL"), ("1:a maj 2024", "sv_SE"), ("1e mai 2024", None)),
+        *(("2024-05-01T10:00", None), ("2024-05-01T10:00:00.5Z", "en_US"), ("2024-05-01 10:00+02:00", None)),
+        *(("2024-05-01Z", None), ("01.05.2024г.", "ru_RU"), ("1.5.2024 р.", "uk_UA"), ("01.05.24r.", "pl_PL")),
+        *(("2024/05/01(水)", "ja_JP"), ("24/05/01(水)", "ja_JP"), ("Mi.1.5.2024", "de_DE"), ("Mi, 1.5.24", "de_DE")),
+        *(("Wed 1/5/24", "en_GB"), ("1/5/24 GMT", "en_GB"), ("Ons. 1.5.24 um 14:30 Uhr", "de_DE")),
+        *(("Due: 1/5/2024", "en_GB"), ("1º de maio de 2024", "pt_BR")),
+        *(("thứ tư 1/5/24", "vi_VN"), ("středa 1.5.24", "de_DE"), ("Datum 01.05.2024", "de_DE")),
+    ],
+)  # fmt: skip
+def test_letters_that_belong_to_a_date_leave_it_readable(answer: str, locale: str | None) -> None:
+    value = parse_value(answer, "date", locale).value
+    assert value is not None
+    assert value.date == datetime.date(2024, 5, 1)
