@@ -55,10 +55,10 @@ def read_date(text: str, customs: Customs | None) -> date:
     if figures and re.search(r"\d", cleaned[: figures.start()] + cleaned[figures.end() :]):
         raise NoValue(f"expected one date, found {text!r}")
     if compact:
-        found = _one_of([_date(compact[1], compact[2], compact[3])], text)
+        found = _one_of([_date(compact[1], compact[2], compact[3])], text, customs)
     elif figures:
         _check_beside(cleaned, figures, customs, text)
-        found = _in_figures((figures[1], figures[3], figures[4]), figures[2], customs, text)
+        found = _in_figures((figures[1], figures[3], figures[4]), customs, text)
     else:
         found = _named(cleaned, customs, text)
     if found.year not in _YEARS:
@@ -76,7 +76,9 @@ def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None,
     is_glued = re.search(rf"[^\W\d][-/{figures[2]}]?$", before) or re.match(r"[^\W\d]", behind)
     if not is_glued and 4 in (len(figures[1]), len(figures[4])):
         return
-    words = f"{before} {behind}" if is_glued else without_weekdays(f"{before} {behind}")
+    words = f"{before} {behind}"
+    if not is_glued:
+        words = without_weekdays(words)
     for word in re.findall(r"[^\W\d]+\.?", words):
         if not _is_known_beside(word, customs):
             told = f"{word!r} may stand for an era, or make something else of the figures"
@@ -93,15 +95,19 @@ def _is_known_beside(word: str, customs: Customs | None) -> bool:
     )
 
 
-def _in_figures(parts: Sequence[str], sign: str, customs: Customs | None, text: str) -> date:
+def _in_figures(parts: Sequence[str], customs: Customs | None, text: str) -> date:
     if len(parts[0]) > 2:
-        return _one_of([_date(*parts)], text)
+        return _one_of([_date(*parts)], text, customs)
     if customs is not None and customs.date_order is not None:
         mine = _ordered(parts, customs.date_order)
         if mine is not None:
             return mine
-    orders: Sequence[str] = ("DMY", "YMD") if sign == "." else _ORDERS  # nobody writes the month first with dots
-    return _one_of([_ordered(parts, order) for order in orders], text)
+    # Of a declared locale only the order is known, so that a year may stand first only where it does so there.
+    year_first = customs is None or (customs.date_order or "").startswith("Y")
+    readings = [_ordered(parts, order) for order in _ORDERS if year_first or order != "YMD"]
+    if year_first and len(parts[0]) == 1 and len(parts[2]) <= 2 and any(readings):
+        readings.append(_date(f"0{parts[0]}", *parts[1:]))  # as doubtful as with its nought, but no date by itself
+    return _one_of(readings, text, customs)
 
 
 def _ordered(parts: Sequence[str], order: str) -> date | None:
@@ -122,14 +128,22 @@ def _date(year: str, month: str, day: str) -> date | None:
         return None
 
 
-def _one_of(readings: Sequence[date | None], text: str) -> date:
+def _one_of(readings: Sequence[date | None], text: str, customs: Customs | None) -> date:
     found = sorted({reading for reading in readings if reading is not None})
     if not found:
         raise NoValue(f"expected a date, found {text!r}")
     if len(found) > 1:
         either = " or ".join(reading.isoformat() for reading in found)
-        raise NoValue(f"{text!r} may be {either}; a locale would decide")
+        raise NoValue(f"{text!r} may be {either}; {_decider(customs)}")
     return found[0]
+
+
+def _decider(customs: Customs | None) -> str:
+    if customs is None:
+        return "a locale would decide"
+    if customs.date_order is None:
+        return f"the locale {customs.locale} does not decide, one with a country such as en_US would"
+    return f"the locale {customs.locale} does not decide"
 
 
 def _named(cleaned: str, customs: Customs | None, text: str) -> date:
@@ -148,7 +162,7 @@ def _named(cleaned: str, customs: Customs | None, text: str) -> date:
         if found is None:
             continue
         other = _with_name(cleaned, languages, "YMD") if is_short and _begins_with_year(customs) else None
-        return _one_of([found, other], text)
+        return _one_of([found, other], text, customs)
     raise NoValue(f"expected a date with day, month and year, found {text!r}")
 
 

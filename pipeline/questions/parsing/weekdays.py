@@ -11,11 +11,12 @@ from dateparser.languages.loader import default_loader
 from pipeline.questions.parsing.numbers import plain
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_SHORTEST = 3  # letters; shorter ones of some language are eras and numbers of documents in another, as BE and PO
+_SHORTEST = 2  # characters; single letters are eras
+_ERAS = frozenset({"be"})  # the Buddhist era, and Monday in Azerbaijani
 
 
 def without_weekdays(text: str) -> str:
-    """Return a text without the names of weekdays in it, where they are three letters or longer.
+    """Return a text without the names of weekdays in it, but for those that are eras too.
 
     Args:
         text: what stands beside a date.
@@ -26,6 +27,7 @@ def without_weekdays(text: str) -> str:
 @cache
 def _names() -> re.Pattern[str]:
     infos = (default_loader.get_locale(language).info for language in language_order)
-    names = {plain(name) for info in infos for day in _DAYS for name in info.get(day, ())}
-    longest_first = sorted((name for name in names if len(name) >= _SHORTEST), key=lambda name: (-len(name), name))
+    names = {plain(name).casefold() for info in infos for day in _DAYS for name in info.get(day, ())}
+    weekdays = [name for name in names - _ERAS if len(name) >= _SHORTEST]
+    longest_first = sorted(weekdays, key=lambda name: (-len(name), name))
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)

@@ -96,7 +96,7 @@ def test_a_date_that_its_locale_writes_is_read_back(name: str, day: datetime.dat
 
 
 @settings(max_examples=300)
-@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"]))
+@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%m.%d.%Y"]))
 def test_day_and_month_are_never_silently_swapped(day: datetime.date, form: str) -> None:
     parsed = parse_value(day.strftime(form), "date")
     if parsed.value is None:
@@ -197,10 +197,61 @@ def test_letters_that_may_be_an_era_or_make_a_date_something_else_are_not_droppe
         *(("2024/05/01(水)", "ja_JP"), ("24/05/01(水)", "ja_JP"), ("Mi.1.5.2024", "de_DE"), ("Mi, 1.5.24", "de_DE")),
         *(("Wed 1/5/24", "en_GB"), ("1/5/24 GMT", "en_GB"), ("Ons. 1.5.24 um 14:30 Uhr", "de_DE")),
         *(("Due: 1/5/2024", "en_GB"), ("1º de maio de 2024", "pt_BR")),
-        *(("thứ tư 1/5/24", "vi_VN"), ("středa 1.5.24", "de_DE"), ("Datum 01.05.2024", "de_DE")),
+        *(("thứ tư 1/5/24", "vi_VN"), ("středa 1.5.24", "de_DE"), ("dc 1/5/24", "en_GB"), ("Datum 01.05.2024", "de_DE")),
     ],
 )  # fmt: skip
 def test_letters_that_belong_to_a_date_leave_it_readable(answer: str, locale: str | None) -> None:
     value = parse_value(answer, "date", locale).value
     assert value is not None
     assert value.date == datetime.date(2024, 5, 1)
+
+
+FIGURES = st.one_of(st.integers(1, 31).map(str), st.integers(1, 31).map("{:02}".format))
+YEARS = st.one_of(st.integers(0, 99).map("{:02}".format), st.integers(1900, 2100).map(str))
+
+
+@settings(max_examples=1000)
+@given(FIGURES, FIGURES, YEARS, st.sampled_from("-./"), any_locale)
+def test_without_a_locale_a_date_in_figures_is_what_every_locale_reads(
+    first: str, second: str, third: str, sign: str, locale: str
+) -> None:
+    text = f"{first}{sign}{second}{sign}{third}"
+    anywhere, there = parse_value(text, "date").value, parse_value(text, "date", locale).value
+    assert anywhere is None or there is None or anywhere.date == there.date
+
+
+@pytest.mark.parametrize("sign", ["-", ".", "/"])
+@pytest.mark.parametrize(
+    ("figures", "locale", "value"),
+    [
+        *((("12", "5", "2024"), "en_US", "2024-12-05"), (("12", "5", "2024"), "de_DE", "2024-05-12")),
+        *((("18", "5", "24"), "en_US", "2024-05-18"), (("13", "1", "24"), "en_US", "2024-01-13")),
+        *((("18", "5", "24"), "en", "2024-05-18"), (("5", "18", "24"), "en_GB", "2024-05-18")),
+        *((("18", "5", "24"), "ja_JP", "2018-05-24"), (("31", "12", "99"), None, "1999-12-31")),
+        *((("6", "5", "18"), "en_US", "2018-06-05"), (("06", "05", "18"), "en_US", "2018-06-05")),
+    ],
+)  # fmt: skip
+def test_a_locale_or_the_figures_themselves_decide(
+    sign: str, figures: tuple[str, ...], locale: str | None, value: str
+) -> None:
+    found = parse_value(sign.join(figures), "date", locale).value
+    assert found is not None
+    assert str(found.date) == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "locale", "error"),
+    [
+        ("12.5.2024", None, "may be 2024-05-12 or 2024-12-05; a locale would decide"),
+        ("6.5.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
+        ("06.05.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
+        ("5/5/18", None, "may be 2005-05-18 or 2018-05-05; a locale would decide"),
+        ("5.6.7", None, "expected a date, found '5.6.7'"),
+        ("3/4/24", "en", "the locale en does not decide, one with a country such as en_US would"),
+        ("6.5.18", "ja_JP", "may be 2006-05-18 or 2018-05-06 or 2018-06-05; the locale ja_JP does not decide"),
+        ("12 Sept 24", "ja_JP", "may be 2012-09-24 or 2024-09-12; the locale ja_JP does not decide"),
+        ("3/4/2024", "sv_SE", "may be 2024-03-04 or 2024-04-03; the locale sv_SE does not decide"),
+    ],
+)
+def test_what_may_be_two_dates_says_what_would_decide(answer: str, locale: str | None, error: str) -> None:
+    assert error in str(parse_value(answer, "date", locale).error)
