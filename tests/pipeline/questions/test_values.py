@@ -255,3 +255,19 @@ def test_a_locale_or_the_figures_themselves_decide(
 )
 def test_what_may_be_two_dates_says_what_would_decide(answer: str, locale: str | None, error: str) -> None:
     assert error in str(parse_value(answer, "date", locale).error)
+
+
+@pytest.mark.parametrize("answer", ["1.234", "1,234"])
+def test_three_figures_behind_a_sign_are_decimals_of_numbers_only(answer: str) -> None:
+    of_point, of_comma = ("en_US", "de_DE") if "." in answer else ("de_DE", "en_US")
+    for kind in ("integer", "money"):
+        for locale in (None, of_comma):
+            value = parse_value(answer, kind, locale).value
+            assert value is not None
+            assert value.number == 1234
+        assert "it may be a group of digits" in str(parse_value(answer, kind, of_point).error)
+    for kind, text in (("number", answer), ("money", f"KWD {answer}")):
+        assert "may be 1.234 or 1234" in str(parse_value(text, kind).error)
+        value = parse_value(text, kind, of_point).value
+        assert value is not None
+        assert value.number == Decimal("1.234")
