@@ -82,7 +82,7 @@ def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None,
     for word in re.findall(r"[^\W\d]+\.?", words):
         if not _is_known_beside(word, customs):
             told = f"{word!r} may stand for an era, or make something else of the figures"
-            raise NoValue(f"expected a date alone, with a year of our calendar, found {text!r}; {told}")
+            raise NoValue(f"expected a date alone and of our calendar, such as {_SOME_DAY}, found {text!r}; {told}")
 
 
 def _is_known_beside(word: str, customs: Customs | None) -> bool:
@@ -134,7 +134,7 @@ def _one_of(readings: Sequence[date | None], text: str, customs: Customs | None)
         raise NoValue(f"expected a date, found {text!r}")
     if len(found) > 1:
         either = " or ".join(reading.isoformat() for reading in found)
-        raise NoValue(f"{text!r} may be {either}; {_decider(customs)}")
+        raise NoValue(f"{text!r} may be {either}; {_decider(customs)}", map(date.isoformat, found))
     return found[0]
 
 

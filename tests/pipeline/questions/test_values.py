@@ -271,3 +271,8 @@ def test_three_figures_behind_a_sign_are_decimals_of_numbers_only(answer: str) -
         value = parse_value(text, kind, of_point).value
         assert value is not None
         assert value.number == Decimal("1.234")
+
+
+@pytest.mark.parametrize(("answer", "locale"), [("kr 5", "en_US"), ("fr 5", "de_DE"), ("$5", "fr_CH")])
+def test_a_locale_that_does_not_decide_is_not_asked_for_again(answer: str, locale: str) -> None:
+    assert str(parse_value(answer, "money", locale).error).endswith(f"; the locale {locale} does not decide")
