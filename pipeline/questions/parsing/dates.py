@@ -28,7 +28,7 @@ _TIME = re.compile(
 )
 _OF_YEAR = re.compile(r"^(?:\s?[гр]|\s?r|Z)\b\.?", re.IGNORECASE)  # "of the year", or a day in UTC
 _LATIN_LETTER = re.compile(r"[a-z]\.?", re.IGNORECASE)
-_GLUED_TO_NAMED = re.compile(r"\b[a-z](?=\d)|\d(?![er]\b)[a-z]\b", re.IGNORECASE)  # not 18e mei 2024, 2024r.
+_GLUED_TO_NAMED = re.compile(r"\b[a-z](?=\d)|\d(?![erz]\b)[a-z]\b", re.IGNORECASE)  # not 1e mai, 2024r.
 _SOME_DAY = date(2024, 5, 18)
 _ORDERS = ("DMY", "MDY", "YMD")
 _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
@@ -69,14 +69,14 @@ def read_date(text: str, customs: Customs | None) -> date:
 def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None, text: str) -> None:
     """Refuse letters that may make something else of the figures: an era, a version, the number of a document.
 
-    Words apart from a year of four figures leave it what it is. All others have to be known to dateparser, as weekdays
-    are, and single letters are refused: it knows some, but they may be eras, as in R6.5.18 and H30/04/01.
+    Words in front of a colon, or apart from a year of four figures, leave it what it is. All others have to be known
+    to dateparser, as weekdays are, and single letters are refused: it knows some, but they may be eras, as in R6.5.18.
     """
     before, behind = cleaned[: figures.start()], _OF_YEAR.sub("", cleaned[figures.end() :])
     is_glued = re.search(rf"[^\W\d][-/{figures[2]}]?$", before) or re.match(r"[^\W\d]", behind)
     if not is_glued and 4 in (len(figures[1]), len(figures[4])):
         return
-    words = f"{before} {behind}"
+    words = f"{before.rpartition(':')[2]} {behind}"
     if not is_glued:
         words = without_weekdays(words)
     for word in re.findall(r"[^\W\d]+\.?", words):

@@ -196,7 +196,8 @@ def test_letters_that_may_be_an_era_or_make_a_date_something_else_are_not_droppe
         *(("2024-05-01Z", None), ("01.05.2024г.", "ru_RU"), ("1.5.2024 р.", "uk_UA"), ("01.05.24r.", "pl_PL")),
         *(("2024/05/01(水)", "ja_JP"), ("24/05/01(水)", "ja_JP"), ("Mi.1.5.2024", "de_DE"), ("Mi, 1.5.24", "de_DE")),
         *(("Wed 1/5/24", "en_GB"), ("1/5/24 GMT", "en_GB"), ("Ons. 1.5.24 um 14:30 Uhr", "de_DE")),
-        *(("Due: 1/5/2024", "en_GB"), ("1º de maio de 2024", "pt_BR"), ("Datum 01.05.2024", "de_DE")),
+        *(("Datum 01.05.2024", "de_DE"), ("1 MAY 2024Z", None)),
+        *(("Due: 1/5/2024", "en_GB"), ("Due date: 1/5/24", "en_GB"), ("1º de maio de 2024", "pt_BR")),
         *(("thứ tư 1/5/24", "vi_VN"), ("středa 1.5.24", "de_DE"), ("dc 1/5/24", "en_GB")),
     ],
 )  # fmt: skip
