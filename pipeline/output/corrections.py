@@ -25,7 +25,7 @@ from pipeline.output.reviews import add_reviews, read_reviews
 from pipeline.output.sheets import Entry, Formula, read_sheet
 from pipeline.output.tables import read_table
 from pipeline.questions.no_answer import person_says_no_answer
-from pipeline.questions.values import Reading
+from pipeline.questions.values import Parsed, Reading
 from pipeline.questions.yaml_text import joined
 
 _ROW = re.compile(r"p([1-9][0-9]{0,8})-([0-9a-f]{8,64})")
@@ -34,6 +34,7 @@ _FAULT = re.compile(r"#[A-ZÄÖÜ][A-ZÄÖÜ0-9_/]*[!?]|#N/A|#NV|#GETTING_DATA|#
 """What spreadsheets write in the place of a result that they do not have."""
 
 _NUMBERS = ("number", "integer", "money")
+_EXAMPLES = 3  # of what to write instead; many currencies share a sign
 _DIGITS = 15  # of a number in a workbook; further ones are noise
 _Key = tuple[str, int]
 
@@ -147,9 +148,10 @@ class _Sheet:
             told = f"found {reviewed}, by which a spreadsheet tells of an error"
             raise ValueError(f"{REVIEWED}: expected an answer, {told}")
         if not person_says_no_answer(reviewed):
-            error = reading.value_of(reviewed).error
-            if error is not None:
-                raise ValueError(f"{REVIEWED}: {error}; n/a says that the page does not say")
+            parsed = reading.value_of(reviewed)
+            if parsed.error is not None:
+                hint = _what_to_write(parsed, reading)
+                raise ValueError(f"{REVIEWED}: {parsed.error}{hint}; n/a says that the page does not say")
         kept = {name: answer[name] for name in _COLUMNS if name != "is_current"}
         comment = _text(cells.get(COMMENT)) or None
         return {**kept, REVIEWED: reviewed, COMMENT: comment, REVIEWER: _text(cells.get(REVIEWER)) or reviewer}
@@ -164,6 +166,12 @@ def _answers(folder: Folder, units: set[str]) -> Iterator[dict[str, Any]]:
 
 def _text(entry: Entry) -> str:
     return "" if entry is None else armed(str(entry)).strip()
+
+
+def _what_to_write(parsed: Parsed, reading: Reading) -> str:
+    """Say how a person can tell which of several things is meant, with examples that are sure to be taken."""
+    taken = [text for text in parsed.instead if reading.value_of(text).error is None]
+    return f"; write which it is, such as {' or '.join(taken[:_EXAMPLES])}" if taken else ""
 
 
 def _as_text(entry: Entry, reading: Reading) -> str:

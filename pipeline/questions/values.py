@@ -92,10 +92,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What an answer stands for, and what is doubtful about it; at least one of the two is there."""
+    """What an answer stands for, and what is doubtful about it; at least one of the two is there.
+
+    Attributes:
+        value: the value.
+        error: why there is none, or why it is doubtful.
+        instead: texts that each say without doubt one of the things that the answer may mean, where these are known.
+    """
 
     value: Value | None
     error: str | None = None
+    instead: tuple[str, ...] = ()
 
 
 def parse_value(
@@ -119,7 +126,7 @@ def parse_value(
             return _list(answer, items or "text", customs)
         return _READERS[kind](text, customs)
     except NoValue as error:
-        return Parsed(None, str(error))
+        return Parsed(None, str(error), error.instead)
 
 
 def stripped(answer: str) -> str:
@@ -170,8 +177,11 @@ def _money(text: str, customs: Customs | None) -> Parsed:
     raw = {"amount": _decimal(money.amount), "currency": money.currency}
     error = None
     if money.shared_sign is not None:
-        error = f"several currencies are written {money.shared_sign!r}; a locale such as en_US would decide"
-    return Parsed(Value(_dumps(raw), number=money.amount, currency=money.currency), error)
+        decider = "a locale such as en_US would decide"
+        if customs is not None:
+            decider = f"the locale {customs.locale} does not decide"
+        error = f"several currencies are written {money.shared_sign!r}; {decider}"
+    return Parsed(Value(_dumps(raw), number=money.amount, currency=money.currency), error, money.instead)
 
 
 def _date(text: str, customs: Customs | None) -> Parsed:
@@ -212,10 +222,28 @@ def _list(answer: str, items: str, customs: Customs | None) -> Parsed:
     parts = list_items(answer)
     if not parts:
         raise NoValue("expected a list, found nothing")
-    parsed = [_READERS[items](part, customs) for part in parts]
+    parsed = [_entry(part, items, customs) for part in parts]
     values = [one.value for one in parsed if one.value is not None]
-    error = next((one.error for one in parsed if one.error is not None), None)
-    return Parsed(Value("[" + ", ".join(value.json for value in values) + "]"), error)
+    doubtful = [one for one in parsed if one.error is not None]
+    if not doubtful:
+        return Parsed(Value(_joined(values)))
+    instead: tuple[str, ...] = ()
+    if all(one.instead for one in doubtful):
+        instead = ("; ".join(one.instead[0] if one.error else part for part, one in zip(parts, parsed, strict=True)),)
+    if len(values) < len(parsed):
+        return Parsed(None, next(one.error for one in doubtful if one.value is None), instead)
+    return Parsed(Value(_joined(values)), doubtful[0].error, instead)
+
+
+def _entry(part: str, items: str, customs: Customs | None) -> Parsed:
+    try:
+        return _READERS[items](part, customs)
+    except NoValue as error:
+        return Parsed(None, str(error), error.instead)
+
+
+def _joined(values: Sequence[Value]) -> str:
+    return "[" + ", ".join(value.json for value in values) + "]"
 
 
 def _decimal(number: Decimal) -> str:

@@ -112,7 +112,7 @@ def _in_figures() -> Iterator[str]:
             day, month = f"(?:{_DAY[length]})", f"(?:{_MONTH[length]})"
             year = f"(?:{_YEARS[length]}|{_TWO_DIGITS[length]})"
             ascii_digits += [between.join((day, month, year)), between.join((year, month, day))]
-            if sign != r"\.":  # nobody writes the month first with dots
+            if sign != r"\.":  # which too few people write to allow it
                 ascii_digits.append(between.join((month, day, year)))
     return _in_scripts(either(*ascii_digits) + maybe(_POINT))
 

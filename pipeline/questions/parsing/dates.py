@@ -16,15 +16,20 @@ from dateparser.date import DateDataParser
 from pipeline.questions.parsing.locales import Customs
 from pipeline.questions.parsing.no_value import NoValue
 from pipeline.questions.parsing.numbers import plain
+from pipeline.questions.parsing.weekdays import without_weekdays
 
 _FIGURES = re.compile(r"(\d{1,4}) ?([-./]) ?(\d{1,2}) ?\2 ?(\d{1,4})\.?")
 _COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)")
 _EAST_ASIAN = re.compile(r"(\d{4}) ?[年년] ?(\d{1,2}) ?[月월] ?(\d{1,2}) ?[日일]")
 _TIME = re.compile(
-    r"T?\b\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\b\.?)?( ?(Z\b|(UTC|GMT)?[+-]\d{1,2}(:?\d{2})?))?"
+    r"(?:(?<=\d)T|\b)\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\b\.?)?( ?(Z\b|(UTC|GMT)?[+-]\d{1,2}(:?\d{2})?))?"
     r"|\b\d{1,2} ?[ap]\.?m\b\.?|\b\d{1,2}h\d{0,2}\b|\b(UTC|GMT)[+-]\d{1,2}\b",
     re.IGNORECASE,
 )
+_OF_YEAR = re.compile(r"^(?:\s?[гр]|\s?r|Z)\b\.?", re.IGNORECASE)  # "of the year", or a day in UTC
+_LATIN_LETTER = re.compile(r"[a-z]\.?", re.IGNORECASE)
+_GLUED_TO_NAMED = re.compile(r"\b[a-z](?=\d)|\d(?![erz]\b)[a-z]\b", re.IGNORECASE)  # not 1e mai, 2024r.
+_SOME_DAY = date(2024, 5, 18)
 _ORDERS = ("DMY", "MDY", "YMD")
 _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
 _YEARS = range(1800, 2200)
@@ -50,9 +55,10 @@ def read_date(text: str, customs: Customs | None) -> date:
     if figures and re.search(r"\d", cleaned[: figures.start()] + cleaned[figures.end() :]):
         raise NoValue(f"expected one date, found {text!r}")
     if compact:
-        found = _one_of([_date(compact[1], compact[2], compact[3])], text)
+        found = _one_of([_date(compact[1], compact[2], compact[3])], text, customs)
     elif figures:
-        found = _in_figures((figures[1], figures[3], figures[4]), figures[2], customs, text)
+        _check_beside(cleaned, figures, customs, text)
+        found = _in_figures((figures[1], figures[3], figures[4]), customs, text)
     else:
         found = _named(cleaned, customs, text)
     if found.year not in _YEARS:
@@ -60,15 +66,48 @@ def read_date(text: str, customs: Customs | None) -> date:
     return found
 
 
-def _in_figures(parts: Sequence[str], sign: str, customs: Customs | None, text: str) -> date:
+def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None, text: str) -> None:
+    """Refuse letters that may make something else of the figures: an era, a version, the number of a document.
+
+    Words in front of a colon, or apart from a year of four figures, leave it what it is. All others have to be known
+    to dateparser, as weekdays are, and single letters are refused: it knows some, but they may be eras, as in R6.5.18.
+    """
+    before, behind = cleaned[: figures.start()], _OF_YEAR.sub("", cleaned[figures.end() :])
+    is_glued = re.search(rf"[^\W\d][-/{figures[2]}]?$", before) or re.match(r"[^\W\d]", behind)
+    if not is_glued and 4 in (len(figures[1]), len(figures[4])):
+        return
+    words = f"{before.rpartition(':')[2]} {behind}"
+    if not is_glued:
+        words = without_weekdays(words)
+    for word in re.findall(r"[^\W\d]+\.?", words):
+        if not _is_known_beside(word, customs):
+            told = f"{word!r} may stand for an era, or make something else of the figures"
+            raise NoValue(f"expected a date alone and of our calendar, such as {_SOME_DAY}, found {text!r}; {told}")
+
+
+def _is_known_beside(word: str, customs: Customs | None) -> bool:
+    """Tell whether dateparser takes a word for one that stands beside a date, in any of the languages tried."""
+    day = _SOME_DAY.isoformat()
+    return _LATIN_LETTER.fullmatch(word) is None and any(
+        _parsed(beside, languages, "YMD") == _SOME_DAY
+        for languages in (*_languages(customs), _LANGUAGES)
+        for beside in (f"{word} {day}", f"{day} {word}")  # a weekday in front, a time zone behind
+    )
+
+
+def _in_figures(parts: Sequence[str], customs: Customs | None, text: str) -> date:
     if len(parts[0]) > 2:
-        return _one_of([_date(*parts)], text)
+        return _one_of([_date(*parts)], text, customs)
     if customs is not None and customs.date_order is not None:
         mine = _ordered(parts, customs.date_order)
         if mine is not None:
             return mine
-    orders: Sequence[str] = ("DMY", "YMD") if sign == "." else _ORDERS  # nobody writes the month first with dots
-    return _one_of([_ordered(parts, order) for order in orders], text)
+    # Of a declared locale only the order is known, so that a year may stand first only where it does so there.
+    year_first = customs is None or (customs.date_order or "").startswith("Y")
+    readings = [_ordered(parts, order) for order in _ORDERS if year_first or order != "YMD"]
+    if year_first and len(parts[0]) == 1 and len(parts[2]) <= 2 and any(readings):
+        readings.append(_date(f"0{parts[0]}", *parts[1:]))  # as doubtful as with its nought, but no date by itself
+    return _one_of(readings, text, customs)
 
 
 def _ordered(parts: Sequence[str], order: str) -> date | None:
@@ -89,14 +128,22 @@ def _date(year: str, month: str, day: str) -> date | None:
         return None
 
 
-def _one_of(readings: Sequence[date | None], text: str) -> date:
+def _one_of(readings: Sequence[date | None], text: str, customs: Customs | None) -> date:
     found = sorted({reading for reading in readings if reading is not None})
     if not found:
         raise NoValue(f"expected a date, found {text!r}")
     if len(found) > 1:
         either = " or ".join(reading.isoformat() for reading in found)
-        raise NoValue(f"{text!r} may be {either}; a locale would decide")
+        raise NoValue(f"{text!r} may be {either}; {_decider(customs)}", map(date.isoformat, found))
     return found[0]
+
+
+def _decider(customs: Customs | None) -> str:
+    if customs is None:
+        return "a locale would decide"
+    if customs.date_order is None:
+        return f"the locale {customs.locale} does not decide, one with a country such as en_US would"
+    return f"the locale {customs.locale} does not decide"
 
 
 def _named(cleaned: str, customs: Customs | None, text: str) -> date:
@@ -105,6 +152,8 @@ def _named(cleaned: str, customs: Customs | None, text: str) -> date:
     ranges = len(runs) != 2
     if ranges or (len(runs[0][0]) > 2 and re.search(r"[^\W\d]", cleaned[: runs[0].start()])):
         raise NoValue(f"expected a date with one day, a month and a year, found {text!r}")
+    if _GLUED_TO_NAMED.search(cleaned):
+        raise NoValue(f"expected a date alone, found {text!r} with a letter at a figure")
     is_short = all(len(run[0]) <= 2 for run in runs)  # then both figures may be the day
     if is_short and len(runs[1][0]) == 1:
         raise NoValue(f"expected a year of two or four figures, found {text!r}")
@@ -113,14 +162,19 @@ def _named(cleaned: str, customs: Customs | None, text: str) -> date:
         if found is None:
             continue
         other = _with_name(cleaned, languages, "YMD") if is_short and _begins_with_year(customs) else None
-        return _one_of([found, other], text)
+        return _one_of([found, other], text, customs)
     raise NoValue(f"expected a date with day, month and year, found {text!r}")
 
 
 def _with_name(cleaned: str, languages: tuple[str, ...], order: str) -> date | None:
     """Read a date with the name of its month; the order tells day and year apart where both have two figures."""
+    return _parsed(cleaned, languages, order) if re.search(r"[^\W\d]{2}", cleaned) else None
+
+
+def _parsed(cleaned: str, languages: tuple[str, ...], order: str) -> date | None:
+    """Return the day that dateparser reads; ``None`` if it knows a word not, or reads less than a day."""
     parsed = _parser(languages, order).get_date_data(cleaned)
-    if parsed.date_obj is None or parsed.period != "day" or not re.search(r"[^\W\d]{2}", cleaned):
+    if parsed.date_obj is None or parsed.period != "day":
         return None
     found: date = parsed.date_obj.date()
     return found

@@ -7,6 +7,7 @@ without a locale: a wrong currency is worse than none.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -90,6 +91,11 @@ class Money:
     currency: str | None
     shared_sign: str | None = None  # a sign that may stand for several currencies
 
+    @property
+    def instead(self) -> tuple[str, ...]:
+        """Return texts with a code, one for each currency that a shared sign may stand for."""
+        return () if self.shared_sign is None else _with_codes([f"{self.amount:f}"], None, self.shared_sign)
+
 
 def read_money(text: str, customs: Customs | None) -> Money:
     """Read one amount.
@@ -116,10 +122,26 @@ def read_money(text: str, customs: Customs | None) -> Money:
         raise NoValue(f"expected one currency, found {' and '.join(named)} in {text!r}")
     currency, shared = currencies.pop() if currencies else (None, None)
     decimals = _LARGEST_DECIMALS if currency is None else max(_LARGEST_DECIMALS, get_currency_precision(currency))
-    amount = read_number(f"{sign}{number}{ending}", customs, decimals)
+    try:
+        amount = read_number(f"{sign}{number}{ending}", customs, decimals)
+    except NoValue as error:
+        raise NoValue(str(error), _with_codes(error.instead, currency, shared)) from error
     if number.endswith("-") and amount.as_tuple().exponent == 0:
-        raise NoValue(f"the dash behind {text!r} may be a minus, or stand for no cents")
+        told = f"the dash behind {text!r} may be a minus, or stand for no cents"
+        raise NoValue(told, _with_codes([f"{amount:f}", f"{-amount:f}"], currency, shared))
     return Money(amount, currency, shared)
+
+
+def _with_codes(amounts: Sequence[str], currency: str | None, sign: str | None) -> tuple[str, ...]:
+    """Write amounts with the code of their currency, or with each that a sign may stand for."""
+    named = [currency or ""] if sign is None else [code for code in _signed(sign) if code in codes()]
+    return tuple(f"{code} {amount}".strip() for code in named for amount in amounts)
+
+
+def _signed(word: str) -> tuple[str, ...]:
+    """Return what a sign stands for, with or without the point of an abbreviation."""
+    folded = word.casefold().strip()
+    return SIGNS.get(folded) or SIGNS.get(folded.rstrip(".")) or ()
 
 
 def _decisive(named: list[str]) -> list[str]:
@@ -157,7 +179,7 @@ def _currency(word: str, customs: Customs | None, text: str) -> tuple[str | None
     names = _names(None if customs is None else str(customs.locale))
     if folded in names:
         return names[folded], None
-    signs = SIGNS.get(folded) or SIGNS.get(folded.rstrip(".")) or ()
+    signs = _signed(word)
     if len(signs) == 1:
         return signs[0], None
     if customs is not None:
@@ -179,8 +201,7 @@ def currencies_of(word: str) -> frozenset[str]:
         return frozenset({word.upper()})
     folded = word.casefold().strip()
     named = _names(None).get(folded)
-    signs = SIGNS.get(folded) or SIGNS.get(folded.rstrip(".")) or ()
-    return frozenset(signs if named is None else (named,))
+    return frozenset(_signed(word) if named is None else (named,))
 
 
 @cache

@@ -62,7 +62,10 @@ def read_number(text: str, customs: Customs | None, decimals: int | None = None)
     if sum((found["sign"] is not None, found["after"] is not None, found["open"] is not None)) > 1:
         raise NoValue(f"expected a number, found {text!r} with several signs")
     digits = found["digits"].strip()
-    number = _unsigned(f"0{digits}" if digits[0] in ".," else digits, customs, decimals)
+    try:
+        number = _unsigned(f"0{digits}" if digits[0] in ".," else digits, customs, decimals)
+    except NoValue as error:
+        raise NoValue(str(error), (f"-{text}" if negative else text for text in error.instead)) from error
     return -number if negative else number
 
 
@@ -74,15 +77,25 @@ def _unsigned(digits: str, customs: Customs | None, decimals: int | None) -> Dec
         readings = set(_readings(digits, [(group, decimal)]))
         readings = readings or set(_readings(digits, [pair for pair in _CONVENTIONS if pair[1] == decimal]))
         if decimals is not None and any(_decimals(reading) > decimals for reading in readings):
-            raise NoValue(f"expected at most {decimals} decimals, found {digits!r}; it may be a group of digits")
-    readings = readings or set(_readings(digits, _CONVENTIONS))
-    readings = {reading for reading in readings if decimals is None or _decimals(reading) <= decimals}
+            told = f"expected at most {decimals} decimals, found {digits!r}; it may be a group of digits"
+            raise NoValue(told, _without_doubt(_sensible(_readings(digits, _CONVENTIONS), decimals)))
+    readings = _sensible(readings or _readings(digits, _CONVENTIONS), decimals)
     if not readings:
         raise NoValue(f"expected a number, found {digits!r}")
     if len(readings) > 1:
         either = " or ".join(str(reading) for reading in sorted(readings))
-        raise NoValue(f"{digits!r} may be {either}; a locale would decide")
+        raise NoValue(f"{digits!r} may be {either}; a locale would decide", _without_doubt(readings))
     return readings.pop()
+
+
+def _sensible(readings: Iterable[Decimal], decimals: int | None) -> set[Decimal]:
+    return {reading for reading in readings if decimals is None or _decimals(reading) <= decimals}
+
+
+def _without_doubt(readings: Iterable[Decimal]) -> Iterator[str]:
+    """Write numbers with a point; a nought keeps three decimals from being a group of digits."""
+    for reading in sorted(readings):
+        yield f"{reading:f}0" if _decimals(reading) == 3 else f"{reading:f}"
 
 
 def _readings(digits: str, conventions: Iterable[tuple[str, str]]) -> Iterator[Decimal]:

@@ -239,6 +239,39 @@ def test_wrong_lines_are_named_and_nothing_is_taken(folder: Folder, tmp_path: Pa
     assert not Path(folder.root, "reviews").exists()
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "written"),
+    [
+        ("type: money", "$9.61", ["USD 9.61", "CAD 9.61", "AUD 9.61"]),
+        ("type: money, locale: de_DE", "kr 1.234,50", ["SEK 1234.50", "NOK 1234.50", "DKK 1234.50"]),
+        ("type: money", "-$1,234.5", ["USD -1234.5", "CAD -1234.5", "AUD -1234.5"]),
+        ("type: money", "EUR 12-", ["EUR -12", "EUR 12"]),
+        ("type: money, locale: en_US", "EUR 1.234", ["EUR 1234"]),
+        ("type: date", "01/09/2039", ["2039-01-09", "2039-09-01"]),
+        ("type: date", "6.5.18", ["2006-05-18", "2018-05-06", "2018-06-05"]),
+        ("type: date, locale: ja_JP", "12 Sept 24", ["2012-09-24", "2024-09-12"]),
+        ("type: number", "-1.234", ["-1.2340", "-1234"]),
+        ("type: list, items: money", "EUR 5; $6", ["EUR 5; USD 6"]),
+        ("type: list, items: date", "1/2/2024; 2024-05-18", ["2024-01-02; 2024-05-18"]),
+    ],
+)
+def test_what_a_doubtful_answer_is_confirmed_with_is_told_and_taken(
+    tmp_path: Path, question: str, answer: str, written: list[str]
+) -> None:
+    text = f"version: 1\nquestions: [{{id: a, text: A, {question}}}]"
+    folder = output_folder(tmp_path / "out", {"a": [[f"{answer}?"]]}, asked_of(text))
+    path = tmp_path / "sheet.csv"
+    (row,) = sheet_of(folder, path)
+    fill_in(path, [row | {"reviewed_answer": row["answer"]}])
+    with pytest.raises(UsageError) as caught:
+        take_corrections(folder, path, "ada")
+    told = f"; write which it is, such as {' or '.join(written)}; n/a says that the page does not say"
+    assert told in str(caught.value)
+    for one in written:
+        fill_in(path, [row | {"reviewed_answer": one}])
+        assert take_corrections(folder, path, "ada").added == 1
+
+
 def test_a_row_that_is_no_longer_current_is_refused(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     rows = sheet_of(folder, path)

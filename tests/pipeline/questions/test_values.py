@@ -96,7 +96,7 @@ def test_a_date_that_its_locale_writes_is_read_back(name: str, day: datetime.dat
 
 
 @settings(max_examples=300)
-@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"]))
+@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%m.%d.%Y"]))
 def test_day_and_month_are_never_silently_swapped(day: datetime.date, form: str) -> None:
     parsed = parse_value(day.strftime(form), "date")
     if parsed.value is None:
@@ -166,3 +166,114 @@ def test_what_the_words_of_a_reason_say() -> None:
     assert shared.value is not None
     assert (shared.value.number, shared.value.currency) == (Decimal("5.00"), None)
     assert shared.error == "several currencies are written '$'; a locale such as en_US would decide"
+
+
+@pytest.mark.parametrize("locale", [None, "ja_JP", "en_US", "de_DE", "es_ES"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("R6.5.18", "S60.1.2", "H30/04/01", "R.6.5.18", "R 6.5.18", "Ｒ６．５．１８", "r06-05-18", "M45/7/30"),
+        *("令和6.5.18", "令6.5.18", "㋿6.5.18", "平成 30/04/01", "Heisei 30/04/01", "民國99/5/18"),
+        *("AH 45/9/1", "BE 67/5/18"),
+        *("v1.2.2024", "A1.2.2024", "A.1.2.2024", "INV-2024-05-18", "PO/12/05/2024", "rev_1.2.2024", "1.2.2024a"),
+        *("T10.1.2", "18.5.24 h", "A18 May 2024", "18 May 2024a", "5x May 2024", "H30 May 18"),
+    ],
+)  # fmt: skip
+def test_letters_that_may_be_an_era_or_make_a_date_something_else_are_not_dropped(
+    answer: str, locale: str | None
+) -> None:
+    parsed = parse_value(answer, "date", locale)
+    assert parsed.value is None
+    assert answer in str(parsed.error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "locale"),
+    [
+        *(("1st May 2024", None), ("May 1st, 2024", "en_US"), ("the 1st of May 2024", "en_GB"), ("01MAY24", "en_US")),
+        *(("1er mai 2024", "fr_FR"), ("1 maja 2024r.", "pl_PL"), ("1:a maj 2024", "sv_SE"), ("1e mai 2024", None)),
+        *(("2024-05-01T10:00", None), ("2024-05-01T10:00:00.5Z", "en_US"), ("2024-05-01 10:00+02:00", None)),
+        *(("2024-05-01Z", None), ("01.05.2024г.", "ru_RU"), ("1.5.2024 р.", "uk_UA"), ("01.05.24r.", "pl_PL")),
+        *(("2024/05/01(水)", "ja_JP"), ("24/05/01(水)", "ja_JP"), ("Mi.1.5.2024", "de_DE"), ("Mi, 1.5.24", "de_DE")),
+        *(("Wed 1/5/24", "en_GB"), ("1/5/24 GMT", "en_GB"), ("Ons. 1.5.24 um 14:30 Uhr", "de_DE")),
+        *(("Datum 01.05.2024", "de_DE"), ("1 MAY 2024Z", None)),
+        *(("Due: 1/5/2024", "en_GB"), ("Due date: 1/5/24", "en_GB"), ("1º de maio de 2024", "pt_BR")),
+        *(("thứ tư 1/5/24", "vi_VN"), ("středa 1.5.24", "de_DE"), ("dc 1/5/24", "en_GB")),
+    ],
+)  # fmt: skip
+def test_letters_that_belong_to_a_date_leave_it_readable(answer: str, locale: str | None) -> None:
+    value = parse_value(answer, "date", locale).value
+    assert value is not None
+    assert value.date == datetime.date(2024, 5, 1)
+
+
+FIGURES = st.one_of(st.integers(1, 31).map(str), st.integers(1, 31).map("{:02}".format))
+YEARS = st.one_of(st.integers(0, 99).map("{:02}".format), st.integers(1900, 2100).map(str))
+
+
+@settings(max_examples=1000)
+@given(FIGURES, FIGURES, YEARS, st.sampled_from("-./"), any_locale)
+def test_without_a_locale_a_date_in_figures_is_what_every_locale_reads(
+    first: str, second: str, third: str, sign: str, locale: str
+) -> None:
+    text = f"{first}{sign}{second}{sign}{third}"
+    anywhere, there = parse_value(text, "date").value, parse_value(text, "date", locale).value
+    assert anywhere is None or there is None or anywhere.date == there.date
+
+
+@pytest.mark.parametrize("sign", ["-", ".", "/"])
+@pytest.mark.parametrize(
+    ("figures", "locale", "value"),
+    [
+        *((("12", "5", "2024"), "en_US", "2024-12-05"), (("12", "5", "2024"), "de_DE", "2024-05-12")),
+        *((("18", "5", "24"), "en_US", "2024-05-18"), (("13", "1", "24"), "en_US", "2024-01-13")),
+        *((("18", "5", "24"), "en", "2024-05-18"), (("5", "18", "24"), "en_GB", "2024-05-18")),
+        *((("18", "5", "24"), "ja_JP", "2018-05-24"), (("31", "12", "99"), None, "1999-12-31")),
+        *((("6", "5", "18"), "en_US", "2018-06-05"), (("06", "05", "18"), "en_US", "2018-06-05")),
+    ],
+)  # fmt: skip
+def test_a_locale_or_the_figures_themselves_decide(
+    sign: str, figures: tuple[str, ...], locale: str | None, value: str
+) -> None:
+    found = parse_value(sign.join(figures), "date", locale).value
+    assert found is not None
+    assert str(found.date) == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "locale", "error"),
+    [
+        ("12.5.2024", None, "may be 2024-05-12 or 2024-12-05; a locale would decide"),
+        ("6.5.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
+        ("06.05.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
+        ("5/5/18", None, "may be 2005-05-18 or 2018-05-05; a locale would decide"),
+        ("5.6.7", None, "expected a date, found '5.6.7'"),
+        ("3/4/24", "en", "the locale en does not decide, one with a country such as en_US would"),
+        ("6.5.18", "ja_JP", "may be 2006-05-18 or 2018-05-06 or 2018-06-05; the locale ja_JP does not decide"),
+        ("12 Sept 24", "ja_JP", "may be 2012-09-24 or 2024-09-12; the locale ja_JP does not decide"),
+        ("3/4/2024", "sv_SE", "may be 2024-03-04 or 2024-04-03; the locale sv_SE does not decide"),
+    ],
+)
+def test_what_may_be_two_dates_says_what_would_decide(answer: str, locale: str | None, error: str) -> None:
+    assert error in str(parse_value(answer, "date", locale).error)
+
+
+@pytest.mark.parametrize("answer", ["1.234", "1,234"])
+def test_three_figures_behind_a_sign_are_decimals_of_numbers_only(answer: str) -> None:
+    of_point, of_comma = ("en_US", "de_DE") if "." in answer else ("de_DE", "en_US")
+    for kind in ("integer", "money"):
+        for locale in (None, of_comma):
+            value = parse_value(answer, kind, locale).value
+            assert value is not None
+            assert value.number == 1234
+        assert "it may be a group of digits" in str(parse_value(answer, kind, of_point).error)
+    for kind, text in (("number", answer), ("money", f"KWD {answer}")):
+        assert "may be 1.234 or 1234" in str(parse_value(text, kind).error)
+        value = parse_value(text, kind, of_point).value
+        assert value is not None
+        assert value.number == Decimal("1.234")
+
+
+@pytest.mark.parametrize(("answer", "locale"), [("kr 5", "en_US"), ("fr 5", "de_DE"), ("$5", "fr_CH")])
+def test_a_locale_that_does_not_decide_is_not_asked_for_again(answer: str, locale: str) -> None:
+    assert str(parse_value(answer, "money", locale).error).endswith(f"; the locale {locale} does not decide")
