@@ -58,7 +58,7 @@ def read_date(text: str, customs: Customs | None) -> date:
         found = _one_of([_date(compact[1], compact[2], compact[3])], text, customs)
     elif figures:
         _check_beside(cleaned, figures, customs, text)
-        found = _in_figures((figures[1], figures[3], figures[4]), customs, text)
+        found = _in_figures((figures[1], figures[3], figures[4]), figures[2], customs, text)
     else:
         found = _named(cleaned, customs, text)
     if found.year not in _YEARS:
@@ -95,7 +95,7 @@ def _is_known_beside(word: str, customs: Customs | None) -> bool:
     )
 
 
-def _in_figures(parts: Sequence[str], customs: Customs | None, text: str) -> date:
+def _in_figures(parts: Sequence[str], sign: str, customs: Customs | None, text: str) -> date:
     if len(parts[0]) > 2:
         return _one_of([_date(*parts)], text, customs)
     if customs is not None and customs.date_order is not None:
@@ -104,7 +104,10 @@ def _in_figures(parts: Sequence[str], customs: Customs | None, text: str) -> dat
             return mine
     # Of a declared locale only the order is known, so that a year may stand first only where it does so there.
     year_first = customs is None or (customs.date_order or "").startswith("Y")
-    readings = [_ordered(parts, order) for order in _ORDERS if year_first or order != "YMD"]
+    orders = [order for order in _ORDERS if year_first or order != "YMD"]
+    if sign == "." and _ordered(parts, "DMY") is not None:
+        orders.remove("MDY")  # which is so rare with dots that only a locale, or the figures themselves, can mean it
+    readings = [_ordered(parts, order) for order in orders]
     if year_first and len(parts[0]) == 1 and len(parts[2]) <= 2 and any(readings):
         readings.append(_date(f"0{parts[0]}", *parts[1:]))  # as doubtful as with its nought, but no date by itself
     return _one_of(readings, text, customs)

@@ -96,7 +96,7 @@ def test_a_date_that_its_locale_writes_is_read_back(name: str, day: datetime.dat
 
 
 @settings(max_examples=300)
-@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%m.%d.%Y"]))
+@given(DATES, st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y"]))
 def test_day_and_month_are_never_silently_swapped(day: datetime.date, form: str) -> None:
     parsed = parse_value(day.strftime(form), "date")
     if parsed.value is None:
@@ -216,6 +216,7 @@ YEARS = st.one_of(st.integers(0, 99).map("{:02}".format), st.integers(1900, 2100
 def test_without_a_locale_a_date_in_figures_is_what_every_locale_reads(
     first: str, second: str, third: str, sign: str, locale: str
 ) -> None:
+    assume(sign != "." or customs_of(locale).date_order != "MDY")  # with dots it takes a locale to mean the month first
     text = f"{first}{sign}{second}{sign}{third}"
     anywhere, there = parse_value(text, "date").value, parse_value(text, "date", locale).value
     assert anywhere is None or there is None or anywhere.date == there.date
@@ -243,13 +244,13 @@ def test_a_locale_or_the_figures_themselves_decide(
 @pytest.mark.parametrize(
     ("answer", "locale", "error"),
     [
-        ("12.5.2024", None, "may be 2024-05-12 or 2024-12-05; a locale would decide"),
-        ("6.5.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
-        ("06.05.18", None, "may be 2006-05-18 or 2018-05-06 or 2018-06-05; a locale would decide"),
+        ("12-5-2024", None, "may be 2024-05-12 or 2024-12-05; a locale would decide"),
+        ("6.5.18", None, "may be 2006-05-18 or 2018-05-06; a locale would decide"),
+        ("06.05.18", None, "may be 2006-05-18 or 2018-05-06; a locale would decide"),
         ("5/5/18", None, "may be 2005-05-18 or 2018-05-05; a locale would decide"),
         ("5.6.7", None, "expected a date, found '5.6.7'"),
         ("3/4/24", "en", "the locale en does not decide, one with a country such as en_US would"),
-        ("6.5.18", "ja_JP", "may be 2006-05-18 or 2018-05-06 or 2018-06-05; the locale ja_JP does not decide"),
+        ("6.5.18", "ja_JP", "may be 2006-05-18 or 2018-05-06; the locale ja_JP does not decide"),
         ("12 Sept 24", "ja_JP", "may be 2012-09-24 or 2024-09-12; the locale ja_JP does not decide"),
         ("3/4/2024", "sv_SE", "may be 2024-03-04 or 2024-04-03; the locale sv_SE does not decide"),
     ],
