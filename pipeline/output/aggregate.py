@@ -82,6 +82,22 @@ def made_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return _answers(rows) or [row for row in rows if row["status"] == "not_answerable"]
 
 
+def to_correct(rule: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows that keep an aggregate from being certain, though none of them needs review by itself.
+
+    Those of skipped pages are left out: they may be most of a document, and are to be read by a model first.
+
+    Args:
+        rule: way to aggregate, as in :func:`aggregate`.
+        rows: ``answers`` to one question about one document.
+    """
+    if rule not in _OF_ALL_PAGES:
+        return []
+    found = _answers(rows)
+    differ = rule in ("sum", "min", "max") and len({row["value_currency"] for row in found}) > 1
+    return [row for row in rows if row["status"] == "failed" or (differ and row in found)]
+
+
 def _answers(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["status"] in _FOUND and not _is_none(row)]
 
