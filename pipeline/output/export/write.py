@@ -120,13 +120,14 @@ def _to_review(
         readings: how the answers to each question are aggregated, by its id.
     """
     groups: dict[tuple[str, str], list[Row]] = {(row["document_id"], row["question_id"]): [] for row in results}
-    doubtful = []
+    doubtful: list[Row] = []
     for row in rows:
         if row["status"] == "needs_review":
             doubtful.append(row)
         if (key := (row["document_id"], row["question_id"])) in groups:
             groups[key].append(row)
-    further, unseen = [], []
+    further: list[Row] = []
+    unseen: list[Row] = []
     for result, group in zip(results, groups.values(), strict=True):
         rule = readings.get(result["question_id"], Reading()).aggregate
         # What a person has said is not asked again: two currencies stay two.
