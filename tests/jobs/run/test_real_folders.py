@@ -212,4 +212,16 @@ def test_a_run_without_any_row_is_a_usage_error(settings: RunSettings) -> None:
     for command in (run_job, forecast):
         with pytest.raises(UsageError, match=r"no question matches any page.*\nquestion 'b' is asked of no document"):
             command(settings, questions)
-    assert not Path(settings.output, "run.json").exists()
+    assert os.listdir(settings.output) == ["cache"]
+
+
+def test_a_run_without_any_document_leaves_no_folder_behind(settings: RunSettings, root: Path, tmp_path: Path) -> None:
+    (root / "good.pdf").unlink()
+    settings = settings.model_copy(update={"output": str(tmp_path / "new/deep/out")})
+    with pytest.raises(UsageError):
+        answer(settings)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    with pytest.raises(UsageError):
+        answer(settings)
+    assert os.listdir(tmp_path / "new") == []
