@@ -144,6 +144,7 @@ def write_report(
         UsageError: a folder is not one of docpipe, or the file cannot be written.
         EngineError: the renderer cannot be started.
     """
+    from pipeline.pages.apart import check_no_document
     from pipeline.pages.renderer import RenderChild
     from pipeline.viewing.originals import Originals
     from pipeline.viewing.published import read_published, share_within
@@ -155,6 +156,8 @@ def write_report(
     others = [] if compare is None else [Folder(compare)]
     share = share_within([folder, *others], _MOST_ROWS)
     run = read_published(folder, share)
+    if to is not None:
+        check_no_document(run.answers["source"].unique().to_pylist(), str(to))
     most = _MOST_CROPS if crops is None else crops
     older = next((read_published(other, share) for other in others), None)
     with (
