@@ -85,7 +85,7 @@ def _is_given(words: Sequence[str], names: Sequence[str]) -> bool:
 def _value(words: Sequence[str], names: Sequence[str]) -> str:
     """Find the value of an option among the words of a command line; of several, the last one counts."""
     found = ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         if name in names:
             found = value if equals else following

@@ -93,9 +93,10 @@ def sources(folder: Folder) -> list[str]:
         folder: the output folder.
 
     Raises:
-        UsageError: a file is damaged.
+        UsageError: the folder holds no answers, or a file is damaged.
         EngineError: a file cannot be read.
     """
+    answer_files(folder)
     batches = read_batches(folder, DOCUMENTS_FILE, ["source"], ROWS_AT_A_TIME)
     return sorted({source for rows in batches for source in pc.unique(rows["source"]).to_pylist()})
 

@@ -19,11 +19,10 @@ from pipeline.output.current import read_current
 from pipeline.output.export.base import Exporter, Level, Row
 from pipeline.output.export.columns import review_columns, sheet_columns
 from pipeline.output.export.registry import find_exporter, formats
-from pipeline.output.export.rows import answer_files, count_rows, read_rows, sources
+from pipeline.output.export.rows import answer_files, count_rows, read_rows
 from pipeline.output.faults import whole_file
 from pipeline.output.folder import Folder
 from pipeline.output.reviews import read_reviews
-from pipeline.pages.apart import check_no_document
 from pipeline.questions.values import Reading
 
 _MOST_NAMED = 10  # results of documents
@@ -42,8 +41,7 @@ def write_export(folder: Folder, to: Path, form: str | None = None, level: str |
         What a user has to be told, in lines.
 
     Raises:
-        UsageError: there is no such format or level, the folder holds no answers, or the file cannot hold them or is a
-            document of the run.
+        UsageError: there is no such format or level, the folder holds no answers, or the file cannot hold them.
         OutputError, EngineError: a file cannot be read or written.
     """
     name = form or _ending(to)
@@ -55,7 +53,6 @@ def write_export(folder: Folder, to: Path, form: str | None = None, level: str |
     asked = read_asked(folder)
     _check_size(exporter, rows, name)
     _check_apart(folder, to)
-    check_no_document(sources(folder), str(to))
     with whole_file(to) as file:
         notes = exporter.write(file, read_rows(folder, asked, wanted), sheet_columns(wanted))
     return [

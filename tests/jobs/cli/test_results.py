@@ -53,7 +53,7 @@ def test_export(out: str, words: list[str], name: str, lines: int) -> None:
 
 def test_an_export_replaces_no_document(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources(Folder(out)) == [""]  # of documents that no listing has found
-    monkeypatch.setattr("pipeline.output.export.write.sources", lambda _: ["elsewhere", "in"])
+    monkeypatch.setattr("pipeline.output.export.rows.sources", lambda _: ["elsewhere", "in"])
     Path("in").mkdir()
     Path("in/a.pdf").write_text("mine")
     code, said = call("export", out, "--to", "in/a.pdf", "--format", "csv")

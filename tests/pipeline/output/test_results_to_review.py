@@ -12,8 +12,8 @@ from pipeline.datasets.corrections import load_corrections
 from pipeline.errors import UsageError
 from pipeline.output.corrections import take_corrections
 from pipeline.output.export.write import write_review_sheet
-from tests.pipeline.output.test_corrections import exported, fill_in, sheet_of
 from tests.support.exported import asked_of, output_folder
+from tests.support.review_sheets import exported, fill_in, sheet_of
 
 SUMS = asked_of(
     "version: 1\ndefaults: {locale: en_US}\nquestions:\n"
