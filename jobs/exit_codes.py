@@ -11,7 +11,7 @@ from jobs.log import Log
 from pipeline.errors import DocpipeError, EngineError, ModelError, UsageError
 
 DONE = 0
-TOO_MANY_FAILED = 1
+TOO_MANY_FAILED = INCOMPLETE = 1
 USAGE = 2
 ENGINE = 3
 INTERRUPTED = 130

@@ -9,11 +9,11 @@ from functools import lru_cache
 from fsspec.utils import glob_translate
 
 WILDCARDS = frozenset("*?[")
+_ENDING = re.compile(r"\.[A-Za-z0-9]+")
 
 
-@lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
-    """Compile a glob into an expression for ``fullmatch``.
+    """Compile a glob into an expression for ``fullmatch``; the case of the ending that the glob names is any.
 
     Args:
         pattern: glob with "/" as separator.
@@ -21,6 +21,25 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     Raises:
         ValueError: ``**`` is not a whole name between separators.
     """
+    return _compiled(with_any_case(pattern))
+
+
+def with_any_case(pattern: str) -> str:
+    """Let the ending that a glob names have any case: scanners write ``SCAN001.PDF``, which is as much a PDF.
+
+    Args:
+        pattern: glob with "/" as separator; one that ends with a wildcard is returned as it is.
+    """
+    stem, dot, letters = pattern.rpartition(".")
+    ending = dot + letters
+    # Behind a bracket that nothing closes yet, another one would close it.
+    if _ENDING.fullmatch(ending) is None or "[" in stem.rpartition("/")[2].rpartition("]")[2]:
+        return pattern
+    return stem + "".join(f"[{one.lower()}{one.upper()}]" if one.isalpha() else one for one in ending)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(glob_translate(pattern))
 
 
@@ -54,6 +73,6 @@ def may_match_below(pattern: str, folder: str) -> bool:
     for position, name in enumerate(folder.split("/") if folder else ()):
         if parts[position] == "**":
             return True
-        if position + 1 == len(parts) or compile_glob(parts[position]).fullmatch(name) is None:
+        if position + 1 == len(parts) or _compiled(parts[position]).fullmatch(name) is None:
             return False
     return True

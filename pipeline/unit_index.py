@@ -45,6 +45,9 @@ _COUNTS = f"""
 """
 
 
+_UNASKED = "documents d anti join planned p on p.document = d.n"
+
+
 class UnitIndex:
     """Keeps the ids of all units of a run; a unit itself is made again where it is needed.
 
@@ -92,6 +95,20 @@ class UnitIndex:
 
         for unit in make_units(counted(), self.questions, self.settings):
             yield numbers[unit.document_id], unit
+
+    def unasked(self, most: int) -> tuple[int, list[str]]:
+        """Count the documents without a unit, which no question is asked about.
+
+        Args:
+            most: most documents to name.
+
+        Returns:
+            Their number, and the paths of the first ones.
+        """
+        scratch = self.catalog.scratch
+        number: int = scratch.value(f"select count(*) from {_UNASKED}")
+        first = scratch.read(f"select d.path from {_UNASKED} order by d.n limit {most}") if number else ()
+        return number, [row["path"] for table in first for row in table.to_pylist()]
 
     def pending(self, completed: Completed) -> Pending:
         """Find what is left of the units.

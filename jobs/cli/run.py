@@ -156,6 +156,8 @@ def run(
     """Answer every question on every page it applies to, and write Parquet. The same command resumes."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     with as_exit_code() as ending:
+        if log_format == "json":  # settings that cannot be read are told so, too
+            ending.log = Log("json")
         from jobs.settings import load_settings, questions_of
 
         settings = load_settings(config, flags)

@@ -51,10 +51,14 @@ def annotate(
 ) -> None:
     """Write copies of the documents, with the evidence highlighted and the answers as notes."""
     from jobs.commands.view import Viewed, annotate_run
+    from jobs.exit_codes import INCOMPLETE
 
-    lines = annotate_run(Viewed(out, input or (), password_file, quiet), to)
+    lines, missing = annotate_run(Viewed(out, input or (), password_file, quiet), to)
     if not quiet:
         typer.echo("\n".join(lines))
+    if missing:
+        typer.echo("\n".join(missing), err=True)
+        raise typer.Exit(INCOMPLETE)
 
 
 def report(

@@ -125,6 +125,8 @@ def measure(settings: EvalSettings, read: Callable[[], Sequence[Example]]) -> li
     if not settings.quiet:
         sys.stderr.writelines(f"warning: {note}\n" for note in found.notes)
     examples = read()
+    if not examples:
+        raise UsageError(f"--data {settings.data}: expected questions with their answers, found none; add some to it")
     check_target(settings.out)
     answerer = LoadedAnswerer(choice, fixed, settings.compare, settings.quiet)
     rows = answerer.measure(examples, settings.pages, settings.keep)

@@ -86,7 +86,7 @@ def _lines(run: RunSettings, store: OutputStore, work: Work, pending: Pending) -
         failures = ((document.path, count.failure) for document, count in work.catalog.unopened())
         first = islice(((path, why) for path, why in failures if why is not None), NAMED)
         yield from named([FailedDocument(path, 0, f.error_type, f.error_message) for path, f in first], unopened)
-    yield from (f"warning: {reason}" for reason in work.unmatched.values())
+    yield from (f"warning: {reason}" for reason in work.left_out())
     yield from filter(None, [note_on(run.choice.model)])
 
 

@@ -17,6 +17,7 @@ _MOST_CROPS = 200
 _MOST_ROWS = 500_000  # of answers in memory
 _REPORT = "report.html"
 _MOST_NAME = 60
+_MOST_NAMED = 10  # documents without a picture; the report has more of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _file_name(document: str, question: str, page: int | None) -> str:
     return "-".join([*filter(None, words), f"p{page}"]) + ".png"
 
 
-def annotate_run(viewed: Viewed, to: Path) -> list[str]:
+def annotate_run(viewed: Viewed, to: Path) -> tuple[list[str], list[str]]:
     """Write annotated copies of the documents of a run.
 
     Args:
@@ -96,7 +97,7 @@ def annotate_run(viewed: Viewed, to: Path) -> list[str]:
         to: new or empty folder for the copies.
 
     Returns:
-        Lines that say what was written.
+        Lines that say what was written, and a line for each document without a copy.
 
     Raises:
         UsageError: the folder holds something or cannot be written, or no document is there any more.
@@ -117,7 +118,7 @@ def annotate_run(viewed: Viewed, to: Path) -> list[str]:
         ):
             originals = Originals(child, viewed.moved_to)
             result = annotate_documents(documents.values(), run.questions, copies, originals, child, progress.add)
-        return closing_words(result, to)
+        return closing_words(result, to), [f"no copy: {reason}" for reason in result.missing.values()]
 
 
 def write_report(
@@ -143,6 +144,7 @@ def write_report(
         UsageError: a folder is not one of docpipe, or the file cannot be written.
         EngineError: the renderer cannot be started.
     """
+    from pipeline.pages.apart import check_no_document
     from pipeline.pages.renderer import RenderChild
     from pipeline.viewing.originals import Originals
     from pipeline.viewing.published import read_published, share_within
@@ -154,6 +156,8 @@ def write_report(
     others = [] if compare is None else [Folder(compare)]
     share = share_within([folder, *others], _MOST_ROWS)
     run = read_published(folder, share)
+    if to is not None:
+        check_no_document(run.answers["source"].unique().to_pylist(), str(to))
     most = _MOST_CROPS if crops is None else crops
     older = next((read_published(other, share) for other in others), None)
     with (
@@ -173,5 +177,8 @@ def write_report(
     if share < 1:
         lines.append(f"a sample: the answers of {share:.1%} of the documents, as there are more than {_MOST_ROWS:,}")
     missing = list(made.crops.missing.values())
-    lines += [f"no picture of {counted(len(missing), 'document')}: {missing[0]}"] if missing else []
+    if missing:
+        left = [f"and {len(missing) - _MOST_NAMED} more"] if len(missing) > _MOST_NAMED else []
+        lines += [f"no picture of {counted(len(missing), 'document')}:"]
+        lines += [f"  {line}" for line in (*missing[:_MOST_NAMED], *left)]
     return lines

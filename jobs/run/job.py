@@ -113,7 +113,7 @@ def _warn(run: RunSettings, work: Work, log: Log) -> None:
     """Say on standard error, before anything is answered, what is odd about questions, calibration and model."""
     if run.quiet:
         return
-    for reason in (*work.unmatched.values(), *work.found.notes):
+    for reason in (*work.left_out(), *work.found.notes):
         log.say(f"warning: {reason}", "odd", "warning")
     note = note_on(run.choice.model)
     if note is not None:

@@ -10,6 +10,7 @@ from jobs.progress import counted
 from pipeline.file_names import printable
 from pipeline.output.failed import FailedDocument
 from pipeline.pages.documents import ignored_words
+from pipeline.questions.unmatched import unasked_words
 
 NAMED = 10
 """Largest number of failed documents that are named."""
@@ -18,14 +19,15 @@ _LONGEST_REASON = 200  # characters; the tables hold all of it
 
 
 def not_read_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Sum up what ``run.json`` says of files and questions without an answer.
+    """Sum up what ``run.json`` says of files, questions and documents without an answer.
 
     Args:
         report: content of ``run.json``.
     """
     if report["ignored"]:
         yield ignored_words(report["ignored"])
-    for reason in report["unmatched_questions"].values():
+    unasked = unasked_words(report["unasked_documents"], report["first_unasked_documents"])
+    for reason in (*report["unmatched_questions"].values(), *unasked):
         yield f"warning: {reason}"
     count, failed = report["failed_documents"], report["first_failed_documents"]
     if count:

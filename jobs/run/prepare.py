@@ -42,7 +42,7 @@ from pipeline.pages.passwords import Passwords
 from pipeline.pages.renderer import RenderChild
 from pipeline.questions.file import QuestionSet
 from pipeline.questions.question import Question
-from pipeline.questions.unmatched import unmatched_questions
+from pipeline.questions.unmatched import EXAMPLES, unasked_words, unmatched_questions
 from pipeline.records import AnswerSettings, Document, Failure, PageCount, PixelBudget
 from pipeline.scratch import Scratch
 from pipeline.unit_index import UnitIndex
@@ -74,6 +74,7 @@ class Work:
         index: units of all documents and questions.
         ignored: number of files that are no documents, by suffix or kind.
         unmatched: reason by question id, for questions that are asked nowhere.
+        unasked: number of documents that no question is asked about, and the paths of the first ones.
         passwords: passwords of encrypted documents.
         found: calibration of the model.
     """
@@ -84,8 +85,13 @@ class Work:
     index: UnitIndex
     ignored: dict[str, int]
     unmatched: dict[str, str]
+    unasked: tuple[int, list[str]]
     passwords: Passwords
     found: FoundCalibration
+
+    def left_out(self) -> list[str]:
+        """Say which questions are asked nowhere, and which documents no question is asked about."""
+        return [*self.unmatched.values(), *unasked_words(*self.unasked)]
 
 
 def prepare_work(
@@ -128,7 +134,7 @@ def prepare_work(
     unmatched = unmatched_questions(left, lambda: catalog)
     if not index.units:
         raise UsageError("\n".join(["no question matches any page, so there is nothing to do", *unmatched.values()]))
-    return Work(settings, questions, catalog, index, ignored, unmatched, passwords, found)
+    return Work(settings, questions, catalog, index, ignored, unmatched, index.unasked(EXAMPLES), passwords, found)
 
 
 def _count(

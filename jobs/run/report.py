@@ -135,6 +135,8 @@ def make_report(
         "first_failed_documents": [asdict(document) for document in failed.first],
         "ignored": work.ignored,
         "unmatched_questions": work.unmatched,
+        "unasked_documents": work.unasked[0],
+        "first_unasked_documents": work.unasked[1],
         "totals": asdict(totals),
         "this_run": _this_run(outcome),
         "interrupted": outcome.interrupted,

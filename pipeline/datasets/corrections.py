@@ -19,7 +19,7 @@ from pipeline.output.reviews import read_reviews
 from pipeline.output.tables import read_table
 from pipeline.questions.values import Reading
 
-_COLUMNS = ("unit_id", "page", "pages", "source", "document", "document_sha256", "is_current")
+_COLUMNS = ("unit_id", "page", "pages", "source", "document", "document_sha256", "is_current", "status")
 _CERTAIN = ("answered", "not_answerable")
 _CHUNK = 1 << 20
 
@@ -45,6 +45,8 @@ def load_corrections(run: Path, documents: Path | None) -> list[Example]:
     for review in reviews:
         answer, question = rows.get((review["unit_id"], review["page"])), questions.get(review["question_id"])
         if answer is None or question is None or review["status"] not in _CERTAIN or len(answer["pages"]) > 1:
+            continue
+        if answer["status"] == "failed":  # a person could read the page, and the renderer could not
             continue
         key = (answer["source"], answer["document"])
         if key not in files:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image as PilImage
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from pipeline.datasets.corrections import load_corrections
 from pipeline.datasets.example import Example, Region
+from pipeline.datasets.layout import wrong_field
 from pipeline.datasets.visual_cot_benchmark import read_benchmark
 from pipeline.errors import UsageError
 from pipeline.questions.values import AnswerType
 from pipeline.samples.questions import ABSENT
 
-_Row = TypeVar("_Row")
+_Row = TypeVar("_Row", bound=BaseModel)
 TRUTH = "truth.jsonl"
 
 
@@ -27,11 +28,18 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class _SampleBox(_Lenient):
+    x0: FiniteFloat
+    y0: FiniteFloat
+    x1: FiniteFloat
+    y1: FiniteFloat
+
+
 class _SampleQuestion(_Lenient):
     key: str
     text: str
     answer: str
-    box: dict[str, float] | None
+    box: _SampleBox | None
     type: AnswerType = "text"
 
 
@@ -93,17 +101,13 @@ def load_examples(data: str | Path, images: str | Path | None = None) -> list[Ex
 
 
 def _samples(folder: Path) -> Iterator[Example]:
-    for row in _lines(folder / TRUTH, _SampleRow.model_validate):
+    for row in _lines(folder / TRUTH, _SampleRow, "docpipe samples writes it so"):
         for question in row.questions:
             box = question.box
             region = None
             if box is not None:
-                region = Region(
-                    box["x0"] / row.width_pt,
-                    box["y0"] / row.height_pt,
-                    box["x1"] / row.width_pt,
-                    box["y1"] / row.height_pt,
-                )
+                across, down = row.width_pt, row.height_pt
+                region = Region(box.x0 / across, box.y0 / down, box.x1 / across, box.y1 / down)
             yield Example(
                 document=folder / "pdfs" / row.document,
                 page=1,
@@ -117,7 +121,7 @@ def _samples(folder: Path) -> Iterator[Example]:
 
 
 def _visual_cot(path: Path, folder: Path) -> Iterator[Example]:
-    for number, row in enumerate(_lines(path, _CotRow.model_validate)):
+    for number, row in enumerate(_lines(path, _CotRow, "Visual-CoT has it so")):
         subfolders = ("",) if row.dataset is None else (f"cot/{row.dataset}", row.dataset, "")
         found = [folder / sub / row.image for sub in subfolders if (folder / sub / row.image).is_file()]
         if not found:
@@ -149,22 +153,33 @@ def _json(path: Path, folder: Path) -> Iterator[Example]:
 
 
 def _docvqa(path: Path, raw: Any, folder: Path) -> Iterator[Example]:
-    try:
-        rows = [_DocVqaRow.model_validate(row) for row in raw["data"]]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise UsageError(f"{path}: expected the layout of DocVQA, an object with a list `data`: {error}") from error
-    for row in rows:
+    entries = raw.get("data") if isinstance(raw, dict) else None
+    if not isinstance(entries, list):
+        raise UsageError(f"{path}: expected the layout of DocVQA, an object with a list `data`; is it the right file?")
+    for number, entry in enumerate(entries):
+        try:
+            row = _DocVqaRow.model_validate(entry)
+        except ValidationError as error:
+            raise UsageError(
+                f"{path}: entry {number}: {wrong_field(error)}; DocVQA has it so, and answers only in its train and "
+                "val files"
+            ) from error
         if not (folder / row.image).is_file():
             raise UsageError(f"{path}: image {row.image} is not in {folder}; name its folder with --images")
         yield Example(folder / row.image, 1, str(row.questionId), row.question, tuple(row.answers), ())
 
 
-def _lines(path: Path, parse: Callable[[Any], _Row]) -> Iterator[_Row]:
+def _lines(path: Path, layout: type[_Row], like: str) -> Iterator[_Row]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                yield parse(json.loads(line))
-            except (json.JSONDecodeError, ValidationError) as error:
-                raise UsageError(f"{path}: line {number}: {error}") from error
+                yield layout.model_validate(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UsageError(
+                    f"{path}: line {number}: not valid JSON at column {error.colno}: {error.msg}; expected one object "
+                    "per line"
+                ) from error
+            except ValidationError as error:
+                raise UsageError(f"{path}: line {number}: {wrong_field(error)}; {like}") from error

@@ -11,6 +11,7 @@ from PIL import Image as PilImage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.datasets.example import Example, Region
+from pipeline.datasets.layout import wrong_field
 from pipeline.errors import UsageError
 
 ASKS_FOR_BOX = "Please provide the bounding box coordinate of the region that can help you answer the question better."
@@ -54,9 +55,10 @@ def read_benchmark(path: Path, rows: Sequence[Any], images: Path) -> Iterator[Ex
         try:
             row = _Row.model_validate(raw)
             box = _box(row.image[1])
-        except (ValidationError, ValueError) as error:
+        except ValueError as error:
+            told = wrong_field(error) if isinstance(error, ValidationError) else str(error)
             raise UsageError(
-                f"{path}: entry {number}: expected the layout of Visual-CoT's benchmark: {error}"
+                f"{path}: entry {number}: expected the layout of Visual-CoT's benchmark: {told}"
             ) from error
         image = _found(images, row.image[0])
         if image is None:

@@ -14,6 +14,9 @@ from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
 _ASKED = ("answered", "needs_review", "not_answerable", "failed")
+_OF_ALL_PAGES = ("all", "list", "sum", "min", "max")
+"""Rules whose result is another one if a page that was not read holds an answer."""
+
 CHOSEN = ("status", "answer", "confidence", "page", "pages", *VALUE_COLUMNS)
 """The columns that a row of ``documents`` takes from one of the answers."""
 
@@ -48,16 +51,26 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
     Returns:
         The choice. Without an answer on any page, the status is ``needs_review`` if one page has to be looked at for
         it, ``not_answerable`` if at least one was read, else that of the first row. Pages that were skipped do not
-        count as asked, and ``chosen_by`` says how many there are.
+        count as asked, and ``chosen_by`` says how many there are. What is made of all answers needs review where a
+        page failed or was skipped, since that page may hold one more; ``chosen_by`` says so.
     """
     asked = [row for row in rows if row["status"] in _ASKED]
     choice = _aggregated(rule, rows)
     choice.pages_asked = sum(len(row["pages"] or (None,)) for row in asked)
+    failed = sum(row["status"] == "failed" for row in rows)
     skipped = len(rows) - len(asked)
+    if choice.place is not None and rule in _OF_ALL_PAGES:
+        if failed or skipped:
+            choice.changes["status"] = "needs_review"
+        if failed:
+            choice.chosen_by += f", {_pages(failed)} failed"
     if skipped:
-        pages = "1 page" if skipped == 1 else f"{skipped} pages"
-        choice.chosen_by += f", {pages} skipped"
+        choice.chosen_by += f", {_pages(skipped)} skipped"
     return choice
+
+
+def _pages(count: int) -> str:
+    return "1 page" if count == 1 else f"{count} pages"
 
 
 def made_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -67,6 +80,22 @@ def made_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         rows: ``answers`` to one question about one document.
     """
     return _answers(rows) or [row for row in rows if row["status"] == "not_answerable"]
+
+
+def to_correct(rule: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows that keep an aggregate from being certain, though none of them needs review by itself.
+
+    Those of skipped pages are left out: they may be most of a document, and are to be read by a model first.
+
+    Args:
+        rule: way to aggregate, as in :func:`aggregate`.
+        rows: ``answers`` to one question about one document.
+    """
+    if rule not in _OF_ALL_PAGES:
+        return []
+    found = _answers(rows)
+    differ = rule in ("sum", "min", "max") and len({row["value_currency"] for row in found}) > 1
+    return [row for row in rows if row["status"] == "failed" or (differ and row in found)]
 
 
 def _answers(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -90,7 +119,7 @@ def _aggregated(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
     if rule in ("all", "list"):
         return _all(rule, found, best)
     if rule in ("sum", "min", "max"):
-        return _of_values(rule, found, best, sum(row["status"] == "failed" for row in rows))
+        return _of_values(rule, found, best)
     return Choice(best["place"], f"most confident of {len(found)} answers")
 
 
@@ -134,8 +163,8 @@ def _all(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any])
     return Choice(best["place"], f"all {len(values)} different values", merged)
 
 
-def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any], failed: int) -> Choice:
-    """Add the values up exactly, or take the least or the largest; it needs review unless every page was read."""
+def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Choice:
+    """Add the values up exactly, or take the least or the largest; it needs review if one of them does."""
     column = "value_number" if all(row["value_date"] is None for row in found) else "value_date"
     values = [row[column] for row in found if row[column] is not None]
     review = {**_of_all(found), "status": "needs_review"}
@@ -146,8 +175,7 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
     if len(currencies) > 1:
         named = ", ".join(sorted(str(currency or "none") for currency in currencies))
         return Choice(best["place"], f"{rule}: the amounts are in several currencies: {named}", review)
-    pages = f", {failed} pages failed" if failed else ""
-    done = Choice(best["place"], f"{rule} of {len(found)} answers{pages}")
+    done = Choice(best["place"], f"{rule} of {len(found)} answers")
     if rule == "sum":
         total = sum(values)
         (currency,) = currencies
@@ -155,7 +183,7 @@ def _of_values(rule: str, found: Sequence[Mapping[str, Any]], best: Mapping[str,
     else:
         wanted = (min if rule == "min" else max)(values)
         done.place = next(row["place"] for row in found if row[column] == wanted)
-    if failed or any(row["status"] == "needs_review" for row in found):
+    if any(row["status"] == "needs_review" for row in found):
         done.changes["status"] = "needs_review"
     return done
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -77,7 +78,7 @@ def read_holder(folder: Folder, name: str = NAME) -> Holder | None:
 
 
 class OutputLock:
-    """Holds the lock of an output folder while its context is entered.
+    """Holds the lock of an output folder while its context is entered; a folder made for it alone goes with it.
 
     Args:
         folder: the output folder.
@@ -92,6 +93,7 @@ class OutputLock:
         self._every = heartbeat_seconds
         self._stop = threading.Event()
         self._lost: str | None = None
+        self._made: list[Path] = []
         self._thread = threading.Thread(target=self._beat, name="output-lock", daemon=True)
         now = datetime.now(UTC)
         pid = os.getpid()
@@ -106,6 +108,9 @@ class OutputLock:
         )
 
     def __enter__(self) -> Self:
+        if self._folder.local:
+            root = Path(self._folder.root)
+            self._made = [path for path in (root, *root.parents) if not path.exists()]
         self._acquire(NAME)
         self._thread.start()
         return self
@@ -118,6 +123,9 @@ class OutputLock:
         try:
             if self._is_mine():
                 self._folder.delete(NAME)
+                with suppress(OSError):  # as soon as one holds something
+                    for path in self._made:
+                        path.rmdir()
         except (EngineError, UsageError) as unreachable:
             # The next run sees that this process has ended; raising here would hide the error of the run.
             _log.warning("the lock could not be released: %s", unreachable)

@@ -14,7 +14,7 @@ from fsspec.asyn import AsyncFileSystem
 from pipeline.addresses import open_address
 from pipeline.errors import UsageError
 from pipeline.file_names import ROOT_MARK, without_password
-from pipeline.globs import split_glob
+from pipeline.globs import split_glob, with_any_case
 from pipeline.pages.entry import Entry
 from pipeline.records import Failure
 
@@ -53,6 +53,7 @@ def find_remote(given: str) -> tuple[bool, Any, Iterator[Entry]]:
 
 
 def _glob(fs: Any, base: str, pattern: str) -> Iterator[Entry]:
+    pattern = with_any_case(pattern)
     whole = f"{glob.escape(base).rstrip('/')}/{pattern}" if base else pattern  # nothing in the base is a wildcard
     for path, info in fs.glob(whole, detail=True).items():
         if info["type"] == "file":

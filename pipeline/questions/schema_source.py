@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import jsonschema
@@ -25,6 +25,7 @@ from pipeline.errors import QuestionsError
 from pipeline.questions.text_file import read_text
 
 _MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_CLASS = re.compile(r"<class '([^']+)'>")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEEPEST = 64  # objects and lists inside each other; each level takes several of Python's calls
 _MOST_CHARACTERS = 500  # of a message of jsonschema, which may quote all of a schema
@@ -183,12 +184,18 @@ def _of_model(name: str) -> object:
             found = getattr(found, part)
     except AttributeError as error:
         raise QuestionsError(f"{name}: cannot be imported: {error}; {_EXAMPLE}") from error
-    if not (isinstance(found, type) and (issubclass(found, BaseModel) or hasattr(found, "__annotations__"))):
-        raise QuestionsError(f"{name}: expected a pydantic model or a dataclass, found {found!r:.100}")
+    has_fields = is_dataclass(found) or hasattr(found, "__total__")  # which typed dictionaries have
+    if not (isinstance(found, type) and (has_fields or issubclass(found, BaseModel))):
+        raise QuestionsError(f"{name}: expected a pydantic model or a dataclass, found {found!r:.100}; {_EXAMPLE}")
     try:
         return TypeAdapter(found).json_schema()
     except PydanticUserError as error:
-        raise QuestionsError(f"{name}: has no JSON Schema: {error}") from error
+        named = _CLASS.search(str(error))
+        kind = f"of the type {named[1]}, which JSON Schema cannot say" if named else "that JSON Schema cannot say"
+        raise QuestionsError(
+            f"{name}: has a field {kind}; expected text, numbers, truth values, dates, enumerations, and lists and "
+            "models of these"
+        ) from error
 
 
 def _imported(name: str, module: str) -> Any:

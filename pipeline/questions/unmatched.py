@@ -1,4 +1,4 @@
-"""Finds questions that are asked nowhere, because no document or page matches them."""
+"""Explains which questions are asked nowhere, and which documents no question is asked about."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pipeline.file_names import printable
 from pipeline.questions.question import Question
 from pipeline.records import Document, PageCount
 
-_EXAMPLES = 3
+EXAMPLES = 3
+"""Number of documents that are named."""
 
 
 def unmatched_questions(
@@ -23,6 +24,21 @@ def unmatched_questions(
     """
     reasons = {question.id: _reason(question, counted) for question in questions}
     return {question_id: reason for question_id, reason in reasons.items() if reason is not None}
+
+
+def unasked_words(number: int, first: Sequence[str]) -> list[str]:
+    """Say in a line that documents have no row; there is no line without any.
+
+    Args:
+        number: number of documents that no question is asked about.
+        first: paths of the first ones.
+    """
+    if not number:
+        return []
+    shown = ", ".join(f"'{printable(path)}'" for path in first)
+    named = f"{shown} and {number - len(first)} more" if number > len(first) else shown
+    documents = "1 document: " if number == 1 else f"{number} documents: "
+    return [f"no question is asked about {documents}{named}; the documents and pages of the questions leave them out"]
 
 
 def _reason(question: Question, counted: Callable[[], Iterable[tuple[Document, PageCount]]]) -> str | None:
@@ -46,7 +62,7 @@ def _reason(question: Question, counted: Callable[[], Iterable[tuple[Document, P
 
 def _examples(counted: Iterable[tuple[Document, PageCount]]) -> str:
     paths = (document.path for document, _ in counted)
-    shown = ", ".join(f"'{printable(path)}'" for path in islice(paths, _EXAMPLES))
+    shown = ", ".join(f"'{printable(path)}'" for path in islice(paths, EXAMPLES))
     left = sum(1 for _ in paths)
     return f"here {shown}" + (f" and {left} more" if left > 0 else "")
 

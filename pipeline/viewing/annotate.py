@@ -21,7 +21,7 @@ from pipeline.pages.renderer import RenderChild, decode_image
 from pipeline.records import Document, PageImage
 from pipeline.viewing.copies import Copies
 from pipeline.viewing.crops import boxes_of, evidence_by_page
-from pipeline.viewing.originals import OriginalMissing, Originals
+from pipeline.viewing.originals import OriginalMissing, Originals, named_reason
 from pipeline.viewing.published import Published, rows_of
 from pipeline.viewing.texts import about, model_said, pages_of, reason_words, shown
 
@@ -42,7 +42,7 @@ class Annotated:
     Attributes:
         documents: number of copies that were written.
         pictures: those that hold pictures of the pages: images, and PDFs that nothing can be added to.
-        missing: reason by document, for those without a copy.
+        missing: reason by ``document_id``, for those without a copy; it names the document.
     """
 
     documents: int = 0
@@ -98,7 +98,7 @@ def annotate_documents(
                 copies.put(copy, path, rows[0]["document_id"])
             result.documents += 1
         except (OriginalMissing, PageError) as error:
-            result.missing[path] = str(error)
+            result.missing[rows[0]["document_id"]] = named_reason(rows[0], error)
         done()
     return result
 
@@ -153,7 +153,7 @@ def _of_pictures(document: Document, marks: list[Mark], target: Path, child: Ren
 
 
 def closing_words(result: Annotated, to: Path) -> list[str]:
-    """Say what was written, and what was not.
+    """Say what was written.
 
     Args:
         result: what became of the documents.
@@ -164,15 +164,10 @@ def closing_words(result: Annotated, to: Path) -> list[str]:
     """
     count = result.documents
     if result.missing and not count:
-        first, *others = result.missing.values()
-        more = f" (and no copy of {len(others)} more)" if others else ""
-        raise UsageError(printable(f"no copy was written: {first}{more}"))
+        raise UsageError("\n".join(["no copy was written", *result.missing.values()]))
     lines = [f"{count} annotated {'copy' if count == 1 else 'copies'} in {to}"]
     if result.pictures:
         lines.append(
             f"{len(result.pictures)} of them hold pictures of the pages, as nothing can be added to the original"
         )
-    lines += [f"no copy: {reason}" for reason in list(result.missing.values())[:10]]
-    if len(result.missing) > 10:
-        lines.append(f"no copy of {len(result.missing) - 10} more")
     return [printable(line) for line in lines]

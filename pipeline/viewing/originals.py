@@ -21,6 +21,17 @@ class OriginalMissing(DocpipeError):
     """The document of a row is not there any more; the message says why, and what to do."""
 
 
+def named_reason(row: dict[str, Any], error: OriginalMissing | PageError) -> str:
+    """Say of a document by name why nothing can be made of it; what is wrong with a page does not name it.
+
+    Args:
+        row: row of ``answers`` with its ``document`` and ``source``.
+        error: why nothing can be made of it.
+    """
+    told = str(error) if isinstance(error, OriginalMissing) else f"{row['document']} in {row['source']}: {error}"
+    return printable(told)
+
+
 class Originals:
     """Finds documents by their path below the input, or by their name, and checks the content by its hash.
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from rapidfuzz import fuzz, process
 
 from pipeline.errors import UsageError
-from pipeline.file_names import printable
+from pipeline.file_names import printable, readable
 from pipeline.output.folder import Folder
 from pipeline.viewing.published import Published, check_published, current_batches
 from pipeline.viewing.texts import pages_of
@@ -63,6 +63,7 @@ def find_document(folder: Folder, name: str) -> str:
         EngineError: a file cannot be read.
     """
     check_published(folder)
+    name = readable(name)  # as the tables have what a shell completes
     fitting: dict[Any, dict[str, dict[str, Any]]] = {_is_called: {}, _ends_with: {}}
     near: list[str] = []
     first: list[str] = []

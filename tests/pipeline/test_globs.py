@@ -18,6 +18,7 @@ from pipeline.globs import may_match_below, split_glob
         ("a/**/x.pdf", "b", False),
         ("20??/*/[ab].pdf", "2024/q1", True),
         ("20??/*/[ab].pdf", "24/q1", False),
+        ("v.a/*.pdf", "v.A", False),
         ("20??/*/[ab].pdf", "2024/q1/x", False),
     ],
 )

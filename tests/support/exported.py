@@ -12,7 +12,7 @@ from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
 from pipeline.questions.file import QuestionSet, parse_questions
-from pipeline.records import PageAnswer, Status
+from pipeline.records import Failure, PageAnswer, Status
 from tests.support.bundles import result_of, units_and_bundles
 from tests.support.published import everything
 
@@ -37,7 +37,8 @@ def output_folder(
 ) -> Folder:
     """A published folder: for each question a list of documents, each a list of the answers on its pages.
 
-    ``None`` is a page where the model says nothing; an answer that ends with "?" needs review.
+    ``None`` is a page where the model says nothing; an answer that ends with "?" needs review, and
+    "failed" and "skipped" are pages without an answer.
     """
     asked = asked or asked_of()
     documents = max(answers.values(), key=len)
@@ -66,6 +67,9 @@ def _as_told(
     assert row.page is not None
     text = answers[row.question_id][number[row.document_id]][row.page - 1]
     status: Status = "not_answerable" if text is None else "needs_review" if text.endswith("?") else "answered"
+    if text in ("failed", "skipped"):
+        failure = Failure("render", "CorruptPage", "broken") if text == "failed" else None
+        return dataclasses.replace(row, answer=None, status=text, failure=failure, review_reasons=())
     said = "n/a" if text is None else text.removesuffix("?")
     reasons = ("floor",) if status == "needs_review" else ()
     return dataclasses.replace(row, answer=said, status=status, review_reasons=reasons)

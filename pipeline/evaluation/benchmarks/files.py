@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.datasets.layout import wrong_field
 from pipeline.errors import UsageError
 
 _Row = TypeVar("_Row", bound=BaseModel)
@@ -128,7 +129,7 @@ def rows_of(path: Path, entries: Any, row: type[_Row]) -> list[_Row]:
         try:
             rows.append(row.model_validate(entry))
         except ValidationError as error:
-            raise UsageError(f"{path}: entry {number}: {error}") from error
+            raise UsageError(f"{path}: entry {number}: {wrong_field(error)}; is it the right file?") from error
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
+from pipeline.output.aggregate import to_correct
 from pipeline.output.asked import read_asked
 from pipeline.output.current import read_current
 from pipeline.output.export.base import Exporter, Level, Row
@@ -21,6 +23,9 @@ from pipeline.output.export.rows import answer_files, count_rows, read_rows
 from pipeline.output.faults import whole_file
 from pipeline.output.folder import Folder
 from pipeline.output.reviews import read_reviews
+from pipeline.questions.values import Reading
+
+_MOST_NAMED = 10  # results of documents
 
 
 def write_export(folder: Folder, to: Path, form: str | None = None, level: str | None = None) -> list[str]:
@@ -59,6 +64,8 @@ def write_export(folder: Folder, to: Path, form: str | None = None, level: str |
 def write_review_sheet(folder: Folder, to: Path, form: str | None = None) -> list[str]:
     """Write the answers that need review to a new file, the least confident first, with columns to fill in.
 
+    Behind them are the answers and failed pages that a result of a document needs review for, with its reason.
+
     Args:
         folder: the output folder of a run.
         to: file to write, which must not exist: it may hold what somebody filled in.
@@ -82,20 +89,64 @@ def write_review_sheet(folder: Folder, to: Path, form: str | None = None) -> lis
         )
     answer_files(folder)
     asked = read_asked(folder)
-    doubtful = [row for row in read_rows(folder, asked, "pages") if row["status"] == "needs_review"]
+    results = [row for row in read_rows(folder, asked, "documents") if row["status"] == "needs_review"]
+    doubtful, further, unseen = _to_review(read_rows(folder, asked, "pages"), results, asked.readings)
     doubtful.sort(key=lambda row: (_certainty(row) is not None, _certainty(row) or 0.0))
+    doubtful += further
     _check_size(exporter, len(doubtful), name)
     _check_apart(folder, to)
     with whole_file(to) as file:
         notes = exporter.write(file, doubtful, review_columns(asked.texts))
     if not doubtful:
-        return [f"nothing to review; {_shown(to)} has no rows"]
+        empty = f"{_shown(to)} has no rows"
+        return [f"no answer of a page to review; {empty}", *unseen] if unseen else [f"nothing to review; {empty}"]
     command = shlex.join(["docpipe", "review", folder.uri, "--import", str(to)])
     return [
         f"{_counted(len(doubtful), 'answer')} to review in {_shown(to)}",
         printable(f"fill in reviewed_answer, then: {command}"),
         *notes,
+        *unseen,
     ]
+
+
+def _to_review(
+    rows: Iterable[Row], results: Sequence[Row], readings: Mapping[str, Reading]
+) -> tuple[list[Row], list[Row], list[str]]:
+    """Find the answers that need review, those that results of documents need review for, and what has neither.
+
+    Args:
+        rows: answers of pages.
+        results: answers of documents that need review.
+        readings: how the answers to each question are aggregated, by its id.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {(row["document_id"], row["question_id"]): [] for row in results}
+    doubtful: list[Row] = []
+    for row in rows:
+        if row["status"] == "needs_review":
+            doubtful.append(row)
+        if (key := (row["document_id"], row["question_id"])) in groups:
+            groups[key].append(row)
+    further: list[Row] = []
+    unseen: list[Row] = []
+    for result, group in zip(results, groups.values(), strict=True):
+        rule = readings.get(result["question_id"], Reading()).aggregate
+        # What a person has said is not asked again: two currencies stay two.
+        behind = [row for row in to_correct(rule, group) if row["status"] != "needs_review" and not row["reviewed"]]
+        further += [{**row, "review_reasons": [result["chosen_by"]]} for row in behind]
+        if not behind and all(row["status"] != "needs_review" for row in group):
+            unseen.append(result)
+    return doubtful, further, _told(unseen)
+
+
+def _told(results: Sequence[Row]) -> list[str]:
+    """Name results of documents that need review, and say where they stand."""
+    if not results:
+        return []
+    need = "1 result of a document needs" if len(results) == 1 else f"{len(results):,} results of documents need"
+    named = [f"  {row['document']}, {row['question_id']}: {row['chosen_by']}" for row in results[:_MOST_NAMED]]
+    left = [f"  and {len(results) - _MOST_NAMED:,} more"] if len(results) > _MOST_NAMED else []
+    where = "they stand in documents/, and in docpipe export without --review, with the reason in chosen_by"
+    return [f"{need} review, though no answer on a page does:", *map(printable, named), *left, where]
 
 
 def lost_corrections(folder: Folder) -> str | None:

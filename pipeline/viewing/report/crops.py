@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import PageError
-from pipeline.file_names import printable
 from pipeline.pages.renderer import RenderChild
 from pipeline.viewing.crops import boxes_of, cut_out, evidence_by_page, render_page
-from pipeline.viewing.originals import OriginalMissing, Originals
+from pipeline.viewing.originals import OriginalMissing, Originals, named_reason
 from pipeline.viewing.published import rows_of
 
 _DPI = 120
@@ -32,7 +31,7 @@ class Crops:
     Attributes:
         pictures: picture by row number: ``src``, a data URI, and ``boxes``, the number of places that are framed.
         wanted: number of rows that were to get one.
-        missing: reason by document, for documents of which there is none.
+        missing: reason by ``document_id``, for documents of which there is none; it names the document.
     """
 
     pictures: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -73,7 +72,7 @@ def make_crops(
                 boxes = boxes_of(evidence, page.width_pt, page.height_pt)
                 crops.pictures[number] = {"src": _data_uri(cut_out(page, boxes)), "boxes": len(boxes)}
         except (OriginalMissing, PageError) as error:
-            crops.missing[printable(first["document"])] = printable(str(error))
+            crops.missing[first["document_id"]] = named_reason(first, error)
         for _ in numbers:
             done()
     return crops

@@ -119,6 +119,8 @@ EMPTY_REPORT: dict[str, Any] = {
     "settings": {"output": "out", "verbose": False},
     "ignored": {},
     "unmatched_questions": {},
+    "unasked_documents": 0,
+    "first_unasked_documents": [],
     "failed_documents": 0,
     "first_failed_documents": [],
     "failed_share": 0.0,

@@ -203,6 +203,8 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
         "settings": {"output": "out/", "verbose": False},
         "ignored": {},
         "unmatched_questions": {},
+        "unasked_documents": 0,
+        "first_unasked_documents": [],
         "failed_documents": 0,
         "first_failed_documents": [],
         "exit_code": 130,

@@ -246,3 +246,14 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         outcome = CliRunner().invoke(app, [*given, *words])
         assert outcome.exit_code == 2
         assert said in outcome.output
+
+
+@pytest.mark.parametrize("truth", ["", '{"document": "a.pdf", "width_pt": 9, "height_pt": 9, "questions": []}\n'])
+def test_data_without_questions_are_refused(tmp_path: Path, tiny_base: Path, truth: str) -> None:
+    (tmp_path / "truth.jsonl").write_text(truth)
+    given = ("eval", "--data", str(tmp_path), "--out", str(tmp_path / "e.parquet"), "--model", str(tiny_base))
+    outcome = CliRunner().invoke(app, [*given, "--compare", "off"])
+    assert outcome.exit_code == 2
+    said = f"docpipe: --data {tmp_path}: expected questions with their answers, found none; add some to it\n"
+    assert outcome.output == said
+    assert not (tmp_path / "e.parquet").exists()

@@ -65,10 +65,30 @@ def test_annotate_writes_copies(out: str) -> None:
     assert "expected a new or an empty folder" in docpipe("annotate", out, "--to", "copies", code=2)
 
 
+def test_documents_without_a_copy_or_a_picture_are_named_and_a_script_sees_it(tmp_path: Path) -> None:
+    rows = []
+    for name in ("in/a.pdf", "b/x.pdf", "c/x.pdf"):
+        folder, _, file = name.partition("/")
+        write_pdf(tmp_path / name, total=folder)
+        rows.append(answer(**of_document(tmp_path / folder, file), evidence=[TOTAL_BOX]))
+    out, to = str(write_output(tmp_path / "out", rows).uri), tmp_path / "copies"
+    for gone in ("b", "c"):
+        (tmp_path / gone).rename(tmp_path / f"{gone}-moved")
+    said = CliRunner().invoke(app, ["annotate", out, "--to", str(to), "--quiet"])
+    assert (said.exit_code, said.stdout) == (1, "")
+    told = [f"x.pdf: it was not found in {tmp_path / gone}; " for gone in ("b", "c")]
+    assert all(
+        line.startswith(f"no copy: {start}") for line, start in zip(sorted(said.stderr.splitlines()), told, strict=True)
+    )
+    assert [path.name for path in to.iterdir()] == ["a.pdf"]
+    _, _, lines = docpipe("report", out).partition("no picture of 2 documents:\n")
+    assert all(line.startswith(f"  {start}") for line, start in zip(sorted(lines.splitlines()), told, strict=True))
+
+
 def test_annotate_without_any_document_is_refused(out: str) -> None:
     Path("in").rename("moved")
     said = docpipe("annotate", out, "--to", "copies", "--quiet", code=2)
-    assert said.startswith("docpipe: no copy was written: my a.pdf: ")
+    assert said.startswith("docpipe: no copy was written\nmy a.pdf: ")
     assert said.rstrip().endswith("name its folder with --input")
     assert not Path("copies").exists()
 
@@ -91,6 +111,7 @@ def test_report_refuses_a_place_that_cannot_be_written_before_it_draws(
         "report", out, "--to", "no/r.html", code=2
     )
     assert "--to in: expected a file or a new name, found a folder" in docpipe("report", out, "--to", "in", code=2)
+    assert "--to in/my a.pdf is a document of --input" in docpipe("report", out, "--to", "in/my a.pdf", code=2)
 
 
 @pytest.mark.parametrize(

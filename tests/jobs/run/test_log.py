@@ -101,6 +101,28 @@ def test_an_error_is_an_object_too(pdfs: Path, tmp_path: Path) -> None:
     assert (line["event"], line["level"], line["exit_code"], line["run"]) == ("failed", "error", 2, None)
     assert line["message"].startswith("docpipe: ")
     assert "nowhere" in line["message"]
+    planned = CliRunner().invoke(app, ["plan", *command(tmp_path / "nowhere", tmp_path / "out")[1:]])
+    assert [line["event"] for line in lines(planned.stderr)] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--dpi", "abc"], "'abc'"),
+        (["--no-such-flag"], "--no-such-flag"),
+        (["--dpi", "-1"], "--dpi"),
+        (["--log-format", "json", "--engine", "nobody"], "nobody"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_an_object_too(
+    pdfs: Path, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    ended = CliRunner().invoke(app, command(pdfs, tmp_path / "out", *words))
+    (line,) = lines(ended.stderr)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert (line["event"], line["level"], line["exit_code"]) == ("failed", "error", 2)
+    assert line["message"].startswith("docpipe: ")
+    assert reason in line["message"]
 
 
 def test_what_loggers_say_is_an_object_while_the_run_lasts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -189,9 +189,39 @@ def test_a_question_without_a_match_is_said(
         ]
 
 
+def test_a_document_that_no_question_is_asked_about_is_said(
+    settings: RunSettings, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SCAN.PDF", "letter.pdf", "short.pdf"):
+        (root / name).write_bytes(text_pdf(1))
+    (root / "long.pdf").write_bytes(text_pdf(2))
+    text = "version: 1\nquestions: [{id: a, text: A, documents: ['g*.pdf', 'S*.pdf']}, {id: b, text: B, pages: 2}]"
+    questions = parse_questions(text, "q.yaml")
+    report = run_job(settings.model_copy(update={"quiet": False}), questions, load=fake)
+    assert set(statuses(settings)) == {"good.pdf", "SCAN.PDF", "long.pdf"}
+    assert (report["unasked_documents"], report["first_unasked_documents"]) == (2, ["letter.pdf", "short.pdf"])
+    warning = "warning: no question is asked about 2 documents: 'letter.pdf', 'short.pdf'; the documents and pages of"
+    for lines in (capsys.readouterr().err, closing_lines(report), forecast(settings, questions)):
+        assert len([line for line in lines.splitlines() if line.startswith(warning)]) == 1
+    report = run_job(settings, parse_questions("version: 1\nquestions: [{id: a, text: A}]", "q.yaml"), load=fake)
+    assert (report["unasked_documents"], "warning" in closing_lines(report)) == (0, False)
+
+
 def test_a_run_without_any_row_is_a_usage_error(settings: RunSettings) -> None:
     questions = parse_questions("version: 1\nquestions: [{id: b, text: B, documents: 'in/*.pdf'}]", "q.yaml")
     for command in (run_job, forecast):
         with pytest.raises(UsageError, match=r"no question matches any page.*\nquestion 'b' is asked of no document"):
             command(settings, questions)
-    assert not Path(settings.output, "run.json").exists()
+    assert os.listdir(settings.output) == ["cache"]
+
+
+def test_a_run_without_any_document_leaves_no_folder_behind(settings: RunSettings, root: Path, tmp_path: Path) -> None:
+    (root / "good.pdf").unlink()
+    settings = settings.model_copy(update={"output": str(tmp_path / "new/deep/out")})
+    with pytest.raises(UsageError):
+        answer(settings)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    with pytest.raises(UsageError):
+        answer(settings)
+    assert os.listdir(tmp_path / "new") == []

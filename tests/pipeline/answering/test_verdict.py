@@ -28,6 +28,7 @@ def answer(text: str = "x", **changes: Any) -> ModelAnswer:
         (answer(finish_reason="length"), Verdict("needs_review", ("cut_off",))),
         (answer(is_forced=True), Verdict("needs_review", ("forced",))),
         (answer("n/a", is_forced=True), Verdict("not_answerable")),
+        (answer("n/a", floor_hit=True), Verdict("not_answerable")),
         (answer(floor_hit=True), Verdict("needs_review", ("floor",))),
         (answer("", floor_hit=True, finish_reason="length"), Verdict("needs_review", ("empty", "cut_off", "floor"))),
     ],

@@ -29,6 +29,14 @@ from pipeline.samples.write import write_samples
 from tests.support.measured import measured
 
 _TURNS = (f"<image>\nWho is the dealer ? {ASKS_FOR_BOX}", "[0.148, 0.181, 0.298, 0.508]", "<image>", "A. C. Monk")
+_TRUTH = '{"document": "a.pdf", "width_pt": 100, "height_pt": 100, "questions": [{"key": "a"}]}'
+_NO_ANSWERS = r"entry 0: answers: expected at least one entry, found \[\]; DocVQA has it so, and answers only in"
+
+
+def _boxed(box: str) -> str:
+    return _TRUTH.replace('"key": "a"', f'"key": "a", "text": "A?", "answer": "1", "box": {box}')
+
+
 _BENCHMARK_ROW = json.dumps(
     [
         {
@@ -161,23 +169,53 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("name", "text", "said"),
         [
-            ("a.jsonl", '{"question": "x"}', "line 1"),
+            ("a.jsonl", '{"question": "x"}', "line 1: answer: expected a value, found nothing; Visual-CoT has it so"),
+            ("a.jsonl", "[]", r"line 1: expected an object, found \[\]; Visual-CoT"),
             ("a.jsonl", '{"question": "x", "answer": "y", "image": "gone.jpg"}', "--images"),
-            ("a.jsonl", "{", "line 1"),
+            ("a.jsonl", "{", "line 1: not valid JSON at column 2: .*; expected one object per line"),
             ("a.json", "1", "DocVQA"),
+            ("a.json", '{"data": 1}', "expected the layout of DocVQA, an object with a list"),
             ("a.json", "{", "expected JSON"),
-            ("a.json", '[{"question_id": 0}]', "entry 0: expected the layout of Visual-CoT's benchmark"),
+            (
+                "a.json",
+                '[{"question_id": 0}]',
+                "entry 0: expected the layout of Visual-CoT's benchmark: image",
+            ),
             ("a.json", _BENCHMARK_ROW.replace("[1, 2, 3, 4]", "none"), "entry 0: expected the layout"),
             ("a.json", _BENCHMARK_ROW.replace("[1, 2, 3, 4]", "[1, 2]"), "entry 0: expected the layout"),
             ("a.json", _BENCHMARK_ROW, "image cot/docvqa/a.png is not in .*--images"),
-            ("a.json", '{"data": [{"question": "x", "image": "y", "answers": [], "questionId": 1}]}', "answers"),
+            ("a.json", '{"data": [{"question": "x", "image": "y", "answers": [], "questionId": 1}]}', _NO_ANSWERS),
+            (
+                "a.json",
+                '{"data": [{"question": "x", "image": "y", "answers": ["a"]}]}',
+                "entry 0: questionId: expected a",
+            ),
+            (
+                "truth.jsonl",
+                _TRUTH,
+                "line 1: questions.0.text: expected a value, found nothing; docpipe samples writes",
+            ),
+            ("truth.jsonl", _TRUTH.replace("key", "text"), "line 1: questions.0.key: expected a value, found nothing"),
+            ("truth.jsonl", _TRUTH.replace("100", "0"), "line 1: width_pt: expected greater than 0, found 0"),
+            (
+                "truth.jsonl",
+                _boxed('{"x0": 1, "y0": 2, "x1": 3}'),
+                "line 1: questions.0.box.y1: expected a value, found",
+            ),
+            (
+                "truth.jsonl",
+                _boxed("[1, 2, 3, 4]"),
+                r"line 1: questions.0.box: expected an object, found \[1, 2",
+            ),
+            ("truth.jsonl", _boxed('{"x0": NaN}'), "line 1: questions.0.box.x0: expected a number, found nan"),
             ("a.txt", "", "docpipe samples"),
         ],
     )
     def test_what_is_wrong_is_said(self, tmp_path: Path, name: str, text: str, said: str) -> None:
         (tmp_path / name).write_text(text)
-        with pytest.raises(UsageError, match=said):
-            load_examples(tmp_path / name)
+        with pytest.raises(UsageError, match=said) as caught:
+            load_examples(tmp_path if name == "truth.jsonl" else tmp_path / name)
+        assert "pydantic" not in str(caught.value)
 
 
 def _row(mode: str, exact: bool, kept: int, covered: float | None, answerable: bool = True) -> Measured:

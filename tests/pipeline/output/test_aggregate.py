@@ -53,6 +53,7 @@ ROWS = [
     row(5, "10", 0.6, "10"),
     row(6, status="failed"),
 ]
+EACH = '["ten", "eleven", "huge", "10"]'
 ALL = pytest.approx(0.5 * 0.9 * 0.99 * 0.6)  # that each of them is right
 
 
@@ -61,15 +62,12 @@ ALL = pytest.approx(0.5 * 0.9 * 0.99 * 0.6)  # that each of them is right
     [
         ("best", ("answered", "eleven", "11", 0.9, 3, "most confident of 4 answers")),
         ("first", ("answered", "ten", "10", 0.5, 1, "first of 4 answers")),
-        ("all", ("answered", '["ten", "eleven", "huge", "10"]', None, ALL, None, "all 4 different answers")),
-        (
-            "list",
-            ("needs_review", '["ten", "eleven", "huge", "10"]', "[10, 11, 1000]", ALL, None, "all 3 different values"),
-        ),
+        ("all", ("needs_review", EACH, None, ALL, None, "all 4 different answers, 1 page failed")),
+        ("list", ("needs_review", EACH, "[10, 11, 1000]", ALL, None, "all 3 different values, 1 page failed")),
         ("vote", ("answered", "10", "10", 0.6, 5, "2 of 4 votes")),
-        ("sum", ("needs_review", "1031", "1031", ALL, None, "sum of 4 answers, 1 pages failed")),
-        ("min", ("needs_review", "ten", "10", 0.5, 1, "min of 4 answers, 1 pages failed")),
-        ("max", ("needs_review", "huge", "1000", 0.99, 4, "max of 4 answers, 1 pages failed")),
+        ("sum", ("needs_review", "1031", "1031", ALL, None, "sum of 4 answers, 1 page failed")),
+        ("min", ("needs_review", "ten", "10", 0.5, 1, "min of 4 answers, 1 page failed")),
+        ("max", ("needs_review", "huge", "1000", 0.99, 4, "max of 4 answers, 1 page failed")),
     ],
 )
 def test_each_rule_on_the_same_rows_in_any_order(rule: str, expected: tuple[object, ...]) -> None:
@@ -102,6 +100,17 @@ def test_skipped_pages_were_not_asked_and_are_told() -> None:
     none = aggregate("sum", [*skipped, row(2, "n/a", status="not_answerable")])
     assert (none["status"], none["confidence"]) == ("not_answerable", None)
     assert none["chosen_by"] == "sum: no answer on any page, 2 pages skipped"
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("left_out", ["skipped", "failed"])
+def test_what_is_made_of_all_answers_needs_review_where_a_page_was_not_read(rule: str, left_out: str) -> None:
+    read = [row(1, "5", 0.9, "5"), row(2, "n/a", status="not_answerable")]
+    assert aggregate(rule, read)["status"] == "answered"
+    chosen = aggregate(rule, [*read, row(3, status=left_out)])
+    depends = rule in ("all", "list", "sum", "min", "max")
+    assert chosen["status"] == ("needs_review" if depends else "answered")
+    assert (f", 1 page {left_out}" in chosen["chosen_by"]) == (depends or left_out == "skipped")
 
 
 def test_without_a_calibration_answers_are_ranked_by_what_the_model_says_and_have_no_confidence() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -24,6 +22,7 @@ from pipeline.output.lock import OutputLock
 from pipeline.output.reviews import REVIEWED, add_reviews, read_reviews
 from pipeline.output.schema import REVIEWS
 from tests.support.exported import asked_of, output_folder, publish_again
+from tests.support.review_sheets import exported, fill_in, sheet_of
 
 TOTALS = [["12?", "$ 7.50"], ["=1+1?"], ["99 USD"]]
 DATES = [["2024-05-18", "2024-05-19?"], ["soon"], [None]]
@@ -33,23 +32,6 @@ Edit = Callable[[list[dict[str, str]]], None]
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return output_folder(tmp_path / "out", {"total": TOTALS, "date": DATES})
-
-
-def sheet_of(folder: Folder, to: Path) -> list[dict[str, str]]:
-    write_review_sheet(folder, to)
-    return list(csv.DictReader(io.StringIO(to.read_bytes().decode("utf-8-sig"), newline="")))
-
-
-def fill_in(path: Path, rows: list[dict[str, str]], delimiter: str = ",", encoding: str = "utf-8") -> None:
-    with path.open("w", encoding=encoding, newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def exported(folder: Folder, to: Path, level: str = "documents") -> list[dict[str, Any]]:
-    write_export(folder, to, "jsonl", level)
-    return [json.loads(line) for line in to.read_text(encoding="utf-8").splitlines()]
 
 
 def correct(folder: Folder, tmp_path: Path, answers: dict[str, str], reviewer: str = "ada") -> Taken:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.pages.apart import check_apart
+from pipeline.pages.apart import check_apart, check_no_document
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +97,37 @@ def test_point_19_an_output_that_is_or_is_inside_an_input_is_refused(folders: Pa
 )
 def test_what_stays_apart_is_taken(given: str, output: str) -> None:
     check_apart([given], output)
+
+
+@pytest.mark.parametrize(
+    ("given", "to"),
+    [
+        ("in", "in/a.pdf"),
+        ("in/*.PDF", "in/a.pdf"),
+        ("in/**", "link/a.pdf"),
+        ("{here}/in/a.pdf", "in/a.pdf"),
+        ("file://{here}/in", "./in/../in/a.pdf"),
+        ("in/data", "in/data"),
+    ],
+)
+def test_a_document_is_never_replaced(folders: Path, given: str, to: str) -> None:
+    (folders / "in" / "data").touch()
+    with pytest.raises(UsageError, match=f"--to {to} is a document of --input .*; choose another name"):
+        check_no_document(["elsewhere", given.format(here=folders)], to)
+
+
+@pytest.mark.parametrize(
+    ("given", "to"),
+    [
+        ("in", "in/new.pdf"),
+        ("in", "in/data.csv"),
+        ("in", "b.pdf"),
+        ("in/2*/*.pdf", "in/a.pdf"),
+        ("s3://bucket/in", "b.pdf"),
+        ("gone", "b.pdf"),
+    ],
+)
+def test_what_is_no_document_may_be_replaced(folders: Path, given: str, to: str) -> None:
+    for name in ("in/data.csv", "b.pdf"):
+        (folders / name).touch()
+    check_no_document([given], to)

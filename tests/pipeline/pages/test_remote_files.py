@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from s3fs import S3FileSystem
 
 from pipeline.pages import remote_files
@@ -37,3 +38,11 @@ def test_a_bucket_is_listed_by_the_folders_of_its_first_level(monkeypatch: pytes
 def found() -> list[Entry]:
     _, _, entries = find_remote("s3://bucket/in")
     return sorted(entries, key=lambda entry: entry.path)
+
+
+def test_a_glob_finds_endings_in_any_case() -> None:
+    memory = MemoryFileSystem()
+    for name in ("in/a.pdf", "in/SCAN.PDF", "in/B.pdf.bak"):
+        memory.pipe_file(f"/cased/{name}", b"%PDF")
+    _, _, entries = find_remote("memory://cased/in/*.pdf")
+    assert sorted(entry.below for entry in entries) == ["SCAN.PDF", "a.pdf"]

@@ -97,6 +97,7 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Optional
+from typing_extensions import TypedDict
 from pydantic import BaseModel, EmailStr, Field
 
 class Kind(Enum):
@@ -123,6 +124,23 @@ class Note:
 class Tree(BaseModel):
     name: str
     child: Optional["Tree"] = None
+
+class NotModel:
+    text: str
+
+class Tagged:
+    pass
+
+class Odd(BaseModel):
+    model_config = {"arbitrary_types_allowed": True}
+    tag: Tagged
+
+@dataclass
+class Held:
+    tag: Tagged
+
+class Typed(TypedDict):
+    text: str
 
 number = 3
 """
@@ -153,7 +171,8 @@ def test_a_model_of_the_working_directory_becomes_questions(models: Path) -> Non
     texts = {q.id: q.text for q in asked.questions}
     assert (texts["number"], texts["buyer_name"]) == ("What is the number?", "buyer: Full name")
     assert sys.path == before
-    assert [q.id for q in load_schema("shop_models:Note").questions] == ["text"]
+    for name in ("Note", "Typed"):
+        assert [q.id for q in load_schema(f"shop_models:{name}").questions] == ["text"]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +181,12 @@ def test_a_model_of_the_working_directory_becomes_questions(models: Path) -> Non
         ("no_such_module:Model", "cannot be imported: No module named 'no_such_module'"),
         ("shop_models:Nobody", "cannot be imported: module 'shop_models' has no attribute 'Nobody'"),
         ("shop_models:number", "expected a pydantic model or a dataclass, found 3"),
+        (
+            "shop_models:NotModel",
+            "expected a pydantic model or a dataclass, found <class 'shop_models.NotModel'>; name",
+        ),
+        ("shop_models:Held", "has a field of the type shop_models.Tagged, which JSON Schema cannot say; expected text"),
+        ("shop_models:Odd", "has a field of the type shop_models.Tagged, which JSON Schema cannot say; expected text"),
         ("shop_models:Tree", "refers to itself"),
     ],
 )
@@ -170,6 +195,7 @@ def test_models_that_cannot_be_asked_for(models: Path, name: str, reason: str) -
         load_schema(name)
     assert reason in str(caught.value)
     assert str(caught.value).startswith(f"{name}: ")
+    assert "pydantic.dev" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,33 @@ def test_documents_that_are_gone_cost_themselves_only(tmp_path: Path, child: Ren
     rows = [answer(**of_document(tmp_path / "in", name)) for name in ("a.pdf", "b.pdf")]
     (tmp_path / "in/a.pdf").unlink()
     result = annotated(tmp_path, rows, child)
-    assert (result.documents, list(result.missing)) == (1, ["a.pdf"])
-    assert "it was not found in" in closing_words(result, tmp_path / "copies")[1]
+    assert (result.documents, list(result.missing)) == (1, [rows[0]["document_id"]])
+    (reason,) = result.missing.values()
+    assert reason.startswith(f"a.pdf: it was not found in {tmp_path / 'in'}; ")
+    assert closing_words(result, tmp_path / "copies") == [f"1 annotated copy in {tmp_path / 'copies'}"]
+
+
+def test_documents_of_one_path_below_two_inputs_are_both_told(tmp_path: Path, child: RenderChild) -> None:
+    rows = []
+    for source in ("in", "more"):
+        write_pdf(tmp_path / source / "a.pdf", total=source)
+        rows.append(answer(**of_document(tmp_path / source, "a.pdf")))
+        (tmp_path / source / "a.pdf").unlink()
+    told = sorted(annotated(tmp_path, rows, child).missing.values())
+    assert [reason.partition(";")[0] for reason in told] == [
+        f"a.pdf: it was not found in {tmp_path / source}" for source in ("in", "more")
+    ]
+
+
+def test_a_locked_document_is_told_by_name(tmp_path: Path, child: RenderChild) -> None:
+    write_pdf(tmp_path / "in/a.pdf")
+    with pymupdf.open(tmp_path / "in/a.pdf") as pdf:
+        pdf.save(tmp_path / "in/locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="x", owner_pw="y")
+    rows = [answer(**of_document(tmp_path / "in", name)) for name in ("a.pdf", "locked.pdf")]
+    result = annotated(tmp_path, rows, child)
+    assert result.documents == 1
+    (reason,) = result.missing.values()
+    assert reason.startswith(f"locked.pdf in {tmp_path / 'in'}: ")
 
 
 def test_documents_of_one_path_below_two_inputs_do_not_replace_each_other(tmp_path: Path, child: RenderChild) -> None:

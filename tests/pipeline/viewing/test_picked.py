@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.file_names import readable
 from pipeline.output.folder import Folder
 from pipeline.viewing import published
 from pipeline.viewing.picked import find_document, pick_row
@@ -40,6 +42,16 @@ def test_the_best_answer_of_a_document_is_picked(run: Folder, name: str) -> None
 def test_a_name_is_taken_as_it_is_or_as_it_is_shown(run: Folder) -> None:
     assert picked(run, "line\nbreak.pdf")["answer"] == "odd"
     assert picked(run, "line\\nbreak.pdf")["answer"] == "odd"
+
+
+def test_a_name_that_is_not_utf8_is_taken_as_the_shell_gives_it(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xffd.pdf")
+    rows = [answer(document_id="1", document=f"x/{readable(name)}")]
+    folder = write_output(tmp_path / "out", rows)
+    for given in (name, f"x/{name}", readable(name)):
+        assert find_document(folder, given) == "1"
+    with pytest.raises(UsageError, match=r"no document c.xff\.pdf in"):
+        find_document(folder, os.fsdecode(b"c\xff.pdf"))
 
 
 def test_a_run_without_answers_says_how_to_get_some(tmp_path: Path) -> None:

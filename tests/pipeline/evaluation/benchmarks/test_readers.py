@@ -240,7 +240,7 @@ def test_what_is_missing_and_where_it_is_to_be_had_is_said(tmp_path: Path, name:
     ("name", "file", "entry", "said"),
     [
         ("docvqa", "val_v1.0.json", {"data": [{"questionId": 1, "question": "q", "image": "a.png"}]}, "get the images"),
-        ("docvqa", "val_v1.0.json", {"data": [{"questionId": 1}]}, "entry 0"),
+        ("docvqa", "val_v1.0.json", {"data": [{"questionId": 1}]}, "entry 0: question: expected a value, found"),
         ("docvqa", "val_v1.0.json", [], "expected an object with 'data'"),
         ("docvqa", "val_v1.0.json", {"data": {}}, "expected a list of questions"),
         ("docvqa", "val_v1.0.json", "{", "expected JSON"),
