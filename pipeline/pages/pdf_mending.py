@@ -36,6 +36,9 @@ def count_leaves(document: pymupdf.Document) -> int:
 
     A kid that is missing counts, because it stands for a page that is lost; one that is listed twice is two pages.
 
+    Args:
+        document: the open PDF.
+
     Raises:
         PageError: the tree lists the same nodes too often.
     """
@@ -76,6 +79,9 @@ def _pages_of_tree(document: pymupdf.Document) -> list[int]:
 
 def _leaves(document: pymupdf.Document) -> Iterator[Any]:
     """Yield the leaves of the page tree in order, as often as it lists them; a node inside itself is passed over.
+
+    Args:
+        document: the open PDF.
 
     Raises:
         PageError: nodes that it lists again would make more pages than MuPDF takes, which is one for each object.
