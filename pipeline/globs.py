@@ -10,8 +10,10 @@ from fsspec.utils import glob_translate
 
 WILDCARDS = frozenset("*?[")
 _ENDING = re.compile(r"\.[A-Za-z0-9]+")
+_SET = re.compile(r"\[!?+\]?+[^]]*\]")  # a bracket behind the first one, or behind a "!", is one of the set
 
 
+@lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """Compile a glob into an expression for ``fullmatch``; the case of the ending that the glob names is any.
 
@@ -33,7 +35,7 @@ def with_any_case(pattern: str) -> str:
     stem, dot, letters = pattern.rpartition(".")
     ending = dot + letters
     # Behind a bracket that nothing closes yet, another one would close it.
-    if _ENDING.fullmatch(ending) is None or "[" in stem.rpartition("/")[2].rpartition("]")[2]:
+    if _ENDING.fullmatch(ending) is None or "[" in _SET.sub("", stem.rpartition("/")[2]):
         return pattern
     return stem + "".join(f"[{one.lower()}{one.upper()}]" if one.isalpha() else one for one in ending)
 

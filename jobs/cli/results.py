@@ -29,7 +29,6 @@ def export(
 ) -> None:
     """Write the current answers to one file, with what was corrected by docpipe review."""
     from pipeline.errors import UsageError
-    from pipeline.output.export.rows import sources
     from pipeline.output.export.write import lost_corrections, write_export, write_review_sheet
     from pipeline.output.folder import Folder
     from pipeline.pages.apart import check_no_document
@@ -37,7 +36,7 @@ def export(
     if review and level is not None:
         raise UsageError("--review writes answers of pages; leave --level out")
     folder = Folder(out)
-    check_no_document(sources(folder), str(to))
+    check_no_document(str(to))
     told = write_review_sheet(folder, to, format_) if review else write_export(folder, to, format_, level)
     typer.echo("\n".join(told))
     if (lost := lost_corrections(folder)) is not None:

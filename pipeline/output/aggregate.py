@@ -14,7 +14,7 @@ from pipeline.questions.no_answer import says_no_answer
 
 _FOUND = ("answered", "needs_review")
 _ASKED = ("answered", "needs_review", "not_answerable", "failed")
-_OF_ALL_PAGES = ("all", "list", "sum", "min", "max")
+OF_ALL_PAGES = ("all", "list", "sum", "min", "max")
 """Rules whose result is another one if a page that was not read holds an answer."""
 
 CHOSEN = ("status", "answer", "confidence", "page", "pages", *VALUE_COLUMNS)
@@ -59,7 +59,7 @@ def aggregate(rule: str, rows: Sequence[Mapping[str, Any]]) -> Choice:
     choice.pages_asked = sum(len(row["pages"] or (None,)) for row in asked)
     failed = sum(row["status"] == "failed" for row in rows)
     skipped = len(rows) - len(asked)
-    if choice.place is not None and rule in _OF_ALL_PAGES:
+    if choice.place is not None and rule in OF_ALL_PAGES:
         if failed or skipped:
             choice.changes["status"] = "needs_review"
         if failed:
@@ -91,11 +91,12 @@ def to_correct(rule: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str
         rule: way to aggregate, as in :func:`aggregate`.
         rows: ``answers`` to one question about one document.
     """
-    if rule not in _OF_ALL_PAGES:
+    if rule not in OF_ALL_PAGES:
         return []
     found = _answers(rows)
     differ = rule in ("sum", "min", "max") and len({row["value_currency"] for row in found}) > 1
-    return [row for row in rows if row["status"] == "failed" or (differ and row in found)]
+    apart = {id(row) for row in found} if differ else set[int]()
+    return [row for row in rows if row["status"] == "failed" or id(row) in apart]
 
 
 def _answers(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

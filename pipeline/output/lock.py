@@ -110,7 +110,7 @@ class OutputLock:
     def __enter__(self) -> Self:
         if self._folder.local:
             root = Path(self._folder.root)
-            self._made = [path for path in (root, *root.parents) if not path.exists()]
+            self._made = [path for path in (root, *root.parents) if not os.path.exists(path)]
         self._acquire(NAME)
         self._thread.start()
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.addresses import as_os_errors, open_address
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
-from pipeline.globs import compile_glob, split_glob
+from pipeline.globs import split_glob
 from pipeline.pages.entry import has_document_suffix
 
 _WRITTEN = ("answers", "pages", "documents", "failures", "parts", "cache", "inflight", "nights")
@@ -40,16 +40,6 @@ class _Place:
             if not fnmatch.fnmatchcase(below[position], part):
                 return False
         return not self.pattern
-
-    def reads(self, file: _Place) -> bool:
-        """Tell whether a file is a document of this input."""
-        if self.fs != file.fs or not file.path.is_relative_to(self.path):
-            return False
-        if self.pattern:
-            below = file.path.relative_to(self.path).as_posix()
-            if compile_glob("/".join(self.pattern)).fullmatch(below) is None:
-                return False
-        return file.path == self.path or has_document_suffix(file.path.name)
 
 
 def check_apart(inputs: Sequence[str], output: str, flag: str = "--output") -> None:
@@ -85,27 +75,18 @@ def check_apart(inputs: Sequence[str], output: str, flag: str = "--output") -> N
                 )
 
 
-def check_no_document(inputs: Iterable[str], to: str, flag: str = "--to") -> None:
-    """Refuse to replace a file of an input that a run reads as a document.
+def check_no_document(to: str, flag: str = "--to") -> None:
+    """Refuse to replace a file whose name, or that of what it links to, ends as documents do.
 
     Args:
-        inputs: folders, globs, files or URIs.
         to: path of the file to write, which may be new.
         flag: option that names it, for messages.
 
     Raises:
-        UsageError: it is a document of an input.
+        UsageError: it may be a document.
     """
-    there = _place(to, pattern=False) if os.path.exists(to) else None
-    if there is None:
-        return
-    for given in inputs:
-        here = _place(given, pattern=True)
-        if here is not None and here.reads(there):
-            raise UsageError(
-                f"{flag} {printable(to)} is a document of --input {printable(given)}, which would be replaced; choose "
-                "another name"
-            )
+    if os.path.exists(to) and any(map(has_document_suffix, (to, os.path.realpath(to)))):
+        raise UsageError(f"{flag} {printable(to)} may be a document, which would be replaced; choose another name")
 
 
 def _place(address: str, pattern: bool) -> _Place | None:

@@ -26,6 +26,9 @@ YES = frozenset(
 NO = frozenset(
     "no n false non nein nee nej nei nie não nao ne nem hayır ei нет 否 いいえ 아니요 ✗ ✘ ☐ unchecked".split()
 )
+_READERS_VERSION = 2
+"""To be raised where an answer may get another value than before, so that published ones are read again."""
+
 _PERCENT = re.compile(r"\s*%\s*$")
 _BULLET = re.compile(r"^\s*(?:[-*–—•]\s+)+")
 _QUOTES = "\"'“”„‟‘’«»‹›`"
@@ -77,12 +80,12 @@ class Reading:
     @property
     def signature(self) -> str:
         """Tell by equality whether the same answers have the same values and need review alike."""
-        return _dumps([self.kind, self.locale, self.items, sorted(self.choices), self.review_below])
+        return _dumps([self.kind, self.locale, self.items, sorted(self.choices), self.review_below, _READERS_VERSION])
 
     @classmethod
     def of_signature(cls, signature: str) -> Reading:
         """Make a reading that gives the same values."""
-        kind, locale, items, choices, review_below = json.loads(signature)
+        kind, locale, items, choices, review_below, *_ = json.loads(signature)
         return cls(kind, locale, items, tuple(choices), review_below=review_below)
 
     def value_of(self, answer: str) -> Parsed:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.globs import may_match_below, split_glob
+from pipeline.globs import compile_glob, may_match_below, split_glob
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,17 @@ from pipeline.globs import may_match_below, split_glob
 )
 def test_a_folder_is_looked_into_if_the_glob_can_match_below_it(pattern: str, folder: str, may: bool) -> None:
     assert may_match_below(pattern, folder) is may
+
+
+@pytest.mark.parametrize("pattern", ["[]x.pdf", "[!]x.pdf", "a[b.pdf", "[a]b[.pdf"])
+def test_a_bracket_that_nothing_closes_stands_for_itself(pattern: str) -> None:
+    assert compile_glob(pattern).fullmatch(pattern.replace("[a]", "a")) is not None
+
+
+@pytest.mark.parametrize("pattern", ["*[]].pdf", "[!]]*.pdf", "a[0-9].pdf"])
+def test_an_ending_behind_brackets_has_any_case(pattern: str) -> None:
+    name = {"*[]].pdf": "a].PDF", "[!]]*.pdf": "ab.PDF", "a[0-9].pdf": "a7.Pdf"}[pattern]
+    assert compile_glob(pattern).fullmatch(name) is not None
 
 
 @pytest.mark.parametrize(

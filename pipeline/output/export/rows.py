@@ -86,21 +86,6 @@ def read_rows(folder: Folder, asked: Asked, level: Level) -> Iterator[Row]:
                     yield {**row, "place": asked.asked.places.get(row["question_id"])}
 
 
-def sources(folder: Folder) -> list[str]:
-    """List the inputs that hold the documents of the last run.
-
-    Args:
-        folder: the output folder.
-
-    Raises:
-        UsageError: the folder holds no answers, or a file is damaged.
-        EngineError: a file cannot be read.
-    """
-    answer_files(folder)
-    batches = read_batches(folder, DOCUMENTS_FILE, ["source"], ROWS_AT_A_TIME)
-    return sorted({source for rows in batches for source in pc.unique(rows["source"]).to_pylist()})
-
-
 def answer_files(folder: Folder) -> list[str]:
     """List the published files of ``answers``, and check that all tables can be read.
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.file_names import printable
-from pipeline.output.aggregate import to_correct
+from pipeline.output.aggregate import OF_ALL_PAGES, to_correct
 from pipeline.output.asked import read_asked
 from pipeline.output.current import read_current
 from pipeline.output.export.base import Exporter, Level, Row
@@ -119,21 +119,28 @@ def _to_review(
         results: answers of documents that need review.
         readings: how the answers to each question are aggregated, by its id.
     """
-    groups: dict[tuple[str, str], list[Row]] = {(row["document_id"], row["question_id"]): [] for row in results}
+    groups: dict[tuple[str, str], list[Row]] = {
+        (row["document_id"], row["question_id"]): []
+        for row in results
+        if readings.get(row["question_id"], Reading()).aggregate in OF_ALL_PAGES
+    }
     doubtful: list[Row] = []
     for row in rows:
         if row["status"] == "needs_review":
             doubtful.append(row)
         if (key := (row["document_id"], row["question_id"])) in groups:
             groups[key].append(row)
+    seen = {(row["document_id"], row["question_id"]) for row in doubtful}
     further: list[Row] = []
     unseen: list[Row] = []
-    for result, group in zip(results, groups.values(), strict=True):
+    for result in results:
+        key = (result["document_id"], result["question_id"])
         rule = readings.get(result["question_id"], Reading()).aggregate
         # What a person has said is not asked again: two currencies stay two.
-        behind = [row for row in to_correct(rule, group) if row["status"] != "needs_review" and not row["reviewed"]]
+        behind = to_correct(rule, groups.get(key, ()))
+        behind = [row for row in behind if row["status"] != "needs_review" and not row["reviewed"]]
         further += [{**row, "review_reasons": [result["chosen_by"]]} for row in behind]
-        if not behind and all(row["status"] != "needs_review" for row in group):
+        if not behind and key not in seen:
             unseen.append(result)
     return doubtful, further, _told(unseen)
 

@@ -29,6 +29,8 @@ _TIME = re.compile(
 _OF_YEAR = re.compile(r"^(?:\s?[гр]|\s?r|Z)\b\.?", re.IGNORECASE)  # "of the year", or a day in UTC
 _LATIN_LETTER = re.compile(r"[a-z]\.?", re.IGNORECASE)
 _GLUED_TO_NAMED = re.compile(r"\b[a-z](?=\d)|\d(?![erz]\b)[a-z]\b", re.IGNORECASE)  # not 1e mai, 2024r.
+_LOWER_WORD = re.compile(r"[a-zß-öø-ÿ]{2,}\.?")
+_ERAS = frozenset({"be", "meiji", "taisho", "taishō", "showa", "shōwa", "heisei", "reiwa"})
 _SOME_DAY = date(2024, 5, 18)
 _ORDERS = ("DMY", "MDY", "YMD")
 _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
@@ -69,8 +71,9 @@ def read_date(text: str, customs: Customs | None) -> date:
 def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None, text: str) -> None:
     """Refuse letters that may make something else of the figures: an era, a version, the number of a document.
 
-    Words in front of a colon, or apart from a year of four figures, leave it what it is. All others have to be known
-    to dateparser, as weekdays are, and single letters are refused: it knows some, but they may be eras, as in R6.5.18.
+    Words in front of a colon, or apart from a year of four figures, leave it what it is, and with a locale so do words
+    in small letters that are no eras: "am 18.05.24". All others have to be known to dateparser, as weekdays are, and
+    single letters are refused: it knows some, but they may be eras, as in R6.5.18.
     """
     before, behind = cleaned[: figures.start()], _OF_YEAR.sub("", cleaned[figures.end() :])
     is_glued = re.search(rf"[^\W\d][-/{figures[2]}]?$", before) or re.match(r"[^\W\d]", behind)
@@ -80,6 +83,9 @@ def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None,
     if not is_glued:
         words = without_weekdays(words)
     for word in re.findall(r"[^\W\d]+\.?", words):
+        is_plain = _LOWER_WORD.fullmatch(word) is not None and word.rstrip(".") not in _ERAS
+        if is_plain and not is_glued and customs is not None:
+            continue
         if not _is_known_beside(word, customs):
             told = f"{word!r} may stand for an era, or make something else of the figures"
             raise NoValue(f"expected a date alone and of our calendar, such as {_SOME_DAY}, found {text!r}; {told}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.confidence.calibration import Calibration
 from pipeline.output.folder import Folder
 from pipeline.output.publish import publish
 from pipeline.output.store import OutputStore
+from pipeline.output.typed import READINGS, with_columns
 from pipeline.questions.values import Reading
 from pipeline.records import Status
 from tests.support.bundles import questions, result_of, units_and_bundles
@@ -131,6 +133,20 @@ def test_a_question_that_is_not_asked_any_more_is_read_as_before(store: OutputSt
     after = published(store, {"b": Reading()}, SECOND, *names)
     assert [row[:2] for row in after["a"]] == [("12", "needs_review"), ("13", "needs_review")]
     assert all(new[2] < old[2] for new, old in zip(after["a"], before["a"], strict=True))
+
+
+def test_answers_that_an_earlier_version_read_are_read_again(store: OutputStore) -> None:
+    commit(store, ["INV-2024-05-18"], ["answered"])
+    asked = {"a": Reading("date"), "b": Reading()}
+    assert published(store, asked, None, "value", "status")["a"] == [(None, "needs_review")]
+    (file,) = Path(store.folder.root, "answers").iterdir()
+    rows = pq.read_table(file)
+    footer = {name.decode(): text.decode() for name, text in rows.schema.metadata.items()}
+    signatures = json.loads(footer[READINGS])
+    footer[READINGS] = json.dumps({name: json.dumps(json.loads(text)[:-1]) for name, text in signatures.items()})
+    then = ['"2024-05-18"' if name == "a" else None for name in rows["question_id"].to_pylist()]
+    pq.write_table(with_columns(rows, {"value": then}).replace_schema_metadata(footer), file)
+    assert published(store, asked, None, "value", "status")["a"] == [(None, "needs_review")]
 
 
 def test_pages_that_the_model_did_not_see_have_no_confidence(store: OutputStore) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import EngineError, OutputError, UsageError
 from pipeline.output import lock
 from pipeline.output.folder import Folder
 from pipeline.output.lock import NAME, OutputLock
@@ -224,6 +224,12 @@ def test_a_lock_that_cannot_be_renewed_is_lost_in_the_end(tmp_path: Path, monkey
         with monkeypatch.context() as patch:
             patch.setattr(Folder, "write", refuse)
             assert "could not be renewed for" in lost(mine)
+
+
+def test_a_folder_that_cannot_be_looked_at_cannot_be_written(tmp_path: Path) -> None:
+    held = OutputLock(Folder(str(tmp_path / ("a" * 300))))
+    with pytest.raises(OutputError, match="^cannot write .*File name too long"), held:
+        pass
 
 
 def test_an_unreadable_lock_is_not_overruled(tmp_path: Path) -> None:
