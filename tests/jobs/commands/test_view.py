@@ -111,7 +111,7 @@ def test_report_refuses_a_place_that_cannot_be_written_before_it_draws(
         "report", out, "--to", "no/r.html", code=2
     )
     assert "--to in: expected a file or a new name, found a folder" in docpipe("report", out, "--to", "in", code=2)
-    assert "--to in/my a.pdf is a document of --input" in docpipe("report", out, "--to", "in/my a.pdf", code=2)
+    assert "--to in/my a.pdf may be a document" in docpipe("report", out, "--to", "in/my a.pdf", code=2)
 
 
 @pytest.mark.parametrize(

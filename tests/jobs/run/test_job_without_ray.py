@@ -299,7 +299,8 @@ def test_page_counts_outlive_an_interruption(
     assert len(known) >= 2
     left = [d.path for d in list_documents(settings.input) if d.document_id not in known]
     run_job(settings, QUESTIONS)
-    assert asked == [["0.pdf", "1.pdf", "2.pdf"], left]
+    # On a busy machine all three may be counted before the interruption is noticed; then nothing is left to count.
+    assert asked == [["0.pdf", "1.pdf", "2.pdf"], *([left] if left else [])]
 
 
 def _interrupt_at(number: int) -> Callable[..., None]:
