@@ -152,12 +152,11 @@ def write_report(
 
     if to is not None:
         check_new_file(to)
+        check_no_document(str(to))
     folder = Folder(viewed.out)
     others = [] if compare is None else [Folder(compare)]
     share = share_within([folder, *others], _MOST_ROWS)
     run = read_published(folder, share)
-    if to is not None:
-        check_no_document(str(to))
     most = _MOST_CROPS if crops is None else crops
     older = next((read_published(other, share) for other in others), None)
     with (

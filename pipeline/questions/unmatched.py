@@ -35,9 +35,8 @@ def unasked_words(number: int, first: Sequence[str]) -> list[str]:
     """
     if not number:
         return []
-    shown = ", ".join(f"'{printable(path)}'" for path in first)
-    named = f"{shown} and {number - len(first)} more" if number > len(first) else shown
     documents = "1 document: " if number == 1 else f"{number} documents: "
+    named = _named(first, number - len(first))
     return [f"no question is asked about {documents}{named}; the documents and pages of the questions leave them out"]
 
 
@@ -62,9 +61,13 @@ def _reason(question: Question, counted: Callable[[], Iterable[tuple[Document, P
 
 def _examples(counted: Iterable[tuple[Document, PageCount]]) -> str:
     paths = (document.path for document, _ in counted)
-    shown = ", ".join(f"'{printable(path)}'" for path in islice(paths, EXAMPLES))
-    left = sum(1 for _ in paths)
-    return f"here {shown}" + (f" and {left} more" if left > 0 else "")
+    first = list(islice(paths, EXAMPLES))
+    return f"here {_named(first, sum(1 for _ in paths))}"
+
+
+def _named(first: Sequence[str], left: int) -> str:
+    shown = ", ".join(f"'{printable(path)}'" for path in first)
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def _globs(question: Question) -> str:

@@ -119,30 +119,30 @@ def _to_review(
         results: answers of documents that need review.
         readings: how the answers to each question are aggregated, by its id.
     """
-    groups: dict[tuple[str, str], list[Row]] = {
-        (row["document_id"], row["question_id"]): []
-        for row in results
-        if readings.get(row["question_id"], Reading()).aggregate in OF_ALL_PAGES
-    }
+    rules = {_key(row): readings.get(row["question_id"], Reading()).aggregate for row in results}
+    groups: dict[tuple[str, str], list[Row]] = {key: [] for key, rule in rules.items() if rule in OF_ALL_PAGES}
     doubtful: list[Row] = []
     for row in rows:
         if row["status"] == "needs_review":
             doubtful.append(row)
-        if (key := (row["document_id"], row["question_id"])) in groups:
+        if (key := _key(row)) in groups:
             groups[key].append(row)
-    seen = {(row["document_id"], row["question_id"]) for row in doubtful}
+    seen = set(map(_key, doubtful))
     further: list[Row] = []
     unseen: list[Row] = []
     for result in results:
-        key = (result["document_id"], result["question_id"])
-        rule = readings.get(result["question_id"], Reading()).aggregate
+        key = _key(result)
         # What a person has said is not asked again: two currencies stay two.
-        behind = to_correct(rule, groups.get(key, ()))
+        behind = to_correct(rules[key], groups.get(key, ()))
         behind = [row for row in behind if row["status"] != "needs_review" and not row["reviewed"]]
         further += [{**row, "review_reasons": [result["chosen_by"]]} for row in behind]
         if not behind and key not in seen:
             unseen.append(result)
     return doubtful, further, _told(unseen)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["document_id"], row["question_id"]
 
 
 def _told(results: Sequence[Row]) -> list[str]:

@@ -16,7 +16,7 @@ from dateparser.date import DateDataParser
 from pipeline.questions.parsing.locales import Customs
 from pipeline.questions.parsing.no_value import NoValue
 from pipeline.questions.parsing.numbers import plain
-from pipeline.questions.parsing.weekdays import without_weekdays
+from pipeline.questions.parsing.weekdays import ERAS, without_weekdays
 
 _FIGURES = re.compile(r"(\d{1,4}) ?([-./]) ?(\d{1,2}) ?\2 ?(\d{1,4})\.?")
 _COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)")
@@ -30,7 +30,6 @@ _OF_YEAR = re.compile(r"^(?:\s?[гр]|\s?r|Z)\b\.?", re.IGNORECASE)  # "of the y
 _LATIN_LETTER = re.compile(r"[a-z]\.?", re.IGNORECASE)
 _GLUED_TO_NAMED = re.compile(r"\b[a-z](?=\d)|\d(?![erz]\b)[a-z]\b", re.IGNORECASE)  # not 1e mai, 2024r.
 _LOWER_WORD = re.compile(r"[a-zß-öø-ÿ]{2,}\.?")
-_ERAS = frozenset({"be", "meiji", "taisho", "taishō", "showa", "shōwa", "heisei", "reiwa"})
 _SOME_DAY = date(2024, 5, 18)
 _ORDERS = ("DMY", "MDY", "YMD")
 _FIRST_OF_LAST_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
@@ -83,7 +82,7 @@ def _check_beside(cleaned: str, figures: re.Match[str], customs: Customs | None,
     if not is_glued:
         words = without_weekdays(words)
     for word in re.findall(r"[^\W\d]+\.?", words):
-        is_plain = _LOWER_WORD.fullmatch(word) is not None and word.rstrip(".") not in _ERAS
+        is_plain = _LOWER_WORD.fullmatch(word) is not None and word.rstrip(".") not in ERAS
         if is_plain and not is_glued and customs is not None:
             continue
         if not _is_known_beside(word, customs):

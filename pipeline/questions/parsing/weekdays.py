@@ -12,7 +12,8 @@ from pipeline.questions.parsing.numbers import plain
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SHORTEST = 2  # characters; single letters are eras
-_ERAS = frozenset({"be"})  # the Buddhist era, and Monday in Azerbaijani
+ERAS = frozenset({"be", "meiji", "taisho", "taishō", "showa", "shōwa", "heisei", "reiwa"})
+"""Words for eras; "be", the Buddhist one, is Monday in Azerbaijani too."""
 
 
 def without_weekdays(text: str) -> str:
@@ -28,6 +29,6 @@ def without_weekdays(text: str) -> str:
 def _names() -> re.Pattern[str]:
     infos = (default_loader.get_locale(language).info for language in language_order)
     names = {plain(name).casefold() for info in infos for day in _DAYS for name in info.get(day, ())}
-    weekdays = [name for name in names - _ERAS if len(name) >= _SHORTEST]
+    weekdays = [name for name in names - ERAS if len(name) >= _SHORTEST]
     longest_first = sorted(weekdays, key=lambda name: (-len(name), name))
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)

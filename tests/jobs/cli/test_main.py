@@ -21,6 +21,7 @@ from pipeline.answering.page_answerer import PageAnswerer
 from pipeline.errors import EngineError, ModelError, PageError, QuestionsError, SettingsChangedError, UsageError
 from pipeline.questions.file import QuestionSet, parse_questions
 from pipeline.records import AnswerSettings
+from tests.support.all_read import ALL_READ
 from tests.support.tiny_llava import make_tiny_llava
 
 CLI = CliRunner()
@@ -117,12 +118,7 @@ EMPTY_REPORT: dict[str, Any] = {
     "pages": 0,
     "interrupted": False,
     "settings": {"output": "out", "verbose": False},
-    "ignored": {},
-    "unmatched_questions": {},
-    "unasked_documents": 0,
-    "first_unasked_documents": [],
-    "failed_documents": 0,
-    "first_failed_documents": [],
+    **ALL_READ,
     "failed_share": 0.0,
 }
 

@@ -25,6 +25,7 @@ from jobs.settings import RunSettings
 from pipeline.errors import UsageError
 from pipeline.questions.file import load_questions
 from pipeline.samples.write import pick_seeds, questions_file, write_samples
+from tests.support.all_read import ALL_READ
 
 
 @pytest.fixture
@@ -201,12 +202,7 @@ def test_point_16_the_summary_begins_with_the_answers_and_how_to_open_them(monke
         },
         "interrupted": True,
         "settings": {"output": "out/", "verbose": False},
-        "ignored": {},
-        "unmatched_questions": {},
-        "unasked_documents": 0,
-        "first_unasked_documents": [],
-        "failed_documents": 0,
-        "first_failed_documents": [],
+        **ALL_READ,
         "exit_code": 130,
     }
     first = "3 documents, 5 pages, 9 answers: 4 answered, 2 to review, 1 failed, 2 not done yet"

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from jobs.run.not_read import not_read_lines
 from pipeline.output.failed import FailedDocument
+from tests.support.all_read import ALL_READ
 
 
 def test_the_summary_says_what_was_not_read_and_why_it_ends_with_1() -> None:
@@ -35,12 +36,7 @@ def test_the_summary_says_what_was_not_read_and_why_it_ends_with_1() -> None:
 
 
 NOTHING = {
-    "ignored": {},
-    "unmatched_questions": {},
-    "unasked_documents": 0,
-    "first_unasked_documents": [],
-    "failed_documents": 0,
-    "first_failed_documents": [],
+    **ALL_READ,
     "exit_code": 0,
 }
 
